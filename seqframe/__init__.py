@@ -1,0 +1,44 @@
+"""seqframe: frame sequences, train Keras models on them, roll their predictions out.
+
+Framing needs NumPy alone. What needs Keras is loaded when it is first used, so that
+`import seqframe` stays light in data workers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from seqframe.frames import Frames
+from seqframe.framer import SequenceFramer
+from seqframe.lanes import Lanes
+from seqframe.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from seqframe.generator import Generator
+    from seqframe.state import get_states, reset_states, set_states
+    from seqframe.stateful import StatefulTrainer
+    from seqframe.training import fit
+
+__version__ = "0.1.0"
+
+_NEEDS_KERAS = {
+    "Generator": "generator",
+    "StatefulTrainer": "stateful",
+    "fit": "training",
+    "get_states": "state",
+    "reset_states": "state",
+    "set_states": "state",
+}
+
+__all__ = ["Frames", "Lanes", "SequenceFramer", "Vocabulary", *sorted(_NEEDS_KERAS)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_KERAS:
+        raise AttributeError(f"module 'seqframe' has no attribute {name!r}")
+    value = getattr(import_module(f"seqframe.{_NEEDS_KERAS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,357 @@
+"""SequenceFramer: the rule that turns sequences into frames."""
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from seqframe.frames import Frames
+from seqframe.gather import Rows
+from seqframe.sequences import (
+    are_columns,
+    column_names,
+    find_columns,
+    is_symbolic,
+    split_sequences,
+    to_array,
+)
+from seqframe.vocabulary import Vocabulary
+from seqframe.windows import count_prefixes, count_windows, steps_ahead, window_span
+
+_MODES = ("windows", "prefixes", "subsequences")
+_LAYOUTS = ("timesteps", "features", "tokens")
+
+
+class SequenceFramer:
+    """Turns sequences into frames: an input window and its target, `[samples, steps, features]`.
+
+    The framer is the rule; `frame` applies it, and the `Frames` it returns copy nothing until a batch is
+    asked for. The same framer later rolls a `Generator`'s window, so that what was trained is what is
+    fed.
+
+    Args:
+        sequence_length: int ≥ 1. Time steps of an input; of the longest one for prefixes and
+            subsequences.
+        mode: "windows": every window that fits. "prefixes": everything up to each step, padded.
+            "subsequences": random stretches of random length, padded.
+        layout: "timesteps": `(n, length, features)`. "features": the window as one time step,
+            `(n, 1, length * features)`. "tokens": `(n, length)`, for an `Embedding`.
+        horizon: int ≥ 1. Target steps of a frame.
+        gap: int ≥ -1. Steps skipped between the last input step and the first target step; -1
+            makes the last input step itself the first target step.
+        return_sequences: bool. A target for every input step, for RNNs with
+            `return_sequences=True`.
+        sequence_stride: int ≥ 1. Windows: steps from the start of one to the start of the next.
+        sampling_rate: int ≥ 1. Windows: steps from one time step of a window to the next.
+        min_length: int ≥ 1. Prefixes and subsequences: the shortest input.
+        num_samples: int ≥ 1. Subsequences: how many to draw.
+        wrap: bool. Subsequences: the sequence is a cycle, its end followed by its start.
+        padding: "pre" | "post". Prefixes and subsequences: the side that is filled up.
+        padding_value: number. What it is filled with.
+        vocabulary: Vocabulary. Encodes strings and symbol lists. Without one, `frame` collects the
+            symbols it finds; the frames' own `framer` then carries them.
+        seed: int ≥ 0. Subsequences: where the draws begin; None draws it anew.
+
+    Raises:
+        ValueError: if a number is out of its range, or an argument does not belong to the mode.
+        TypeError: if an argument is of the wrong type.
+
+    Example:
+
+    >>> frames = SequenceFramer(3).frame("ABCDEFG")
+    >>> frames.describe()
+    ABC -> D
+    BCD -> E
+    CDE -> F
+    DEF -> G
+    >>> X, y = frames.arrays()
+    >>> X.shape, y.shape
+    ((4, 3, 1), (4,))
+    """
+
+    def __init__(
+        self,
+        sequence_length: int,
+        *,
+        mode: str = "windows",
+        layout: str = "timesteps",
+        horizon: int = 1,
+        gap: int = 0,
+        return_sequences: bool = False,
+        sequence_stride: int = 1,
+        sampling_rate: int = 1,
+        min_length: int = 1,
+        num_samples: int | None = None,
+        wrap: bool = False,
+        padding: str = "pre",
+        padding_value: float = 0,
+        vocabulary: Vocabulary | None = None,
+        seed: int | None = None,
+    ):
+        self.sequence_length = _integer("sequence_length", sequence_length, 1)
+        self.mode = _choice("mode", mode, _MODES)
+        self.layout = _choice("layout", layout, _LAYOUTS)
+        self.horizon = _integer("horizon", horizon, 1)
+        self.gap = _integer("gap", gap, -1)
+        self.return_sequences = bool(return_sequences)
+        self.sequence_stride = _integer("sequence_stride", sequence_stride, 1)
+        self.sampling_rate = _integer("sampling_rate", sampling_rate, 1)
+        self.min_length = _integer("min_length", min_length, 1)
+        self.num_samples = None if num_samples is None else _integer("num_samples", num_samples, 1)
+        self.wrap = bool(wrap)
+        self.padding = _choice("padding", padding, ("pre", "post"))
+        if not isinstance(padding_value, numbers.Real):
+            raise TypeError(
+                f"`padding_value` must be a number. Received: padding_value={padding_value!r}."
+            )
+        self.padding_value = padding_value
+        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+            raise TypeError(
+                "`vocabulary` must be a `Vocabulary`. Received: "
+                f"{type(vocabulary).__name__}. Make one with `Vocabulary(symbols)`."
+            )
+        self.vocabulary = vocabulary
+        self.seed = None if seed is None else _integer("seed", seed, 0)
+        self._check_mode()
+
+    def _check_mode(self) -> None:
+        if self.min_length > self.sequence_length:
+            raise ValueError(
+                "`min_length` must not exceed `sequence_length`. Received: "
+                f"min_length={self.min_length}, sequence_length={self.sequence_length}."
+            )
+        if self.mode == "subsequences" and self.num_samples is None:
+            raise ValueError(
+                '`mode="subsequences"` needs `num_samples`: how many to draw. '
+                "Received: num_samples=None."
+            )
+        windows = {"sequence_stride": 1, "sampling_rate": 1}
+        subsequences = {"num_samples": None, "wrap": False, "seed": None}
+        foreign = {
+            "windows": {"min_length": 1, **subsequences},
+            "prefixes": {**windows, **subsequences},
+            "subsequences": windows,
+        }[self.mode]
+        for name, unset in foreign.items():
+            if getattr(self, name) != unset:
+                raise ValueError(
+                    f'`{name}` has no meaning for `mode="{self.mode}"`. '
+                    f"Received: {name}={getattr(self, name)!r}. Leave it out, or change `mode`."
+                )
+
+    def frame(self, sequences: Any, targets: Any = None) -> Frames:
+        """Frame one sequence or several.
+
+        Args:
+            sequences: one sequence, or a list of sequences of unequal length: no frame crosses from
+                one to the next. A sequence is an array `(steps,)` or `(steps, …)` of any dtype, a
+                string, a list of symbols or numbers, a pandas or polars DataFrame or Series.
+                Arrays are not copied and keep their dtype.
+            targets: None for the sequence itself; or values on the same clock (`targets[t]` belongs to
+                step `t`), one array for each sequence; or the names or positions of columns of the
+                sequence.
+
+        Returns:
+            Frames.
+
+        Raises:
+            ValueError: if a sequence is too short for a single frame, targets are of another
+                length, sequences differ in features, or a symbol is unknown.
+            TypeError: if something is no sequence.
+
+        Example:
+
+        >>> frames = SequenceFramer(2, horizon=2).frame([[1, 2, 3, 4, 5], [10, 20, 30, 40]])
+        >>> frames.describe()
+        1 2 -> 3 4
+        2 3 -> 4 5
+        10 20 -> 30 40
+        """
+        raw = split_sequences(sequences, self.vocabulary)
+        vocabulary = self.vocabulary
+        if vocabulary is None and raw and all(map(is_symbolic, raw)):
+            if not any(map(len, raw)):
+                raise self._no_frame(0, 0, len(raw))
+            vocabulary = Vocabulary.from_sequences(*raw)
+        inputs = self._arrays(raw, "sequences", vocabulary)
+        outputs = self._targets(targets, raw, inputs, vocabulary)
+        for number, array in enumerate(inputs):
+            if self.count(len(array)) == 0:
+                raise self._no_frame(number, len(array), len(inputs))
+        self._check_padding_value(inputs[0].dtype)
+        if self.return_sequences:
+            self._check_padding_value(outputs[0].dtype)
+        framer = self if vocabulary is self.vocabulary else self._with(vocabulary=vocabulary)
+        rows = Rows(inputs)
+        targets_rows = rows if outputs is inputs else Rows(outputs)
+        return Frames(framer, rows, targets_rows, seed=self.seed)
+
+    @property
+    def pads(self) -> bool:
+        """Whether frames can be shorter than `sequence_length` and are then filled up."""
+        return self.mode != "windows"
+
+    @property
+    def span(self) -> int:
+        """Raw steps from the first to the last input step of a full frame."""
+        return window_span(self.sequence_length, self.sampling_rate)
+
+    @property
+    def ahead(self) -> int:
+        """Raw steps that a frame needs past its last input step."""
+        return steps_ahead(self.gap, self.horizon)
+
+    def count(self, steps: int) -> int:
+        """Return how many frames (for subsequences: how many starts) a sequence of `steps` has."""
+        if self.mode == "windows":
+            return count_windows(steps, self.span, self.sequence_stride, self.ahead)
+        if self.wrap:
+            return steps
+        return count_prefixes(steps, self.min_length, self.ahead)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs, as JSON-safe values."""
+        config = {name: value for name, value in vars(self).items() if name != "vocabulary"}
+        config["vocabulary"] = None if self.vocabulary is None else self.vocabulary.get_config()
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SequenceFramer":
+        """Make the framer that `get_config` described.
+
+        >>> framer = SequenceFramer(3, horizon=2, vocabulary=Vocabulary("ABC"))
+        >>> SequenceFramer.from_config(framer.get_config()) == framer
+        True
+        """
+        vocabulary = config.get("vocabulary")
+        if vocabulary is not None:
+            config = {**config, "vocabulary": Vocabulary.from_config(vocabulary)}
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SequenceFramer) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((self.sequence_length, self.mode, self.layout, self.horizon, self.gap))
+
+    def __repr__(self) -> str:
+        defaults = SequenceFramer.__init__.__kwdefaults__
+        changed = [
+            f"{name}={getattr(self, name)!r}"
+            for name, default in defaults.items()
+            if getattr(self, name) != default
+            and not (name == "vocabulary" and self.vocabulary is None)
+        ]
+        return f"SequenceFramer({', '.join([str(self.sequence_length), *changed])})"
+
+    def _with(self, **changes: Any) -> "SequenceFramer":
+        return SequenceFramer(**{**vars(self), **changes})
+
+    def _arrays(self, raw: list[Any], name: str, vocabulary: Vocabulary | None) -> list[np.ndarray]:
+        labels = [name] if len(raw) == 1 else [f"{name}[{i}]" for i in range(len(raw))]
+        arrays = [to_array(item, label, vocabulary) for item, label in zip(raw, labels, strict=True)]
+        first = arrays[0]
+        for label, array in zip(labels, arrays, strict=True):
+            if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
+                raise ValueError(
+                    f"`{name}` must agree in features and dtype. Received: `{labels[0]}` with steps "
+                    f"of shape {first.shape[1:]} and dtype {first.dtype}, `{label}` with "
+                    f"{array.shape[1:]} and {array.dtype}."
+                )
+        if name == "sequences" and self.layout == "tokens" and first.ndim > 1:
+            raise ValueError(
+                '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: steps '
+                f'of shape {first.shape[1:]}. Use `layout="timesteps"`.'
+            )
+        if 0 in first.shape[1:]:
+            raise ValueError(
+                f"`{name}` must have at least one feature. Received: steps of shape "
+                f"{first.shape[1:]}."
+            )
+        return arrays
+
+    def _targets(
+        self,
+        targets: Any,
+        raw: list[Any],
+        inputs: list[np.ndarray],
+        vocabulary: Vocabulary | None,
+    ) -> list[np.ndarray]:
+        if targets is None:
+            return inputs
+        if inputs[0].ndim > 1 and are_columns(targets):
+            columns = find_columns(targets, column_names(raw[0]), inputs[0].shape[1])
+            return [array[:, _as_slice(columns)] for array in inputs]
+        given = split_sequences(targets, vocabulary) if len(raw) > 1 else [targets]
+        if len(raw) == 1 and isinstance(targets, (list, tuple)) and len(targets) == 1 != len(inputs[0]):
+            given = list(targets)
+        if len(given) != len(raw):
+            raise ValueError(
+                "`targets` must have one array for each sequence. "
+                f"Received: {len(given)} for {len(raw)} sequences."
+            )
+        outputs = self._arrays(given, "targets", vocabulary)
+        for number, (array, output) in enumerate(zip(inputs, outputs, strict=True)):
+            if len(array) != len(output):
+                which = "" if len(inputs) == 1 else f" for sequence {number}"
+                raise ValueError(
+                    "`targets` must be on the same clock as the sequence: one value for each step. "
+                    f"Received: {len(output)} targets for {len(array)} steps{which}. "
+                    "To predict later steps, use `gap` and `horizon` rather than shifting."
+                )
+        return outputs
+
+    def _check_padding_value(self, dtype: np.dtype) -> None:
+        if not self.pads:
+            return
+        value = self.padding_value
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            fits = value == value // 1 and limits.min <= value <= limits.max
+        else:
+            fits = dtype.kind in "fc" or (dtype.kind == "b" and value in (0, 1))
+        if not fits:
+            raise ValueError(
+                f"`padding_value` must fit the dtype of the sequence, {dtype}. Received: "
+                f"padding_value={self.padding_value}. Change it, or convert the sequence."
+            )
+
+    def _no_frame(self, number: int, steps: int, count: int) -> ValueError:
+        shortest = self.span if self.mode == "windows" else self.min_length
+        name = "sequence_length" if self.mode == "windows" else "min_length"
+        which = "a sequence" if count == 1 else f"sequence {number}, which is"
+        extra = f" and gap={self.gap}" if self.gap else ""
+        rate = f", sampling_rate={self.sampling_rate}" if self.sampling_rate > 1 else ""
+        return ValueError(
+            f"No frame fits: `{name}={getattr(self, name)}`{rate} with `horizon={self.horizon}`{extra} "
+            f"needs {shortest + self.ahead} steps. Received: {which} of {steps} steps. "
+            f"Shorten `{name}` or pass a longer sequence."
+        )
+
+
+def _as_slice(columns: int | list[int]) -> int | list[int] | slice:
+    """Return evenly spaced columns as a slice: indexing with it copies nothing.
+
+    >>> _as_slice([1, 3]), _as_slice([0, 1, 3])
+    (slice(1, 4, 2), [0, 1, 3])
+    """
+    if isinstance(columns, int):
+        return columns
+    step = columns[1] - columns[0] if len(columns) > 1 else 1
+    if step > 0 and columns == list(range(columns[0], columns[-1] + 1, step)):
+        return slice(columns[0], columns[-1] + 1, step)
+    return columns
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value!r}.")
+    if value < least:
+        raise ValueError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value}.")
+    return int(value)
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}.")
+    return value

@@ -1,0 +1,189 @@
+"""Lanes: the rows of stateful batches, which continue from batch to batch, and where they reset."""
+
+import heapq
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+    from seqframe.frames import Frames
+
+
+class Lanes:
+    """Stateful batches: row *b* of batch *k + 1* continues row *b* of batch *k*.
+
+    Made by `Frames.lanes`. One long sequence is cut into `batch_size` contiguous lanes, as equal as
+    can be; many sequences are packed into them, longest first, each whole in one lane.
+
+    Args:
+        frames: Frames of windows.
+        batch_size: int ≥ 1. Number of lanes: the batch size of the stateful model.
+
+    Raises:
+        ValueError: if `batch_size` is below 1 or above the number of frames, or the frames are random.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> lanes = SequenceFramer(1).frame("ABCDEFG").lanes(2)
+    >>> len(lanes)
+    3
+    >>> x, y, weight = lanes[0]
+    >>> x.ravel(), y
+    (array([0, 3], dtype=int32), array([1, 4], dtype=int32))
+    >>> lanes.resets(0), lanes.resets(1)
+    (array([ True,  True]), array([False, False]))
+    """
+
+    def __init__(self, frames: "Frames", batch_size: int):
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be ≥ 1. Received: batch_size={batch_size}.")
+        if frames.framer.mode == "subsequences":
+            raise ValueError(
+                "Random subsequences do not continue each other, so they make no lanes. Received: "
+                'frames of `mode="subsequences"`. Use `mode="windows"` for a stateful model.'
+            )
+        if batch_size > len(frames):
+            raise ValueError(
+                f"`batch_size` must not exceed the number of frames, {len(frames)}. "
+                f"Received: batch_size={batch_size}."
+            )
+        _warn_of_overlap(frames)
+        self.frames = frames
+        self.batch_size = int(batch_size)
+        if len(frames.counts) == 1:
+            lanes = cut_lanes(len(frames), batch_size)
+        else:
+            lanes = pack_lanes(frames.counts, batch_size)
+        self._num_batches = max(sum(count for _, count in lane) for lane in lanes)
+        rows, positions, firsts, counts = [], [], [], []
+        for row, lane in enumerate(lanes):
+            position = 0
+            for first, count in lane:
+                rows.append(row)
+                positions.append(position)
+                firsts.append(first)
+                counts.append(count)
+                position += count
+        self._position, self._first, self._count = map(np.array, (positions, firsts, counts))
+        # Sorted, so that one binary search finds the segment that a row is in at a batch.
+        self._key = np.array(rows) * (self._num_batches + 1) + self._position
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return self._num_batches
+
+    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return batch `k` as `(x, y, sample_weight)`; rows that ran out of data have weight 0."""
+        k = self._resolve(k)
+        index, weight, _ = self.index(np.array([k]))
+        return (*self.frames.take(index[0]), weight[0])
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        return (self[k] for k in range(len(self)))
+
+    def resets(self, k: int) -> np.ndarray:
+        """Return a bool array `(batch_size,)`: which rows begin a new sequence at batch `k`."""
+        return self.index(np.array([self._resolve(k)]))[2][0]
+
+    def index(self, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return frames, weights and resets of several batches.
+
+        Args:
+            batches: int array `(n,)`.
+
+        Returns:
+            tuple of arrays `(n, batch_size)`: frame numbers (int64; rows that ran out repeat their
+            last frame), weights (float32, 0 or 1), resets (bool).
+        """
+        rows = np.arange(self.batch_size)
+        key = rows * (self._num_batches + 1) + np.asarray(batches)[:, None]
+        segment = np.searchsorted(self._key, key, side="right") - 1
+        offset = np.asarray(batches)[:, None] - self._position[segment]
+        active = offset < self._count[segment]
+        frame = self._first[segment] + np.minimum(offset, self._count[segment] - 1)
+        return frame, active.astype(np.float32), (offset == 0) & active
+
+    def dataset(self) -> "keras.utils.PyDataset":
+        """Return the batches as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
+
+        Pass `StatefulTrainer(lanes=lanes)` among the callbacks, so that rows reset where they begin
+        a new sequence.
+        """
+        from seqframe.datasets import LanesDataset
+
+        return LanesDataset(self)
+
+    def _resolve(self, k: Any) -> int:
+        if not -len(self) <= k < len(self):
+            raise IndexError(f"There are {len(self)} batches. Received: index {k}.")
+        return int(k) % len(self)
+
+    def __repr__(self) -> str:
+        return f"Lanes({len(self)} batches of {self.batch_size} rows over {self.frames!r})"
+
+
+def cut_lanes(size: int, batch_size: int) -> list[list[tuple[int, int]]]:
+    """Cut frames `0 … size - 1` into contiguous lanes whose sizes differ by at most one.
+
+    Returns, for each lane, its segments as (first frame, number of frames).
+
+    >>> cut_lanes(7, 3)
+    [[(0, 3)], [(3, 2)], [(5, 2)]]
+    """
+    share, longer = divmod(size, batch_size)
+    lanes, first = [], 0
+    for row in range(batch_size):
+        count = share + (row < longer)
+        lanes.append([(first, count)])
+        first += count
+    return lanes
+
+
+def pack_lanes(counts: np.ndarray, batch_size: int) -> list[list[tuple[int, int]]]:
+    """Pack whole sequences of `counts` frames into lanes: longest first, each into the emptiest.
+
+    Source: Graham, "Bounds on Multiprocessing Timing Anomalies", 1969 (longest processing time).
+
+    >>> pack_lanes(np.array([2, 5, 3]), 2)
+    [[(2, 5)], [(7, 3), (0, 2)]]
+    """
+    firsts = np.cumsum(counts) - counts
+    lanes: list[list[tuple[int, int]]] = [[] for _ in range(batch_size)]
+    emptiest = [(0, row) for row in range(batch_size)]
+    for sequence in np.argsort(-counts, kind="stable"):
+        count = int(counts[sequence])
+        if count:
+            filled, row = heapq.heappop(emptiest)
+            lanes[row].append((int(firsts[sequence]), count))
+            heapq.heappush(emptiest, (filled + count, row))
+    if not all(lanes):
+        raise ValueError(
+            "Each lane needs a sequence of its own. Received: "
+            f"batch_size={batch_size} for {np.count_nonzero(counts)} sequences. "
+            "Use a smaller batch size, or cut one long sequence instead."
+        )
+    return lanes
+
+
+def _warn_of_overlap(frames: "Frames") -> None:
+    framer = frames.framer
+    covered = framer.sequence_length * framer.sampling_rate
+    if framer.mode == "windows" and (
+        framer.sequence_stride == covered or framer.sequence_length == framer.sequence_stride == 1
+    ):
+        return
+    if framer.mode == "windows" and framer.sequence_stride > covered:
+        fault = f"{framer.sequence_stride - covered} steps between two frames never reach the state"
+    else:
+        fault = "the state sees the steps that two frames share more than once"
+    advice = f"Set `sequence_stride={covered}`" if framer.mode == "windows" else 'Use mode="windows"'
+    warnings.warn(
+        f"Frames that continue each other should lie end to end, but {fault}. {advice}, or use a "
+        "stateless model.",
+        stacklevel=3,
+    )

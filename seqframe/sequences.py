@@ -1,0 +1,178 @@
+"""What counts as a sequence: strings, symbol lists, arrays and data frames, brought to arrays.
+
+A sequence is one run of steps: a string, a list of symbols or numbers, an array `(steps,)` or
+`(steps, …)`, a pandas or polars DataFrame or Series. Several are a list or tuple of these.
+"""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from seqframe.vocabulary import Vocabulary
+
+
+def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> list[Any]:
+    """Return the sequences in what the user passed, as a list, whether one or several.
+
+    A list of strings is several texts, unless the vocabulary's symbols are not characters or
+    every string is a single character: then it is one sequence of symbols.
+
+    >>> split_sequences("ABC"), split_sequences(["AB", "CD"]), split_sequences([1, 2, 3])
+    (['ABC'], ['AB', 'CD'], [[1, 2, 3]])
+    >>> split_sequences(["the", "cat"], Vocabulary(["the", "cat"]))
+    [['the', 'cat']]
+    """
+    if not isinstance(sequences, (list, tuple)) or not len(sequences):
+        return [sequences]
+    if all(isinstance(item, str) for item in sequences):
+        words = vocabulary is not None and not vocabulary.is_text
+        characters = len(sequences) > 1 and all(len(item) == 1 for item in sequences)
+        return [sequences] if words or characters else list(sequences)
+    if all(_is_scalar(item) for item in sequences):
+        return [sequences]
+    return list(sequences)
+
+
+def is_symbolic(sequence: Any) -> bool:
+    """Whether a sequence is of symbols (text) rather than numbers."""
+    if isinstance(sequence, str):
+        return True
+    if isinstance(sequence, (list, tuple)):
+        return bool(sequence) and isinstance(sequence[0], str)
+    array = _as_numpy(sequence) if hasattr(sequence, "to_numpy") else sequence
+    if isinstance(array, np.ndarray) and array.ndim == 1:
+        return array.dtype.kind in "UT" or (
+            array.dtype.kind == "O" and len(array) > 0 and isinstance(array[0], str)
+        )
+    return False
+
+
+def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> np.ndarray:
+    """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids.
+
+    Args:
+        sequence: one sequence.
+        name: str. What to call it in an error.
+        vocabulary: Vocabulary that encodes symbols.
+
+    Raises:
+        TypeError: if it is not a sequence, or holds Python objects.
+        ValueError: if it is ragged, or holds an unknown symbol.
+    """
+    if is_symbolic(sequence) or _lists_symbols(sequence, vocabulary):
+        if vocabulary is None:
+            raise ValueError(
+                f"`{name}` holds symbols, which need a `vocabulary`. Received: vocabulary=None. "
+                "Pass `vocabulary=Vocabulary(symbols)` to the framer, or ids instead of symbols."
+            )
+        try:
+            return vocabulary.encode(
+                _as_numpy(sequence) if hasattr(sequence, "to_numpy") else sequence
+            )
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}") from None
+    if isinstance(sequence, np.ndarray):
+        array = sequence
+    elif hasattr(sequence, "to_numpy"):
+        array = _as_numpy(sequence)
+    elif isinstance(sequence, (list, tuple)) or hasattr(sequence, "__array__"):
+        try:
+            array = np.asarray(sequence)
+        except ValueError:
+            raise ValueError(
+                f"`{name}` is ragged: its steps do not all have the same shape. Give every step "
+                "the same number of features, or pass a list of sequences."
+            ) from None
+    else:
+        raise TypeError(
+            f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
+            f"Received: {type(sequence).__name__}."
+        )
+    if array.dtype.kind == "O":
+        raise TypeError(
+            f"`{name}` must hold numbers or symbols, not Python objects. Received: dtype=object. "
+            "Convert it first, for instance with `.astype('float32')`; the columns of a DataFrame "
+            "need one numeric type."
+        )
+    if array.ndim == 0:
+        raise ValueError(f"`{name}` must have a time axis. Received: a single value, {array!r}.")
+    return array
+
+
+def column_names(sequence: Any) -> list[str] | None:
+    """Return the column names of a DataFrame, or None."""
+    columns = getattr(sequence, "columns", None)
+    return None if columns is None else [str(column) for column in columns]
+
+
+def find_columns(columns: Any, names: list[str] | None, width: int) -> int | list[int]:
+    """Return the positions of columns given by name or position; one of them as an int.
+
+    >>> find_columns("price", ["price", "volume"], 2), find_columns(["volume", 0], ["price", "volume"], 2)
+    (0, [1, 0])
+    """
+    if isinstance(columns, (list, tuple)):
+        return [find_columns(column, names, width) for column in columns]
+    if isinstance(columns, str):
+        if names is None or columns not in names:
+            known = f"columns {names}" if names else "no column names"
+            raise ValueError(
+                f"`targets` names the column {columns!r}, but the sequence has {known}. "
+                "Name one of its columns, or give a position."
+            )
+        return names.index(columns)
+    if not -width <= columns < width:
+        raise ValueError(
+            f"`targets` must be a column in 0 … {width - 1}. Received: targets={columns}."
+        )
+    return int(columns) % width
+
+
+def are_columns(targets: Any) -> bool:
+    """Whether `targets` names columns, by name or position, rather than holding values."""
+    items = targets if isinstance(targets, (list, tuple)) else [targets]
+    return bool(items) and all(
+        isinstance(item, (str, numbers.Integral)) and not isinstance(item, bool) for item in items
+    )
+
+
+def _as_numpy(sequence: Any) -> np.ndarray:
+    return sequence.to_numpy()
+
+
+def _is_scalar(item: Any) -> bool:
+    return isinstance(item, (numbers.Number, str, np.generic)) or np.ndim(item) == 0
+
+
+def _lists_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
+    """Whether a list of numbers is of a vocabulary's symbols, which are numbers themselves."""
+    return (
+        vocabulary is not None
+        and isinstance(sequence, (list, tuple))
+        and not isinstance(vocabulary.symbols[0], str)
+    )
+
+
+def describe_step(step: np.ndarray) -> str:
+    """Return one step's values as a reader would write them.
+
+    >>> describe_step(np.float32(0.5)), describe_step(np.array([1, 20]))
+    ('0.5', '[1 20]')
+    """
+    if np.ndim(step) == 0:
+        return f"{step:.6g}" if np.asarray(step).dtype.kind == "f" else str(step)
+    return "[" + " ".join(describe_step(value) for value in step) + "]"
+
+
+def join_steps(steps: Sequence[np.ndarray] | np.ndarray, vocabulary: Vocabulary | None) -> str:
+    """Return several steps in one line: characters run together, words and numbers spaced.
+
+    >>> join_steps(np.array([0, 1]), Vocabulary("AB")), join_steps(np.array([0, 1]), None)
+    ('AB', '0 1')
+    """
+    if vocabulary is None:
+        return " ".join(describe_step(step) for step in steps)
+    symbols = vocabulary.decode(np.asarray(steps))
+    return symbols if vocabulary.is_text else " ".join(map(str, symbols))

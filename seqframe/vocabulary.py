@@ -1,0 +1,179 @@
+"""Vocabulary: symbols to ids and back."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+class Vocabulary:
+    """A fixed set of symbols, each with an id: `"ABC"` to `[0, 1, 2]` and back.
+
+    Symbols are characters, or any hashable values (words, note names, numbers). Ids count up from 0 in
+    the order given.
+
+    Args:
+        symbols: str, or an iterable of distinct hashable symbols.
+        reserve_padding: bool. Keep id 0 for padding, so that no symbol shares its id with the
+            zeros of padded frames; symbols then count up from 1. Use it with
+            `Embedding(len(vocabulary), …, mask_zero=True)`.
+
+    Raises:
+        ValueError: if there is no symbol, or one stands twice.
+
+    Example:
+
+    >>> letters = Vocabulary("ABC")
+    >>> letters.encode("CAB")
+    array([2, 0, 1], dtype=int32)
+    >>> letters.decode([2, 0, 1])
+    'CAB'
+    >>> Vocabulary("ABC", reserve_padding=True).encode("CAB")
+    array([3, 1, 2], dtype=int32)
+    >>> Vocabulary(["the", "cat"]).decode([1, 0])
+    ['cat', 'the']
+    """
+
+    def __init__(self, symbols: str | Iterable[Any], *, reserve_padding: bool = False):
+        self.symbols = tuple(_plain(symbol) for symbol in symbols)
+        self.reserve_padding = bool(reserve_padding)
+        if not self.symbols:
+            raise ValueError(
+                "`symbols` must hold at least one symbol. Received: an empty collection."
+            )
+        first_id = int(self.reserve_padding)
+        self._ids = {symbol: first_id + rank for rank, symbol in enumerate(self.symbols)}
+        if len(self._ids) != len(self.symbols):
+            twice = next(s for i, s in enumerate(self.symbols) if s in self.symbols[:i])
+            raise ValueError(
+                f"`symbols` must be distinct. Received: {twice!r} more than once. "
+                "`Vocabulary.from_sequences` collects the distinct symbols of your data."
+            )
+        self.is_text = all(isinstance(s, str) and len(s) == 1 for s in self.symbols)
+        if self.is_text:
+            # One table look-up a character, instead of a Python loop.
+            self._table = np.full(max(map(ord, self.symbols)) + 2, -1, np.int32)
+            self._table[[ord(s) for s in self.symbols]] = np.arange(len(self.symbols)) + first_id
+
+    @classmethod
+    def from_sequences(cls, *sequences: Any, reserve_padding: bool = False) -> "Vocabulary":
+        """Collect the distinct symbols of sequences, sorted.
+
+        >>> Vocabulary.from_sequences("hello", "world").symbols
+        ('d', 'e', 'h', 'l', 'o', 'r', 'w')
+        """
+        found = {_plain(symbol) for sequence in sequences for symbol in sequence}
+        return cls(sorted(found), reserve_padding=reserve_padding)
+
+    @property
+    def padding_id(self) -> int | None:
+        """The id kept for padding: 0, or None where none is kept."""
+        return 0 if self.reserve_padding else None
+
+    def encode(self, sequence: str | Iterable[Any]) -> np.ndarray:
+        """Return the ids of a sequence's symbols.
+
+        Args:
+            sequence: str, or an iterable of symbols.
+
+        Returns:
+            int32 array `(steps,)`.
+
+        Raises:
+            ValueError: if a symbol is not in the vocabulary; the message names it and its place.
+        """
+        if isinstance(sequence, str) and self.is_text:
+            points = np.frombuffer(sequence.encode("utf-32-le", "surrogatepass"), np.uint32)
+            ids = self._table[np.minimum(points, len(self._table) - 1)]
+            unknown = np.flatnonzero(ids < 0)
+            if unknown.size:
+                raise self._unknown(sequence[unknown[0]], int(unknown[0]))
+            return ids
+        if isinstance(sequence, str):
+            raise TypeError(
+                "A vocabulary of words or other symbols encodes a list of them, not a string. "
+                f"Received: {_short(sequence)}. Split it first, for instance with `.split()`."
+            )
+        symbols = sequence.tolist() if isinstance(sequence, np.ndarray) else list(sequence)
+        ids = [self._ids.get(_hashable(symbol), -1) for symbol in symbols]
+        if -1 in ids:
+            raise self._unknown(symbols[ids.index(-1)], ids.index(-1))
+        return np.array(ids, np.int32)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str | list[Any]:
+        """Return the symbols of ids: a string if every symbol is a character, else a list.
+
+        Padding ids are left out.
+
+        Args:
+            ids: int array or list `(steps,)`.
+
+        Returns:
+            str or list of symbols.
+
+        Raises:
+            ValueError: if an id is out of range.
+        """
+        ids = np.asarray(ids, np.int64).reshape(-1)
+        outside = np.flatnonzero((ids < 0) | (ids >= len(self)))
+        if outside.size:
+            raise ValueError(
+                f"An id must be in 0 … {len(self) - 1}. "
+                f"Received: {ids[outside[0]]} at position {outside[0]}."
+            )
+        ranks = (ids - self.reserve_padding)[ids >= self.reserve_padding]
+        symbols = [self.symbols[rank] for rank in ranks]
+        return "".join(symbols) if self.is_text else symbols
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs, as JSON-safe values."""
+        return {"symbols": list(self.symbols), "reserve_padding": self.reserve_padding}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
+        """Make the vocabulary that `get_config` described."""
+        return cls(**config)
+
+    def _unknown(self, symbol: Any, position: int) -> ValueError:
+        return ValueError(
+            f"Unknown symbol {symbol!r} at position {position}: it is not in the vocabulary of "
+            f"{len(self.symbols)} symbols. Add it to the vocabulary, or take it out of the sequence."
+        )
+
+    def __len__(self) -> int:
+        """Number of ids, the padding id included: what `Dense` or `Embedding` needs."""
+        return len(self.symbols) + self.reserve_padding
+
+    def __contains__(self, symbol: Any) -> bool:
+        return _hashable(symbol) in self._ids
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((self.symbols, self.reserve_padding))
+
+    def __repr__(self) -> str:
+        shown = "".join(self.symbols) if self.is_text else list(self.symbols)
+        padding = ", reserve_padding=True" if self.reserve_padding else ""
+        return f"Vocabulary({_short(shown)}{padding})"
+
+
+def _plain(symbol: Any) -> Any:
+    """Return a NumPy scalar as the Python value it stands for: JSON-safe, and equal to it."""
+    return symbol.item() if isinstance(symbol, np.generic) else symbol
+
+
+def _hashable(symbol: Any) -> Any:
+    try:
+        hash(symbol)
+    except TypeError:
+        raise TypeError(
+            f"A symbol must be hashable (a string, a number). Received: {_short(symbol)}."
+        ) from None
+    return _plain(symbol)
+
+
+def _short(value: Any, limit: int = 40) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,100 @@
+"""Index arithmetic of frames: how many fit into a sequence, and which steps each one holds.
+
+Pure functions of integers. A frame's input covers the steps `start, start + rate, …` and ends at
+`last`; its targets are the steps `last + gap + 1 … last + gap + horizon`.
+"""
+
+import numpy as np
+
+
+def window_span(length: int, rate: int = 1) -> int:
+    """Return how many raw steps a window of `length` steps at `rate` reaches over.
+
+    >>> window_span(3), window_span(3, rate=2)
+    (3, 5)
+    """
+    return rate * (length - 1) + 1
+
+
+def steps_ahead(gap: int, horizon: int) -> int:
+    """Return how many steps past its last input step a frame needs.
+
+    >>> steps_ahead(gap=0, horizon=1), steps_ahead(gap=2, horizon=3), steps_ahead(gap=-1, horizon=1)
+    (1, 5, 0)
+    """
+    return max(gap + horizon, 0)
+
+
+def count_windows(steps: int, span: int, stride: int, ahead: int) -> int:
+    """Return how many windows of `span` raw steps, `stride` apart, have all their steps.
+
+    >>> count_windows(26, span=3, stride=1, ahead=1)
+    23
+    >>> count_windows(3, span=3, stride=1, ahead=1)
+    0
+    """
+    return max((steps - span - ahead) // stride + 1, 0)
+
+
+def count_prefixes(steps: int, min_length: int, ahead: int) -> int:
+    """Return how many prefixes of at least `min_length` steps have a full target.
+
+    >>> count_prefixes(26, min_length=1, ahead=1)
+    25
+    """
+    return max(steps - ahead - min_length + 1, 0)
+
+
+def locate_windows(rank: np.ndarray, stride: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the start and the true length of the windows number `rank` of a sequence."""
+    start = rank * stride
+    return start, np.full_like(start, length)
+
+
+def locate_prefixes(
+    rank: np.ndarray, min_length: int, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the start and the true length of the prefixes number `rank` of a sequence.
+
+    Prefixes longer than `length` keep their last `length` steps.
+
+    >>> locate_prefixes(np.arange(4), min_length=1, length=3)
+    (array([0, 0, 0, 1]), array([1, 2, 3, 3]))
+    """
+    end = rank + min_length
+    return np.maximum(end - length, 0), np.minimum(end, length)
+
+
+def padded_offsets(true_length: np.ndarray, length: int, padding: str) -> np.ndarray:
+    """Return, for each place in a padded frame, which of its real steps stands there.
+
+    Places that hold no real step are negative or not below `true_length`.
+
+    Args:
+        true_length: int array `(n,)`. Real steps of each frame.
+        length: int. Places in a frame.
+        padding: "pre" | "post".
+
+    Returns:
+        int array `(n, length)`.
+
+    >>> padded_offsets(np.array([1, 3]), 3, "pre")
+    array([[-2, -1,  0],
+           [ 0,  1,  2]])
+    """
+    places = np.arange(length)
+    if padding == "pre":
+        return places - (length - true_length[:, None])
+    return np.broadcast_to(places, (len(true_length), length))
+
+
+def cut_points(steps: int, fractions: tuple[float, ...]) -> list[int]:
+    """Return where a sequence of `steps` is cut into consecutive `fractions`.
+
+    Fractions that sum to one use every step; rounding never moves a cut past its neighbour.
+
+    >>> cut_points(10, (0.7, 0.15, 0.15))
+    [0, 7, 8, 10]
+    """
+    totals = np.cumsum((0.0, *fractions))
+    return [int(np.floor(steps * min(total, 1.0) + 1e-9)) for total in totals]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seqframe.framer import SequenceFramer
 
 Batch = tuple[np.ndarray, np.ndarray]
+_ORDER_BLOCK = 2**15  # positions
 
 
 class FrameSteps(NamedTuple):
@@ -162,10 +163,18 @@ class Frames:
             raise ValueError(f"`batch_size` must be ≥ 1. Received: batch_size={batch_size}.")
         seed = random_seed() if seed is None else seed
         stop = len(self) - (len(self) % batch_size if drop_last else 0)
-        return (
-            self.take(self.order(np.arange(first, min(first + batch_size, stop)), shuffle, seed, epoch))
-            for first in range(0, stop, batch_size)
-        )
+        return self._iterate(batch_size, stop, shuffle, seed, epoch)
+
+    def _iterate(
+        self, batch_size: int, stop: int, shuffle: bool, seed: int, epoch: int
+    ) -> Iterator[Batch]:
+        # The order is worked out for many batches at once: it costs more a call than an item.
+        block = batch_size * -(-_ORDER_BLOCK // batch_size)
+        for first in range(0, stop, block):
+            positions = np.arange(first, min(first + block, stop))
+            order = self.order(positions, shuffle, seed, epoch)
+            for k in range(0, len(order), batch_size):
+                yield self.take(order[k : k + batch_size])
 
     def order(self, positions: np.ndarray, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
         """Return which frames stand at `positions` of an epoch."""

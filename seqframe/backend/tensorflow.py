@@ -1,0 +1,183 @@
+"""TensorFlow: programs are `tf.function`s, XLA-compiled where XLA can."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+logger = logging.getLogger("seqframe")
+
+# What XLA answers to an operation that it has no kernel for.
+_XLA_REFUSALS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.UnimplementedError,
+    tf.errors.NotFoundError,
+    tf.errors.InternalError,
+)
+_BATCH_SIZE_MARK = "[seqframe batch size] "
+
+
+def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
+    """Return a function of tensors as one program.
+
+    It is compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line that says why.
+    """
+    graph = tf.function(function, autograph=False)
+    if not xla:
+        return graph
+    programs = [tf.function(function, autograph=False, jit_compile=True)]
+
+    def run(*args: Any) -> Any:
+        try:
+            return programs[0](*args)
+        except _XLA_REFUSALS as error:
+            if programs[0] is graph:
+                raise
+            reason = str(error).strip().split("\n")[0][:300]
+            logger.warning("XLA cannot compile this program; it runs as a graph. Reason: %s", reason)
+            programs[0] = graph
+            return graph(*args)
+
+    return run
+
+
+class StepLoop:
+    """Many steps of a model's own `train_step` or `test_step`, over several epochs, in one program.
+
+    Args:
+        model: keras.Model, built and compiled.
+        kind: "train" | "test".
+        gather: function `(arrays, index) -> (x, y, sample_weight)` of tensors: makes a batch.
+        states: list of state variables `(batch_size, …)` that `resets` concerns.
+        xla: bool. Compile with XLA where it can.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        gather: Callable[..., Any],
+        states: list[Any],
+        xla: bool = True,
+    ):
+        self._model = model
+        self._step = getattr(model, f"{kind}_step")
+        self._gather = gather
+        self._states = states
+        self._run = compile_program(self._loop, xla)
+        self._one_step: dict[Any, Any] = {}
+
+    def run(
+        self,
+        arrays: Any,
+        schedule: dict[str, Any],
+        initial: list[Any],
+        *,
+        first: int,
+        steps: int,
+        epochs: int,
+        fresh: bool,
+    ) -> dict[str, np.ndarray]:
+        """Run `epochs` times `steps` steps of a schedule.
+
+        Args:
+            arrays: tensors that `gather` reads.
+            schedule: tensors with one row a step: "index" (what `gather` takes), and where needed
+                "weight" (sample weights) and "reset" (bool, rows whose state is reset first).
+            initial: what states are reset to, one tensor for each of `states`.
+            first: int. The schedule's row to begin with; epochs follow each other in it.
+            steps: int. Steps of an epoch, or of the part of one that is run.
+            epochs: int.
+            fresh: bool. Whether metrics are reset before each epoch.
+
+        Returns:
+            dict of arrays `(epochs,)`: what the last step of each epoch returned.
+        """
+        scalars = [tf.constant(n, tf.int32) for n in (first, steps, epochs)]
+        logs = self._run(arrays, schedule, initial, *scalars, tf.constant(fresh))
+        return {name: value.numpy()[:epochs] for name, value in logs.items()}
+
+    def _loop(self, arrays, schedule, initial, first, steps, epochs, fresh):
+        one_step = self._trace_step(arrays, schedule, initial)
+        capacity = tree.flatten(schedule)[0].shape[0]
+        nothing = tree.map_structure(
+            lambda spec: tf.zeros(spec.shape, spec.dtype), one_step.structured_outputs
+        )
+        records = tree.map_structure(lambda zero: tf.zeros((capacity,), zero.dtype), nothing)
+
+        def epoch(number, records):
+            tf.cond(fresh, self._reset_metrics, lambda: tf.constant(True))
+            begin = first + number * steps
+
+            def step(k, _):
+                row = tree.map_structure(lambda column: column[k], schedule)
+                return k + 1, one_step(*tree.flatten((arrays, row, initial)))
+
+            _, logs = tf.while_loop(lambda k, _: k < begin + steps, step, (begin, nothing))
+            records = tree.map_structure(
+                lambda record, log: tf.tensor_scatter_nd_update(record, [[number]], [log]),
+                records,
+                logs,
+            )
+            return number + 1, records
+
+        _, records = tf.while_loop(
+            lambda number, _: number < epochs, epoch, (tf.constant(0), records)
+        )
+        return records
+
+    def _trace_step(self, arrays, schedule, initial):
+        """Trace one step as a function of its own, to know what it returns before it is looped."""
+        row = tree.map_structure(lambda column: column[0], schedule)
+        structure = (arrays, row, initial)
+
+        def one_step(*flat):
+            return self._one(*tree.pack_sequence_as(structure, list(flat)))
+
+        specs = [tf.TensorSpec(t.shape, t.dtype) for t in tree.flatten(structure)]
+        return tf.function(one_step, autograph=False).get_concrete_function(*specs)
+
+    def _one(self, arrays, row, initial):
+        if "reset" in row:
+            for variable, value in zip(self._states, initial, strict=True):
+                mask = tf.reshape(row["reset"], (-1, *(1,) * (len(variable.shape) - 1)))
+                variable.assign(tf.where(mask, value, variable.value))
+        x, y, weight = self._gather(arrays, row["index"])
+        if "weight" in row:
+            weight = row["weight"] if weight is None else weight * row["weight"]
+        return self._step((x, y) if weight is None else (x, y, weight))
+
+    def _reset_metrics(self):
+        self._model.reset_metrics()
+        return tf.constant(True)
+
+
+def to_device(value: Any) -> Any:
+    """Return a nest of NumPy arrays as tensors."""
+    return tree.map_structure(tf.convert_to_tensor, value)
+
+
+def with_batch_size(data: Any, expected: int, message: str) -> Any:
+    """Return a batch whose size is not known until it runs, checked when it does."""
+    size = tf.shape(next(item for item in tree.flatten(data) if item is not None))[0]
+    check = tf.debugging.assert_equal(size, expected, message=_BATCH_SIZE_MARK + message)
+    with tf.control_dependencies([check]):
+        return tree.map_structure(lambda item: None if item is None else tf.identity(item), data)
+
+
+@contextmanager
+def batch_size_errors() -> Iterator[None]:
+    """Raise what `with_batch_size` found as a ValueError with its own message alone."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        _, mark, rest = str(error).partition(_BATCH_SIZE_MARK)
+        if not mark:
+            raise
+        message = rest.partition("\n")[0].partition("Condition x == y")[0]
+        raise ValueError(message.strip()) from None

@@ -1,0 +1,202 @@
+"""A model's recurrent state: find it, read it, write it, reset it.
+
+The state of a stateful layer is a list of arrays `(batch_size, …)`, nested where its cells are
+stacked. A model's states are the list of its stateful layers' states, in the order of its layers.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from seqframe.backend.internals import all_layers
+
+
+def reset_states(model: keras.Model, values: Any = None, rows: Any = None) -> None:
+    """Reset all stateful layers: those in nested models, wrappers and stacked cells too.
+
+    Args:
+        model: keras.Model.
+        values: None for each layer's own initial state (zeros, unless its cell says otherwise);
+            or states as `get_states` returns them.
+        rows: None for the whole batch; or the rows to reset, as integers or as a bool array
+            `(batch_size,)`.
+
+    Raises:
+        ValueError: if the model has no stateful layer, or `values` or `rows` do not fit; nothing is
+            reset then.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from seqframe import get_states, reset_states
+    >>> layers = [keras.Input(batch_shape=(2, 1, 1)), keras.layers.SimpleRNN(1, stateful=True)]
+    >>> model = keras.Sequential(layers)
+    >>> _ = model(np.ones((2, 1, 1)))
+    >>> reset_states(model, rows=[0])
+    >>> [[state]] = get_states(model)
+    >>> bool(state[0] == 0), bool(state[1] == 0)
+    (True, False)
+    """
+    layers = require_stateful(model)
+    built = [layer for layer in layers if layer.states is not None]
+    if values is None:
+        fresh = [fresh_state(layer, state_batch_size(layer)) for layer in built]
+    else:
+        fresh = _checked(values, layers, "values")
+    if rows is None:
+        assign_states(built, fresh)
+        return
+    chosen = [_as_mask(rows, state_batch_size(layer)) for layer in built]
+    mixed = [
+        tree.map_structure(
+            lambda variable, value, mask=mask: _where_rows(mask, value, variable),
+            _plain(layer.states),
+            _plain(new),
+        )
+        for layer, new, mask in zip(built, fresh, chosen, strict=True)
+    ]
+    assign_states(built, mixed)
+
+
+def get_states(model: keras.Model) -> list[list[Any]]:
+    """Return the states of all stateful layers, as NumPy arrays.
+
+    Args:
+        model: keras.Model, built.
+
+    Returns:
+        list with one entry for each stateful layer: a list of arrays `(batch_size, …)`, nested where
+        the layer's cells are stacked.
+
+    Raises:
+        ValueError: if the model has no stateful layer, or is not built.
+    """
+    return [
+        tree.map_structure(lambda variable: ops.convert_to_numpy(variable).copy(), _plain(layer.states))
+        for layer in _require_built(require_stateful(model))
+    ]
+
+
+def set_states(model: keras.Model, states: Any) -> None:
+    """Write the states of all stateful layers.
+
+    Args:
+        model: keras.Model, built.
+        states: as `get_states` returns them.
+
+    Raises:
+        ValueError: if the model has no stateful layer, is not built, or a state has another
+            structure or shape than the layer's; nothing is written then.
+    """
+    layers = _require_built(require_stateful(model))
+    assign_states(layers, _checked(states, layers, "states"))
+
+
+def stateful_layers(model: keras.Model) -> list[Any]:
+    """Return the recurrent layers of a model that keep their state, in the order of its layers."""
+    return [
+        layer
+        for layer in all_layers(model)
+        if isinstance(layer, keras.layers.RNN) and layer.stateful
+    ]
+
+
+def state_variables(layers: list[Any]) -> list[Any]:
+    """Return the state variables of stateful layers, flat."""
+    return tree.flatten([_plain(layer.states) for layer in layers])
+
+
+def state_batch_size(layer: Any) -> int:
+    """Return the batch size that a built stateful layer is tied to."""
+    return int(tree.flatten(layer.states)[0].shape[0])
+
+
+def model_batch_size(model: keras.Model) -> int | None:
+    """Return the batch size that a model's stateful layers are tied to; None if there is none."""
+    sizes = {state_batch_size(layer) for layer in stateful_layers(model) if layer.states is not None}
+    return min(sizes) if sizes else None
+
+
+def fresh_state(layer: Any, batch_size: int) -> list[Any]:
+    """Return what a stateful layer's state begins with, as nested tensors."""
+    return _plain(layer.get_initial_state(batch_size))
+
+
+def assign_states(layers: list[Any], states: list[Any]) -> None:
+    """Write nested values into the state variables of layers, unchecked."""
+    for layer, state in zip(layers, states, strict=True):
+        for variable, value in zip(tree.flatten(layer.states), tree.flatten(state), strict=True):
+            variable.assign(value)
+
+
+def require_stateful(model: keras.Model) -> list[Any]:
+    """Return the stateful layers of a model, or raise if there is none."""
+    layers = stateful_layers(model)
+    if not layers:
+        raise ValueError(
+            f"`model` must have a stateful layer. Received: {model.name!r}, which has none. "
+            "Pass `stateful=True` to its recurrent layers."
+        )
+    return layers
+
+
+def _require_built(layers: list[Any]) -> list[Any]:
+    for layer in layers:
+        if layer.states is None:
+            raise ValueError(
+                f"The stateful layer {layer.name!r} has no state yet, because it is not built. "
+                "Give the model an `Input(batch_shape=(batch_size, steps, features))`, or call it "
+                "on one batch."
+            )
+    return layers
+
+
+def _checked(states: Any, layers: list[Any], name: str) -> list[Any]:
+    """Return `states` if they have the structure and shapes of the layers' states."""
+    _require_built(layers)
+    if not isinstance(states, (list, tuple)) or len(states) != len(layers):
+        count = len(states) if isinstance(states, (list, tuple)) else type(states).__name__
+        raise ValueError(
+            f"`{name}` must have one entry for each of the model's {len(layers)} stateful layers. "
+            f"Received: {count}."
+        )
+    for layer, state in zip(layers, states, strict=True):
+        own = [tuple(variable.shape) for variable in tree.flatten(layer.states)]
+        given = [tuple(np.shape(value)) for value in tree.flatten(_plain(state))]
+        if own != given:
+            raise ValueError(
+                f"`{name}` must fit the state of layer {layer.name!r}: arrays of shapes {own}. "
+                f"Received: shapes {given}."
+            )
+    return list(states)
+
+
+def _as_mask(rows: Any, batch_size: int) -> np.ndarray:
+    rows = np.atleast_1d(np.asarray(rows))
+    if rows.dtype == bool:
+        if rows.shape != (batch_size,):
+            raise ValueError(
+                f"`rows`, as a bool array, must have shape ({batch_size},). Received: {rows.shape}."
+            )
+        return rows
+    if rows.size and (rows.dtype.kind not in "iu" or (rows < 0).any() or (rows >= batch_size).any()):
+        raise ValueError(
+            f"`rows` must be row numbers in 0 … {batch_size - 1}. Received: rows={rows.tolist()}."
+        )
+    mask = np.zeros(batch_size, bool)
+    mask[rows.astype(np.int64)] = True
+    return mask
+
+
+def _where_rows(mask: np.ndarray, value: Any, variable: Any) -> Any:
+    mask = mask.reshape(-1, *(1,) * (len(variable.shape) - 1))
+    return ops.where(mask, ops.cast(value, variable.dtype), variable)
+
+
+def _plain(state: Any) -> list[Any]:
+    """Return a layer's state as nested lists: layers differ in whether they keep lists or tuples."""
+    if isinstance(state, (list, tuple)):
+        return [_plain(item) if isinstance(item, (list, tuple)) else item for item in state]
+    return [state]

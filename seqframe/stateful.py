@@ -1,0 +1,201 @@
+"""StatefulTrainer: the callback that keeps a stateful model's state what it should be."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import tree
+
+from seqframe import backend
+from seqframe.state import (
+    assign_states,
+    get_states,
+    model_batch_size,
+    require_stateful,
+    reset_states,
+    stateful_layers,
+)
+
+if TYPE_CHECKING:
+    from seqframe.lanes import Lanes
+
+
+class StatefulTrainer(keras.callbacks.Callback):
+    """Resets a stateful model's state at each epoch, and keeps validation out of it.
+
+    For plain `model.fit`, `evaluate` and `predict`, and for `seqframe.fit`. It resets the state at the
+    beginning and end of each epoch, gives validation and prediction a fresh state and puts the training
+    state back afterwards, so that validating never changes training. It stops with an error on what
+    Keras lets pass: batches of another size than the state's, also a smaller last one.
+
+    Args:
+        reset: "epoch": at the beginning and end of each epoch. "batch": before each batch.
+            "never". int ≥ 1: before every that many batches, counted from the epoch's first.
+        lanes: Lanes that the model is trained on. Rows are then also reset where they begin a new
+            sequence.
+        initial_state: what to reset to, as `get_states` returns it; None for the layers' own initial state.
+
+    Raises:
+        ValueError: if `reset` is none of these; in `fit`, if the model has no stateful layer or
+            a batch is not of its batch size.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe import SequenceFramer, StatefulTrainer
+    >>> model = keras.Sequential([
+    ...     keras.Input(batch_shape=(1, 1, 1)),
+    ...     keras.layers.LSTM(4, stateful=True),
+    ...     keras.layers.Dense(26, activation="softmax"),
+    ... ])
+    >>> model.compile("adam", "sparse_categorical_crossentropy")
+    >>> X, y = SequenceFramer(1).frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ").arrays()
+    >>> history = model.fit(
+    ...     X, y, batch_size=1, epochs=2, shuffle=False, verbose=0, callbacks=[StatefulTrainer()]
+    ... )
+    """
+
+    def __init__(
+        self,
+        reset: str | int = "epoch",
+        lanes: "Lanes | None" = None,
+        initial_state: Any = None,
+    ):
+        super().__init__()
+        is_count = isinstance(reset, int) and not isinstance(reset, bool) and reset >= 1
+        if not is_count and reset not in ("epoch", "batch", "never"):
+            raise ValueError(
+                '`reset` must be "epoch", "batch", "never" or a number of batches ≥ 1. '
+                f"Received: reset={reset!r}."
+            )
+        self.reset = reset
+        self.lanes = lanes
+        self.initial_state = initial_state
+        self._set_aside: list[Any] | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        require_stateful(self.model)
+        if self.lanes is not None:
+            require_batch_size(self.lanes.batch_size, model_batch_size(self.model))
+        self._guard("train")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._unguard("train")
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.reset != "never":
+            self._reset()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.reset != "never":
+            self._reset()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        every = {"batch": 1, "epoch": 0, "never": 0}.get(self.reset, self.reset)
+        if every and batch % every == 0:
+            self._reset()
+        elif self.lanes is not None and batch < len(self.lanes):
+            rows = self.lanes.resets(batch)
+            if rows.any():
+                self._reset(rows)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._set_state_aside()
+        self._guard("test")
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._unguard("test")
+        self._put_state_back()
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        self._set_state_aside()
+        self._guard("predict")
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        self._unguard("predict")
+        self._put_state_back()
+
+    def _reset(self, rows: Any = None) -> None:
+        reset_states(self.model, self.initial_state, rows)
+
+    def _set_state_aside(self) -> None:
+        layers = require_stateful(self.model)
+        built = all(layer.states is not None for layer in layers)
+        self._set_aside = get_states(self.model) if built else None
+        self._reset()
+
+    def _put_state_back(self) -> None:
+        if self._set_aside is None:
+            self._reset()
+        else:
+            assign_states(stateful_layers(self.model), self._set_aside)
+
+    def _guard(self, kind: str) -> None:
+        """Have each step look at its batch size before it changes anything.
+
+        A callback does not see the data, but it can replace the function that Keras made of the
+        model's own step. `_unguard` puts that back; where an exception comes in between, what is left
+        behind only checks.
+        """
+        name = f"{kind}_function"
+        current = getattr(self.model, name)
+        if current is None:
+            return  # `seqframe.fit` checks batches itself and never makes Keras's function.
+        plain = getattr(current, "plain", current)
+        if not hasattr(plain, "guarded"):
+            # Kept with Keras's own function, so that it is traced once, and again after `compile`.
+            plain.guarded = _make_guarded(self.model, kind)
+            plain.guarded.plain = plain
+        setattr(self.model, name, plain.guarded)
+
+    def _unguard(self, kind: str) -> None:
+        name = f"{kind}_function"
+        current = getattr(self.model, name)
+        setattr(self.model, name, getattr(current, "plain", current))
+
+
+def _make_guarded(model: keras.Model, kind: str) -> Any:
+    """Return Keras's train, test or predict function of a step that checks its batch first."""
+    own = getattr(model, f"{kind}_step")
+
+    def checked_step(*args: Any) -> Any:
+        *state, data = args
+        return own(*state, _checked_batch(model, data))
+
+    setattr(model, f"{kind}_step", checked_step)
+    try:
+        getattr(model, f"make_{kind}_function")(force=True)
+    finally:
+        delattr(model, f"{kind}_step")
+    made = getattr(model, f"{kind}_function")
+
+    def guarded(*args: Any) -> Any:
+        with backend.batch_size_errors():
+            return made(*args)
+
+    return guarded
+
+
+def _checked_batch(model: keras.Model, data: Any) -> Any:
+    """Return a batch if it is of the batch size of the model's stateful layers."""
+    expected = model_batch_size(model)
+    if expected is None:
+        return data
+    received = next(item for item in tree.flatten(data) if item is not None).shape[0]
+    if received is None:
+        return backend.with_batch_size(data, expected, batch_size_error(expected))
+    require_batch_size(int(received), expected)
+    return data
+
+
+def require_batch_size(received: int, expected: int | None) -> None:
+    """Raise if a batch size is not the one that stateful layers are tied to."""
+    if expected is not None and received != expected:
+        raise ValueError(batch_size_error(expected, f"a batch of {received}"))
+
+
+def batch_size_error(expected: int, received: str = "a batch of another size") -> str:
+    return (
+        f"A stateful model needs every batch, the last one too, to be of its own batch size, "
+        f"{expected}. Received: {received}. Pass `batch_size={expected}` and a number of samples that "
+        f"it divides, or use `frames.lanes({expected})`."
+    )

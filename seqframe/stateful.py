@@ -70,6 +70,8 @@ class StatefulTrainer(keras.callbacks.Callback):
         self.reset = reset
         self.lanes = lanes
         self.initial_state = initial_state
+        #: Set by `seqframe.fit` while its compiled program does the resetting.
+        self.paused = False
         self._set_aside: list[Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -115,7 +117,8 @@ class StatefulTrainer(keras.callbacks.Callback):
         self._put_state_back()
 
     def _reset(self, rows: Any = None) -> None:
-        reset_states(self.model, self.initial_state, rows)
+        if not self.paused:
+            reset_states(self.model, self.initial_state, rows)
 
     def _set_state_aside(self) -> None:
         layers = require_stateful(self.model)

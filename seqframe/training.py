@@ -141,6 +141,7 @@ class _Trainer:
         self, model: keras.Model, schedule: Schedule, kind: str, policy: StatefulTrainer | None
     ):
         self.model, self.schedule, self.kind = model, schedule, kind
+        self.policy = policy
         self.arrays = backend.to_device(schedule.feed.arrays)
         self.initial = _initial_state(model, policy)
         #: Batches of an epoch, the smaller last one counted.
@@ -177,6 +178,8 @@ class _Trainer:
             logs = self._call(rows, 0, self.schedule.steps, count, fresh=True)
             seconds = time.perf_counter() - begin
             for number in range(count):
+                if self.policy is not None:
+                    self.policy.paused = number < count - 1
                 hooks.on_epoch_begin(epoch + number)
                 yield epoch + number, {name: float(log[number]) for name, log in logs.items()}
             epoch += count

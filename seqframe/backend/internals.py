@@ -23,17 +23,17 @@ def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
     """Let stateful layers run on other state variables, of any batch size.
 
     Why: a stateful layer is tied to the batch size it was built with, by the shape of `states` and
-    by a number that Keras compares each input with.
+    by a number that Keras compares each input with. Written past `__setattr__`, which would take
+    the variables for weights; Keras keeps its own from that, too.
     """
     before = [(layer.states, layer._expected_batch_size) for layer in layers]
     try:
         for layer, borrowed in zip(layers, states, strict=True):
-            layer.states = borrowed
-            layer._expected_batch_size = None
+            vars(layer).update(states=borrowed, _expected_batch_size=None)
         yield
     finally:
         for layer, (own, batch_size) in zip(layers, before, strict=True):
-            layer.states, layer._expected_batch_size = own, batch_size
+            vars(layer).update(states=own, _expected_batch_size=batch_size)
 
 
 @contextmanager
@@ -46,14 +46,14 @@ def any_time_steps(model: keras.Model) -> Iterator[None]:
     manual = [vars(layer).get("_manual_input_spec", _UNSET) for layer in functional]
     try:
         for layer in functional:
-            object.__setattr__(layer, "_manual_input_spec", None)
+            vars(layer)["_manual_input_spec"] = None
         yield
     finally:
         for layer, spec in zip(functional, manual, strict=True):
             if spec is _UNSET:
-                del layer.__dict__["_manual_input_spec"]
+                del vars(layer)["_manual_input_spec"]
             else:
-                object.__setattr__(layer, "_manual_input_spec", spec)
+                vars(layer)["_manual_input_spec"] = spec
 
 
 _UNSET = object()

@@ -1,0 +1,272 @@
+"""Generator: a model's predictions fed back in, as text or as a forecast."""
+
+import numbers
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from seqframe.framer import SequenceFramer
+from seqframe.order import random_seed
+from seqframe.rollout import Rollout, context_steps
+from seqframe.samplers import get_sampler, outputs_probabilities
+from seqframe.sequences import to_array
+from seqframe.state import stateful_layers
+
+# Programs are compiled for these sizes and their doubles, not for each prompt and step count.
+_LEAST_ROOM = 64
+_LEAST_WIDTH = 16
+
+
+class Generator:
+    """Feeds a model's predictions back in: symbols or real values, step by step, in one program.
+
+    Any Keras model that maps a frame to a target can roll out: a stateless one through its window, a
+    stateful one through its state, primed with the prompt, whatever batch size it was trained with. The
+    model itself, its weights and its state are left as they are.
+
+    Args:
+        model: keras.Model, built.
+        framer: SequenceFramer that framed the training data; `frames.framer` has the vocabulary too. None:
+            single steps for a stateful model, else windows as long as the model's input.
+        sampler: "greedy", "random", or a function `(logits, seed) -> ids` (see `seqframe.samplers`).
+        from_logits: bool. Whether the model's outputs are logits rather than probabilities. None: told by its last
+            layer, probabilities if that is a softmax.
+        seed: int ≥ 0. Of random samplers: the same seed gives the same symbols. None draws one
+            for each call.
+
+    Raises:
+        ValueError: if the model is not built, its framer does not fit it, or the sampler does not
+            exist.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe import Generator, SequenceFramer, fit
+    >>> frames = SequenceFramer(2).frame("ABCABCABCABC")
+    >>> model = keras.Sequential([
+    ...     keras.Input((2, 1)), keras.layers.LSTM(8), keras.layers.Dense(3, activation="softmax"),
+    ... ])
+    >>> model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+    >>> _ = fit(model, frames, epochs=100, verbose=0, seed=7)
+    >>> Generator(model, frames.framer).generate("AB", 7)
+    'CABCABC'
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        framer: SequenceFramer | None = None,
+        *,
+        sampler: Any = "greedy",
+        from_logits: bool | None = None,
+        seed: int | None = None,
+    ):
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"`model` must be a `keras.Model`. Received: {type(model).__name__}.")
+        if not model.built:
+            raise ValueError(
+                f"`model` must be built. Received: {model.name!r}, which is not. "
+                "Train it, or call it on one batch."
+            )
+        self.model = model
+        self.framer = _default_framer(model) if framer is None else framer
+        if self.framer.gap < 0:
+            raise ValueError(
+                "A model whose target is its own last input step predicts nothing to feed back. "
+                f"Received: a framer with gap={self.framer.gap}."
+            )
+        self.sampler = get_sampler(sampler)
+        self.from_logits = not outputs_probabilities(model) if from_logits is None else from_logits
+        self.seed = seed
+        self._stateful = bool(stateful_layers(model))
+        self._rollouts: dict[tuple[str, int], Rollout] = {}
+
+    def generate(
+        self, prompt: Any, steps: int, *, num_samples: int = 1, include_prompt: bool = False
+    ) -> Any:
+        """Continue a prompt symbol by symbol.
+
+        Args:
+            prompt: str, list of symbols, or int array `(steps,)` of ids; or a list of prompts, of any
+                lengths, each of which gives what it would give alone. Where the framer pads, a
+                short prompt is padded and a long one keeps its last `sequence_length` steps;
+                where it does not, a stateless model needs `sequence_length` steps.
+            steps: int ≥ 1. Symbols to generate.
+            num_samples: int ≥ 1. Continuations of each prompt.
+            include_prompt: bool. Begin what is returned with the prompt.
+
+        Returns:
+            str for a str, list of symbols for a list, int array of ids for an array; a list of these for
+            a list of prompts, and for each prompt a list of these if `num_samples > 1`.
+
+        Raises:
+            ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's output
+                is not one value for each symbol.
+        """
+        steps, num_samples = _count("steps", steps), _count("num_samples", num_samples)
+        prompts, several = _split_prompts(prompt, self.framer.vocabulary)
+        encoded = [self._encode(item) for item in prompts]
+        self._check_classes()
+        repeated = [ids for ids in encoded for _ in range(num_samples)]
+        predicted = self._roll(np.int32, repeated, steps)
+        results = []
+        for number, item in enumerate(prompts):
+            rows = predicted[number * num_samples : (number + 1) * num_samples]
+            if include_prompt:
+                rows = [np.concatenate([encoded[number], row]) for row in rows]
+            decoded = [self._decode(row, item) for row in rows]
+            results.append(decoded if num_samples > 1 else decoded[0])
+        return results if several else results[0]
+
+    def forecast(self, history: Any, steps: int) -> np.ndarray:
+        """Continue a sequence of real values.
+
+        Args:
+            history: array `(length,)` or `(length, features)`, or what a framer takes as one sequence
+                of numbers.
+            steps: int ≥ 1. Steps to forecast.
+
+        Returns:
+            float array `(steps,)` or `(steps, features)`.
+
+        Raises:
+            ValueError: if the history is too short, or the model does not predict all its features.
+        """
+        steps = _count("steps", steps)
+        values = to_array(history, "history").astype(keras.config.floatx(), copy=False)
+        self._check_values(values)
+        return self._roll(values.dtype, [values], steps)[0]
+
+    def _roll(self, dtype: Any, prompts: list[np.ndarray], steps: int) -> np.ndarray:
+        """Lay the prompts out in a buffer and run the program."""
+        for row in prompts:
+            self._check_length(row)
+        framer, batch_size, row_shape = self.framer, len(prompts), prompts[0].shape[1:]
+        context = context_steps(framer, self._stateful) + framer.gap
+        longest = max(map(len, prompts))
+        width = _doubled(max(longest, context), _LEAST_WIDTH) if self._stateful else context
+        room = _doubled(steps + framer.horizon - 1, _LEAST_ROOM)
+        buffer = np.full((batch_size, width + room, *row_shape), framer.padding_value, dtype)
+        for row, prompt in zip(buffer, prompts, strict=True):
+            kept = prompt[-width:]
+            row[width - len(kept) : width] = kept
+        lengths = np.array([min(len(prompt), width) for prompt in prompts], np.int32)
+        seed = random_seed() if self.seed is None else self.seed
+        kind = "symbols" if np.dtype(dtype).kind == "i" else "values"
+        key = (kind, batch_size)
+        if key not in self._rollouts:
+            choose = self._choose_symbol if kind == "symbols" else _choose_value
+            self._rollouts[key] = Rollout(self.model, framer, batch_size, choose)
+        return self._rollouts[key].run(buffer, width, lengths, steps, seed % (2**31 - 1))
+
+    def _choose_symbol(self, output: Any, seed: keras.random.SeedGenerator) -> Any:
+        logits = ops.cast(output, "float32")
+        logits = ops.reshape(logits, (-1, logits.shape[-1]))
+        if not self.from_logits:
+            logits = ops.log(logits)
+        return self.sampler(logits, seed)
+
+    def _encode(self, prompt: Any) -> np.ndarray:
+        ids = to_array(prompt, "prompt", self.framer.vocabulary)
+        if ids.size and (ids.ndim != 1 or ids.dtype.kind not in "iu"):
+            raise ValueError(
+                "A prompt must be a string, a list of symbols, or a one-dimensional array of ids. "
+                f"Received: an array of shape {ids.shape} and dtype {ids.dtype}. "
+                "For real values, use `forecast`."
+            )
+        return ids
+
+    def _decode(self, ids: np.ndarray, prompt: Any) -> Any:
+        vocabulary = self.framer.vocabulary
+        is_ids = not isinstance(prompt, str) and np.asarray(prompt).dtype.kind in "iu"
+        if vocabulary is None or (is_ids and isinstance(vocabulary.symbols[0], str)):
+            return ids.tolist() if isinstance(prompt, list) else ids
+        symbols = vocabulary.decode(ids)
+        return symbols if isinstance(prompt, str) else list(symbols)
+
+    def _check_length(self, prompt: np.ndarray) -> None:
+        framer = self.framer
+        needed = 1
+        if not framer.pads:
+            needed = context_steps(framer, self._stateful) + framer.gap
+        if len(prompt) < needed:
+            raise ValueError(
+                f"A prompt needs at least {needed} steps for a model with "
+                f"`sequence_length={framer.sequence_length}`. Received: {len(prompt)} steps. "
+                "Give a longer prompt, or train on frames that pad (`mode=\"prefixes\"`)."
+            )
+
+    def _check_classes(self) -> None:
+        vocabulary = self.framer.vocabulary
+        classes = _last_dimension(self.model)
+        if vocabulary is not None and classes not in (None, len(vocabulary)):
+            raise ValueError(
+                "`generate` needs a model with one output for each symbol. Received: "
+                f"{classes} outputs for a vocabulary of {len(vocabulary)} ids."
+            )
+
+    def _check_values(self, values: np.ndarray) -> None:
+        width, predicted = int(np.prod(values.shape[1:], dtype=np.int64)), _last_dimension(self.model)
+        block = width * self.framer.horizon
+        if predicted is not None and predicted not in (width, self.framer.horizon, block):
+            raise ValueError(
+                "`forecast` feeds predictions back in, so the model must predict every feature of "
+                f"its input. Received: a history of {width} features for a model with {predicted} "
+                "outputs."
+            )
+
+
+def _default_framer(model: keras.Model) -> SequenceFramer:
+    shape = getattr(model, "input_shape", None)
+    is_one_shape = isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape)
+    if not is_one_shape or len(shape) < 2:
+        raise ValueError(
+            "`framer` can be left out only for a model with one input of shape (steps, …). "
+            f"Received: a model with input shape {shape}. Pass the framer of its training data."
+        )
+    layout = "tokens" if len(shape) == 2 else "timesteps"
+    length = 1 if stateful_layers(model) else shape[1]
+    if length is None:
+        raise ValueError(
+            "`framer` can be left out only for a model with a fixed number of time steps. "
+            f"Received: input shape {shape}. Pass the framer of its training data."
+        )
+    return SequenceFramer(length, layout=layout)
+
+
+def _split_prompts(prompt: Any, vocabulary: Any) -> tuple[list[Any], bool]:
+    """Return the prompts in what the user passed, and whether it was several."""
+    if not isinstance(prompt, (list, tuple)) or not len(prompt):
+        return [prompt], False
+    if all(isinstance(item, str) for item in prompt):
+        words = vocabulary is not None and not vocabulary.is_text
+        return ([prompt], False) if words else (list(prompt), True)
+    if all(isinstance(item, numbers.Number) or np.ndim(item) == 0 for item in prompt):
+        return [prompt], False
+    return list(prompt), True
+
+
+def _choose_value(output: Any, seed: keras.random.SeedGenerator) -> Any:
+    return output
+
+
+def _last_dimension(model: keras.Model) -> int | None:
+    shape = getattr(model, "output_shape", None)
+    return shape[-1] if isinstance(shape, tuple) and isinstance(shape[-1], int) else None
+
+
+def _doubled(size: int, least: int) -> int:
+    """Return `least`, doubled until it is `size` or more."""
+    while least < size:
+        least *= 2
+    return least
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"`{name}` must be an integer ≥ 1. Received: {name}={value!r}.")
+    if value < 1:
+        raise ValueError(f"`{name}` must be an integer ≥ 1. Received: {name}={value}.")
+    return int(value)

@@ -7,6 +7,8 @@ index into that view.
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -24,33 +26,40 @@ class Rows:
 
     Args:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are kept, not copied;
-            only where their memory layouts differ, the odd ones are made contiguous.
+            only where their memory layouts differ, they are made contiguous.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]):
         first = arrays[0]
-        if any(array.strides != first.strides for array in arrays):
-            arrays = [np.ascontiguousarray(array) for array in arrays]
         self.dtype, self.row_shape = first.dtype, first.shape[1:]
-        self._place(arrays)
-
-    def _place(self, arrays: Sequence[np.ndarray]) -> None:
+        contiguous = _contiguous_strides(first)
+        strides = first.strides
+        if any(array.strides != strides for array in arrays):
+            # An axis of one step may report any stride, so no array's own speaks for all.
+            arrays, strides = [np.ascontiguousarray(array) for array in arrays], contiguous
         self.arrays = tuple(arrays)
-        addresses = [array.__array_interface__["data"][0] for array in arrays]
-        self._lowest = arrays[addresses.index(min(addresses))]
-        self._row_stride, *self._inner_strides = self._lowest.strides
-        distances = [address - min(addresses) for address in addresses]
-        # The largest unit in which every row of every array has a whole address.
-        self._unit = math.gcd(*distances, self._row_stride) or 1
-        self._row = self._row_stride // self._unit
-        self._origins = np.array([distance // self._unit for distance in distances], np.int64)
-        self._extent = 1 + max(
-            int(origin) + max(self._row * (len(array) - 1), 0)
-            for origin, array in zip(self._origins, arrays, strict=True)
+        self._row_stride, *self._inner_strides = strides
+        self._packed = self._row_stride == contiguous[0] and all(
+            strides[axis] == contiguous[axis] or first.shape[axis] == 1
+            for axis in range(1, first.ndim)
         )
-        row_bytes = self.dtype.itemsize * math.prod(self.row_shape)
-        self._packed = self._row_stride == row_bytes and self._lowest.flags.c_contiguous
-        self._views: dict[tuple[Axis, ...], np.ndarray] = {}
+        self._views: dict[tuple[Axis, ...], np.ndarray | None] = {}
+        self._place()
+
+    def _place(self) -> None:
+        addresses = np.array([a.__array_interface__["data"][0] for a in self.arrays], np.int64)
+        lengths = np.array([len(array) for array in self.arrays])
+        reach = self._row_stride * np.maximum(lengths - 1, 0)  # bytes from the first row to the last
+        # An array without rows has no address that counts: none of its rows is ever asked for.
+        lows = np.where(lengths > 0, addresses + np.minimum(reach, 0), np.iinfo(np.int64).max)
+        lowest = int(np.argmin(lows))
+        self._lowest = self.arrays[lowest][-1:] if self._row_stride < 0 else self.arrays[lowest][:1]
+        distances = np.where(lengths > 0, addresses - lows[lowest], 0)
+        # The largest unit in which every row of every array has a whole address.
+        self._unit = int(np.gcd.reduce(distances, initial=abs(self._row_stride))) or 1
+        self._row = self._row_stride // self._unit
+        self._origins = distances // self._unit
+        self._extent = 1 + int((distances + np.maximum(reach, 0)).max()) // self._unit
 
     def take(self, array: np.ndarray, row: np.ndarray, axes: tuple[Axis, ...] = ()) -> np.ndarray:
         """Copy the windows that begin at `row` of `array`.
@@ -68,10 +77,13 @@ class Rows:
         array([[ 2,  3,  4],
                [10, 11, 12]])
         """
-        positions = (self._origins[array] if len(self.arrays) > 1 else 0) + row * self._row
-        windows = self._view(axes)[positions]
+        view = self._view(axes)
+        if view is None:
+            return self._joined.take(array, row, axes)
+        origin = self._origins[0] if len(self.arrays) == 1 else self._origins[array]
+        positions = origin + row * self._row
         shape = (*np.shape(positions), *(steps for steps, _ in axes), *self.row_shape)
-        return windows.view(self.dtype).reshape(shape)
+        return view[positions].view(self.dtype).reshape(shape)
 
     def view(self, start: int, stride: int, count: int, axes: tuple[Axis, ...]) -> np.ndarray:
         """Return `count` windows of a single array, `stride` rows apart, as a read-only view."""
@@ -86,18 +98,15 @@ class Rows:
             writeable=False,
         )
 
-    def _view(self, axes: tuple[Axis, ...]) -> np.ndarray:
+    def _view(self, axes: tuple[Axis, ...]) -> np.ndarray | None:
+        """Return a window at every unit of memory, or None where NumPy cannot count so many."""
         if axes not in self._views:
             try:
                 self._views[axes] = self._make_view(axes)
             except ValueError:
-                # NumPy counts overlapping windows as if they were apart, and arrays at the two
-                # ends of the address space can make more of them than it can count. Then, and
-                # only then, the arrays are copied next to each other.
-                joined = np.concatenate(self.arrays)
-                ends = np.cumsum([len(array) for array in self.arrays])[:-1]
-                self._place(np.split(joined, ends))
-                self._views[axes] = self._make_view(axes)
+                if self._extent <= sum(map(len, self.arrays)):
+                    raise
+                self._views[axes] = None
         return self._views[axes]
 
     def _make_view(self, axes: tuple[Axis, ...]) -> np.ndarray:
@@ -116,3 +125,27 @@ class Rows:
             (self._extent, *(steps for steps, _ in axes), *self.row_shape),
             (self._unit, *(rows * self._row_stride for _, rows in axes), *self._inner_strides),
         )
+
+    @cached_property
+    def _joined(self) -> "Rows":
+        """The same rows, copied next to each other.
+
+        NumPy counts overlapping windows as if they were apart, and arrays at the two ends of the
+        address space can make more of them than it can count. Then, and only then, they are copied.
+        """
+        ends = np.cumsum([len(array) for array in self.arrays])[:-1]
+        return Rows(np.split(np.concatenate(self.arrays), ends))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Addresses mean nothing to a copy, in this process or another: it takes its own.
+        return Rows, (self.arrays,)
+
+
+def _contiguous_strides(array: np.ndarray) -> tuple[int, ...]:
+    """Return the strides, in bytes, that rows of an array's shape have where they leave no gaps.
+
+    >>> _contiguous_strides(np.zeros((2, 4, 3), np.float32))
+    (48, 16, 4)
+    """
+    sizes = (*array.shape[1:], array.itemsize)
+    return tuple(math.prod(sizes[axis:]) for axis in range(len(sizes)))

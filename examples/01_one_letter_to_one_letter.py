@@ -1,0 +1,43 @@
+"""
+Model 1: one letter in, the next letter out
+===========================================
+
+The plainest framing: windows of one letter, 25 patterns from `A -> B` to `Y -> Z`. Each letter comes alone, so
+the LSTM has no sequence to remember; it learns a table of 25 pairs, and not quite.
+"""
+
+# %%
+# The alphabet as windows of one letter. The frames hold letters as the numbers 0 to 25.
+import keras
+import numpy as np
+
+from seqframe import SequenceFramer, fit
+
+keras.utils.set_random_seed(7)
+alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+frames = SequenceFramer(1).frame(alphabet)
+frames.describe(len(frames))
+
+# %%
+# Scaling belongs to the model, so that letters can be fed to it as they are, now and later.
+model = keras.Sequential(
+    [
+        keras.Input(frames.x_shape),
+        keras.layers.Rescaling(1 / len(alphabet)),
+        keras.layers.LSTM(32),
+        keras.layers.Dense(len(alphabet), activation="softmax"),
+    ]
+)
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+# %%
+# 500 epochs of 25 steps, each epoch one compiled program.
+fit(model, frames, batch_size=1, epochs=500, seed=7, verbose=0)
+
+# %%
+# How many of the 25 it knows. An LSTM that sees one letter at a time gets about 21 of them right.
+X, y = frames.arrays()
+_, accuracy = model.evaluate(X, y, verbose=0)
+print(f"Model Accuracy: {accuracy:.2%}")
+for x, letter in zip(X, np.argmax(model.predict(X, verbose=0), axis=1), strict=True):
+    print([*frames.vocabulary.decode(x.ravel())], "->", frames.vocabulary.decode([letter]))

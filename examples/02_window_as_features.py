@@ -1,0 +1,40 @@
+"""
+Model 2: three letters as three features
+========================================
+
+A window of three letters laid out as three features of a single time step: `layout="features"`. The network
+sees more than one letter, but not as a sequence: an LSTM used as a multilayer perceptron.
+"""
+
+# %%
+# The same alphabet, windows of three letters, one time step each.
+import keras
+import numpy as np
+
+from seqframe import SequenceFramer, fit
+
+keras.utils.set_random_seed(7)
+alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+frames = SequenceFramer(3, layout="features").frame(alphabet)
+frames.describe(len(frames))
+print("one input:", frames.x_shape)
+
+# %%
+model = keras.Sequential(
+    [
+        keras.Input(frames.x_shape),
+        keras.layers.Rescaling(1 / len(alphabet)),
+        keras.layers.LSTM(32),
+        keras.layers.Dense(len(alphabet), activation="softmax"),
+    ]
+)
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+fit(model, frames, batch_size=1, epochs=500, seed=7, verbose=0)
+
+# %%
+# Hardly better than one letter at a time: 20 of 23 patterns.
+X, y = frames.arrays()
+_, accuracy = model.evaluate(X, y, verbose=0)
+print(f"Model Accuracy: {accuracy:.2%}")
+for x, letter in zip(X, np.argmax(model.predict(X, verbose=0), axis=1), strict=True):
+    print([*frames.vocabulary.decode(x.ravel())], "->", frames.vocabulary.decode([letter]))

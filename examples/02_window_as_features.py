@@ -2,7 +2,8 @@
 Model 2: three letters as three features
 ========================================
 
-A window of three letters laid out as three features of a single time step: `layout="features"`. The network
+A window of three letters laid out as three features of a single time step: `layout="features"`. The
+    network
 sees more than one letter, but not as a sequence: an LSTM used as a multilayer perceptron.
 """
 

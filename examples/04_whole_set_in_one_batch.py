@@ -2,9 +2,9 @@
 Model 4: the whole training set in one batch
 ============================================
 
-One letter in, one letter out as in model 1, but all 25 patterns in each batch, in order, for 5,000 epochs.
-It learns them all. The usual explanation is that the LSTM keeps its state from one sample of
-a batch to the next. Keras does not do that, and the last cells measure it.
+One letter in, one letter out as in model 1, but all 25 patterns in each batch, in order, for 5,000
+epochs. It learns them all. The usual explanation is that the LSTM keeps its state from one sample
+of a batch to the next. Keras does not do that, and the last cells measure it.
 """
 
 # %%
@@ -43,20 +43,25 @@ X, y = frames.arrays()
 _, accuracy = model.evaluate(X, y, batch_size=len(X), verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")
 chosen = np.random.default_rng(7).integers(0, len(frames), 20)
-for x, letter in zip(X[chosen], np.argmax(model.predict(X[chosen], verbose=0), axis=1), strict=True):
+for x, letter in zip(
+    X[chosen], np.argmax(model.predict(X[chosen], verbose=0), axis=1), strict=True
+):
     print([*frames.vocabulary.decode(x.ravel())], "->", frames.vocabulary.decode([letter]))
 
 # %%
-# Do the rows of a batch see each other? If state went from row to row, a row's prediction would depend on the
-# rows before it. Shuffle the rows, predict, and put the predictions back in order.
+# Do the rows of a batch see each other? If state went from row to row, a row's prediction would
+# depend on the rows before it. Shuffle the rows, predict, and put the predictions back in order.
 shuffled = np.random.default_rng(0).permutation(len(X))
 alone = model.predict(X, batch_size=len(X), verbose=0)
 mixed = np.empty_like(alone)
 mixed[shuffled] = model.predict(X[shuffled], batch_size=len(X), verbose=0)
-print(f"Largest change of a prediction when the rows are shuffled: {np.abs(alone - mixed).max():.1e}")
+print(
+    f"Largest change of a prediction when the rows are shuffled: {np.abs(alone - mixed).max():.1e}"
+)
 
 # %%
-# And in training? The same model from the same weights, with the rows of every batch shuffled, takes the same way.
+# And in training? The same model from the same weights, with the rows of every batch shuffled,
+# takes the same way.
 other = make_model()
 other_history = fit(
     other, (X[shuffled], y[shuffled]), batch_size=len(X), epochs=500, shuffle=False, verbose=0

@@ -2,11 +2,14 @@
 Model 5: a stateful LSTM reads the alphabet
 ===========================================
 
-One letter in, one letter out once more, but now the LSTM keeps its state from batch to batch: it reads the
+One letter in, one letter out once more, but now the LSTM keeps its state from batch to batch: it
+    reads the
 alphabet from A to Z in batches of one letter, and is reset at the end of each epoch.
 """
 
 # %%
+from itertools import pairwise
+
 import keras
 
 from seqframe import Generator, SequenceFramer, StatefulTrainer, Vocabulary, fit
@@ -29,8 +32,9 @@ model = keras.Sequential(
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 # %%
-# `fit` takes the frames in order and resets the state at the beginning and end of each epoch. With Keras's own fit,
-# the callback does that: `model.fit(X, y, batch_size=1, shuffle=False, callbacks=[StatefulTrainer()])`.
+# `fit` takes the frames in order and resets the state at the beginning and end of each epoch. With
+# Keras's own fit, the callback does that: `model.fit(X, y, batch_size=1, shuffle=False,
+# callbacks=[StatefulTrainer()])`.
 fit(model, frames, epochs=300, verbose=0)
 
 # %%
@@ -43,21 +47,22 @@ print(f"Model Accuracy: {accuracy:.2%}")
 # Free run: the model reads A with a fresh state, and from then on its own predictions.
 generator = Generator(model, frames.framer)
 sequence = "A" + generator.generate("A", 25)
-for letter, following in zip(sequence, sequence[1:], strict=False):
+for letter, following in pairwise(sequence):
     print([letter], "->", following)
 
 # %%
-# From K with a fresh state it recites the alphabet from the beginning: it has never seen K first, and
-# counts letters rather than reads them.
+# From K with a fresh state it recites the alphabet from the beginning: it has never seen K first,
+# and counts letters rather than reads them.
 print("K, cold:", *generator.generate("K", 5))
 
 # %%
 # Once it is warm, with A to J read before, K is what it expects, and it goes on from there.
 print("K, warm:", *generator.generate("ABCDEFGHIJK", 5))
 
+
 # %%
-# The stateless equivalent: an LSTM that is given, for each letter, everything before it, padded on the left to the
-# full length.
+# The stateless equivalent: an LSTM that is given, for each letter, everything before it, padded on
+# the left to the full length.
 def train_on_prefixes(vocabulary, layers):
     keras.utils.set_random_seed(7)
     framer = SequenceFramer(25, mode="prefixes", vocabulary=vocabulary)
@@ -78,12 +83,13 @@ def train_on_prefixes(vocabulary, layers):
 
 
 # %%
-# Padded with zeros, it is not quite that: 0 is also the code of A, so A looks like no letter at all.
+# Padded with zeros, it is not quite that: 0 is also the code of A, so A looks like no letter at
+# all.
 train_on_prefixes(Vocabulary(alphabet), [keras.layers.Rescaling(1 / 26)])
 
 # %%
-# With an id of its own for padding, and a mask that has the LSTM skip it, it is: after n letters it has seen just what
-# the stateful model has.
+# With an id of its own for padding, and a mask that has the LSTM skip it, it is: after n letters it
+# has seen just what the stateful model has.
 train_on_prefixes(
     Vocabulary(alphabet, reserve_padding=True),
     [keras.layers.Masking(0), keras.layers.Rescaling(1 / 26, offset=-1 / 26)],

@@ -2,8 +2,8 @@
 Model 6: sequences of any length
 ================================
 
-A stateless LSTM that is given stretches of one to five letters, padded on the left to five, so that it learns to
-continue from anywhere, not only from A.
+A stateless LSTM that is given stretches of one to five letters, padded on the left to five, so that
+it learns to continue from anywhere, not only from A.
 """
 
 # %%

@@ -2,8 +2,8 @@
 The chapter's six models in one run
 ===================================
 
-Trains the six models of the tutorial chapter "Understanding Stateful LSTM Recurrent Neural Networks" and
-prints one table: accuracy here, accuracy in the chapter, seconds.
+Trains the six models of the tutorial chapter "Understanding Stateful LSTM Recurrent Neural
+Networks" and prints one table: accuracy here, accuracy in the chapter, seconds.
 
     python examples/reproduce_chapter.py                        # all six, half a minute
     python examples/reproduce_chapter.py --seeds 5              # min, median, max over seeds 0 to 4
@@ -169,7 +169,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def train(model: ChapterModel, seed: int, epochs: int, plain_fit: bool) -> Result:
-    """Train one model from scratch and measure it. The seconds are of the training, compilation included."""
+    """Train one model from scratch and measure it. The seconds are of the training, compilation
+    included."""
     import keras
 
     from seqframe import SequenceFramer, StatefulTrainer, fit
@@ -257,7 +258,8 @@ def print_table(models: list[ChapterModel], results: list[Result]) -> None:
         shown = " / ".join(f"{value:.2f}" for value in spread) if several else f"{spread[1]:.2f}"
         seconds = statistics.median(result.seconds for result in own)
         print(
-            f"{model.number:5}  {model.framing:24}  {shown:>24}  {model.chapter:14.2f}  {seconds:7.1f}"
+            f"{model.number:5}  {model.framing:24}  {shown:>24}  {model.chapter:14.2f}  "
+            f"{seconds:7.1f}"
         )
     total = sum(result.seconds for result in results)
     print(f"{'':5}  {'total':24}  {'':>24}  {'':>14}  {total:7.1f}")

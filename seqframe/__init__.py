@@ -7,14 +7,14 @@ Framing needs NumPy alone. What needs Keras is loaded when it is first used, so 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from seqframe.frames import Frames
 from seqframe.framer import SequenceFramer
+from seqframe.frames import Frames
 from seqframe.lanes import Lanes
 from seqframe.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from seqframe.generator import Generator
-    from seqframe.state import get_states, reset_states, set_states
+    from seqframe.state import carry_state, get_states, reset_states, set_states
     from seqframe.stateful import StatefulTrainer
     from seqframe.training import fit
 
@@ -23,13 +23,26 @@ __version__ = "0.1.0"
 _NEEDS_KERAS = {
     "Generator": "generator",
     "StatefulTrainer": "stateful",
+    "carry_state": "state",
     "fit": "training",
     "get_states": "state",
     "reset_states": "state",
     "set_states": "state",
 }
 
-__all__ = ["Frames", "Lanes", "SequenceFramer", "Vocabulary", *sorted(_NEEDS_KERAS)]
+__all__ = [
+    "Frames",
+    "Generator",
+    "Lanes",
+    "SequenceFramer",
+    "StatefulTrainer",
+    "Vocabulary",
+    "carry_state",
+    "fit",
+    "get_states",
+    "reset_states",
+    "set_states",
+]
 
 
 def __getattr__(name: str) -> Any:

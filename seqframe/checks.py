@@ -33,9 +33,9 @@ def check_shapes(
     expected = _declared(model, "input_shape")
     if expected is not None and not _same(expected, x_shape):
         raise ValueError(
-            f"The frames do not fit the model: it takes inputs of shape {expected}. Received: frames "
-            f"with inputs of shape {x_shape}. Change `sequence_length` or `layout` of the framer, "
-            "or the model's `Input`."
+            f"The frames do not fit the model: it takes inputs of shape {expected}. "
+            f"Received: frames with inputs of shape {x_shape}. Change `sequence_length` or `layout` "
+            "of the framer, or the model's `Input`."
         )
     output = _declared(model, "output_shape")
     if output is None:
@@ -43,16 +43,17 @@ def check_shapes(
     sparse = output[:-1]
     if not (_same(output, y_shape) or _same(sparse, y_shape) or _same((*sparse, 1), y_shape)):
         raise ValueError(
-            f"The targets do not fit the model: its output has shape {output}, so targets have that "
-            f"shape, or {sparse} if they are class ids. Received: targets of shape {y_shape}. "
-            "Change `horizon`, `return_sequences` or `targets` of the framer, or the model's output."
+            f"The targets do not fit the model: its output has shape {output}, so targets have "
+            f"that shape, or {sparse} if they are class ids. Received: targets of shape {y_shape}. "
+            "Change `horizon`, `return_sequences` or `targets` of the framer, or the model's "
+            "output."
         )
-    if symbols is not None and _same(sparse, y_shape) and output[-1] not in (None, 1):
-        if output[-1] < symbols:
-            raise ValueError(
-                f"The model's output has {output[-1]} classes. Received: frames whose vocabulary has "
-                f"{symbols} ids. Give the last layer `len(frames.vocabulary)` units."
-            )
+    classes = output[-1] if output and _same(sparse, y_shape) else None
+    if symbols is not None and classes not in (None, 1) and classes < symbols:
+        raise ValueError(
+            f"The model's output has {classes} classes. Received: frames whose vocabulary has "
+            f"{symbols} ids. Give the last layer `len(frames.vocabulary)` units."
+        )
 
 
 def _declared(model: keras.Model, name: str) -> tuple[int | None, ...] | None:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from seqframe.order import random_seed
+from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
     from seqframe.frames import Frames
@@ -25,10 +26,9 @@ class FramesDataset(keras.utils.PyDataset):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be ≥ 1. Received: batch_size={batch_size}.")
-        self.frames, self.batch_size, self.shuffle = frames, batch_size, shuffle
-        self.seed = random_seed() if seed is None else seed
+        self.frames, self.shuffle = frames, shuffle
+        self.batch_size = check_integer("batch_size", batch_size, 1)
+        self.seed = random_seed() if seed is None else check_integer("seed", seed, 0)
         self.epoch = 0
 
     def __len__(self) -> int:

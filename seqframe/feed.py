@@ -19,7 +19,8 @@ class Gather:
     """How a batch is made of device arrays and indices. Hashable: a program is compiled for each.
 
     Attributes:
-        x_offsets: rows of an input, relative to the frame's index; None where a row is a whole input.
+        x_offsets: rows of an input, relative to the frame's index; None where a row is a whole
+            input.
         y_offsets: the same for the target.
         x_shape: shape of an input, where it is gathered from rows.
         y_shape: shape of a target, where it is gathered from rows.
@@ -33,7 +34,8 @@ class Gather:
     class_weight: tuple[tuple[int, float], ...] = ()
 
     def __call__(self, arrays: dict[str, Any], index: Any) -> tuple[Any, Any, Any]:
-        """Return `(x, y, sample_weight)` of the frames at `index`, an int tensor `(batch_size,)`."""
+        """Return `(x, y, sample_weight)` of the frames at `index`, an int tensor
+        `(batch_size,)`."""
         x = _rows(arrays["x"], index, self.x_offsets, self.x_shape)
         # Frames that predict their own sequence have no second array.
         y = _rows(arrays.get("y", arrays["x"]), index, self.y_offsets, self.y_shape)

@@ -16,7 +16,13 @@ from seqframe.sequences import (
     to_array,
 )
 from seqframe.vocabulary import Vocabulary
-from seqframe.windows import count_prefixes, count_windows, steps_ahead, window_span
+from seqframe.windows import (
+    check_integer,
+    count_prefixes,
+    count_windows,
+    steps_ahead,
+    window_span,
+)
 
 _MODES = ("windows", "prefixes", "subsequences")
 _LAYOUTS = ("timesteps", "features", "tokens")
@@ -25,9 +31,9 @@ _LAYOUTS = ("timesteps", "features", "tokens")
 class SequenceFramer:
     """Turns sequences into frames: an input window and its target, `[samples, steps, features]`.
 
-    The framer is the rule; `frame` applies it, and the `Frames` it returns copy nothing until a batch is
-    asked for. The same framer later rolls a `Generator`'s window, so that what was trained is what is
-    fed.
+    The framer is the rule; `frame` applies it, and the `Frames` it returns copy nothing until a
+    batch is asked for. The same framer later rolls a `Generator`'s window, so that what was trained
+    is what is fed.
 
     Args:
         sequence_length: int ≥ 1. Time steps of an input; of the longest one for prefixes and
@@ -88,30 +94,34 @@ class SequenceFramer:
         vocabulary: Vocabulary | None = None,
         seed: int | None = None,
     ):
-        self.sequence_length = _integer("sequence_length", sequence_length, 1)
+        self.sequence_length = check_integer("sequence_length", sequence_length, 1)
         self.mode = _choice("mode", mode, _MODES)
         self.layout = _choice("layout", layout, _LAYOUTS)
-        self.horizon = _integer("horizon", horizon, 1)
-        self.gap = _integer("gap", gap, -1)
+        self.horizon = check_integer("horizon", horizon, 1)
+        self.gap = check_integer("gap", gap, -1)
         self.return_sequences = bool(return_sequences)
-        self.sequence_stride = _integer("sequence_stride", sequence_stride, 1)
-        self.sampling_rate = _integer("sampling_rate", sampling_rate, 1)
-        self.min_length = _integer("min_length", min_length, 1)
-        self.num_samples = None if num_samples is None else _integer("num_samples", num_samples, 1)
+        self.sequence_stride = check_integer("sequence_stride", sequence_stride, 1)
+        self.sampling_rate = check_integer("sampling_rate", sampling_rate, 1)
+        self.min_length = check_integer("min_length", min_length, 1)
+        self.num_samples = (
+            None if num_samples is None else check_integer("num_samples", num_samples, 1)
+        )
         self.wrap = bool(wrap)
         self.padding = _choice("padding", padding, ("pre", "post"))
         if not isinstance(padding_value, numbers.Real):
             raise TypeError(
                 f"`padding_value` must be a number. Received: padding_value={padding_value!r}."
             )
-        self.padding_value = padding_value
+        # A Python number: JSON knows no other.
+        is_numpy = isinstance(padding_value, np.generic)
+        self.padding_value = padding_value.item() if is_numpy else padding_value
         if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
             raise TypeError(
                 "`vocabulary` must be a `Vocabulary`. Received: "
                 f"{type(vocabulary).__name__}. Make one with `Vocabulary(symbols)`."
             )
         self.vocabulary = vocabulary
-        self.seed = None if seed is None else _integer("seed", seed, 0)
+        self.seed = None if seed is None else check_integer("seed", seed, 0)
         self._check_mode()
 
     def _check_mode(self) -> None:
@@ -147,9 +157,9 @@ class SequenceFramer:
                 one to the next. A sequence is an array `(steps,)` or `(steps, …)` of any dtype, a
                 string, a list of symbols or numbers, a pandas or polars DataFrame or Series.
                 Arrays are not copied and keep their dtype.
-            targets: None for the sequence itself; or values on the same clock (`targets[t]` belongs to
-                step `t`), one array for each sequence; or the names or positions of columns of the
-                sequence.
+            targets: None for the sequence itself; or values on the same clock (`targets[t]` belongs
+                to step `t`), one array for each sequence; or the names or positions of columns of
+                the sequence.
 
         Returns:
             Frames.
@@ -201,6 +211,13 @@ class SequenceFramer:
         """Raw steps that a frame needs past its last input step."""
         return steps_ahead(self.gap, self.horizon)
 
+    @property
+    def least_steps(self) -> int:
+        """Raw steps that a sequence needs to have a frame."""
+        if self.wrap:
+            return 1
+        return (self.span if self.mode == "windows" else self.min_length) + self.ahead
+
     def count(self, steps: int) -> int:
         """Return how many frames (for subsequences: how many starts) a sequence of `steps` has."""
         if self.mode == "windows":
@@ -249,19 +266,28 @@ class SequenceFramer:
 
     def _arrays(self, raw: list[Any], name: str, vocabulary: Vocabulary | None) -> list[np.ndarray]:
         labels = [name] if len(raw) == 1 else [f"{name}[{i}]" for i in range(len(raw))]
-        arrays = [to_array(item, label, vocabulary) for item, label in zip(raw, labels, strict=True)]
+        arrays = [
+            to_array(item, label, vocabulary) for item, label in zip(raw, labels, strict=True)
+        ]
         first = arrays[0]
         for label, array in zip(labels, arrays, strict=True):
             if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
                 raise ValueError(
-                    f"`{name}` must agree in features and dtype. Received: `{labels[0]}` with steps "
-                    f"of shape {first.shape[1:]} and dtype {first.dtype}, `{label}` with "
+                    f"`{name}` must agree in features and dtype. Received: `{labels[0]}` with "
+                    f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{label}` with "
                     f"{array.shape[1:]} and {array.dtype}."
+                )
+        names = [column_names(item) for item in raw]
+        for label, columns in zip(labels, names, strict=True):
+            if columns != names[0]:
+                raise ValueError(
+                    f"`{name}` must have the same columns in the same order. Received: "
+                    f"`{labels[0]}` with {names[0]}, `{label}` with {columns}."
                 )
         if name == "sequences" and self.layout == "tokens" and first.ndim > 1:
             raise ValueError(
-                '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: steps '
-                f'of shape {first.shape[1:]}. Use `layout="timesteps"`.'
+                '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
+                f'steps of shape {first.shape[1:]}. Use `layout="timesteps"`.'
             )
         if 0 in first.shape[1:]:
             raise ValueError(
@@ -279,11 +305,15 @@ class SequenceFramer:
     ) -> list[np.ndarray]:
         if targets is None:
             return inputs
-        if inputs[0].ndim > 1 and are_columns(targets):
+        if inputs[0].ndim > 1 and are_columns(targets, inputs[0].shape[1]):
             columns = find_columns(targets, column_names(raw[0]), inputs[0].shape[1])
             return [array[:, _as_slice(columns)] for array in inputs]
         given = split_sequences(targets, vocabulary) if len(raw) > 1 else [targets]
-        if len(raw) == 1 and isinstance(targets, (list, tuple)) and len(targets) == 1 != len(inputs[0]):
+        if (
+            len(raw) == 1
+            and isinstance(targets, (list, tuple))
+            and len(targets) == 1 != len(inputs[0])
+        ):
             given = list(targets)
         if len(given) != len(raw):
             raise ValueError(
@@ -308,8 +338,10 @@ class SequenceFramer:
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)
             fits = value == value // 1 and limits.min <= value <= limits.max
+        elif dtype.kind in "fc":
+            fits = not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
         else:
-            fits = dtype.kind in "fc" or (dtype.kind == "b" and value in (0, 1))
+            fits = dtype.kind == "b" and value in (0, 1)
         if not fits:
             raise ValueError(
                 f"`padding_value` must fit the dtype of the sequence, {dtype}. Received: "
@@ -317,14 +349,13 @@ class SequenceFramer:
             )
 
     def _no_frame(self, number: int, steps: int, count: int) -> ValueError:
-        shortest = self.span if self.mode == "windows" else self.min_length
         name = "sequence_length" if self.mode == "windows" else "min_length"
         which = "a sequence" if count == 1 else f"sequence {number}, which is"
         extra = f" and gap={self.gap}" if self.gap else ""
         rate = f", sampling_rate={self.sampling_rate}" if self.sampling_rate > 1 else ""
         return ValueError(
-            f"No frame fits: `{name}={getattr(self, name)}`{rate} with `horizon={self.horizon}`{extra} "
-            f"needs {shortest + self.ahead} steps. Received: {which} of {steps} steps. "
+            f"No frame fits: `{name}={getattr(self, name)}`{rate} with `horizon={self.horizon}`"
+            f"{extra} needs {self.least_steps} steps. Received: {which} of {steps} steps. "
             f"Shorten `{name}` or pass a longer sequence."
         )
 
@@ -341,14 +372,6 @@ def _as_slice(columns: int | list[int]) -> int | list[int] | slice:
     if step > 0 and columns == list(range(columns[0], columns[-1] + 1, step)):
         return slice(columns[0], columns[-1] + 1, step)
     return columns
-
-
-def _integer(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value!r}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value}.")
-    return int(value)
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

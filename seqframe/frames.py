@@ -1,5 +1,6 @@
 """Frames: the lazy collection of training samples."""
 
+import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +10,13 @@ from seqframe.gather import Axis, Rows
 from seqframe.lanes import Lanes
 from seqframe.order import epoch_order, random_seed, uniform
 from seqframe.sequences import join_steps
-from seqframe.windows import cut_points, locate_prefixes, locate_windows, padded_offsets
+from seqframe.windows import (
+    check_integer,
+    cut_points,
+    locate_prefixes,
+    locate_windows,
+    padded_offsets,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -159,9 +166,9 @@ class Frames:
         >>> [len(y) for x, y in frames.batches(2)]
         [2, 2, 1]
         """
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be ≥ 1. Received: batch_size={batch_size}.")
-        seed = random_seed() if seed is None else seed
+        batch_size = check_integer("batch_size", batch_size, 1)
+        seed = random_seed() if seed is None else check_integer("seed", seed, 0)
+        epoch = check_integer("epoch", epoch, 0)
         stop = len(self) - (len(self) % batch_size if drop_last else 0)
         return self._iterate(batch_size, stop, shuffle, seed, epoch)
 
@@ -196,7 +203,7 @@ class Frames:
         return FramesDataset(self, batch_size, shuffle=shuffle, seed=seed, **kwargs)
 
     def lanes(self, batch_size: int) -> Lanes:
-        """Return the frames as stateful batches, in which each row continues from batch to batch."""
+        """Return the frames as stateful batches: each row continues from batch to batch."""
         return Lanes(self, batch_size)
 
     def split(self, *fractions: float, share_history: bool = False) -> list["Frames"]:
@@ -204,14 +211,15 @@ class Frames:
 
         Args:
             *fractions: floats that sum to at most one: the parts' shares of each sequence's steps.
-            share_history: bool. Windows: let the inputs of a later part reach back before its start,
-                as is usual in forecasting. Its targets still begin at its start.
+            share_history: bool. Windows: let the inputs of a later part reach back before its
+                start, as is usual in forecasting. Its targets still begin at its start.
 
         Returns:
             list of Frames, one for each fraction.
 
         Raises:
-            ValueError: if fractions are not positive or sum to more than one, or a part has no frame.
+            ValueError: if fractions are not positive or sum to more than one, or a part has no
+                frame.
 
         Example:
 
@@ -221,15 +229,15 @@ class Frames:
         GH -> I
         HI -> J
         """
-        if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
+        if not fractions or not (min(fractions) > 0 and sum(fractions) <= 1 + 1e-9):
             raise ValueError(
                 "`fractions` must be positive and sum to at most 1. "
                 f"Received: fractions={fractions}."
             )
         if share_history and self.framer.mode != "windows":
             raise ValueError(
-                '`share_history=True` needs `mode="windows"`: prefixes and subsequences begin where '
-                f'their sequence does. Received: mode="{self.framer.mode}".'
+                '`share_history=True` needs `mode="windows"`: prefixes and subsequences begin '
+                f'where their sequence does. Received: mode="{self.framer.mode}".'
             )
         history = 0
         if share_history:
@@ -249,15 +257,14 @@ class Frames:
         inputs = cut(self.inputs)
         targets = inputs if self.targets is self.inputs else cut(self.targets)
         clock = tuple(begin + a for begin, (a, _) in zip(self._clock, spans, strict=True))
-        part = Frames(
-            self.framer, inputs, targets, clock=clock, seed=self._seed, epoch=self._epoch
-        )
+        part = Frames(self.framer, inputs, targets, clock=clock, seed=self._seed, epoch=self._epoch)
         if not part.counts.any():
             steps = max(b - a for a, b in spans)
+            share = ", or pass `share_history=True`" if self.framer.mode == "windows" else ""
             raise ValueError(
                 f"Part {number} of the split has no frame: a frame needs "
-                f"{self.framer.span + self.framer.ahead} steps. Received: {steps} steps. "
-                "Give it a larger fraction, or pass `share_history=True`."
+                f"{self.framer.least_steps} steps. Received: {steps} steps. "
+                f"Give it a larger fraction{share}."
             )
         return part
 
@@ -280,7 +287,7 @@ class Frames:
             self.targets,
             clock=self._clock,
             seed=self._seed,
-            epoch=epoch,
+            epoch=check_integer("epoch", epoch, 0),
         )
 
     def lengths(self, index: Any = None) -> np.ndarray:
@@ -301,7 +308,9 @@ class Frames:
         >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
         FrameSteps(sequence=0, inputs=array([1, 2, 3]), targets=array([5, 6]))
         """
-        (sequence,), (start,), (length,) = self.locate(np.atleast_1d(self._resolve(int(i))))
+        (sequence,), (start,), (length,) = self.locate(
+            np.atleast_1d(self._resolve(operator.index(i)))
+        )
         rate, gap = self.framer.sampling_rate, self.framer.gap
         inputs = start + rate * np.arange(length)
         last = inputs[:, None] if self.framer.return_sequences else inputs[-1]
@@ -333,16 +342,15 @@ class Frames:
 
     def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return for each frame its sequence, its first input step and its true length."""
-        if self.framer.mode == "subsequences":
+        framer = self.framer
+        if framer.mode == "subsequences":
             return self._draw(index)
         sequence = self._sequence_of(index)
         rank = index - (self._ends - self.counts)[sequence]
-        if self.framer.mode == "prefixes":
-            start, length = locate_prefixes(rank, self.framer.min_length, self.framer.sequence_length)
+        if framer.mode == "prefixes":
+            start, length = locate_prefixes(rank, framer.min_length, framer.sequence_length)
         else:
-            start, length = locate_windows(
-                rank, self.framer.sequence_stride, self.framer.sequence_length
-            )
+            start, length = locate_windows(rank, framer.sequence_stride, framer.sequence_length)
         return sequence, start, length
 
     def _draw(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -378,9 +386,7 @@ class Frames:
         last = 0 if self.framer.return_sequences else self.framer.span - 1
         return last + self.framer.gap + 1
 
-    def _take_padded(
-        self, sequence: np.ndarray, start: np.ndarray, length: np.ndarray
-    ) -> Batch:
+    def _take_padded(self, sequence: np.ndarray, start: np.ndarray, length: np.ndarray) -> Batch:
         framer = self.framer
         offsets = padded_offsets(length, framer.sequence_length, framer.padding)
         real = (offsets >= 0) & (offsets < length[:, None])
@@ -388,7 +394,8 @@ class Frames:
         x = self._rows(self.inputs, sequence, steps)
         x[~real] = framer.padding_value
         last = steps if framer.return_sequences else start + length - 1
-        y = self._rows(self.targets, sequence, last[..., None] + framer.gap + 1 + np.arange(framer.horizon))
+        ahead = framer.gap + 1 + np.arange(framer.horizon)
+        y = self._rows(self.targets, sequence, last[..., None] + ahead)
         if framer.horizon == 1:
             y = y[:, :, 0] if framer.return_sequences else y[:, 0]
         if framer.return_sequences:
@@ -420,7 +427,8 @@ class Frames:
         if outside.any():
             worst = chosen if chosen.ndim == 0 else chosen[outside][0]
             raise IndexError(f"There are {size} frames. Received: index {worst}.")
-        return np.where(chosen < 0, chosen + size, chosen).astype(np.int64)[()]
+        chosen = chosen.astype(np.int64)
+        return np.where(chosen < 0, chosen + size, chosen)[()]
 
     def __repr__(self) -> str:
         sequences = len(self.inputs.arrays)

@@ -49,7 +49,7 @@ class Rows:
     def _place(self) -> None:
         addresses = np.array([a.__array_interface__["data"][0] for a in self.arrays], np.int64)
         lengths = np.array([len(array) for array in self.arrays])
-        reach = self._row_stride * np.maximum(lengths - 1, 0)  # bytes from the first row to the last
+        reach = self._row_stride * np.maximum(lengths - 1, 0)  # bytes to an array's last row
         # An array without rows has no address that counts: none of its rows is ever asked for.
         lows = np.where(lengths > 0, addresses + np.minimum(reach, 0), np.iinfo(np.int64).max)
         lowest = int(np.argmin(lows))
@@ -134,7 +134,7 @@ class Rows:
         address space can make more of them than it can count. Then, and only then, they are copied.
         """
         ends = np.cumsum([len(array) for array in self.arrays])[:-1]
-        return Rows(np.split(np.concatenate(self.arrays), ends))
+        return Rows(np.split(np.concatenate(self.arrays, dtype=self.dtype), ends))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Addresses mean nothing to a copy, in this process or another: it takes its own.
@@ -145,7 +145,7 @@ def _contiguous_strides(array: np.ndarray) -> tuple[int, ...]:
     """Return the strides, in bytes, that rows of an array's shape have where they leave no gaps.
 
     >>> _contiguous_strides(np.zeros((2, 4, 3), np.float32))
-    (48, 16, 4)
+    (48, 12, 4)
     """
     sizes = (*array.shape[1:], array.itemsize)
     return tuple(math.prod(sizes[axis:]) for axis in range(len(sizes)))

@@ -22,17 +22,19 @@ _LEAST_WIDTH = 16
 class Generator:
     """Feeds a model's predictions back in: symbols or real values, step by step, in one program.
 
-    Any Keras model that maps a frame to a target can roll out: a stateless one through its window, a
-    stateful one through its state, primed with the prompt, whatever batch size it was trained with. The
-    model itself, its weights and its state are left as they are.
+    Any Keras model that maps a frame to a target can roll out: a stateless one through its window,
+        a
+    stateful one through its state, primed with the prompt, whatever batch size it was trained with.
+    The model itself, its weights and its state are left as they are.
 
     Args:
         model: keras.Model, built.
-        framer: SequenceFramer that framed the training data; `frames.framer` has the vocabulary too. None:
-            single steps for a stateful model, else windows as long as the model's input.
-        sampler: "greedy", "random", or a function `(logits, seed) -> ids` (see `seqframe.samplers`).
-        from_logits: bool. Whether the model's outputs are logits rather than probabilities. None: told by its last
-            layer, probabilities if that is a softmax.
+        framer: SequenceFramer that framed the training data; `frames.framer` has the vocabulary
+            too. None: single steps for a stateful model, else windows as long as the model's input.
+        sampler: "greedy", "random", or a function `(logits, seed) -> ids` (see
+            `seqframe.samplers`).
+        from_logits: bool. Whether the model's outputs are logits rather than probabilities. None:
+            told by its last layer, probabilities if that is a softmax.
         seed: int ≥ 0. Of random samplers: the same seed gives the same symbols. None draws one
             for each call.
 
@@ -89,8 +91,8 @@ class Generator:
         """Continue a prompt symbol by symbol.
 
         Args:
-            prompt: str, list of symbols, or int array `(steps,)` of ids; or a list of prompts, of any
-                lengths, each of which gives what it would give alone. Where the framer pads, a
+            prompt: str, list of symbols, or int array `(steps,)` of ids; or a list of prompts, of
+                any lengths, each of which gives what it would give alone. Where the framer pads, a
                 short prompt is padded and a long one keeps its last `sequence_length` steps;
                 where it does not, a stateless model needs `sequence_length` steps.
             steps: int ≥ 1. Symbols to generate.
@@ -98,12 +100,12 @@ class Generator:
             include_prompt: bool. Begin what is returned with the prompt.
 
         Returns:
-            str for a str, list of symbols for a list, int array of ids for an array; a list of these for
-            a list of prompts, and for each prompt a list of these if `num_samples > 1`.
+            str for a str, list of symbols for a list, int array of ids for an array; a list of
+            these for a list of prompts, and for each prompt a list of these if `num_samples > 1`.
 
         Raises:
-            ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's output
-                is not one value for each symbol.
+            ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's
+                output is not one value for each symbol.
         """
         steps, num_samples = _count("steps", steps), _count("num_samples", num_samples)
         prompts, several = _split_prompts(prompt, self.framer.vocabulary)
@@ -124,8 +126,8 @@ class Generator:
         """Continue a sequence of real values.
 
         Args:
-            history: array `(length,)` or `(length, features)`, or what a framer takes as one sequence
-                of numbers.
+            history: array `(length,)` or `(length, features)`, or what a framer takes as one
+                sequence of numbers.
             steps: int ≥ 1. Steps to forecast.
 
         Returns:
@@ -195,7 +197,7 @@ class Generator:
             raise ValueError(
                 f"A prompt needs at least {needed} steps for a model with "
                 f"`sequence_length={framer.sequence_length}`. Received: {len(prompt)} steps. "
-                "Give a longer prompt, or train on frames that pad (`mode=\"prefixes\"`)."
+                'Give a longer prompt, or train on frames that pad (`mode="prefixes"`).'
             )
 
     def _check_classes(self) -> None:
@@ -208,7 +210,10 @@ class Generator:
             )
 
     def _check_values(self, values: np.ndarray) -> None:
-        width, predicted = int(np.prod(values.shape[1:], dtype=np.int64)), _last_dimension(self.model)
+        width, predicted = (
+            int(np.prod(values.shape[1:], dtype=np.int64)),
+            _last_dimension(self.model),
+        )
         block = width * self.framer.horizon
         if predicted is not None and predicted not in (width, self.framer.horizon, block):
             raise ValueError(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.windows import check_integer
+
 if TYPE_CHECKING:
     import keras
 
@@ -24,7 +26,8 @@ class Lanes:
         batch_size: int ≥ 1. Number of lanes: the batch size of the stateful model.
 
     Raises:
-        ValueError: if `batch_size` is below 1 or above the number of frames, or the frames are random.
+        ValueError: if `batch_size` is below 1 or above the number of frames, or the frames are
+            random.
 
     Example:
 
@@ -40,8 +43,7 @@ class Lanes:
     """
 
     def __init__(self, frames: "Frames", batch_size: int):
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be ≥ 1. Received: batch_size={batch_size}.")
+        batch_size = check_integer("batch_size", batch_size, 1)
         if frames.framer.mode == "subsequences":
             raise ValueError(
                 "Random subsequences do not continue each other, so they make no lanes. Received: "
@@ -54,7 +56,7 @@ class Lanes:
             )
         _warn_of_overlap(frames)
         self.frames = frames
-        self.batch_size = int(batch_size)
+        self.batch_size = batch_size
         if len(frames.counts) == 1:
             lanes = cut_lanes(len(frames), batch_size)
         else:
@@ -181,7 +183,8 @@ def _warn_of_overlap(frames: "Frames") -> None:
         fault = f"{framer.sequence_stride - covered} steps between two frames never reach the state"
     else:
         fault = "the state sees the steps that two frames share more than once"
-    advice = f"Set `sequence_stride={covered}`" if framer.mode == "windows" else 'Use mode="windows"'
+    is_windows = framer.mode == "windows"
+    advice = f"Set `sequence_stride={covered}`" if is_windows else 'Use `mode="windows"`'
     warnings.warn(
         f"Frames that continue each other should lie end to end, but {fault}. {advice}, or use a "
         "stateless model.",

@@ -35,7 +35,7 @@ def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.n
     positions = np.asarray(positions, np.int64)
     if size <= _SMALL:
         return _permutation(size, seed, epoch)[positions]
-    return _bijection(size, _keys(seed, epoch, 8), positions)
+    return _bijection(size, _keys(seed, epoch, 8), positions.ravel()).reshape(positions.shape)
 
 
 @lru_cache(maxsize=8)
@@ -70,11 +70,10 @@ def _bijection(size: int, keys: np.ndarray, positions: np.ndarray) -> np.ndarray
 
     limit = np.uint64(size)
     order = scramble(positions.astype(np.uint64))
-    outside = np.flatnonzero(order.ravel() >= limit)
-    flat = order.reshape(-1)
+    outside = np.flatnonzero(order >= limit)
     while outside.size:
-        flat[outside] = scramble(flat[outside])
-        outside = outside[flat[outside] >= limit]
+        order[outside] = scramble(order[outside])
+        outside = outside[order[outside] >= limit]
     return order.astype(np.int64)
 
 

@@ -1,9 +1,9 @@
 """One program that feeds a model's predictions back in.
 
-All that was given and all that was predicted stands in one buffer, `(batch_size, width + room, …)`. Prompts end at
-`width`, predictions begin there. A pass over position `k` shows the model the steps that end at `k`
-and writes what it predicts, `gap + 1` positions further on: a stateless model its window, a
-stateful one the single step, with its state carried along.
+All that was given and all that was predicted stands in one buffer, `(batch_size, width + room, …)`.
+Prompts end at `width`, predictions begin there. A pass over position `k` shows the model the steps
+that end at `k` and writes what it predicts, `gap + 1` positions further on: a stateless model its
+window, a stateful one the single step, with its state carried along.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from keras import ops, tree
 
 from seqframe import backend
 from seqframe.backend.internals import any_time_steps, borrowed_states
-from seqframe.state import fresh_state, state_variables, stateful_layers
+from seqframe.state import fresh_state, stateful_layers
 
 if TYPE_CHECKING:
     from seqframe.framer import SequenceFramer
@@ -56,7 +56,9 @@ class Rollout:
         self._context = context_steps(framer, stateful=bool(self._layers))
         self._program = backend.compile_program(self._run)
 
-    def run(self, buffer: np.ndarray, width: int, lengths: np.ndarray, steps: int, seed: int) -> Any:
+    def run(
+        self, buffer: np.ndarray, width: int, lengths: np.ndarray, steps: int, seed: int
+    ) -> Any:
         """Predict `steps` steps past the prompts.
 
         Args:
@@ -78,14 +80,12 @@ class Rollout:
             passes = -(-steps // self.framer.horizon)
         weights = [ops.convert_to_tensor(variable) for variable in self.model.variables]
         states = [ops.convert_to_tensor(variable) for variable in self._flat_states]
-        numbers = [ops.convert_to_tensor(n, "int32") for n in (width, first, passes)]
         buffer = self._program(
             weights,
             states,
             ops.convert_to_tensor(buffer),
             ops.convert_to_tensor(lengths, "int32"),
-            ops.convert_to_tensor(seed, self._seed.state.dtype),
-            *numbers,
+            *backend.scalars(seed, width, first, passes),
         )
         return ops.convert_to_numpy(buffer)[:, width : width + steps]
 
@@ -94,87 +94,76 @@ class Rollout:
 
         def one_pass(number, buffer, states):
             k = first + number * stride
-            x, real = self._window(buffer, k, lengths + (k + 1 - width))
+            real = lengths + (k + 1 - width)
             target = k + self.framer.gap + 1
-            drawn = ops.stack([seed, ops.cast(target - width, seed.dtype)])
-            predicted, after = self._predict(weights, states, x, real, drawn)
-            states = self._carried(states, after, real)
-            return number + 1, self._written(buffer, predicted, target, width), states
+            drawn = backend.seed_of_step(seed, target - width)
+            predicted, after = self._predict(
+                weights, states, self._window(buffer, k, real), real, drawn
+            )
+            buffer = self._write(buffer, predicted, target, width)
+            if self._layers:
+                # Rows whose prompt has not begun yet keep their fresh state.
+                after = backend.update_rows(real >= self._context, states, after)
+            return buffer, after
 
-        _, buffer, _ = ops.while_loop(
-            lambda number, *_: number < passes, one_pass, (ops.zeros_like(first), buffer, states)
-        )
+        with borrowed_states(self._layers, self._states), any_time_steps(self.model):
+            buffer, _ = backend.repeat(passes, one_pass, buffer, states)
         return buffer
 
     def _window(self, buffer, k, real):
-        """Return the model's input that ends at position `k`, and how many of its steps are real."""
-        begin = (0, k - self._context + 1, *(0,) * (len(buffer.shape) - 2))
-        x = ops.slice(buffer, _start(begin), (buffer.shape[0], self._context, *buffer.shape[2:]))
-        if self._context == self.framer.span:
+        """Return the model's input that ends at position `k`."""
+        x = backend.read_steps(buffer, k - self._context + 1, self._context)
+        if self._context == self.framer.span and self.framer.sampling_rate > 1:
             x = x[:, :: self.framer.sampling_rate]
-        if self.framer.pads and self.framer.padding == "post" and x.shape[1] > 1:
+        if self._pads_after:
             # Real steps first: a rotation by as many places as are padding.
             places = x.shape[1]
             shift = places - ops.minimum(real, places)
             order = (ops.arange(places)[None] + shift[:, None]) % places
             order = ops.reshape(order, (*order.shape, *(1,) * (len(x.shape) - 2)))
             x = ops.take_along_axis(x, order, axis=1)
-        return _laid_out(x, self.framer.layout), real
+        return _laid_out(x, self.framer.layout)
 
     def _predict(self, weights, states, x, real, drawn):
         """Return the next steps and the states after them."""
-        mapping = [
-            *zip(self.model.variables, weights, strict=True),
-            *zip(self._flat_states, states, strict=True),
-            (self._seed.state, drawn),
-        ]
-        with (
-            borrowed_states(self._layers, self._states),
-            any_time_steps(self.model),
-            keras.StatelessScope(mapping) as scope,
-        ):
+
+        def predict() -> Any:
             output = self.model(x, training=False)
             if self.framer.return_sequences:
                 output = self._last_step(output, real)
-            predicted = self.choose(output, self._seed)
-            after = [scope.get_current_value(variable) for variable in self._flat_states]
-        return predicted, after
+            return self.choose(output, self._seed)
+
+        fixed = [*zip(self.model.variables, weights, strict=True), (self._seed.state, drawn)]
+        return backend.call_with_values(predict, fixed, self._flat_states, states)
+
+    @property
+    def _pads_after(self) -> bool:
+        return self.framer.pads and self.framer.padding == "post" and self._context > 1
 
     def _last_step(self, output, real):
-        if self.framer.pads and self.framer.padding == "post" and output.shape[1] > 1:
-            last = ops.clip(real, 1, output.shape[1]) - 1
-            last = ops.reshape(last, (-1, *(1,) * (len(output.shape) - 1)))
-            return ops.take_along_axis(output, last, axis=1)[:, 0]
-        return output[:, -1]
+        if not self._pads_after:
+            return output[:, -1]
+        last = ops.clip(real, 1, output.shape[1]) - 1
+        last = ops.reshape(last, (-1, *(1,) * (len(output.shape) - 1)))
+        return ops.take_along_axis(output, last, axis=1)[:, 0]
 
-    def _carried(self, before, after, real):
-        """Return states after a pass; rows whose prompt has not begun yet keep theirs."""
-        begun = real >= self._context
-
-        def carry(old, new):
-            return ops.where(ops.reshape(begun, (-1, *(1,) * (len(old.shape) - 1))), new, old)
-
-        return [carry(old, new) for old, new in zip(before, after, strict=True)]
-
-    def _written(self, buffer, predicted, target, width):
+    def _write(self, buffer, predicted, target, width):
+        """Return the buffer with the predicted steps at `target`."""
         horizon = self.framer.horizon
         shape = (buffer.shape[0], horizon, *buffer.shape[2:])
-        predicted = ops.reshape(ops.cast(predicted, buffer.dtype), shape)
-        start = _start((0, target, *(0,) * (len(buffer.shape) - 2)))
+        steps = ops.reshape(ops.cast(predicted, buffer.dtype), shape)
+        due = True
         if self._layers:
             # A stateful model also passes over the prompt, and over its own blocks.
-            due = ops.logical_and(target >= width, (target - width) % horizon == 0)
-            predicted = ops.where(due, predicted, ops.slice(buffer, start, shape))
-        return ops.slice_update(buffer, start, predicted)
+            due = target >= width
+            if horizon > 1:
+                due = due & ((target - width) % horizon == 0)
+        return backend.write_steps(buffer, target, steps, due)
 
 
 def context_steps(framer: "SequenceFramer", stateful: bool) -> int:
     """Return how many raw steps a model needs to see at once."""
     return 1 if stateful and framer.layout != "features" else framer.span
-
-
-def _start(begin):
-    return ops.stack([ops.cast(n, "int32") for n in begin])
 
 
 def _laid_out(x, layout):

@@ -1,8 +1,8 @@
 """How a next symbol is chosen from a model's output.
 
-A sampler is a function `(logits, seed) -> ids`: logits are a float tensor `(batch_size, symbols)`, seed is a
-`keras.random.SeedGenerator` for `keras.random`, ids an int tensor `(batch_size,)`. It runs inside
-the compiled rollout, so it is written in `keras.ops`.
+A sampler is a function `(logits, seed) -> ids`: logits are a float tensor `(batch_size, symbols)`,
+seed is a `keras.random.SeedGenerator` for `keras.random`, ids an int tensor `(batch_size,)`. It
+runs inside the compiled rollout, so it is written in `keras.ops`.
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ class RandomSampler:
     """Draws a symbol by its probability.
 
     Args:
-        temperature: float > 0. Logits are divided by it: below 1 likely symbols become likelier, above 1 less
-            so.
+        temperature: float > 0. Logits are divided by it: below 1 likely symbols become likelier,
+            above 1 less so.
 
     Example:
 

@@ -1,6 +1,6 @@
 """Which frames each step of an epoch takes, and which rows of the state it resets first."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,9 +51,13 @@ class Schedule:
             self.steps, self.remainder = divmod(feed.size, batch_size)
         else:
             self.steps, self.remainder = len(lanes), 0
-        room = min(_ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // (self.steps * batch_size or 1))
+        room = min(
+            _ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // (self.steps * batch_size or 1)
+        )
         self.epochs_a_call = max(room, 1)
-        every = np.arange(self.steps) % reset_every == 0 if reset_every else np.zeros(self.steps, bool)
+        every = (
+            np.arange(self.steps) % reset_every == 0 if reset_every else np.zeros(self.steps, bool)
+        )
         self._reset = np.repeat(every[:, None], batch_size, axis=1)
         self._lane_rows: dict[str, np.ndarray] = {}
         if lanes is not None:
@@ -65,10 +69,12 @@ class Schedule:
                 self._lane_rows["weight"] = weight
 
     def epochs(self, first: int, count: int) -> dict[str, np.ndarray]:
-        """Return the full batches of several epochs, one row a step, filled up to the room of a call.
+        """Return the full batches of several epochs, one row a step, filled up to the room of a
+        call.
 
         Returns:
-            dict of arrays `(steps of a call, batch_size)`: "index", and where needed "weight", "reset".
+            dict of arrays `(steps of a call, batch_size)`: "index", and where needed "weight",
+            "reset".
         """
         epochs = [self._epoch(epoch) for epoch in range(first, first + count)]
         rows = self.steps * self.epochs_a_call

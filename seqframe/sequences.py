@@ -17,7 +17,8 @@ def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> lis
     """Return the sequences in what the user passed, as a list, whether one or several.
 
     A list of strings is several texts, unless the vocabulary's symbols are not characters or
-    every string is a single character: then it is one sequence of symbols.
+    every string is a single character: then it is one sequence of symbols. So is a list of tuples
+    if the vocabulary's symbols are tuples.
 
     >>> split_sequences("ABC"), split_sequences(["AB", "CD"]), split_sequences([1, 2, 3])
     (['ABC'], ['AB', 'CD'], [[1, 2, 3]])
@@ -30,7 +31,8 @@ def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> lis
         words = vocabulary is not None and not vocabulary.is_text
         characters = len(sequences) > 1 and all(len(item) == 1 for item in sequences)
         return [sequences] if words or characters else list(sequences)
-    if all(_is_scalar(item) for item in sequences):
+    tuples = vocabulary is not None and isinstance(vocabulary.symbols[0], tuple)
+    if all(_is_scalar(item) or (tuples and isinstance(item, tuple)) for item in sequences):
         return [sequences]
     return list(sequences)
 
@@ -58,7 +60,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
         vocabulary: Vocabulary that encodes symbols.
 
     Raises:
-        TypeError: if it is not a sequence, or holds Python objects.
+        TypeError: if it is not a sequence, is masked, or holds Python objects.
         ValueError: if it is ragged, or holds an unknown symbol.
     """
     if is_symbolic(sequence) or _lists_symbols(sequence, vocabulary):
@@ -73,6 +75,11 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             )
         except ValueError as error:
             raise ValueError(f"`{name}`: {error}") from None
+    if isinstance(sequence, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must not be a masked array: frames know no missing values. Received: "
+            f"{np.ma.count_masked(sequence)} masked values. Fill them with `.filled(value)`."
+        )
     if isinstance(sequence, np.ndarray):
         array = sequence
     elif hasattr(sequence, "to_numpy"):
@@ -90,11 +97,11 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {type(sequence).__name__}."
         )
-    if array.dtype.kind == "O":
+    if array.dtype.kind in "OSTU":
         raise TypeError(
-            f"`{name}` must hold numbers or symbols, not Python objects. Received: dtype=object. "
-            "Convert it first, for instance with `.astype('float32')`; the columns of a DataFrame "
-            "need one numeric type."
+            f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
+            f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "
+            "`.astype('float32')`; the columns of a DataFrame need one numeric type."
         )
     if array.ndim == 0:
         raise ValueError(f"`{name}` must have a time axis. Received: a single value, {array!r}.")
@@ -110,7 +117,8 @@ def column_names(sequence: Any) -> list[str] | None:
 def find_columns(columns: Any, names: list[str] | None, width: int) -> int | list[int]:
     """Return the positions of columns given by name or position; one of them as an int.
 
-    >>> find_columns("price", ["price", "volume"], 2), find_columns(["volume", 0], ["price", "volume"], 2)
+    >>> names = ["price", "volume"]
+    >>> find_columns("price", names, 2), find_columns(["volume", 0], names, 2)
     (0, [1, 0])
     """
     if isinstance(columns, (list, tuple)):
@@ -130,11 +138,22 @@ def find_columns(columns: Any, names: list[str] | None, width: int) -> int | lis
     return int(columns) % width
 
 
-def are_columns(targets: Any) -> bool:
-    """Whether `targets` names columns, by name or position, rather than holding values."""
+def are_columns(targets: Any, width: int) -> bool:
+    """Whether `targets` names some of `width` columns rather than holding a value for each step.
+
+    A list that repeats itself, or is longer than there are columns, is of values.
+
+    >>> are_columns("price", 2), are_columns([1, 0], 2), are_columns([1, 0, 0, 1], 2)
+    (True, True, False)
+    """
     items = targets if isinstance(targets, (list, tuple)) else [targets]
-    return bool(items) and all(
-        isinstance(item, (str, numbers.Integral)) and not isinstance(item, bool) for item in items
+    return (
+        0 < len(items) <= width
+        and all(
+            isinstance(item, (str, numbers.Integral)) and not isinstance(item, bool)
+            for item in items
+        )
+        and len(set(items)) == len(items)
     )
 
 
@@ -143,11 +162,13 @@ def _as_numpy(sequence: Any) -> np.ndarray:
 
 
 def _is_scalar(item: Any) -> bool:
-    return isinstance(item, (numbers.Number, str, np.generic)) or np.ndim(item) == 0
+    if isinstance(item, (numbers.Number, str, np.generic)):
+        return True
+    return not isinstance(item, (list, tuple)) and np.ndim(item) == 0
 
 
 def _lists_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
-    """Whether a list of numbers is of a vocabulary's symbols, which are numbers themselves."""
+    """Whether a list is of a vocabulary's symbols, which are not strings but numbers or tuples."""
     return (
         vocabulary is not None
         and isinstance(sequence, (list, tuple))

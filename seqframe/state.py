@@ -4,12 +4,15 @@ The state of a stateful layer is a list of arrays `(batch_size, …)`, nested wh
 stacked. A model's states are the list of its stateful layers' states, in the order of its layers.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
+from seqframe import backend
 from seqframe.backend.internals import all_layers
 
 
@@ -67,14 +70,17 @@ def get_states(model: keras.Model) -> list[list[Any]]:
         model: keras.Model, built.
 
     Returns:
-        list with one entry for each stateful layer: a list of arrays `(batch_size, …)`, nested where
+        list with one entry for each stateful layer: a list of arrays `(batch_size, …)`, nested
+            where
         the layer's cells are stacked.
 
     Raises:
         ValueError: if the model has no stateful layer, or is not built.
     """
     return [
-        tree.map_structure(lambda variable: ops.convert_to_numpy(variable).copy(), _plain(layer.states))
+        tree.map_structure(
+            lambda variable: ops.convert_to_numpy(variable).copy(), _plain(layer.states)
+        )
         for layer in _require_built(require_stateful(model))
     ]
 
@@ -92,6 +98,38 @@ def set_states(model: keras.Model, states: Any) -> None:
     """
     layers = _require_built(require_stateful(model))
     assign_states(layers, _checked(states, layers, "states"))
+
+
+@contextmanager
+def carry_state(model: keras.Model) -> Iterator[keras.Model]:
+    """Have a model's recurrent state work as Keras's docs say, on every backend.
+
+    For loops of one's own and for `fit`, `evaluate` and `predict` without a StatefulTrainer: inside
+    the context the state goes on from batch to batch and from call to call. Keras does that under
+    TensorFlow alone: under JAX the state stays what it was, under PyTorch training raises.
+
+    Args:
+        model: keras.Model, built.
+
+    Yields:
+        the model.
+
+    Raises:
+        ValueError: if the model has no stateful layer, or is not built.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from seqframe import carry_state, get_states
+    >>> layers = [keras.Input(batch_shape=(1, 1, 1)), keras.layers.SimpleRNN(1, stateful=True)]
+    >>> model = keras.Sequential(layers)
+    >>> with carry_state(model):
+    ...     _ = model.predict(np.ones((3, 1, 1)), batch_size=1, verbose=0)
+    >>> bool(get_states(model)[0][0] != 0)
+    True
+    """
+    with backend.carried_states(model, _require_built(require_stateful(model))):
+        yield model
 
 
 def stateful_layers(model: keras.Model) -> list[Any]:
@@ -115,7 +153,9 @@ def state_batch_size(layer: Any) -> int:
 
 def model_batch_size(model: keras.Model) -> int | None:
     """Return the batch size that a model's stateful layers are tied to; None if there is none."""
-    sizes = {state_batch_size(layer) for layer in stateful_layers(model) if layer.states is not None}
+    sizes = {
+        state_batch_size(layer) for layer in stateful_layers(model) if layer.states is not None
+    }
     return min(sizes) if sizes else None
 
 
@@ -139,6 +179,13 @@ def require_stateful(model: keras.Model) -> list[Any]:
             f"`model` must have a stateful layer. Received: {model.name!r}, which has none. "
             "Pass `stateful=True` to its recurrent layers."
         )
+    for wrapper in all_layers(model):
+        if isinstance(wrapper, keras.layers.TimeDistributed) and stateful_layers(wrapper):
+            raise ValueError(
+                "A stateful layer inside `TimeDistributed` has no state to carry: its wrapper "
+                f"makes samples of the time steps. Received: {wrapper.name!r}. Take the layer out "
+                "of it, or make it stateless."
+            )
     return layers
 
 
@@ -181,7 +228,9 @@ def _as_mask(rows: Any, batch_size: int) -> np.ndarray:
                 f"`rows`, as a bool array, must have shape ({batch_size},). Received: {rows.shape}."
             )
         return rows
-    if rows.size and (rows.dtype.kind not in "iu" or (rows < 0).any() or (rows >= batch_size).any()):
+    if rows.size and (
+        rows.dtype.kind not in "iu" or (rows < 0).any() or (rows >= batch_size).any()
+    ):
         raise ValueError(
             f"`rows` must be row numbers in 0 … {batch_size - 1}. Received: rows={rows.tolist()}."
         )
@@ -196,7 +245,8 @@ def _where_rows(mask: np.ndarray, value: Any, variable: Any) -> Any:
 
 
 def _plain(state: Any) -> list[Any]:
-    """Return a layer's state as nested lists: layers differ in whether they keep lists or tuples."""
+    """Return a layer's state as nested lists: layers differ in whether they keep lists or
+    tuples."""
     if isinstance(state, (list, tuple)):
         return [_plain(item) if isinstance(item, (list, tuple)) else item for item in state]
     return [state]

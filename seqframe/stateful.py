@@ -1,5 +1,6 @@
 """StatefulTrainer: the callback that keeps a stateful model's state what it should be."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -22,17 +23,19 @@ if TYPE_CHECKING:
 class StatefulTrainer(keras.callbacks.Callback):
     """Resets a stateful model's state at each epoch, and keeps validation out of it.
 
-    For plain `model.fit`, `evaluate` and `predict`, and for `seqframe.fit`. It resets the state at the
-    beginning and end of each epoch, gives validation and prediction a fresh state and puts the training
-    state back afterwards, so that validating never changes training. It stops with an error on what
-    Keras lets pass: batches of another size than the state's, also a smaller last one.
+    For plain `model.fit`, `evaluate` and `predict`, and for `seqframe.fit`. It resets the state at
+    the beginning and end of each epoch, gives validation and prediction a fresh state and puts the
+    training state back afterwards, so that validating never changes training. It stops with an
+    error on what Keras lets pass: batches of another size than the state's, also a smaller last
+        one.
 
     Args:
         reset: "epoch": at the beginning and end of each epoch. "batch": before each batch.
             "never". int ≥ 1: before every that many batches, counted from the epoch's first.
         lanes: Lanes that the model is trained on. Rows are then also reset where they begin a new
             sequence.
-        initial_state: what to reset to, as `get_states` returns it; None for the layers' own initial state.
+        initial_state: what to reset to, as `get_states` returns it; None for the layers' own
+            initial state.
 
     Raises:
         ValueError: if `reset` is none of these; in `fit`, if the model has no stateful layer or
@@ -73,15 +76,16 @@ class StatefulTrainer(keras.callbacks.Callback):
         #: Set by `seqframe.fit` while its compiled program does the resetting.
         self.paused = False
         self._set_aside: list[Any] | None = None
+        self._carried: dict[str, ExitStack] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
         require_stateful(self.model)
         if self.lanes is not None:
             require_batch_size(self.lanes.batch_size, model_batch_size(self.model))
-        self._guard("train")
+        self._begin("train")
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._unguard("train")
+        self._end("train")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self.reset != "never":
@@ -102,18 +106,18 @@ class StatefulTrainer(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._set_state_aside()
-        self._guard("test")
+        self._begin("test")
 
     def on_test_end(self, logs: Any = None) -> None:
-        self._unguard("test")
+        self._end("test")
         self._put_state_back()
 
     def on_predict_begin(self, logs: Any = None) -> None:
         self._set_state_aside()
-        self._guard("predict")
+        self._begin("predict")
 
     def on_predict_end(self, logs: Any = None) -> None:
-        self._unguard("predict")
+        self._end("predict")
         self._put_state_back()
 
     def _reset(self, rows: Any = None) -> None:
@@ -132,12 +136,23 @@ class StatefulTrainer(keras.callbacks.Callback):
         else:
             assign_states(stateful_layers(self.model), self._set_aside)
 
+    def _begin(self, kind: str) -> None:
+        layers = [layer for layer in stateful_layers(self.model) if layer.states is not None]
+        # Closed in `_end`; where an exception comes in between, when this callback is forgotten.
+        self._carried[kind] = ExitStack()
+        self._carried[kind].enter_context(backend.carried_states(self.model, layers))
+        self._guard(kind)
+
+    def _end(self, kind: str) -> None:
+        self._unguard(kind)
+        self._carried.pop(kind).close()
+
     def _guard(self, kind: str) -> None:
         """Have each step look at its batch size before it changes anything.
 
         A callback does not see the data, but it can replace the function that Keras made of the
-        model's own step. `_unguard` puts that back; where an exception comes in between, what is left
-        behind only checks.
+        model's own step. `_unguard` puts that back; where an exception comes in between, what is
+        left behind only checks.
         """
         name = f"{kind}_function"
         current = getattr(self.model, name)
@@ -158,21 +173,13 @@ class StatefulTrainer(keras.callbacks.Callback):
 
 def _make_guarded(model: keras.Model, kind: str) -> Any:
     """Return Keras's train, test or predict function of a step that checks its batch first."""
-    own = getattr(model, f"{kind}_step")
+    made = backend.checked_function(model, kind, lambda data: _checked_batch(model, data))
 
-    def checked_step(*args: Any) -> Any:
-        *state, data = args
-        return own(*state, _checked_batch(model, data))
-
-    setattr(model, f"{kind}_step", checked_step)
-    try:
-        getattr(model, f"make_{kind}_function")(force=True)
-    finally:
-        delattr(model, f"{kind}_step")
-    made = getattr(model, f"{kind}_function")
+    def explain(received: str) -> str:
+        return _batch_size_error(model_batch_size(model), received)
 
     def guarded(*args: Any) -> Any:
-        with backend.batch_size_errors():
+        with backend.batch_size_errors(explain):
             return made(*args)
 
     return guarded
@@ -185,7 +192,7 @@ def _checked_batch(model: keras.Model, data: Any) -> Any:
         return data
     received = next(item for item in tree.flatten(data) if item is not None).shape[0]
     if received is None:
-        return backend.with_batch_size(data, expected, batch_size_error(expected))
+        return backend.with_batch_size(data, expected)
     require_batch_size(int(received), expected)
     return data
 
@@ -193,12 +200,12 @@ def _checked_batch(model: keras.Model, data: Any) -> Any:
 def require_batch_size(received: int, expected: int | None) -> None:
     """Raise if a batch size is not the one that stateful layers are tied to."""
     if expected is not None and received != expected:
-        raise ValueError(batch_size_error(expected, f"a batch of {received}"))
+        raise ValueError(_batch_size_error(expected, received))
 
 
-def batch_size_error(expected: int, received: str = "a batch of another size") -> str:
+def _batch_size_error(expected: int | None, received: Any) -> str:
     return (
-        f"A stateful model needs every batch, the last one too, to be of its own batch size, "
-        f"{expected}. Received: {received}. Pass `batch_size={expected}` and a number of samples that "
-        f"it divides, or use `frames.lanes({expected})`."
+        "A stateful model needs every batch, the last one too, to be of its own batch size, "
+        f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}` and a number "
+        f"of samples that it divides, or use `frames.lanes({expected})`."
     )

@@ -9,8 +9,8 @@ import numpy as np
 class Vocabulary:
     """A fixed set of symbols, each with an id: `"ABC"` to `[0, 1, 2]` and back.
 
-    Symbols are characters, or any hashable values (words, note names, numbers). Ids count up from 0 in
-    the order given.
+    Symbols are characters, or any hashable values (words, note names, numbers). Ids count up from 0
+    in the order given.
 
     Args:
         symbols: str, or an iterable of distinct hashable symbols.
@@ -20,6 +20,7 @@ class Vocabulary:
 
     Raises:
         ValueError: if there is no symbol, or one stands twice.
+        TypeError: if a symbol is not hashable.
 
     Example:
 
@@ -35,7 +36,7 @@ class Vocabulary:
     """
 
     def __init__(self, symbols: str | Iterable[Any], *, reserve_padding: bool = False):
-        self.symbols = tuple(_plain(symbol) for symbol in symbols)
+        self.symbols = tuple(_hashable(symbol) for symbol in symbols)
         self.reserve_padding = bool(reserve_padding)
         if not self.symbols:
             raise ValueError(
@@ -62,8 +63,16 @@ class Vocabulary:
         >>> Vocabulary.from_sequences("hello", "world").symbols
         ('d', 'e', 'h', 'l', 'o', 'r', 'w')
         """
-        found = {_plain(symbol) for sequence in sequences for symbol in sequence}
-        return cls(sorted(found), reserve_padding=reserve_padding)
+        found = {_hashable(symbol) for sequence in sequences for symbol in sequence}
+        try:
+            symbols = sorted(found)
+        except TypeError:
+            kinds = ", ".join(sorted({type(symbol).__name__ for symbol in found}))
+            raise TypeError(
+                "Symbols must be of one type, so that they can be sorted. Received: symbols of "
+                f"types {kinds}. Convert them, or give their order with `Vocabulary(symbols)`."
+            ) from None
+        return cls(symbols, reserve_padding=reserve_padding)
 
     @property
     def padding_id(self) -> int | None:
@@ -132,12 +141,12 @@ class Vocabulary:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
         """Make the vocabulary that `get_config` described."""
-        return cls(**config)
+        return cls(**{**config, "symbols": map(_as_symbol, config["symbols"])})
 
     def _unknown(self, symbol: Any, position: int) -> ValueError:
         return ValueError(
             f"Unknown symbol {symbol!r} at position {position}: it is not in the vocabulary of "
-            f"{len(self.symbols)} symbols. Add it to the vocabulary, or take it out of the sequence."
+            f"{len(self.symbols)} symbols. Add it there, or take it out of the sequence."
         )
 
     def __len__(self) -> int:
@@ -162,6 +171,11 @@ class Vocabulary:
 def _plain(symbol: Any) -> Any:
     """Return a NumPy scalar as the Python value it stands for: JSON-safe, and equal to it."""
     return symbol.item() if isinstance(symbol, np.generic) else symbol
+
+
+def _as_symbol(value: Any) -> Any:
+    """Return a symbol as it was before JSON, which has no tuples: a chord is a list there."""
+    return tuple(map(_as_symbol, value)) if isinstance(value, list) else value
 
 
 def _hashable(symbol: Any) -> Any:

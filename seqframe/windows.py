@@ -1,10 +1,27 @@
 """Index arithmetic of frames: how many fit into a sequence, and which steps each one holds.
 
-Pure functions of integers. A frame's input covers the steps `start, start + rate, …` and ends at
-`last`; its targets are the steps `last + gap + 1 … last + gap + horizon`.
+Pure functions of integers, and the check that they are. A frame's input covers the steps
+`start, start + rate, …` and ends at `last`; its targets are the steps
+`last + gap + 1 … last + gap + horizon`.
 """
 
+import numbers
+from typing import Any
+
 import numpy as np
+
+
+def check_integer(name: str, value: Any, least: int) -> int:
+    """Return an argument as an int, or raise if it is none or below `least`.
+
+    >>> check_integer("horizon", np.int64(3), 1)
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value!r}.")
+    if value < least:
+        raise ValueError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value}.")
+    return int(value)
 
 
 def window_span(length: int, rate: int = 1) -> int:
@@ -97,4 +114,5 @@ def cut_points(steps: int, fractions: tuple[float, ...]) -> list[int]:
     [0, 7, 8, 10]
     """
     totals = np.cumsum((0.0, *fractions))
-    return [int(np.floor(steps * min(total, 1.0) + 1e-9)) for total in totals]
+    # A sum of floats may fall short by a hair, and a hair of a long sequence is a step.
+    return [min(int(steps * total * (1 + 1e-12)), steps) for total in totals]

@@ -4,17 +4,19 @@ Each backend's module has the same names with the same meanings:
 
 - `StepLoop`: many steps of a model's own `train_step` or `test_step` in one program;
 - `compile_program`: a function of tensors as one compiled program;
-- `to_device`: NumPy arrays as tensors;
-- `with_batch_size`, `batch_size_errors`: a check of batches whose size is known only when they run.
-
-Everything else in seqframe is written in `keras.ops`.
+- `to_device`, `scalars`: NumPy arrays and integers as what programs take;
+- `carried_states`: a context in which stateful layers keep their state, as Keras's docs say;
+- `call_with_values`: a call with variables at other values than their own;
+- `repeat`, `read_steps`, `write_steps`, `update_rows`, `seed_of_step`: the parts of a rollout;
+- `checked_function`: Keras's function of a model's step, with a check of its batch;
+- `with_batch_size`, `batch_size_errors`: that check where the size is known only when it runs.
 """
 
 from importlib import import_module
 
 import keras
 
-_SUPPORTED = ("tensorflow",)
+_SUPPORTED = ("tensorflow", "jax", "torch")
 
 name = keras.backend.backend()
 if name not in _SUPPORTED:
@@ -26,7 +28,16 @@ if name not in _SUPPORTED:
 
 _module = import_module(f"seqframe.backend.{name}")
 StepLoop = _module.StepLoop
-compile_program = _module.compile_program
-to_device = _module.to_device
-with_batch_size = _module.with_batch_size
 batch_size_errors = _module.batch_size_errors
+call_with_values = _module.call_with_values
+carried_states = _module.carried_states
+checked_function = _module.checked_function
+compile_program = _module.compile_program
+read_steps = _module.read_steps
+repeat = _module.repeat
+scalars = _module.scalars
+seed_of_step = _module.seed_of_step
+to_device = _module.to_device
+update_rows = _module.update_rows
+with_batch_size = _module.with_batch_size
+write_steps = _module.write_steps

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras import ops, tree
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -57,3 +58,80 @@ def any_time_steps(model: keras.Model) -> Iterator[None]:
 
 
 _UNSET = object()
+
+
+def build_for_training(model: keras.Model, data: Any) -> None:
+    """Create a model's metric and loss variables, from the shapes of a batch.
+
+    Why: JAX needs every variable before its program is traced, and Keras creates these in the first
+    step; its public ways to do so (`train_on_batch`) train.
+    """
+    model._symbolic_build(data_batch=data)
+
+
+class _StateBox:
+    """What Keras takes for a seed generator: something with a variable named `state`."""
+
+    def __init__(self, variable: Any):
+        self.state = variable
+        self.users = 0
+
+
+@contextmanager
+def traveling_states(model: keras.Model, layers: list[Any]) -> Iterator[None]:
+    """Have recurrent states travel through JAX's programs with the other variables.
+
+    Why: Keras keeps recurrent states out of a layer's variables, so that they are no weights;
+    thereby they are in none of the values that JAX's stateless steps take and return, and
+    `stateful=True` does nothing in `fit`, `evaluate` and `predict`. States of seed generators do
+    travel and are no weights, so the states pass for such.
+    """
+    boxes = [(layer, box) for layer in layers for box in _boxes(layer)]
+    for _, box in boxes:
+        box.users += 1
+    try:
+        yield
+    finally:
+        # Keras leaves values on their way where an exception ended `evaluate` or `predict`.
+        model.jax_state_sync()
+        for layer, box in boxes:
+            box.users -= 1
+            if not box.users:
+                list.remove(layer._seed_generators, box)
+
+
+def _boxes(layer: Any) -> list[_StateBox]:
+    """Return a layer's states as boxes among its seed generators, each made once."""
+    boxes = {id(box.state): box for box in layer._seed_generators if isinstance(box, _StateBox)}
+    for variable in tree.flatten(layer.states):
+        if id(variable) not in boxes:
+            boxes[id(variable)] = _StateBox(variable)
+            # `list.append`, because the tracked list of a built layer is locked.
+            list.append(layer._seed_generators, boxes[id(variable)])
+    return list(boxes.values())
+
+
+@contextmanager
+def copied_states(layers: list[Any]) -> Iterator[None]:
+    """Have recurrent layers compute from a copy of their state under PyTorch.
+
+    Why: the fused LSTM and GRU read the state itself, the layer then overwrites it in place, and
+    PyTorch refuses to differentiate through what was overwritten.
+    """
+
+    def copying(inner_loop: Any) -> Any:
+        def inner(sequences: Any, initial_state: Any, *args: Any, **kwargs: Any) -> Any:
+            return inner_loop(
+                sequences, tree.map_structure(ops.copy, initial_state), *args, **kwargs
+            )
+
+        return inner
+
+    patched = [layer for layer in layers if "inner_loop" not in vars(layer)]
+    try:
+        for layer in patched:
+            vars(layer)["inner_loop"] = copying(layer.inner_loop)
+        yield
+    finally:
+        for layer in patched:
+            del vars(layer)["inner_loop"]

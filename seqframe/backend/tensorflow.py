@@ -1,14 +1,25 @@
 """TensorFlow: programs are `tf.function`s, XLA-compiled where XLA can."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import tree
+
+from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
+    call_with_values,
+    read_steps,
+    repeat,
+    scalars,
+    seed_of_step,
+    update_rows,
+    write_steps,
+)
 
 logger = logging.getLogger("seqframe")
 
@@ -19,13 +30,14 @@ _XLA_REFUSALS = (
     tf.errors.NotFoundError,
     tf.errors.InternalError,
 )
-_BATCH_SIZE_MARK = "[seqframe batch size] "
+_BATCH_SIZE_CHECK = "seqframe_batch_size"  # the operation's name, which its error repeats
 
 
 def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
     """Return a function of tensors as one program.
 
-    It is compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line that says why.
+    It is compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line that says
+    why.
     """
     graph = tf.function(function, autograph=False)
     if not xla:
@@ -39,7 +51,9 @@ def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[
             if programs[0] is graph:
                 raise
             reason = str(error).strip().split("\n")[0][:300]
-            logger.warning("XLA cannot compile this program; it runs as a graph. Reason: %s", reason)
+            logger.warning(
+                "XLA cannot compile this program; it runs as a graph. Reason: %s", reason
+            )
             programs[0] = graph
             return graph(*args)
 
@@ -98,8 +112,8 @@ class StepLoop:
         Returns:
             dict of arrays `(epochs,)`: what the last step of each epoch returned.
         """
-        scalars = [tf.constant(n, tf.int32) for n in (first, steps, epochs)]
-        logs = self._run(arrays, schedule, initial, *scalars, tf.constant(fresh))
+        numbers = scalars(first, steps, epochs)
+        logs = self._run(arrays, schedule, initial, *numbers, tf.constant(fresh))
         return {name: value.numpy()[:epochs] for name, value in logs.items()}
 
     def _loop(self, arrays, schedule, initial, first, steps, epochs, fresh):
@@ -162,22 +176,59 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(tf.convert_to_tensor, value)
 
 
-def with_batch_size(data: Any, expected: int, message: str) -> Any:
-    """Return a batch whose size is not known until it runs, checked when it does."""
-    size = tf.shape(next(item for item in tree.flatten(data) if item is not None))[0]
-    check = tf.debugging.assert_equal(size, expected, message=_BATCH_SIZE_MARK + message)
-    with tf.control_dependencies([check]):
-        return tree.map_structure(lambda item: None if item is None else tf.identity(item), data)
+def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
+    """Nothing to do: under TensorFlow stateful layers keep their state."""
+    return nullcontext()
+
+
+def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
+    """Return Keras's train, test or predict function with a check of each batch it takes.
+
+    Args:
+        model: keras.Model.
+        kind: "train" | "test" | "predict".
+        check: function of a batch; returns it, or raises.
+    """
+    if kind == "predict":
+        plain = model.predict_function
+        return lambda data: plain([check(batch) for batch in data])
+    # The others take their batches inside the graph, so the check is made part of the step.
+    own = getattr(model, f"{kind}_step")
+
+    def checked_step(*args: Any) -> Any:
+        *state, data = args
+        return own(*state, check(data))
+
+    # Keras makes its function of the step that the model has at that moment.
+    setattr(model, f"{kind}_step", checked_step)
+    try:
+        getattr(model, f"make_{kind}_function")(force=True)
+    finally:
+        delattr(model, f"{kind}_step")
+    return getattr(model, f"{kind}_function")
+
+
+def with_batch_size(data: Any, expected: int) -> Any:
+    """Return a batch whose size is not known until it runs, checked when it does.
+
+    In the graph it has the size that is expected: a stateful layer needs to know it.
+    """
+
+    def sized(item: Any) -> Any:
+        if item is None:
+            return None
+        return tf.ensure_shape(item, (expected, *item.shape[1:]), name=_BATCH_SIZE_CHECK)
+
+    return tree.map_structure(sized, data)
 
 
 @contextmanager
-def batch_size_errors() -> Iterator[None]:
-    """Raise what `with_batch_size` found as a ValueError with its own message alone."""
+def batch_size_errors(explain: Callable[[str], str]) -> Iterator[None]:
+    """Raise what `with_batch_size` finds as a ValueError that says `explain(size)`."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        _, mark, rest = str(error).partition(_BATCH_SIZE_MARK)
-        if not mark:
+        if _BATCH_SIZE_CHECK not in str(error):
             raise
-        message = rest.partition("\n")[0].partition("Condition x == y")[0]
-        raise ValueError(message.strip()) from None
+        found = re.search(r"\[(\d+)[^\]]*\] is not compatible", str(error))
+        raise ValueError(explain(found.group(1) if found else "another size")) from None

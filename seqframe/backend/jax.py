@@ -1,0 +1,155 @@
+"""JAX: programs are jitted; variables travel through them as values."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from keras import tree
+
+from seqframe.backend.internals import build_for_training, traveling_states
+from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
+    call_with_values,
+    read_steps,
+    repeat,
+    scalars,
+    seed_of_step,
+    update_rows,
+    write_steps,
+)
+
+
+def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
+    """Return a function of tensors as one program."""
+    return jax.jit(function)
+
+
+class StepLoop:
+    """Many steps of a model's own `train_step` or `test_step`, over several epochs, in one program.
+
+    See `seqframe.backend.tensorflow.StepLoop` for the arguments.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        gather: Callable[..., Any],
+        states: list[Any],
+        xla: bool = True,
+    ):
+        self._model, self._kind = model, kind
+        self._step = getattr(model, f"{kind}_step")
+        self._gather, self._states = gather, states
+        self._run = jax.jit(self._loop)
+
+    def run(
+        self,
+        arrays: Any,
+        schedule: dict[str, Any],
+        initial: list[Any],
+        *,
+        first: int,
+        steps: int,
+        epochs: int,
+        fresh: bool,
+    ) -> dict[str, np.ndarray]:
+        """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
+        row = tree.map_structure(lambda column: column[0], schedule)
+        build_for_training(self._model, jax.eval_shape(self._batch, arrays, row))
+        variables = self._variables()
+        values = tree.map_structure(lambda variable: variable.value, variables)
+        values, logs = self._run(values, arrays, schedule, initial, first, steps, epochs, fresh)
+        for variable, value in zip(tree.flatten(variables), tree.flatten(values), strict=True):
+            variable.assign(value)
+        return {name: np.asarray(value)[:epochs] for name, value in logs.items()}
+
+    def _variables(self) -> tuple[list[Any], ...]:
+        """Return the variables that a step takes and returns, in Keras's order."""
+        model = self._model
+        groups = [list(model.trainable_variables), list(model.non_trainable_variables)]
+        if self._kind == "train":
+            groups.append(list(model.optimizer.variables))
+        return (*groups, list(model.metrics_variables))
+
+    def _loop(self, values, arrays, schedule, initial, first, steps, epochs, fresh):
+        _, logs = jax.eval_shape(self._one, values, arrays, schedule, initial, 0)
+        nothing = tree.map_structure(lambda log: jnp.zeros(log.shape, log.dtype), logs)
+        capacity = tree.flatten(schedule)[0].shape[0]
+        records = tree.map_structure(lambda zero: jnp.zeros((capacity,), zero.dtype), nothing)
+
+        def epoch(number, carry):
+            values, records = carry
+            reset = self._reset_metrics(values)
+            values = tree.map_structure(lambda new, old: jnp.where(fresh, new, old), reset, values)
+            begin = first + number * steps
+
+            def step(k, carry):
+                return self._one(carry[0], arrays, schedule, initial, k)
+
+            values, logs = jax.lax.fori_loop(begin, begin + steps, step, (values, nothing))
+            records = tree.map_structure(
+                lambda record, log: record.at[number].set(log), records, logs
+            )
+            return values, records
+
+        return jax.lax.fori_loop(0, epochs, epoch, (values, records))
+
+    def _one(self, values, arrays, schedule, initial, k):
+        row = tree.map_structure(lambda column: column[k], schedule)
+        if "reset" in row:
+            values = self._reset_rows(values, row["reset"], initial)
+        logs, values = self._step(values, self._batch(arrays, row))
+        return tuple(list(group) for group in values), logs
+
+    def _batch(self, arrays, row):
+        x, y, weight = self._gather(arrays, row["index"])
+        if "weight" in row:
+            weight = row["weight"] if weight is None else weight * row["weight"]
+        return (x, y) if weight is None else (x, y, weight)
+
+    def _reset_rows(self, values, reset, initial):
+        trainable, others, *rest = values
+        place = {id(variable): i for i, variable in enumerate(self._model.non_trainable_variables)}
+        others = list(others)
+        for variable, fresh in zip(self._states, initial, strict=True):
+            mask = jnp.reshape(reset, (-1, *(1,) * (len(variable.shape) - 1)))
+            i = place[id(variable)]
+            others[i] = jnp.where(mask, fresh, others[i])
+        return (trainable, others, *rest)
+
+    def _reset_metrics(self, values):
+        *others, metrics = values
+        variables = self._model.metrics_variables
+        with keras.StatelessScope(list(zip(variables, metrics, strict=True))) as scope:
+            self._model.reset_metrics()
+        return (*others, [scope.get_current_value(variable) for variable in variables])
+
+
+def to_device(value: Any) -> Any:
+    """Return a nest of NumPy arrays as tensors."""
+    return tree.map_structure(jnp.asarray, value)
+
+
+def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
+    """Have stateful layers keep their state inside `fit`, `evaluate` and `predict`."""
+    return traveling_states(model, layers)
+
+
+def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
+    """Return Keras's train, test or predict function with a check of each batch it takes."""
+    plain = getattr(model, f"{kind}_function")
+    return lambda state, batches: plain(state, map(check, batches))
+
+
+def with_batch_size(data: Any, expected: int) -> Any:
+    """Return a batch as it is: JAX knows every shape beforehand."""
+    return data
+
+
+def batch_size_errors(explain: Callable[[str], str]) -> Any:
+    """Nothing to do: batches are checked before they run."""
+    return nullcontext()

@@ -1,0 +1,70 @@
+"""What TensorFlow and JAX share: steps, calls and loops as functions of their variables' values."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def call_with_values(
+    function: Callable[[], Any], fixed: list[Any], variables: list[Any], values: list[Any]
+) -> tuple[Any, list[Any]]:
+    """Call a function with variables at given values; return its result and their new values.
+
+    Args:
+        function: function of no arguments that reads and assigns variables.
+        fixed: pairs of a variable and its value, for those it only reads.
+        variables: those it assigns.
+        values: their values before.
+    """
+    mapping = [*fixed, *zip(variables, values, strict=True)]
+    with keras.StatelessScope(mapping) as scope:
+        result = function()
+        return result, [scope.get_current_value(variable) for variable in variables]
+
+
+def scalars(*numbers: int) -> list[Any]:
+    """Return integers as what a program takes: tensors, so that it is compiled once for all."""
+    return [ops.convert_to_tensor(number, "int32") for number in numbers]
+
+
+def repeat(count: Any, body: Callable[..., Any], *carry: Any) -> tuple[Any, ...]:
+    """Return what `carry = body(number, *carry)` has become after `count` times."""
+    _, *carry = ops.while_loop(
+        lambda number, *_: number < count,
+        lambda number, *carry: (number + 1, *body(number, *carry)),
+        (ops.zeros_like(count), *carry),
+    )
+    return tuple(carry)
+
+
+def seed_of_step(seed: Any, step: Any) -> Any:
+    """Return the state of a `keras.random.SeedGenerator` for one step of a rollout."""
+    return ops.stack([seed, step])
+
+
+def read_steps(buffer: Any, begin: Any, count: int) -> Any:
+    """Return `count` steps of a buffer `(batch_size, steps, …)` from `begin` on."""
+    return ops.slice(buffer, _start(buffer, begin), (buffer.shape[0], count, *buffer.shape[2:]))
+
+
+def write_steps(buffer: Any, begin: Any, steps: Any, due: Any) -> Any:
+    """Return a buffer with `steps` written from `begin` on, where `due`."""
+    if due is not True:
+        steps = ops.where(due, steps, read_steps(buffer, begin, steps.shape[1]))
+    return ops.slice_update(buffer, _start(buffer, begin), steps)
+
+
+def update_rows(rows: Any, before: list[Any], after: list[Any]) -> list[Any]:
+    """Return states after a step in `rows`, and as they were before in the others."""
+
+    def update(old: Any, new: Any) -> Any:
+        return ops.where(ops.reshape(rows, (-1, *(1,) * (len(old.shape) - 1))), new, old)
+
+    return [update(old, new) for old, new in zip(before, after, strict=True)]
+
+
+def _start(buffer: Any, begin: Any) -> Any:
+    zero = ops.zeros_like(begin)
+    return ops.stack([zero, begin, *[zero] * (len(buffer.shape) - 2)])

@@ -1,0 +1,160 @@
+"""PyTorch: it has no compiled loop, so programs are plain loops without anything around them."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+from keras import ops, tree
+
+from seqframe.backend.internals import copied_states
+
+
+def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
+    """Return a function of tensors that records no gradients."""
+
+    def run(*args: Any) -> Any:
+        with torch.no_grad():
+            return function(*args)
+
+    return run
+
+
+class StepLoop:
+    """Many steps of a model's own `train_step` or `test_step`, over several epochs, one by one.
+
+    See `seqframe.backend.tensorflow.StepLoop` for the arguments.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        gather: Callable[..., Any],
+        states: list[Any],
+        xla: bool = True,
+    ):
+        self._model, self._kind = model, kind
+        self._gather, self._states = gather, states
+
+    def run(
+        self,
+        arrays: Any,
+        schedule: dict[str, Any],
+        initial: list[Any],
+        *,
+        first: int,
+        steps: int,
+        epochs: int,
+        fresh: bool,
+    ) -> dict[str, np.ndarray]:
+        """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
+        training = self._kind == "train"
+        # As Keras's own trainer does: PyTorch layers among Keras's look at this.
+        self._model.train(training)
+        step = getattr(self._model, f"{self._kind}_step")
+        records = []
+        with nullcontext() if training else torch.no_grad():
+            for number in range(epochs):
+                if fresh:
+                    self._model.reset_metrics()
+                begin = first + number * steps
+                for k in range(begin, begin + steps):
+                    logs = step(self._batch(arrays, schedule, initial, k))
+                records.append(tree.map_structure(float, logs))
+        return {name: np.array([logs[name] for logs in records]) for name in records[0]}
+
+    def _batch(self, arrays, schedule, initial, k):
+        row = tree.map_structure(lambda column: column[k], schedule)
+        if "reset" in row and bool(row["reset"].any()):
+            for variable, value in zip(self._states, initial, strict=True):
+                mask = ops.reshape(row["reset"], (-1, *(1,) * (len(variable.shape) - 1)))
+                variable.assign(ops.where(mask, value, variable))
+        x, y, weight = self._gather(arrays, row["index"])
+        if "weight" in row:
+            weight = row["weight"] if weight is None else weight * row["weight"]
+        return (x, y) if weight is None else (x, y, weight)
+
+
+def call_with_values(
+    function: Callable[[], Any], fixed: list[Any], variables: list[Any], values: list[Any]
+) -> tuple[Any, list[Any]]:
+    """Call a function with variables at given values; see `seqframe.backend.stateless`.
+
+    Variables are assigned in place: without a compiled program to trace there is no need for
+    values to travel, and a scope that carries them costs more than a small model's step.
+    """
+    for variable, value in (*fixed, *zip(variables, values, strict=True)):
+        if value is not variable.value:
+            variable.assign(value)
+    result = function()
+    return result, [variable.value.clone() for variable in variables]
+
+
+def scalars(*numbers: int) -> list[int]:
+    """Return integers as what a program takes: a plain loop counts in Python."""
+    return list(numbers)
+
+
+def repeat(count: int, body: Callable[..., Any], *carry: Any) -> tuple[Any, ...]:
+    """Return what `carry = body(number, *carry)` has become after `count` times."""
+    for number in range(count):
+        carry = body(number, *carry)
+    return carry
+
+
+def seed_of_step(seed: int, step: int) -> Any:
+    """Return the state of a `keras.random.SeedGenerator` for one step of a rollout."""
+    return torch.tensor([seed, step], dtype=torch.int64)
+
+
+def read_steps(buffer: Any, begin: int, count: int) -> Any:
+    """Return `count` steps of a buffer `(batch_size, steps, …)` from `begin` on."""
+    return buffer[:, begin : begin + count]
+
+
+def write_steps(buffer: Any, begin: int, steps: Any, due: bool) -> Any:
+    """Return the buffer with `steps` written into it from `begin` on, if `due`."""
+    if due:
+        buffer[:, begin : begin + steps.shape[1]] = steps
+    return buffer
+
+
+def update_rows(rows: Any, before: list[Any], after: list[Any]) -> list[Any]:
+    """Return states after a step in `rows`, and as they were before in the others."""
+    if rows.all():
+        return after
+    shaped = [rows.reshape(-1, *(1,) * (state.dim() - 1)) for state in before]
+    return [torch.where(*each) for each in zip(shaped, after, before, strict=True)]
+
+
+def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
+    """Return Keras's train, test or predict function with a check of its batch first."""
+    plain = getattr(model, f"{kind}_function")
+
+    def checked(data: Any) -> Any:
+        return plain([check(batch) for batch in data])
+
+    return checked
+
+
+def to_device(value: Any) -> Any:
+    """Return a nest of NumPy arrays as tensors."""
+    return tree.map_structure(ops.convert_to_tensor, value)
+
+
+def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
+    """Have stateful layers compute from a copy of their state, which their step then overwrites."""
+    return copied_states(layers)
+
+
+def with_batch_size(data: Any, expected: int) -> Any:
+    """Return a batch as it is: PyTorch knows every shape beforehand."""
+    return data
+
+
+def batch_size_errors(explain: Callable[[str], str]) -> Any:
+    """Nothing to do: batches are checked before they run."""
+    return nullcontext()

@@ -1,0 +1,175 @@
+"""Runs the epochs of a schedule through compiled programs, with Keras's hooks in between."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops, tree
+
+from seqframe import backend
+from seqframe.schedule import Schedule
+from seqframe.state import fresh_state, state_batch_size, state_variables, stateful_layers
+from seqframe.stateful import StatefulTrainer
+
+_GROUPED_SECONDS = 0.5  # how long epochs that nothing looks at in between run together
+_PROGRESS_UPDATES = 20  # of the progress bar, an epoch
+
+Logs = dict[str, float]
+
+
+class EpochRunner:
+    """Runs the steps of a schedule, for training or for validation."""
+
+    def __init__(
+        self, model: keras.Model, schedule: Schedule, kind: str, policy: StatefulTrainer | None
+    ):
+        self.model, self.schedule, self.kind = model, schedule, kind
+        self.policy = policy
+        self.arrays = backend.to_device(schedule.feed.arrays)
+        self.initial = _initial_state(model, policy)
+        #: Batches of an epoch, the smaller last one counted.
+        self.calls_end = schedule.steps + (schedule.remainder > 0)
+
+    def run_epochs(
+        self,
+        hooks: keras.callbacks.CallbackList,
+        initial_epoch: int,
+        epochs: int,
+        verbose: str | int,
+        steps_per_execution: int | None,
+    ) -> Iterator[tuple[int, Logs]]:
+        """Run each epoch by itself, with hooks before, between and after its calls."""
+        stride = steps_per_execution or self._steps_a_call(hooks, verbose)
+        for epoch in range(initial_epoch, epochs):
+            hooks.on_epoch_begin(epoch)
+            logs: Logs = {}
+            for last, logs in self._run_epoch(epoch, stride, hooks.on_train_batch_begin):
+                hooks.on_train_batch_end(last, logs)
+                if self.model.stop_training:
+                    break
+            yield epoch, logs
+
+    def run_grouped(
+        self, hooks: keras.callbacks.CallbackList, initial_epoch: int, epochs: int
+    ) -> Iterator[tuple[int, Logs]]:
+        """Run as many epochs a call as there is room for and take about half a second."""
+        epoch, count = initial_epoch, 1
+        while epoch < epochs:
+            count = min(count, self.schedule.epochs_a_call, epochs - epoch)
+            rows = backend.to_device(self.schedule.epochs(epoch, count))
+            begin = time.perf_counter()
+            logs = self._call(rows, 0, self.schedule.steps, count, fresh=True)
+            seconds = time.perf_counter() - begin
+            for number in range(count):
+                if self.policy is not None:
+                    self.policy.paused = number < count - 1
+                hooks.on_epoch_begin(epoch + number)
+                yield epoch + number, {name: float(log[number]) for name, log in logs.items()}
+            epoch += count
+            count = max(1, min(2 * count, int(count * _GROUPED_SECONDS / seconds)))
+
+    def evaluate(self, hooks: keras.callbacks.CallbackList) -> Logs:
+        """Run one pass of validation and return its logs, named `val_…`."""
+        hooks.on_test_begin()
+        logs: Logs = {}
+        for last, logs in self._run_epoch(0, self.schedule.steps, hooks.on_test_batch_begin):
+            hooks.on_test_batch_end(last, logs)
+        hooks.on_test_end(logs)
+        return {f"val_{name}": value for name, value in logs.items()}
+
+    def can_group(self, hooks: keras.callbacks.CallbackList) -> bool:
+        """Whether nothing looks at the model between epochs."""
+        every = (*_EPOCH_HOOKS, *_BATCH_HOOKS)
+        watched = any(_overrides(callback, every) for callback in hooks.callbacks)
+        return not watched and self.schedule.remainder == 0
+
+    def _steps_a_call(self, hooks: keras.callbacks.CallbackList, verbose: str | int) -> int:
+        if any(_overrides(callback, _BATCH_HOOKS) for callback in hooks.callbacks):
+            return self.model.steps_per_execution
+        updates = _PROGRESS_UPDATES if verbose in ("auto", 1) else 1
+        return max(1, -(-self.schedule.steps // updates))
+
+    def _run_epoch(self, epoch: int, stride: int, before: Any) -> Iterator[tuple[int, Logs]]:
+        """Run an epoch `stride` steps a call; yield the number of the last step and its logs."""
+        steps, remainder = self.schedule.steps, self.schedule.remainder
+        rows = backend.to_device(self.schedule.epochs(epoch, 1)) if steps else {}
+        for first in range(0, steps, stride):
+            count = min(stride, steps - first)
+            before(first)
+            logs = self._call(rows, first, count, 1, fresh=first == 0)
+            yield first + count - 1, {name: float(log[0]) for name, log in logs.items()}
+        if remainder:
+            before(steps)
+            row = backend.to_device(self.schedule.last_batch(epoch))
+            # One step of another shape is not worth compiling with XLA.
+            logs = self._call(row, 0, 1, 1, fresh=steps == 0, xla=False)
+            yield steps, {name: float(log[0]) for name, log in logs.items()}
+
+    def _call(
+        self, rows: Any, first: int, steps: int, epochs: int, *, fresh: bool, xla: bool = True
+    ) -> dict[str, Any]:
+        loop = _step_loop(self.model, self.kind, self.schedule.feed.gather, xla)
+        return loop.run(
+            self.arrays, rows, self.initial, first=first, steps=steps, epochs=epochs, fresh=fresh
+        )
+
+
+def _initial_state(model: keras.Model, policy: StatefulTrainer | None) -> list[Any]:
+    """Return what each state variable is reset to, flat."""
+    layers = stateful_layers(model)
+    given = None if policy is None else policy.initial_state
+    states = given or [fresh_state(layer, state_batch_size(layer)) for layer in layers]
+    return [
+        ops.cast(value, variable.dtype)
+        for value, variable in zip(tree.flatten(states), state_variables(layers), strict=True)
+    ]
+
+
+_EPOCH_HOOKS = ("on_epoch_begin", "on_epoch_end")
+_BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+# Their hooks are served by the loop itself.
+_SERVED = (keras.callbacks.History, keras.callbacks.ProgbarLogger, StatefulTrainer)
+
+
+def _overrides(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) -> bool:
+    """Whether a callback has a hook of its own among `hooks`."""
+    if type(callback) in _SERVED:
+        return False
+    if hooks == _BATCH_HOOKS and "epoch" in (
+        getattr(callback, "save_freq", None),
+        getattr(callback, "update_freq", None),
+    ):
+        return False  # ModelCheckpoint, BackupAndRestore, TensorBoard: told to look at epochs only
+    return any(
+        hook in vars(callback)
+        or getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+        for hook in hooks
+    )
+
+
+def _step_loop(model: keras.Model, kind: str, gather: Any, xla: bool) -> Any:
+    """Return the compiled steps of a model, kept until it is compiled anew or its weights
+    change."""
+    states = state_variables(stateful_layers(model))
+    made_of = [model.optimizer, *model.metrics[:1], *model.trainable_variables, *states]
+    kept = getattr(model, "_seqframe_loops", None)
+    if kept is None or not _same_objects(kept.made_of, made_of):
+        kept = _Loops(made_of)
+        model._seqframe_loops = kept
+    key = (kind, gather, xla)
+    if key not in kept.loops:
+        kept.loops[key] = backend.StepLoop(model, kind, gather, states, xla)
+    return kept.loops[key]
+
+
+class _Loops:
+    """Compiled loops, and the objects they were compiled with."""
+
+    def __init__(self, made_of: list[Any]):
+        self.made_of = made_of
+        self.loops: dict[Any, Any] = {}
+
+
+def _same_objects(one: list[Any], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))

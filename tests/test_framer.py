@@ -1,0 +1,746 @@
+"""Frames equal plain Python slices, for every small combination of the framer's arguments."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqframe import SequenceFramer, Vocabulary
+
+LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
+
+# --- The oracle: the contract in plain loops over lists, without NumPy or the package.
+
+
+def naive_inputs(framer, steps):
+    """Return the input steps of each frame that might fit a sequence of `steps`."""
+    length, rate = framer.sequence_length, framer.sampling_rate
+    if framer.mode == "windows":
+        starts = range(0, steps, framer.sequence_stride)
+        return [[start + rate * k for k in range(length)] for start in starts]
+    return [list(range(max(0, t - length), t)) for t in range(framer.min_length, steps + 1)]
+
+
+def naive_targets(framer, inputs):
+    """Return the target steps of a frame: a list for each step that has a target."""
+    lasts = inputs if framer.return_sequences else inputs[-1:]
+    return [[last + framer.gap + 1 + k for k in range(framer.horizon)] for last in lasts]
+
+
+def naive_steps(framer, steps):
+    """Return `(input steps, target steps)` of each frame whose every step exists."""
+    pairs = [(inputs, naive_targets(framer, inputs)) for inputs in naive_inputs(framer, steps)]
+    return [(x, y) for x, y in pairs if max(x + sum(y, [])) < steps]
+
+
+def naive_frame(framer, values, target_values, inputs, targets):
+    """Return `(x, y)` of one frame as nested lists."""
+    x = [values[step] for step in inputs]
+    y = [[target_values[step] for step in steps] for steps in targets]
+    if framer.horizon == 1:
+        y = [steps[0] for steps in y]
+    missing = framer.sequence_length - len(x)
+    x = padded(framer, x, missing)
+    y = padded(framer, y, missing) if framer.return_sequences else y[0]
+    if framer.layout == "features":
+        x = [sum((step if isinstance(step, list) else [step] for step in x), [])]
+    if framer.layout == "timesteps" and not isinstance(x[0], list):
+        x = [[step] for step in x]
+    return x, y
+
+
+def padded(framer, steps, missing):
+    fill = [blank(steps[0], framer.padding_value)] * missing
+    return fill + steps if framer.padding == "pre" else steps + fill
+
+
+def blank(like, value):
+    return [blank(part, value) for part in like] if isinstance(like, list) else value
+
+
+# --- What the oracle is held against.
+
+
+def assert_frames_are_slices(framer, arrays, targets=None):
+    """Frame arrays, and compare every way to the frames with the oracle."""
+    given = arrays[0] if len(arrays) == 1 else arrays
+    steps = [naive_steps(framer, len(array)) for array in arrays]
+    if not all(steps):
+        with pytest.raises(ValueError, match="No frame fits"):
+            framer.frame(given, targets[0] if targets and len(targets) == 1 else targets)
+        return
+    frames = framer.frame(given, targets[0] if targets and len(targets) == 1 else targets)
+    expected = [
+        naive_frame(framer, array.tolist(), target.tolist(), inputs, outputs)
+        for array, target, pairs in zip(arrays, targets or arrays, steps, strict=True)
+        for inputs, outputs in pairs
+    ]
+    X, y = frames.arrays()
+    assert X.tolist() == [x for x, _ in expected]
+    assert y.tolist() == [y for _, y in expected]
+    assert (X.dtype, y.dtype) == (arrays[0].dtype, (targets or arrays)[0].dtype)
+    assert_steps(framer, frames, steps)
+    assert_every_way_agrees(frames, X, y)
+
+
+def assert_steps(framer, frames, steps):
+    numbered = [(k, *pair) for k, pairs in enumerate(steps) for pair in pairs]
+    found = [frames.steps(i) for i in range(len(frames))]
+    assert [(f.sequence, f.inputs.tolist()) for f in found] == [(k, x) for k, x, _ in numbered]
+    assert [np.atleast_2d(f.targets).tolist() for f in found] == [y for _, _, y in numbered]
+    assert frames.lengths().tolist() == [len(x) for _, x, _ in numbered]
+    real = [[True] * len(x) + [False] * (framer.sequence_length - len(x)) for _, x, _ in numbered]
+    side = -1 if framer.padding == "pre" else 1
+    assert frames.mask().tolist() == [row[::side] for row in real]
+
+
+def assert_every_way_agrees(frames, X, y):
+    """Compare every way to the frames with all of them, `(X, y)`."""
+    size = len(frames)
+    assert X.shape == (size, *frames.x_shape)
+    assert y.shape == (size, *frames.y_shape)
+    some = np.arange(size)[::-2]
+    ways = {
+        "all": (frames[:], slice(None)),
+        "slice": (frames[1:-1:2], slice(1, -1, 2)),
+        "backwards": (frames[::-1], slice(None, None, -1)),
+        "list": (frames[some.tolist()], some),
+        "array": (frames[some - size], some),
+        "mask": (frames[np.arange(size) % 3 == 1], np.arange(size) % 3 == 1),
+        "none": (frames[[]], []),
+    }
+    for way, ((some_x, some_y), index) in ways.items():
+        np.testing.assert_array_equal(some_x, X[index], err_msg=way)
+        np.testing.assert_array_equal(some_y, y[index], err_msg=way)
+        assert (some_x.dtype, some_y.dtype) == (X.dtype, y.dtype)
+    for i in (0, size // 2, -1):
+        one_x, one_y = frames[i]
+        np.testing.assert_array_equal(one_x, X[i])
+        np.testing.assert_array_equal(one_y, y[i])
+    batches = list(frames.batches(3))
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), X)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), y)
+    np.testing.assert_array_equal(frames.lengths(some), frames.lengths()[some])
+    np.testing.assert_array_equal(frames.mask(some), frames.mask()[some])
+
+
+def sequence(steps, features=None, first=1, dtype=np.int64):
+    """Return values that are all different, and different from padding."""
+    size = steps * (features or 1)
+    array = np.arange(first, first + size, dtype=dtype)
+    return array if features is None else array.reshape(steps, features)
+
+
+# Layouts and the number of features they take.
+SHAPES = [("timesteps", None), ("features", None), ("tokens", None), ("timesteps", 2), ("features", 2)]
+
+
+@pytest.mark.parametrize("lengths", [(7,), (8, 5)])
+@pytest.mark.parametrize(("layout", "features"), SHAPES)
+def test_windows_are_slices(layout, features, lengths):
+    arrays = [sequence(n, features, first=1 + 100 * k) for k, n in enumerate(lengths)]
+    for length, stride, rate, horizon, gap, return_sequences in product(
+        (1, 2, 3), (1, 2, 3), (1, 2), (1, 2), (-1, 0, 1, 2), (False, True)
+    ):
+        framer = SequenceFramer(
+            length,
+            layout=layout,
+            horizon=horizon,
+            gap=gap,
+            return_sequences=return_sequences,
+            sequence_stride=stride,
+            sampling_rate=rate,
+        )
+        assert_frames_are_slices(framer, arrays)
+
+
+@pytest.mark.parametrize("lengths", [(6,), (7, 4)])
+@pytest.mark.parametrize(("layout", "features"), SHAPES)
+def test_prefixes_are_padded_slices(layout, features, lengths):
+    arrays = [sequence(n, features, first=1 + 100 * k) for k, n in enumerate(lengths)]
+    for length, shortest, horizon, gap, return_sequences, padding in product(
+        (1, 2, 3, 9), (1, 2, 3), (1, 2), (-1, 0, 1, 2), (False, True), ("pre", "post")
+    ):
+        if shortest > length:
+            continue
+        framer = SequenceFramer(
+            length,
+            mode="prefixes",
+            layout=layout,
+            horizon=horizon,
+            gap=gap,
+            return_sequences=return_sequences,
+            min_length=shortest,
+            padding=padding,
+            padding_value=-9,
+        )
+        assert_frames_are_slices(framer, arrays)
+
+
+@pytest.mark.parametrize("mode", ["windows", "prefixes"])
+@pytest.mark.parametrize("target_features", [None, 1, 3])
+@pytest.mark.parametrize("lengths", [(7,), (8, 5)])
+def test_targets_on_the_same_clock_are_sliced_alike(mode, target_features, lengths):
+    arrays = [sequence(n, 2, first=1 + 100 * k) for k, n in enumerate(lengths)]
+    targets = [
+        sequence(n, target_features, first=1000 * (k + 1), dtype=np.float32)
+        for k, n in enumerate(lengths)
+    ]
+    for length, horizon, gap, return_sequences in product(
+        (1, 3), (1, 2), (-1, 0, 2), (False, True)
+    ):
+        framer = SequenceFramer(
+            length, mode=mode, horizon=horizon, gap=gap, return_sequences=return_sequences
+        )
+        assert_frames_are_slices(framer, arrays, targets)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_frames_are_slices(data):
+    mode = data.draw(st.sampled_from(["windows", "prefixes"]))
+    length = data.draw(st.integers(1, 12))
+    layout, features = data.draw(st.sampled_from(SHAPES))
+    foreign = {"windows": ("sequence_stride", "sampling_rate"), "prefixes": ("min_length",)}[mode]
+    framer = SequenceFramer(
+        length,
+        mode=mode,
+        layout=layout,
+        horizon=data.draw(st.integers(1, 5)),
+        gap=data.draw(st.integers(-1, 8)),
+        return_sequences=data.draw(st.booleans()),
+        padding=data.draw(st.sampled_from(["pre", "post"])),
+        padding_value=data.draw(st.integers(-5, 0)),
+        **{name: data.draw(st.integers(1, min(length, 6))) for name in foreign},
+    )
+    lengths = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=4))
+    assert_frames_are_slices(
+        framer, [sequence(n, features, first=1 + 1000 * k) for k, n in enumerate(lengths)]
+    )
+
+
+# --- Subsequences: the draws are random, what is drawn is not.
+
+
+def naive_draws(framer, steps):
+    """Return every `(start, length)` that may be drawn from a sequence."""
+    lengths = range(framer.min_length, framer.sequence_length + 1)
+    pairs = product(range(steps), lengths)
+    if framer.wrap:
+        return set(pairs)
+    ahead = framer.gap + framer.horizon
+    return {(s, n) for s, n in pairs if s + n - 1 < steps and s + n - 1 + ahead < steps}
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("wrap", [False, True])
+def test_subsequences_are_all_those_that_fit(padding, wrap):
+    for steps, length, shortest, horizon, gap in product(
+        (1, 2, 5), (1, 2, 3), (1, 2, 3), (1, 2), (-1, 0, 2)
+    ):
+        if shortest > length:
+            continue
+        framer = SequenceFramer(
+            length,
+            mode="subsequences",
+            layout="tokens",
+            horizon=horizon,
+            gap=gap,
+            min_length=shortest,
+            num_samples=300,
+            wrap=wrap,
+            padding=padding,
+            padding_value=-1,
+            seed=1,
+        )
+        possible = naive_draws(framer, steps)
+        if not possible:
+            with pytest.raises(ValueError, match="No frame fits"):
+                framer.frame(np.arange(steps))
+            continue
+        X, y = framer.frame(np.arange(steps)).arrays()
+        real = [row[row >= 0].tolist() for row in X]
+        assert {(row[0], len(row)) for row in real} == possible
+        for x, row, target in zip(X.tolist(), real, y.reshape(300, horizon).tolist(), strict=True):
+            run = [(row[0] + k) % steps for k in range(len(row) + gap + horizon)]
+            assert row == run[: len(row)]
+            assert x == padded(framer, row, length - len(row))
+            assert target == [(row[0] + len(row) + gap + k) % steps for k in range(horizon)]
+
+
+@pytest.mark.parametrize(("layout", "features"), SHAPES)
+def test_subsequences_equal_the_slices_that_their_steps_name(layout, features):
+    arrays = [sequence(n, features, first=1 + 100 * k) for k, n in enumerate((9, 6, 7))]
+    for horizon, gap, return_sequences, wrap, padding in product(
+        (1, 2), (-1, 0, 2), (False, True), (False, True), ("pre", "post")
+    ):
+        framer = SequenceFramer(
+            4,
+            mode="subsequences",
+            layout=layout,
+            horizon=horizon,
+            gap=gap,
+            return_sequences=return_sequences,
+            min_length=2,
+            num_samples=30,
+            wrap=wrap,
+            padding=padding,
+            padding_value=-9,
+            seed=3,
+        )
+        frames = framer.frame(arrays)
+        X, y = frames.arrays()
+        assert_every_way_agrees(frames, X, y)
+        for i in range(len(frames)):
+            number, inputs, targets = frames.steps(i)
+            values = arrays[number].tolist()
+            outputs = np.atleast_2d(targets).tolist()
+            expected = naive_frame(framer, values, values, inputs.tolist(), outputs)
+            assert (X[i].tolist(), y[i].tolist()) == expected
+            assert frames.lengths(i).tolist() == [len(inputs)]
+
+
+def test_starts_are_drawn_uniformly_then_lengths_uniformly():
+    framer = SequenceFramer(
+        4, mode="subsequences", layout="tokens", min_length=2, num_samples=40_000, seed=5
+    )
+    first = sequence(11, first=1)
+    frames = framer.frame([first, sequence(5, first=21)])
+    X, _ = frames.arrays()
+    lengths = frames.lengths()
+    starts = X[np.arange(len(X)), 4 - lengths]
+    possible = [*range(1, 10), 21, 22, 23]  # with two steps and a target after them
+    counts = np.array([(starts == start).sum() for start in possible])
+    assert counts.sum() == len(X)
+    assert (abs(counts / len(X) - 1 / len(possible)) < 0.005).all()
+    for start, fitting in [(1, [2, 3, 4]), (8, [2, 3]), (9, [2]), (21, [2, 3, 4]), (23, [2])]:
+        shares = [(lengths[starts == start] == n).mean() for n in fitting]
+        np.testing.assert_allclose(shares, 1 / len(fitting), atol=0.03)
+
+
+def test_draws_are_a_function_of_the_seed():
+    def drawn(seed):
+        framer = SequenceFramer(5, mode="subsequences", num_samples=50, seed=seed)
+        return framer.frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ").arrays()[0].tolist()
+
+    assert drawn(7) == drawn(7)
+    assert drawn(7) != drawn(8)
+    assert drawn(None) != drawn(None)
+
+
+# --- What may be framed.
+
+
+@pytest.mark.parametrize(
+    ("dtype", "padding_value"),
+    [
+        ("uint8", 255),
+        ("int8", -128),
+        ("int64", 0),
+        ("uint8", 7.0),  # a float that is whole
+        ("bool", 0),
+        ("bool", True),
+        ("float16", -0.5),
+        ("float16", 65504),
+        ("float32", float("nan")),
+        ("float32", float("-inf")),
+        (">f8", 1.5),
+        ("complex64", 2),
+        ("float32", np.float64(0.5)),
+    ],
+)
+def test_data_keep_their_dtype(dtype, padding_value):
+    data = np.array([1, 0, 1, 1], dtype)
+    windows = SequenceFramer(2).frame(data)
+    prefixes = SequenceFramer(3, mode="prefixes", padding_value=padding_value).frame(data)
+    for x, y in (windows.arrays(), prefixes.arrays(), windows[[0]], prefixes[[0, 1]]):
+        assert (x.dtype, y.dtype) == (dtype, dtype)
+    np.testing.assert_array_equal(prefixes[0][0].ravel(), np.array([padding_value] * 2 + [1], dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "padding_value"),
+    [
+        ("uint8", 256),
+        ("uint8", -1),
+        ("int64", 0.5),
+        ("int64", float("nan")),
+        ("int64", float("inf")),
+        ("bool", 2),
+        ("float16", 1e6),
+        ("M8[D]", 0),
+    ],
+)
+def test_padding_fits_the_dtype(dtype, padding_value):
+    framer = SequenceFramer(3, mode="prefixes", padding_value=padding_value)
+    with pytest.raises(ValueError, match="`padding_value` must fit the dtype of the sequence, "):
+        framer.frame(np.zeros(5, dtype))
+    x, _ = SequenceFramer(3).frame(np.zeros(5, dtype))[0]  # windows are never padded
+    assert x.dtype == dtype
+    # Neither are targets, but where each input step has one.
+    values = np.zeros(5)
+    assert framer.frame(values, np.zeros(5, dtype)).arrays()[1].dtype == dtype
+    each = SequenceFramer(3, mode="prefixes", padding_value=padding_value, return_sequences=True)
+    with pytest.raises(ValueError, match="`padding_value` must fit"):
+        each.frame(values, np.zeros(5, dtype))
+
+
+def test_steps_may_have_any_shape():
+    images = np.arange(7 * 4 * 5).reshape(7, 4, 5)
+    frames = SequenceFramer(2, horizon=2).frame(images)
+    x, y = frames[1]
+    np.testing.assert_array_equal(x, images[1:3])
+    np.testing.assert_array_equal(y, images[3:5])
+    flat = SequenceFramer(2, layout="features").frame(images)
+    assert (flat.x_shape, flat.y_shape) == ((1, 40), (4, 5))
+    np.testing.assert_array_equal(flat[1][0].ravel(), images[1:3].ravel())
+    padded_frames = SequenceFramer(3, mode="prefixes", return_sequences=True).frame(images)
+    x, y = padded_frames[1]
+    np.testing.assert_array_equal(x, [np.zeros((4, 5)), *images[:2]])
+    np.testing.assert_array_equal(y, [np.zeros((4, 5)), *images[1:3]])
+
+
+def test_dates_may_be_targets():
+    days = np.arange("2026-01-01", "2026-01-06", dtype="M8[D]")
+    frames = SequenceFramer(2).frame(np.arange(5.0), days)
+    assert frames.arrays()[1].tolist() == days[2:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("sequences", "vocabulary", "lines"),
+    [
+        ("ABCD", None, ["AB -> C", "BC -> D"]),
+        (["ABC", "XYZ"], None, ["AB -> C", "XY -> Z"]),
+        (["ABC"], None, ["AB -> C"]),
+        (["A", "B", "C"], None, ["AB -> C"]),
+        (list("ABC"), Vocabulary("CBA"), ["AB -> C"]),
+        ("a😀é😀", None, ["a😀 -> é", "😀é -> 😀"]),
+        ("the cat sat".split(), Vocabulary(["cat", "sat", "the"]), ["the cat -> sat"]),
+        ([["the", "cat", "sat"]], None, ["the cat -> sat"]),
+        (np.array(["the", "cat", "sat"]), None, ["the cat -> sat"]),
+        (pd.Series(["the", "cat", "sat"], index=[1, 1, 0]), None, ["the cat -> sat"]),
+        (pl.Series(["the", "cat", "sat"]), None, ["the cat -> sat"]),
+        ([60, 64, 60], Vocabulary([60, 64]), ["60 64 -> 60"]),
+        ([(60, 64), (60,), (60,)], Vocabulary([(60,), (60, 64)]), ["(60, 64) (60,) -> (60,)"]),
+        ([1, 2, 3], None, ["1 2 -> 3"]),
+        ((0.5, 1, 2), None, ["0.5 1 -> 2"]),
+        ([np.int64(1), 2, 3], None, ["1 2 -> 3"]),
+        ([(1, 2, 3), [4, 5, 6]], None, ["1 2 -> 3", "4 5 -> 6"]),
+        ([True, False, True], None, ["True False -> True"]),
+        (pd.Series([1.5, 2.0, 3.0], index=[9, 9, -1]), None, ["1.5 2 -> 3"]),
+        ([pl.Series([1, 2, 3])], None, ["1 2 -> 3"]),
+        (np.array([[1, 2], [3, 4], [5, 6]]), None, ["[1 2] [3 4] -> [5 6]"]),
+    ],
+)
+def test_whatever_is_a_sequence_is_framed(sequences, vocabulary, lines, capsys):
+    SequenceFramer(2, vocabulary=vocabulary).frame(sequences).describe()
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_symbols_are_collected_where_no_vocabulary_is_given():
+    framer = SequenceFramer(1)
+    frames = framer.frame(["BAB", "CA"])
+    assert frames.vocabulary == Vocabulary("ABC")
+    assert frames.framer.vocabulary is frames.vocabulary
+    assert framer.vocabulary is None  # a framer is not changed by what it frames
+    assert SequenceFramer(1).frame([1, 2]).vocabulary is None
+
+
+def test_a_vocabulary_that_is_given_is_kept():
+    vocabulary = Vocabulary("CBA", reserve_padding=True)
+    framer = SequenceFramer(2, mode="prefixes", layout="tokens", vocabulary=vocabulary)
+    frames = framer.frame("AB")
+    assert frames.framer is framer
+    assert frames.arrays()[0].tolist() == [[0, 3]]
+
+
+# --- Targets.
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("targets", "columns"),
+    [
+        ("b", 1),
+        (1, 1),
+        (-1, 2),
+        (np.int64(0), 0),
+        (["b"], [1]),
+        ([0], [0]),
+        (["a", "c"], [0, 2]),
+        (("c", "a"), [2, 0]),
+        (["a", 1, "c"], [0, 1, 2]),
+        ([2, 0, 1], [2, 0, 1]),
+    ],
+)
+def test_targets_are_columns_by_name_or_position(library, targets, columns):
+    values = np.arange(21.0).reshape(7, 3)
+    table = library.DataFrame({name: values[:, k] for k, name in enumerate("abc")})
+    framer = SequenceFramer(2, horizon=2)
+    frames = framer.frame(table, targets)
+    expected = framer.frame(values, values[:, columns])
+    np.testing.assert_array_equal(frames.arrays()[0], expected.arrays()[0])
+    np.testing.assert_array_equal(frames.arrays()[1], expected.arrays()[1])
+    assert frames.y_shape == (2, *np.shape(columns))
+    several = framer.frame([table, table[3:]], targets)
+    np.testing.assert_array_equal(several.arrays()[1][: len(frames)], expected.arrays()[1])
+
+
+def test_a_column_of_images_is_a_row_of_each():
+    images = np.arange(60).reshape(5, 3, 4)
+    assert SequenceFramer(1).frame(images, 1).arrays()[1].tolist() == images[1:, 1].tolist()
+
+
+@LIBRARIES
+def test_targets_may_come_from_a_table(library):
+    table = library.DataFrame({"a": [1.0, 2, 3], "b": [4.0, 5, 6]})
+    one, table_of_one = table["b"], table[["b"]]
+    assert SequenceFramer(1).frame(table, one).arrays()[1].tolist() == [5, 6]
+    assert SequenceFramer(1).frame(table, table_of_one).arrays()[1].tolist() == [[5], [6]]
+    assert SequenceFramer(1).frame("ABC", one).arrays()[1].tolist() == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "targets", "y"),
+    [
+        # One sequence, and its targets as one might write them.
+        ([1, 2, 3], [4, 5, 6], [5, 6]),
+        ([1, 2, 3], np.array([4, 5, 6]), [5, 6]),
+        ([1, 2, 3], [np.array([4, 5, 6])], [5, 6]),
+        ([1, 2, 3], [[4], [5], [6]], [[5], [6]]),
+        ([[1, 2, 3]], [4, 5, 6], [5, 6]),
+        ([[1, 2, 3]], [[4, 5, 6]], [5, 6]),
+        ("ABC", "CBA", [1, 0]),  # symbols of the same vocabulary
+        # Labels, which are not columns though there are columns.
+        (np.zeros((3, 2)), [0, 1, 0], [1, 0]),
+        (np.zeros((3, 3)), [1, 1, 0], [1, 0]),
+        (np.zeros((3, 3)), [True, False, True], [False, True]),
+        # Several.
+        ([[1, 2, 3], [4, 5]], [[6, 7, 8], [9, 10]], [7, 8, 10]),
+        ([[1, 2, 3], [4, 5]], (np.array([6, 7, 8]), np.array([9, 10])), [7, 8, 10]),
+        (["ABC", "AB"], ["BCA", "CB"], [2, 0, 1]),
+        ([np.zeros((3, 2)), np.zeros((2, 2))], [[6, 7, 8], [9, 10]], [7, 8, 10]),
+    ],
+)
+def test_targets_are_values_on_the_same_clock(sequences, targets, y):
+    assert SequenceFramer(1).frame(sequences, targets).arrays()[1].tolist() == y
+
+
+# --- Nothing is copied before it must be.
+
+
+@pytest.mark.parametrize("layout", ["timesteps", "features"])
+def test_framing_copies_nothing(layout):
+    data, targets = np.zeros((1000, 3), np.float32), np.zeros(1000)
+    framer = SequenceFramer(50, layout=layout, horizon=5)
+    frames = framer.frame(data, targets)
+    assert np.shares_memory(frames.inputs.arrays[0], data)
+    assert np.shares_memory(frames.targets.arrays[0], targets)
+    for columns in (1, [0, 2], [1]):
+        own = framer.frame(data, columns)
+        assert np.shares_memory(own.targets.arrays[0], data)
+        assert np.may_share_memory(own.arrays()[1], data)
+    several = framer.frame([data, data[300:], data[::1]])
+    assert all(np.shares_memory(array, data) for array in several.inputs.arrays)
+
+
+# --- What is refused.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sequence_length": 0}, "`sequence_length` must be an integer ≥ 1. Received: .*=0"),
+        ({"horizon": 0}, "`horizon` must be an integer ≥ 1"),
+        ({"gap": -2}, "`gap` must be an integer ≥ -1. Received: gap=-2"),
+        ({"sequence_stride": 0}, "`sequence_stride` must be an integer ≥ 1"),
+        ({"sampling_rate": 0}, "`sampling_rate` must be an integer ≥ 1"),
+        ({"mode": "prefixes", "min_length": 0}, "`min_length` must be an integer ≥ 1"),
+        ({"mode": "subsequences", "num_samples": 0}, "`num_samples` must be an integer ≥ 1"),
+        ({"mode": "subsequences", "num_samples": 9, "seed": -1}, "`seed` must be an integer ≥ 0"),
+        ({"mode": "window"}, "`mode` must be one of .*windows.* Received: mode='window'"),
+        ({"layout": "steps"}, "`layout` must be one of .*timesteps.* Received: layout='steps'"),
+        ({"padding": "left"}, "`padding` must be one of .*pre.* Received: padding='left'"),
+        (
+            {"mode": "prefixes", "min_length": 4},
+            "`min_length` must not exceed `sequence_length`. .*min_length=4, sequence_length=3",
+        ),
+        ({"mode": "subsequences"}, 'mode="subsequences"` needs `num_samples`: how many to draw'),
+        # Arguments of another mode, which would be ignored.
+        ({"min_length": 2}, '`min_length` has no meaning for `mode="windows"`'),
+        ({"num_samples": 2}, "`num_samples` has no meaning .* Leave it out, or change `mode`"),
+        ({"wrap": True}, "`wrap` has no meaning"),
+        ({"seed": 0}, "`seed` has no meaning"),
+        ({"mode": "prefixes", "sequence_stride": 2}, "`sequence_stride` has no meaning"),
+        ({"mode": "prefixes", "sampling_rate": 2}, "`sampling_rate` has no meaning"),
+        ({"mode": "prefixes", "num_samples": 2}, '`num_samples` has no .*`mode="prefixes"`'),
+        (
+            {"mode": "subsequences", "num_samples": 2, "sampling_rate": 2},
+            '`sampling_rate` has no meaning for `mode="subsequences"`. Received: sampling_rate=2',
+        ),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceFramer(**{"sequence_length": 3, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sequence_length": 3.0}, "`sequence_length` must be an integer ≥ 1. Received: .*=3.0"),
+        ({"horizon": "2"}, "`horizon` must be an integer"),
+        ({"gap": None}, "`gap` must be an integer"),
+        ({"sequence_stride": True}, "`sequence_stride` must be an integer"),
+        ({"padding_value": "0"}, "`padding_value` must be a number. Received: padding_value='0'"),
+        ({"vocabulary": "ABC"}, "`vocabulary` must be a `Vocabulary`. Received: str. Make one with"),
+    ],
+)
+def test_arguments_of_the_wrong_type(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        SequenceFramer(**{"sequence_length": 3, **arguments})
+
+
+def test_numpy_integers_are_integers():
+    framer = SequenceFramer(np.int64(2), horizon=np.uint8(2), gap=np.int16(-1))
+    assert framer == SequenceFramer(2, horizon=2, gap=-1)
+    assert framer.frame([1, 2, 3]).arrays()[1].tolist() == [[2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("framer", "sequences", "message"),
+    [
+        (
+            SequenceFramer(30),
+            np.zeros(24),
+            "`sequence_length=30` with `horizon=1` needs 31 steps. Received: a sequence of 24 steps. "
+            "Shorten `sequence_length` or pass a longer sequence.",
+        ),
+        (SequenceFramer(3, sampling_rate=2), [0] * 5, "=3`, sampling_rate=2 .* needs 6 steps"),
+        (SequenceFramer(3, gap=2, horizon=2), [0] * 5, "`horizon=2` and gap=2 needs 7 steps"),
+        (SequenceFramer(1, gap=10**12), [0] * 5, "gap=1000000000000 needs 1000000000002 steps"),
+        (SequenceFramer(1), [[0, 0], [0]], "sequence 1, which is of 1 steps"),
+        (SequenceFramer(3, mode="prefixes", min_length=2), [0, 0], "`min_length=2` .* needs 3 steps"),
+        (
+            SequenceFramer(3, mode="subsequences", num_samples=9),
+            [0],
+            "`min_length=1` .* needs 2 steps.* Shorten `min_length`",
+        ),
+        (SequenceFramer(3, mode="subsequences", num_samples=9, wrap=True), [], "needs 1 steps"),
+        (SequenceFramer(1), "", "a sequence of 0 steps"),
+        (SequenceFramer(1), [], "a sequence of 0 steps"),
+        (SequenceFramer(1), [[]], "a sequence of 0 steps"),
+        (SequenceFramer(1), ["", ""], "sequence 0, which is of 0 steps"),
+        (SequenceFramer(1), ["ABC", ""], "sequence 1, which is of 0 steps"),
+        (SequenceFramer(1, vocabulary=Vocabulary("AB")), "", "a sequence of 0 steps"),
+        (SequenceFramer(1), np.zeros((0, 3)), "a sequence of 0 steps"),
+    ],
+)
+def test_a_sequence_that_is_too_short(framer, sequences, message):
+    with pytest.raises(ValueError, match=f"No frame fits: .*{message}"):
+        framer.frame(sequences)
+
+
+def test_a_sequence_that_is_just_long_enough():
+    for gap, horizon, rate, length in product((-1, 0, 3), (1, 2), (1, 2), (1, 3)):
+        framer = SequenceFramer(length, gap=gap, horizon=horizon, sampling_rate=rate)
+        assert len(framer.frame(np.zeros(framer.least_steps))) == 1
+        with pytest.raises(ValueError, match="No frame fits"):
+            framer.frame(np.zeros(framer.least_steps - 1))
+
+
+@pytest.mark.parametrize(
+    ("sequences", "targets", "message"),
+    [
+        ([np.zeros((5, 2)), np.zeros((5, 3))], None, r"`sequences\[1\]` with \(3,\) and float64"),
+        ([np.zeros(5), np.zeros((5, 1))], None, "`sequences` must agree in features and dtype"),
+        ([[1, 2], [0.5, 1]], None, r"`sequences\[0\]` with steps of shape \(\) and dtype int64"),
+        (np.zeros((5, 0)), None, "`sequences` must have at least one feature"),
+        (np.zeros(5), np.zeros((5, 0)), "`targets` must have at least one feature"),
+        ([1, 2, 3], [1, 2], "Received: 2 targets for 3 steps. .* use `gap` and `horizon`"),
+        ([1, 2, 3], [1, 2, 3, 4], "`targets` must be on the same clock as the sequence"),
+        ([[1, 2], [1, 2, 3]], [[1, 2], [1, 2]], "2 targets for 3 steps for sequence 1"),
+        ([[1, 2], [1, 2, 3]], [[1, 2]], "must have one array for each .* 1 for 2 sequences"),
+        ([[1, 2], [1, 2]], [[1, 2], [0.5, 2]], "`targets` must agree in features and dtype"),
+        ([[1, 2], [3]], [1, 2, 3], "must have one array for each sequence. Received: 1 for 2"),
+        (np.zeros((5, 2)), "price", "the column 'price', but the sequence has no column names"),
+        (np.zeros((5, 2)), 2, "must be a column in 0 … 1. Received: targets=2"),
+        ([1, 2, 3], "ABC", "`targets` holds symbols, which need a `vocabulary`"),
+        ("ABC", "ABX", "`targets`: Unknown symbol 'X' at position 2"),
+        ([[1, 2], ["A", "B"]], None, r"`sequences\[1\]` holds symbols"),
+    ],
+)
+def test_sequences_and_targets_that_do_not_fit_together(sequences, targets, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceFramer(1).frame(sequences, targets)
+
+
+@LIBRARIES
+def test_tables_agree_in_their_columns(library):
+    one = library.DataFrame({"a": [1, 2], "b": [3, 4]})
+    with pytest.raises(ValueError, match=r"the same columns .* `sequences\[1\]` with \['b', 'a'\]"):
+        SequenceFramer(1).frame([one, one[["b", "a"]]], "a")
+
+
+def test_tokens_have_one_feature():
+    with pytest.raises(ValueError, match='`layout="tokens"` .* shape .2,.. Use `layout="timesteps"`'):
+        SequenceFramer(1, layout="tokens").frame(np.zeros((5, 2)))
+
+
+def test_an_unknown_symbol_is_found_in_its_sequence():
+    framer = SequenceFramer(1, vocabulary=Vocabulary("ABC"))
+    with pytest.raises(ValueError, match="`sequences`: Unknown symbol 'Z' at position 3"):
+        framer.frame("ABCZ")
+    with pytest.raises(ValueError, match=r"`sequences\[1\]`: Unknown symbol '😀' at position 1"):
+        framer.frame(["ABC", "A😀"])
+
+
+@pytest.mark.parametrize("sequences", [None, 5, {"a": [1]}, [None, None], b"AB", [{1}, {2}]])
+def test_what_is_no_sequence_is_refused(sequences):
+    with pytest.raises(TypeError, match="`sequences.*` must"):
+        SequenceFramer(1).frame(sequences)
+
+
+# --- A framer is its arguments.
+
+
+@pytest.mark.parametrize(
+    "framer",
+    [
+        SequenceFramer(3),
+        SequenceFramer(3, horizon=2, gap=-1, return_sequences=True, layout="features"),
+        SequenceFramer(3, sequence_stride=2, sampling_rate=np.int64(3)),
+        SequenceFramer(5, mode="prefixes", padding="post", padding_value=np.float32(0.5)),
+        SequenceFramer(5, mode="prefixes", padding_value=np.int8(-1), min_length=2),
+        SequenceFramer(5, mode="subsequences", num_samples=np.int64(9), wrap=True, seed=2**40),
+        SequenceFramer(3, vocabulary=Vocabulary("a😀", reserve_padding=True)),
+        SequenceFramer(3, vocabulary=Vocabulary(np.array([60, 64]))),
+        SequenceFramer(3, vocabulary=Vocabulary([(60, 64), (60,)])),
+        SequenceFramer(2).frame("ABC").framer,
+    ],
+)
+def test_a_config_survives_json(framer):
+    config = json.loads(json.dumps(framer.get_config()))
+    restored = SequenceFramer.from_config(config)
+    assert restored == framer
+    assert hash(restored) == hash(framer)
+    assert repr(restored) == repr(framer)
+    assert config == json.loads(json.dumps(restored.get_config()))  # neither was changed
+
+
+def test_framers_with_different_arguments_differ():
+    assert SequenceFramer(3) != SequenceFramer(4)
+    assert SequenceFramer(3) != SequenceFramer(3, padding="post")
+    assert SequenceFramer(3) != SequenceFramer(3, vocabulary=Vocabulary("AB"))
+    assert SequenceFramer(3) != 3
+
+
+def test_repr_shows_what_was_changed():
+    assert repr(SequenceFramer(3)) == "SequenceFramer(3)"
+    framer = SequenceFramer(3, gap=1, vocabulary=Vocabulary("AB"))
+    assert repr(framer) == "SequenceFramer(3, gap=1, vocabulary=Vocabulary('AB'))"

@@ -34,8 +34,8 @@ def check_shapes(
     if expected is not None and not _same(expected, x_shape):
         raise ValueError(
             f"The frames do not fit the model: it takes inputs of shape {expected}. "
-            f"Received: frames with inputs of shape {x_shape}. Change `sequence_length` or `layout` "
-            "of the framer, or the model's `Input`."
+            f"Received: frames with inputs of shape {x_shape}. Change `sequence_length` or "
+            "`layout` of the framer, or the model's `Input`."
         )
     output = _declared(model, "output_shape")
     if output is None:

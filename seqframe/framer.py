@@ -7,14 +7,8 @@ import numpy as np
 
 from seqframe.frames import Frames
 from seqframe.gather import Rows
-from seqframe.sequences import (
-    are_columns,
-    column_names,
-    find_columns,
-    is_symbolic,
-    split_sequences,
-    to_array,
-)
+from seqframe.sequences import is_symbolic, split_sequences, to_arrays
+from seqframe.targets import find_targets
 from seqframe.vocabulary import Vocabulary
 from seqframe.windows import (
     check_integer,
@@ -183,8 +177,13 @@ class SequenceFramer:
             if not any(map(len, raw)):
                 raise self._no_frame(0, 0, len(raw))
             vocabulary = Vocabulary.from_sequences(*raw)
-        inputs = self._arrays(raw, "sequences", vocabulary)
-        outputs = self._targets(targets, raw, inputs, vocabulary)
+        inputs = to_arrays(raw, "sequences", vocabulary)
+        if self.layout == "tokens" and inputs[0].ndim > 1:
+            raise ValueError(
+                '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
+                f'steps of shape {inputs[0].shape[1:]}. Use `layout="timesteps"`.'
+            )
+        outputs = find_targets(targets, raw, inputs, vocabulary)
         for number, array in enumerate(inputs):
             if self.count(len(array)) == 0:
                 raise self._no_frame(number, len(array), len(inputs))
@@ -264,73 +263,6 @@ class SequenceFramer:
     def _with(self, **changes: Any) -> "SequenceFramer":
         return SequenceFramer(**{**vars(self), **changes})
 
-    def _arrays(self, raw: list[Any], name: str, vocabulary: Vocabulary | None) -> list[np.ndarray]:
-        labels = [name] if len(raw) == 1 else [f"{name}[{i}]" for i in range(len(raw))]
-        arrays = [
-            to_array(item, label, vocabulary) for item, label in zip(raw, labels, strict=True)
-        ]
-        first = arrays[0]
-        for label, array in zip(labels, arrays, strict=True):
-            if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
-                raise ValueError(
-                    f"`{name}` must agree in features and dtype. Received: `{labels[0]}` with "
-                    f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{label}` with "
-                    f"{array.shape[1:]} and {array.dtype}."
-                )
-        names = [column_names(item) for item in raw]
-        for label, columns in zip(labels, names, strict=True):
-            if columns != names[0]:
-                raise ValueError(
-                    f"`{name}` must have the same columns in the same order. Received: "
-                    f"`{labels[0]}` with {names[0]}, `{label}` with {columns}."
-                )
-        if name == "sequences" and self.layout == "tokens" and first.ndim > 1:
-            raise ValueError(
-                '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
-                f'steps of shape {first.shape[1:]}. Use `layout="timesteps"`.'
-            )
-        if 0 in first.shape[1:]:
-            raise ValueError(
-                f"`{name}` must have at least one feature. Received: steps of shape "
-                f"{first.shape[1:]}."
-            )
-        return arrays
-
-    def _targets(
-        self,
-        targets: Any,
-        raw: list[Any],
-        inputs: list[np.ndarray],
-        vocabulary: Vocabulary | None,
-    ) -> list[np.ndarray]:
-        if targets is None:
-            return inputs
-        if inputs[0].ndim > 1 and are_columns(targets, inputs[0].shape[1]):
-            columns = find_columns(targets, column_names(raw[0]), inputs[0].shape[1])
-            return [array[:, _as_slice(columns)] for array in inputs]
-        given = split_sequences(targets, vocabulary) if len(raw) > 1 else [targets]
-        if (
-            len(raw) == 1
-            and isinstance(targets, (list, tuple))
-            and len(targets) == 1 != len(inputs[0])
-        ):
-            given = list(targets)
-        if len(given) != len(raw):
-            raise ValueError(
-                "`targets` must have one array for each sequence. "
-                f"Received: {len(given)} for {len(raw)} sequences."
-            )
-        outputs = self._arrays(given, "targets", vocabulary)
-        for number, (array, output) in enumerate(zip(inputs, outputs, strict=True)):
-            if len(array) != len(output):
-                which = "" if len(inputs) == 1 else f" for sequence {number}"
-                raise ValueError(
-                    "`targets` must be on the same clock as the sequence: one value for each step. "
-                    f"Received: {len(output)} targets for {len(array)} steps{which}. "
-                    "To predict later steps, use `gap` and `horizon` rather than shifting."
-                )
-        return outputs
-
     def _check_padding_value(self, dtype: np.dtype) -> None:
         if not self.pads:
             return
@@ -358,20 +290,6 @@ class SequenceFramer:
             f"{extra} needs {self.least_steps} steps. Received: {which} of {steps} steps. "
             f"Shorten `{name}` or pass a longer sequence."
         )
-
-
-def _as_slice(columns: int | list[int]) -> int | list[int] | slice:
-    """Return evenly spaced columns as a slice: indexing with it copies nothing.
-
-    >>> _as_slice([1, 3]), _as_slice([0, 1, 3])
-    (slice(1, 4, 2), [0, 1, 3])
-    """
-    if isinstance(columns, int):
-        return columns
-    step = columns[1] - columns[0] if len(columns) > 1 else 1
-    if step > 0 and columns == list(range(columns[0], columns[-1] + 1, step)):
-        return slice(columns[0], columns[-1] + 1, step)
-    return columns
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -8,15 +8,10 @@ import numpy as np
 
 from seqframe.gather import Axis, Rows
 from seqframe.lanes import Lanes
-from seqframe.order import epoch_order, random_seed, uniform
+from seqframe.order import epoch_order, random_seed
+from seqframe.placement import Placement
 from seqframe.sequences import join_steps
-from seqframe.windows import (
-    check_integer,
-    cut_points,
-    locate_prefixes,
-    locate_windows,
-    padded_offsets,
-)
+from seqframe.windows import check_integer, cut_points, padded_offsets
 
 if TYPE_CHECKING:
     import keras
@@ -73,15 +68,16 @@ class Frames:
         # The raw step of each sequence at which its arrays begin: not 0 for a part of a split.
         self._clock = clock or (0,) * len(inputs.arrays)
         self._seed = random_seed() if seed is None else seed
-        self._epoch = epoch
-        self._lengths = np.array([len(array) for array in inputs.arrays], np.int64)
-        #: Number of frames of each sequence; for subsequences, of starts to draw from.
-        self.counts = np.array([framer.count(length) for length in self._lengths], np.int64)
-        self._ends = np.cumsum(self.counts)
-        self._size = framer.num_samples or int(self._ends[-1])
+        steps = np.array([len(array) for array in inputs.arrays], np.int64)
+        self._placement = Placement(framer, steps, self._seed, epoch)
 
     def __len__(self) -> int:
-        return self._size
+        return self._placement.size
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of frames of each sequence; for subsequences, of starts to draw from."""
+        return self._placement.counts
 
     @property
     def vocabulary(self):
@@ -129,7 +125,8 @@ class Frames:
         """Return all frames as `(X, y)`.
 
         Windows over one sequence are a read-only view of it: nothing is copied, however large.
-        Everything else is copied once.
+        Everything else is copied once: several sequences, padded frames, and windows whose steps
+        do not lie next to each other where `layout="features"` wants them to.
         """
         if self.framer.pads or len(self.inputs.arrays) > 1:
             return self.take(np.arange(len(self)))
@@ -257,7 +254,8 @@ class Frames:
         inputs = cut(self.inputs)
         targets = inputs if self.targets is self.inputs else cut(self.targets)
         clock = tuple(begin + a for begin, (a, _) in zip(self._clock, spans, strict=True))
-        part = Frames(self.framer, inputs, targets, clock=clock, seed=self._seed, epoch=self._epoch)
+        epoch = self._placement.epoch
+        part = Frames(self.framer, inputs, targets, clock=clock, seed=self._seed, epoch=epoch)
         if not part.counts.any():
             steps = max(b - a for a, b in spans)
             share = ", or pass `share_history=True`" if self.framer.mode == "windows" else ""
@@ -317,7 +315,10 @@ class Frames:
         targets = last + gap + 1 + np.arange(self.framer.horizon)
         begin = self._clock[sequence]
         if self.framer.wrap:
-            inputs, targets = inputs % self._lengths[sequence], targets % self._lengths[sequence]
+            inputs, targets = (
+                inputs % self._placement.steps[sequence],
+                targets % self._placement.steps[sequence],
+            )
         return FrameSteps(int(sequence), begin + inputs, begin + targets)
 
     def describe(self, count: int = 5) -> None:
@@ -342,34 +343,7 @@ class Frames:
 
     def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return for each frame its sequence, its first input step and its true length."""
-        framer = self.framer
-        if framer.mode == "subsequences":
-            return self._draw(index)
-        sequence = self._sequence_of(index)
-        rank = index - (self._ends - self.counts)[sequence]
-        if framer.mode == "prefixes":
-            start, length = locate_prefixes(rank, framer.min_length, framer.sequence_length)
-        else:
-            start, length = locate_windows(rank, framer.sequence_stride, framer.sequence_length)
-        return sequence, start, length
-
-    def _draw(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draw a start uniformly from all that fit, then a length uniformly from those that fit."""
-        shortest, longest = self.framer.min_length, self.framer.sequence_length
-        starts = int(self._ends[-1])
-        draw = (uniform(self._seed, self._epoch, index, stream=0) * starts).astype(np.int64)
-        sequence = self._sequence_of(draw)
-        start = draw - (self._ends - self.counts)[sequence]
-        if not self.framer.wrap:
-            longest = np.minimum(longest, self._lengths[sequence] - start - self.framer.ahead)
-        choices = longest - shortest + 1
-        length = uniform(self._seed, self._epoch, index, stream=1) * choices
-        return sequence, start, shortest + length.astype(np.int64)
-
-    def _sequence_of(self, index: np.ndarray) -> np.ndarray:
-        if len(self.counts) == 1:
-            return np.zeros(len(index), np.int64)
-        return np.searchsorted(self._ends, index, side="right")
+        return self._placement.locate(index)
 
     @property
     def _input_axes(self) -> tuple[Axis, ...]:
@@ -405,7 +379,7 @@ class Frames:
     def _rows(self, rows: Rows, sequence: np.ndarray, steps: np.ndarray) -> np.ndarray:
         sequence = sequence.reshape(-1, *(1,) * (steps.ndim - 1))
         if self.framer.wrap:
-            steps = steps % self._lengths[sequence]
+            steps = steps % self._placement.steps[sequence]
         return rows.take(sequence, steps)
 
     def _resolve(self, index: Any) -> np.ndarray | int:

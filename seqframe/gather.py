@@ -50,11 +50,10 @@ class Rows:
         addresses = np.array([a.__array_interface__["data"][0] for a in self.arrays], np.int64)
         lengths = np.array([len(array) for array in self.arrays])
         reach = self._row_stride * np.maximum(lengths - 1, 0)  # bytes to an array's last row
-        # An array without rows has no address that counts: none of its rows is ever asked for.
-        lows = np.where(lengths > 0, addresses + np.minimum(reach, 0), np.iinfo(np.int64).max)
+        lows = addresses + np.minimum(reach, 0)
         lowest = int(np.argmin(lows))
         self._lowest = self.arrays[lowest][-1:] if self._row_stride < 0 else self.arrays[lowest][:1]
-        distances = np.where(lengths > 0, addresses - lows[lowest], 0)
+        distances = addresses - lows[lowest]
         # The largest unit in which every row of every array has a whole address.
         self._unit = int(np.gcd.reduce(distances, initial=abs(self._row_stride))) or 1
         self._row = self._row_stride // self._unit

@@ -13,6 +13,7 @@ from seqframe.rollout import Rollout, context_steps
 from seqframe.samplers import get_sampler, outputs_probabilities
 from seqframe.sequences import to_array
 from seqframe.state import stateful_layers
+from seqframe.windows import check_integer
 
 # Programs are compiled for these sizes and their doubles, not for each prompt and step count.
 _LEAST_ROOM = 64
@@ -107,7 +108,8 @@ class Generator:
             ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's
                 output is not one value for each symbol.
         """
-        steps, num_samples = _count("steps", steps), _count("num_samples", num_samples)
+        steps = check_integer("steps", steps, 1)
+        num_samples = check_integer("num_samples", num_samples, 1)
         prompts, several = _split_prompts(prompt, self.framer.vocabulary)
         encoded = [self._encode(item) for item in prompts]
         self._check_classes()
@@ -136,7 +138,7 @@ class Generator:
         Raises:
             ValueError: if the history is too short, or the model does not predict all its features.
         """
-        steps = _count("steps", steps)
+        steps = check_integer("steps", steps, 1)
         values = to_array(history, "history").astype(keras.config.floatx(), copy=False)
         self._check_values(values)
         return self._roll(values.dtype, [values], steps)[0]
@@ -267,11 +269,3 @@ def _doubled(size: int, least: int) -> int:
     while least < size:
         least *= 2
     return least
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"`{name}` must be an integer ≥ 1. Received: {name}={value!r}.")
-    if value < 1:
-        raise ValueError(f"`{name}` must be an integer ≥ 1. Received: {name}={value}.")
-    return int(value)

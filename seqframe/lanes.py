@@ -108,7 +108,7 @@ class Lanes:
         offset = np.asarray(batches)[:, None] - self._position[segment]
         active = offset < self._count[segment]
         frame = self._first[segment] + np.minimum(offset, self._count[segment] - 1)
-        return frame, active.astype(np.float32), (offset == 0) & active
+        return frame, active.astype(np.float32), offset == 0
 
     def dataset(self) -> "keras.utils.PyDataset":
         """Return the batches as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
@@ -175,9 +175,8 @@ def pack_lanes(counts: np.ndarray, batch_size: int) -> list[list[tuple[int, int]
 def _warn_of_overlap(frames: "Frames") -> None:
     framer = frames.framer
     covered = framer.sequence_length * framer.sampling_rate
-    if framer.mode == "windows" and (
-        framer.sequence_stride == covered or framer.sequence_length == framer.sequence_stride == 1
-    ):
+    end_to_end = framer.sequence_stride == covered or framer.sequence_length == 1
+    if framer.mode == "windows" and end_to_end:
         return
     if framer.mode == "windows" and framer.sequence_stride > covered:
         fault = f"{framer.sequence_stride - covered} steps between two frames never reach the state"
@@ -188,5 +187,5 @@ def _warn_of_overlap(frames: "Frames") -> None:
     warnings.warn(
         f"Frames that continue each other should lie end to end, but {fault}. {advice}, or use a "
         "stateless model.",
-        stacklevel=3,
+        stacklevel=4,
     )

@@ -108,6 +108,42 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     return array
 
 
+def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -> list[np.ndarray]:
+    """Return several sequences as arrays that agree in features, columns and dtype.
+
+    Args:
+        raw: list of sequences.
+        name: str. What to call them in an error.
+        vocabulary: Vocabulary that encodes symbols.
+
+    Raises:
+        TypeError: as `to_array`.
+        ValueError: as `to_array`, and if they do not agree or have no feature.
+    """
+    labels = [name] if len(raw) == 1 else [f"{name}[{i}]" for i in range(len(raw))]
+    arrays = [to_array(item, label, vocabulary) for item, label in zip(raw, labels, strict=True)]
+    first = arrays[0]
+    for label, array in zip(labels, arrays, strict=True):
+        if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
+            raise ValueError(
+                f"`{name}` must agree in features and dtype. Received: `{labels[0]}` with "
+                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{label}` with "
+                f"{array.shape[1:]} and {array.dtype}."
+            )
+    names = [column_names(item) for item in raw]
+    for label, columns in zip(labels, names, strict=True):
+        if columns != names[0]:
+            raise ValueError(
+                f"`{name}` must have the same columns in the same order. Received: "
+                f"`{labels[0]}` with {names[0]}, `{label}` with {columns}."
+            )
+    if 0 in first.shape[1:]:
+        raise ValueError(
+            f"`{name}` must have at least one feature. Received: steps of shape {first.shape[1:]}."
+        )
+    return arrays
+
+
 def column_names(sequence: Any) -> list[str] | None:
     """Return the column names of a DataFrame, or None."""
     columns = getattr(sequence, "columns", None)

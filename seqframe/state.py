@@ -79,7 +79,7 @@ def get_states(model: keras.Model) -> list[list[Any]]:
     """
     return [
         tree.map_structure(
-            lambda variable: ops.convert_to_numpy(variable).copy(), _plain(layer.states)
+            lambda variable: ops.convert_to_numpy(variable.value).copy(), _plain(layer.states)
         )
         for layer in _require_built(require_stateful(model))
     ]
@@ -210,14 +210,21 @@ def _checked(states: Any, layers: list[Any], name: str) -> list[Any]:
             f"Received: {count}."
         )
     for layer, state in zip(layers, states, strict=True):
-        own = [tuple(variable.shape) for variable in tree.flatten(layer.states)]
-        given = [tuple(np.shape(value)) for value in tree.flatten(_plain(state))]
+        own, given = _shapes(layer.states), _shapes(state)
         if own != given:
             raise ValueError(
                 f"`{name}` must fit the state of layer {layer.name!r}: arrays of shapes {own}. "
                 f"Received: shapes {given}."
             )
     return list(states)
+
+
+def _shapes(state: Any) -> list[Any]:
+    """Return the shapes of a nested state, nested the same."""
+    return [
+        _shapes(item) if isinstance(item, (list, tuple)) else tuple(np.shape(item))
+        for item in _plain(state)
+    ]
 
 
 def _as_mask(rows: Any, batch_size: int) -> np.ndarray:

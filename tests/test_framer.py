@@ -1,7 +1,7 @@
 """Frames equal plain Python slices, for every small combination of the framer's arguments."""
 
 import json
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ def naive_targets(framer, inputs):
 def naive_steps(framer, steps):
     """Return `(input steps, target steps)` of each frame whose every step exists."""
     pairs = [(inputs, naive_targets(framer, inputs)) for inputs in naive_inputs(framer, steps)]
-    return [(x, y) for x, y in pairs if max(x + sum(y, [])) < steps]
+    return [(x, y) for x, y in pairs if max(*x, *chain(*y)) < steps]
 
 
 def naive_frame(framer, values, target_values, inputs, targets):
@@ -48,7 +48,7 @@ def naive_frame(framer, values, target_values, inputs, targets):
     x = padded(framer, x, missing)
     y = padded(framer, y, missing) if framer.return_sequences else y[0]
     if framer.layout == "features":
-        x = [sum((step if isinstance(step, list) else [step] for step in x), [])]
+        x = [list(chain(*x)) if isinstance(x[0], list) else x]
     if framer.layout == "timesteps" and not isinstance(x[0], list):
         x = [[step] for step in x]
     return x, y
@@ -99,10 +99,10 @@ def assert_steps(framer, frames, steps):
     assert frames.mask().tolist() == [row[::side] for row in real]
 
 
-def assert_every_way_agrees(frames, X, y):
-    """Compare every way to the frames with all of them, `(X, y)`."""
+def assert_every_way_agrees(frames, x, y):
+    """Compare every way to the frames with all of them, `(x, y)`."""
     size = len(frames)
-    assert X.shape == (size, *frames.x_shape)
+    assert x.shape == (size, *frames.x_shape)
     assert y.shape == (size, *frames.y_shape)
     some = np.arange(size)[::-2]
     ways = {
@@ -115,16 +115,16 @@ def assert_every_way_agrees(frames, X, y):
         "none": (frames[[]], []),
     }
     for way, ((some_x, some_y), index) in ways.items():
-        np.testing.assert_array_equal(some_x, X[index], err_msg=way)
+        np.testing.assert_array_equal(some_x, x[index], err_msg=way)
         np.testing.assert_array_equal(some_y, y[index], err_msg=way)
-        assert (some_x.dtype, some_y.dtype) == (X.dtype, y.dtype)
+        assert (some_x.dtype, some_y.dtype) == (x.dtype, y.dtype)
     for i in (0, size // 2, -1):
         one_x, one_y = frames[i]
-        np.testing.assert_array_equal(one_x, X[i])
+        np.testing.assert_array_equal(one_x, x[i])
         np.testing.assert_array_equal(one_y, y[i])
     batches = list(frames.batches(3))
-    np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), X)
-    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), y)
+    np.testing.assert_array_equal(np.concatenate([some_x for some_x, _ in batches]), x)
+    np.testing.assert_array_equal(np.concatenate([some_y for _, some_y in batches]), y)
     np.testing.assert_array_equal(frames.lengths(some), frames.lengths()[some])
     np.testing.assert_array_equal(frames.mask(some), frames.mask()[some])
 
@@ -137,7 +137,13 @@ def sequence(steps, features=None, first=1, dtype=np.int64):
 
 
 # Layouts and the number of features they take.
-SHAPES = [("timesteps", None), ("features", None), ("tokens", None), ("timesteps", 2), ("features", 2)]
+SHAPES = [
+    ("timesteps", None),
+    ("features", None),
+    ("tokens", None),
+    ("timesteps", 2),
+    ("features", 2),
+]
 
 
 @pytest.mark.parametrize("lengths", [(7,), (8, 5)])
@@ -360,7 +366,9 @@ def test_data_keep_their_dtype(dtype, padding_value):
     prefixes = SequenceFramer(3, mode="prefixes", padding_value=padding_value).frame(data)
     for x, y in (windows.arrays(), prefixes.arrays(), windows[[0]], prefixes[[0, 1]]):
         assert (x.dtype, y.dtype) == (dtype, dtype)
-    np.testing.assert_array_equal(prefixes[0][0].ravel(), np.array([padding_value] * 2 + [1], dtype))
+    np.testing.assert_array_equal(
+        prefixes[0][0].ravel(), np.array([padding_value] * 2 + [1], dtype)
+    )
 
 
 @pytest.mark.parametrize(
@@ -420,7 +428,7 @@ def test_dates_may_be_targets():
         (["A", "B", "C"], None, ["AB -> C"]),
         (list("ABC"), Vocabulary("CBA"), ["AB -> C"]),
         ("a😀é😀", None, ["a😀 -> é", "😀é -> 😀"]),
-        ("the cat sat".split(), Vocabulary(["cat", "sat", "the"]), ["the cat -> sat"]),
+        (["the", "cat", "sat"], Vocabulary(["cat", "sat", "the"]), ["the cat -> sat"]),
         ([["the", "cat", "sat"]], None, ["the cat -> sat"]),
         (np.array(["the", "cat", "sat"]), None, ["the cat -> sat"]),
         (pd.Series(["the", "cat", "sat"], index=[1, 1, 0]), None, ["the cat -> sat"]),
@@ -598,7 +606,10 @@ def test_arguments_that_make_no_sense(arguments, message):
         ({"gap": None}, "`gap` must be an integer"),
         ({"sequence_stride": True}, "`sequence_stride` must be an integer"),
         ({"padding_value": "0"}, "`padding_value` must be a number. Received: padding_value='0'"),
-        ({"vocabulary": "ABC"}, "`vocabulary` must be a `Vocabulary`. Received: str. Make one with"),
+        (
+            {"vocabulary": "ABC"},
+            "`vocabulary` must be a `Vocabulary`. Received: str. Make one with",
+        ),
     ],
 )
 def test_arguments_of_the_wrong_type(arguments, message):
@@ -618,14 +629,18 @@ def test_numpy_integers_are_integers():
         (
             SequenceFramer(30),
             np.zeros(24),
-            "`sequence_length=30` with `horizon=1` needs 31 steps. Received: a sequence of 24 steps. "
-            "Shorten `sequence_length` or pass a longer sequence.",
+            "`sequence_length=30` with `horizon=1` needs 31 steps. Received: a sequence of 24 "
+            "steps. Shorten `sequence_length` or pass a longer sequence.",
         ),
         (SequenceFramer(3, sampling_rate=2), [0] * 5, "=3`, sampling_rate=2 .* needs 6 steps"),
         (SequenceFramer(3, gap=2, horizon=2), [0] * 5, "`horizon=2` and gap=2 needs 7 steps"),
         (SequenceFramer(1, gap=10**12), [0] * 5, "gap=1000000000000 needs 1000000000002 steps"),
         (SequenceFramer(1), [[0, 0], [0]], "sequence 1, which is of 1 steps"),
-        (SequenceFramer(3, mode="prefixes", min_length=2), [0, 0], "`min_length=2` .* needs 3 steps"),
+        (
+            SequenceFramer(3, mode="prefixes", min_length=2),
+            [0, 0],
+            "`min_length=2` .* needs 3 steps",
+        ),
         (
             SequenceFramer(3, mode="subsequences", num_samples=9),
             [0],
@@ -688,7 +703,9 @@ def test_tables_agree_in_their_columns(library):
 
 
 def test_tokens_have_one_feature():
-    with pytest.raises(ValueError, match='`layout="tokens"` .* shape .2,.. Use `layout="timesteps"`'):
+    with pytest.raises(
+        ValueError, match=r'`layout="tokens"` .* shape \(2,\). Use `layout="timesteps"`'
+    ):
         SequenceFramer(1, layout="tokens").frame(np.zeros((5, 2)))
 
 
@@ -702,7 +719,7 @@ def test_an_unknown_symbol_is_found_in_its_sequence():
 
 @pytest.mark.parametrize("sequences", [None, 5, {"a": [1]}, [None, None], b"AB", [{1}, {2}]])
 def test_what_is_no_sequence_is_refused(sequences):
-    with pytest.raises(TypeError, match="`sequences.*` must"):
+    with pytest.raises(TypeError, match=r"`sequences.*` must"):
         SequenceFramer(1).frame(sequences)
 
 

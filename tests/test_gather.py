@@ -131,6 +131,26 @@ def test_an_array_without_rows_does_not_count():
     assert nothing.take(empty, empty, ((3, 1),)).shape == (0, 3, 3, 2)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_arrays_without_rows_may_be_among_others(layout):
+    steps = LAYOUTS[layout]()
+    for arrays in ([steps[:0], steps], [steps, steps[12:]], [steps[:0].copy(), steps, steps[:0]]):
+        full = [len(array) > 0 for array in arrays].index(True)
+        rows, row = Rows(arrays), np.arange(10)
+        taken = rows.take(np.full(10, full), row, ((3, 1),))
+        np.testing.assert_array_equal(taken, [steps[k : k + 3] for k in row])
+
+
+def test_a_window_of_one_run_of_bytes_is_copied_as_one_element():
+    fortran = np.asfortranarray(np.zeros((5, 1)))  # a table's only column: what NumPy reports
+    odd = np.lib.stride_tricks.as_strided(fortran, strides=(8, 40))  # of its other axis is moot
+    for steps in (np.zeros(5), np.zeros((5, 2)), np.zeros((5, 2, 3)), odd):
+        assert Rows([steps])._view(((3, 1),)).dtype == np.dtype(f"V{3 * steps[0].nbytes}")
+        assert Rows([steps])._view(((3, 2),)).dtype == steps.dtype
+        assert Rows([steps[:, None][:, ::-1]])._view(((3, 1),)).dtype.kind == "V"
+    assert Rows([np.zeros((5, 2))[:, ::-1]])._view(((3, 1),)).dtype == float
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_any_strides_of_any_arrays(data):
@@ -186,7 +206,9 @@ def test_a_single_window_too_large_for_numpy_is_an_error(monkeypatch):
         Rows([np.arange(5.0)]).take(np.array([0]), np.array([0]), ((3, 1),))
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda rows: pickle.loads(pickle.dumps(rows))])
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda rows: pickle.loads(pickle.dumps(rows))]
+)
 @pytest.mark.parametrize("used", [False, True])
 def test_a_copy_finds_its_own_memory(duplicate, used):
     arrays = [np.arange(500.0), np.arange(9.0), np.arange(100.0, 4000.0)]

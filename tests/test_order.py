@@ -128,7 +128,9 @@ def test_a_draw_depends_on_its_own_number_alone(seed, epoch, stream, first):
     index = np.arange(first, first + 12)
     draws = uniform(seed, epoch, index, stream)
     np.testing.assert_array_equal(uniform(seed, epoch, index[::-3], stream), draws[::-3])
-    np.testing.assert_array_equal(uniform(seed, epoch, index.reshape(3, 4), stream), draws.reshape(3, 4))
+    np.testing.assert_array_equal(
+        uniform(seed, epoch, index.reshape(3, 4), stream), draws.reshape(3, 4)
+    )
 
 
 def test_random_seed_is_a_new_one_each_time():

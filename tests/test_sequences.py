@@ -197,7 +197,11 @@ def test_whatever_offers_itself_as_an_array_is_taken():
         ([1, [2]], ValueError, "`prompt` is ragged"),
         (np.array([1, None]), TypeError, "`prompt` must hold numbers.* Received: dtype=object"),
         ([None, None], TypeError, "dtype=object and 1 dimensions. Convert it first"),
-        (pd.DataFrame({"a": [1], "b": ["x"]}), TypeError, "columns of a DataFrame need one numeric"),
+        (
+            pd.DataFrame({"a": [1], "b": ["x"]}),
+            TypeError,
+            "columns of a DataFrame need one numeric",
+        ),
         (np.array([["A", "B"]]), TypeError, "dtype=<U1 and 2 dimensions"),
         (np.array([b"A", b"B"]), TypeError, r"dtype=\|S1 and 1 dimensions"),
         (np.ma.array([1, 2], mask=[0, 1]), TypeError, "masked array.* 1 masked values. Fill them"),
@@ -241,7 +245,11 @@ def test_find_columns(columns, found):
     [
         ("d", ["a", "b"], r"the column 'd', but the sequence has columns \['a', 'b'\]"),
         (["a", "d"], ["a", "b"], "the column 'd'"),
-        ("a", None, "the sequence has no column names. Name one of its columns, or give a position"),
+        (
+            "a",
+            None,
+            "the sequence has no column names. Name one of its columns, or give a position",
+        ),
         (2, ["a", "b"], "must be a column in 0 … 1. Received: targets=2"),
         ([0, -3], None, "must be a column in 0 … 1. Received: targets=-3"),
     ],
@@ -261,7 +269,7 @@ def test_columns_that_are_not_there(columns, names, message):
         (("price", 1), True),
         ([0, 2], True),
         ([], False),
-        ([0, 1, 1, 0], False),  # more than there are columns: a label for each step
+        ([0, 3, 1, 2], False),  # more than there are columns: a label for each step
         ([1, 1], False),  # the same twice: labels
         ([True, False], False),
         ([0.0, 1.0], False),

@@ -97,7 +97,9 @@ def x():
 @pytest.fixture(scope="module")
 def lstm():
     """A model of three rows."""
-    return seeded(keras.Sequential([keras.Input((1, 1), batch_size=3), layers.LSTM(2, stateful=True)]))
+    return seeded(
+        keras.Sequential([keras.Input((1, 1), batch_size=3), layers.LSTM(2, stateful=True)])
+    )
 
 
 def cut(x, lengths):
@@ -236,7 +238,9 @@ def test_rows_of_a_custom_cell_are_reset_to_its_own_initial_state(x):
     model(x)
     used = get_states(model)
     reset_states(model, rows=[0])
-    for new, before, after in zip(*map(keras.tree.flatten, (fresh, used, get_states(model))), strict=True):
+    for new, before, after in zip(
+        *map(keras.tree.flatten, (fresh, used, get_states(model))), strict=True
+    ):
         np.testing.assert_array_equal(after, np.stack([new[0], before[1]]))
 
 
@@ -308,7 +312,7 @@ def test_rows_that_do_not_exist_change_nothing(rows, message, lstm):
 
 @pytest.mark.parametrize("use", [get_states, reset_states, lambda model: set_states(model, [])])
 def test_a_model_needs_a_stateful_layer(use):
-    with pytest.raises(ValueError, match="`model` must have a stateful layer.*`stateful=True`"):
+    with pytest.raises(ValueError, match=r"`model` must have a stateful layer.*`stateful=True`"):
         use(recurrent())
 
 
@@ -317,5 +321,5 @@ def test_a_model_needs_a_stateful_layer(use):
 )
 def test_a_model_needs_to_be_built(use):
     model = keras.Sequential([layers.LSTM(2, stateful=True, name="mine")])
-    with pytest.raises(ValueError, match="'mine' has no state yet.*`Input"):
+    with pytest.raises(ValueError, match=r"'mine' has no state yet.*`Input"):
         use(model)

@@ -100,10 +100,13 @@ def test_a_vocabulary_has_a_symbol(symbols):
 
 
 @pytest.mark.parametrize(
-    ("symbols", "twice"), [("ABA", "'A'"), (["the", "cat", "cat"], "'cat'"), ([1, 2, np.int8(1)], 1)]
+    ("symbols", "twice"),
+    [("ABA", "'A'"), (["the", "cat", "cat"], "'cat'"), ([1, 2, np.int8(1)], 1)],
 )
 def test_symbols_are_distinct(symbols, twice):
-    with pytest.raises(ValueError, match=f"`symbols` must be distinct. Received: {twice} more than"):
+    with pytest.raises(
+        ValueError, match=f"`symbols` must be distinct. Received: {twice} more than"
+    ):
         Vocabulary(symbols)
 
 
@@ -122,7 +125,7 @@ def test_a_symbol_is_hashable(use):
 
 
 def test_symbols_that_have_no_order_are_not_collected():
-    with pytest.raises(TypeError, match="of types int, str. Convert them, or give their order"):
+    with pytest.raises(TypeError, match=r"of types int, str. Convert them, or give their order"):
         Vocabulary.from_sequences(["A", 1])
     assert Vocabulary(["A", 1]).encode([1, "A"]).tolist() == [1, 0]
 
@@ -147,7 +150,9 @@ def test_decode_leaves_padding_out():
     assert Vocabulary(["the", "cat"], reserve_padding=True).decode([0, 2, 0, 1]) == ["cat", "the"]
 
 
-@pytest.mark.parametrize(("ids", "received"), [([0, 3], "3 at position 1"), ([-1], "-1 at position 0")])
+@pytest.mark.parametrize(
+    ("ids", "received"), [([0, 3], "3 at position 1"), ([-1], "-1 at position 0")]
+)
 def test_an_id_is_in_range(ids, received):
     with pytest.raises(ValueError, match=f"An id must be in 0 … 2. Received: {received}"):
         Vocabulary("ABC").decode(ids)

@@ -107,10 +107,10 @@ def test_check_integer_returns_a_plain_int():
 
 @pytest.mark.parametrize("value", [1.0, "3", True, None, np.float32(2), [1]])
 def test_check_integer_wants_an_integer(value):
-    with pytest.raises(TypeError, match="`gap` must be an integer ≥ -1. Received: gap="):
+    with pytest.raises(TypeError, match=r"`gap` must be an integer ≥ -1. Received: gap="):
         check_integer("gap", value, -1)
 
 
 def test_check_integer_wants_a_large_enough_one():
-    with pytest.raises(ValueError, match="`gap` must be an integer ≥ -1. Received: gap=-2"):
+    with pytest.raises(ValueError, match=r"`gap` must be an integer ≥ -1. Received: gap=-2"):
         check_integer("gap", -2, -1)

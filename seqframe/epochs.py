@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -62,12 +63,23 @@ class EpochRunner:
             logs = self._call(rows, 0, self.schedule.steps, count, fresh=True)
             seconds = time.perf_counter() - begin
             for number in range(count):
-                if self.policy is not None:
-                    self.policy.paused = number < count - 1
-                hooks.on_epoch_begin(epoch + number)
-                yield epoch + number, {name: float(log[number]) for name, log in logs.items()}
+                # The program has reset the state between these epochs; the last one's end is left.
+                with self._paused(number < count - 1):
+                    hooks.on_epoch_begin(epoch + number)
+                    yield epoch + number, {name: float(log[number]) for name, log in logs.items()}
             epoch += count
             count = max(1, min(2 * count, int(count * _GROUPED_SECONDS / seconds)))
+
+    @contextmanager
+    def _paused(self, paused: bool) -> Iterator[None]:
+        if self.policy is None:
+            yield
+            return
+        self.policy.paused = paused
+        try:
+            yield
+        finally:
+            self.policy.paused = False
 
     def evaluate(self, hooks: keras.callbacks.CallbackList) -> Logs:
         """Run one pass of validation and return its logs, named `val_…`."""

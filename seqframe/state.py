@@ -79,7 +79,8 @@ def get_states(model: keras.Model) -> list[list[Any]]:
     """
     return [
         tree.map_structure(
-            lambda variable: ops.convert_to_numpy(variable.value).copy(), _plain(layer.states)
+            lambda variable: ops.convert_to_numpy(ops.convert_to_tensor(variable)).copy(),
+            _plain(layer.states),
         )
         for layer in _require_built(require_stateful(model))
     ]

@@ -105,7 +105,8 @@ def fit(
     with backend.carried_states(model, stateful_layers(model)):
         hooks.on_train_begin()
         logs: Logs = {}
-        if verbose == 0 and validation_data is None and trainer.can_group(hooks):
+        unwatched = verbose == 0 and validation_data is None and steps_per_execution is None
+        if unwatched and trainer.can_group(hooks):
             run = trainer.run_grouped(hooks, initial_epoch, epochs)
         else:
             run = trainer.run_epochs(hooks, initial_epoch, epochs, verbose, steps_per_execution)
@@ -120,7 +121,8 @@ def fit(
             hooks.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
-        model.optimizer.finalize_variable_values(model.trainable_variables)
+        if epochs > 0:
+            model.optimizer.finalize_variable_values(model.trainable_variables)
         hooks.on_train_end(logs)
     return model.history
 

@@ -38,6 +38,9 @@ class StepLoop:
     ):
         self._model, self._kind = model, kind
         self._gather, self._states = gather, states
+        # Keras's own switch, `model.compile(jit_compile=True)`: off unless the user asks for it.
+        step = getattr(model, f"{kind}_step")
+        self._step = torch.compile(step) if model.jit_compile else step
 
     def run(
         self,
@@ -54,7 +57,6 @@ class StepLoop:
         training = self._kind == "train"
         # As Keras's own trainer does: PyTorch layers among Keras's look at this.
         self._model.train(training)
-        step = getattr(self._model, f"{self._kind}_step")
         records = []
         with nullcontext() if training else torch.no_grad():
             for number in range(epochs):
@@ -62,7 +64,7 @@ class StepLoop:
                     self._model.reset_metrics()
                 begin = first + number * steps
                 for k in range(begin, begin + steps):
-                    logs = step(self._batch(arrays, schedule, initial, k))
+                    logs = self._step(self._batch(arrays, schedule, initial, k))
                 records.append(tree.map_structure(float, logs))
         return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 

@@ -1,0 +1,122 @@
+"""Feed: what a step gathers on the device is what the frames say."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from models import assert_same, numbers
+
+from seqframe import SequenceFramer
+from seqframe.backend import to_device
+from seqframe.feed import feed_arrays, feed_frames
+
+WINDOWS = [
+    dict(sequence_length=length, horizon=horizon, gap=gap, sequence_stride=stride,
+         sampling_rate=rate, return_sequences=return_sequences)
+    for length, horizon, gap, stride, rate, return_sequences in itertools.product(
+        (1, 3), (1, 2), (-1, 0, 1), (1, 2), (1, 2), (False, True)
+    )
+]  # fmt: skip
+SEQUENCES = {
+    "one": np.arange(12.0, dtype="float32"),
+    "one of columns": numbers(12, 2),
+    "many": [numbers(12, 2, seed=1), numbers(10, 2, seed=2), numbers(9, 2, seed=3)],
+    "ids": np.arange(12) % 5,
+}
+
+
+def gathered(feed, index):
+    rows = ops.convert_to_tensor(feed.index(np.asarray(index)))
+    batch = feed.gather(to_device(feed.arrays), rows)
+    return [None if item is None else keras.tree.map_structure(ops.convert_to_numpy, item)
+            for item in batch]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [*itertools.product(SEQUENCES, ["timesteps", "features"]), ("ids", "tokens")],
+)
+def test_windows_are_gathered_as_framed(name, layout):
+    for arguments in WINDOWS:
+        frames = SequenceFramer(layout=layout, **arguments).frame(SEQUENCES[name])
+        index = np.random.default_rng(0).integers(len(frames), size=5)
+        x, y, weight = gathered(feed_frames(frames), index)
+        assert_same([x, y], list(frames.take(index)))
+        assert weight is None
+
+
+def test_targets_of_their_own_are_gathered():
+    frames = SequenceFramer(3, gap=1).frame(numbers(9, 2), numbers(9, 3, seed=1))
+    x, y, _ = gathered(feed_frames(frames), [4, 0, 2])
+    assert_same([x, y], list(frames.take(np.array([4, 0, 2]))))
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("layout", ["timesteps", "tokens"])
+def test_padded_frames_are_gathered_ready_made(padding, layout):
+    framer = SequenceFramer(4, mode="prefixes", padding=padding, padding_value=9, layout=layout)
+    frames = framer.frame(np.arange(8))
+    index = np.array([6, 0, 3])
+    x, y, _ = gathered(feed_frames(frames), index)
+    assert_same([x, y], list(frames.take(index)))
+
+
+def test_nested_arrays_are_gathered_row_by_row():
+    x = {"a": numbers(5, 2), "b": [numbers(5, 3), np.arange(5)]}
+    y, weight = numbers(5, seed=1), numbers(5, seed=2)
+    index = np.array([3, 3, 0])
+    got = gathered(feed_arrays(x, y, weight), index)
+    assert_same(got, keras.tree.map_structure(lambda array: array[index], [x, y, weight]))
+
+
+CLASSES = {0: 2.0, 2: 0.5}  # class 1 is not named: it weighs 1
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([0, 1, 2, 2]),
+        np.array([[0], [1], [2], [2]]),  # a column of ids
+        np.eye(3, dtype="float32")[[0, 1, 2, 2]],  # one-hot
+        np.array([0.0, 1.0, 2.0, 2.0], "float32"),
+    ],
+)
+def test_classes_weigh_what_they_are_given(y):
+    index = [3, 0, 1, 2]
+    *_, weight = gathered(feed_arrays(numbers(4, 1), y, None, CLASSES), index)
+    assert weight.tolist() == [0.5, 2.0, 1.0, 0.5]
+    given = np.arange(4, dtype="float32")
+    *_, weight = gathered(feed_arrays(numbers(4, 1), y, given, CLASSES), index)
+    assert weight.tolist() == [1.5, 0.0, 1.0, 1.0]
+
+
+def test_classes_of_frames_weigh_what_they_are_given():
+    frames = SequenceFramer(1).frame(np.array([0, 1, 2, 2]))
+    *_, weight = gathered(feed_frames(frames, CLASSES), [0, 1, 2])
+    assert weight.tolist() == [1.0, 0.5, 0.5]
+
+
+def test_class_weight_needs_one_class_a_sample():
+    feed = feed_arrays(numbers(4, 1), np.zeros((4, 2, 3)), None, CLASSES)
+    with pytest.raises(ValueError, match=r"`class_weight` needs .*\(2, 3\).*sample weights"):
+        gathered(feed, [0])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sizes"),
+    [
+        ((np.zeros(3), np.zeros(4), None), r"\[3, 4\]"),
+        ((np.zeros(3), np.zeros(3), np.zeros(2)), r"\[2, 3\]"),
+        (({"a": np.zeros(3), "b": np.zeros(1)}, np.zeros(3), None), r"\[1, 3\]"),
+    ],
+)
+def test_arrays_need_as_many_samples(arrays, sizes):
+    with pytest.raises(ValueError, match=rf"`frames`, as arrays, .*Received: {sizes} samples"):
+        feed_arrays(*arrays)
+
+
+def test_a_frame_may_begin_in_any_row_of_the_joined_sequences():
+    frames = SequenceFramer(2).frame([np.arange(4), np.arange(10, 13), np.arange(20, 24)])
+    assert feed_frames(frames).index(np.array([[0, 1], [2, 3]])).tolist() == [[0, 1], [4, 7]]

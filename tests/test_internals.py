@@ -1,0 +1,251 @@
+"""What Keras does not do by itself: each of these fails on the day its workaround is not needed.
+
+A workaround that is for one backend is tested there alone.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from models import assert_same, compiled, contents, numbers, run, seeded
+
+from seqframe import get_states, reset_states
+from seqframe.backend.internals import (
+    all_layers,
+    any_time_steps,
+    borrowed_states,
+    build_for_training,
+    copied_states,
+    traveling_states,
+)
+
+BACKEND = keras.backend.backend()
+only_jax = pytest.mark.skipif(BACKEND != "jax", reason="a workaround for JAX")
+only_torch = pytest.mark.skipif(BACKEND != "torch", reason="a workaround for PyTorch")
+
+
+class Oops(Exception):
+    """What a test raises itself."""
+
+
+class Holder(layers.Layer):
+    """A layer of the user's own that holds another."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.held = [held]
+
+    def call(self, inputs):
+        return self.held[0](inputs)
+
+
+def stateful(kind=layers.LSTM, batch_size=2, steps=1):
+    layer = kind(2, stateful=True)
+    inputs = keras.Input((steps, 1), batch_size=batch_size)
+    return compiled(seeded(keras.Sequential([inputs, layer, layers.Dense(1)]))), layer
+
+
+def leave(context, by_exception):
+    """Enter a context and leave it."""
+    if not by_exception:
+        with context:
+            return
+    with pytest.raises(Oops), context:
+        raise Oops
+
+
+both_ways = pytest.mark.parametrize("by_exception", [False, True])
+
+
+def test_keras_lists_one_level_of_layers_only():
+    deep, held, wrapped = layers.Dense(1), layers.Dense(1), layers.Dense(1)
+    inner = keras.Sequential([keras.Input((2, 1)), deep])
+    model = keras.Sequential(
+        [keras.Input((2, 1)), inner, Holder(held), layers.TimeDistributed(wrapped)]
+    )
+    for layer in deep, held, wrapped:
+        assert not any(layer is other for other in model.layers)
+        assert sum(layer is other for other in all_layers(model)) == 1
+    assert any(model is layer for layer in all_layers(model))
+
+
+def own_states(size):
+    return [[keras.Variable(np.zeros((size, 2), "float32"), trainable=False) for _ in "hc"]]
+
+
+def test_keras_ties_a_stateful_layer_to_its_batch_size():
+    model, layer = stateful(batch_size=2)
+    x = numbers(3, 1, 1)
+    with pytest.raises(Exception, match=r"batch|size|shape|[Dd]imension"):
+        model(x)
+
+    reset_states(model)
+    before, states = contents(model), own_states(3)
+    with borrowed_states([layer], states):
+        borrowed = run(model, x)
+        assert np.abs(states[0][0]).min() > 0  # where the state went
+
+    assert_same(contents(model), before)
+    assert_same(borrowed[:2], run(model, x[:2]), atol=1e-6)
+
+
+def test_keras_takes_states_that_are_assigned_for_weights():
+    _, layer = stateful()
+    with pytest.raises(ValueError, match="cannot add new elements of state"):
+        layer.states = own_states(3)[0]
+
+
+@both_ways
+def test_borrowed_states_are_given_back(by_exception):
+    _, layer = stateful()
+    own, size, names = layer.states, layer._expected_batch_size, set(vars(layer))
+    leave(borrowed_states([layer], own_states(3)), by_exception)
+    assert layer.states is own
+    assert layer._expected_batch_size == size
+    assert set(vars(layer)) == names
+
+
+def five_steps(kind):
+    """Return a model that declares five time steps, one way or another."""
+    inputs = keras.Input((5, 1))
+    outputs = layers.LSTM(2)(inputs)
+    functional = keras.Model(inputs, outputs)
+    if kind == "functional":
+        return functional
+    return keras.Sequential([keras.Input((5, 1)), functional])
+
+
+@pytest.mark.parametrize("kind", ["functional", "nested"])
+def test_keras_refuses_another_number_of_time_steps(kind):
+    model = seeded(five_steps(kind))
+    x = numbers(1, 1, 1)
+    with pytest.raises(ValueError, match="expected shape"):
+        model(x)
+    with any_time_steps(model):
+        assert run(model, x).shape == (1, 2)
+    with pytest.raises(ValueError, match="expected shape"):
+        model(x)
+
+
+@both_ways
+@pytest.mark.parametrize("kind", ["functional", "nested"])
+def test_declared_time_steps_are_put_back(kind, by_exception):
+    model = five_steps(kind)
+    before = [dict(vars(layer)) for layer in all_layers(model)]
+    leave(any_time_steps(model), by_exception)
+    assert [dict(vars(layer)) for layer in all_layers(model)] == before
+
+
+@both_ways
+def test_an_input_spec_set_by_hand_is_put_back(by_exception):
+    model = five_steps("functional")
+    spec = keras.layers.InputSpec(shape=(None, 5, 1))
+    model.input_spec = spec
+    with any_time_steps(model):
+        model(numbers(1, 1, 1))
+    leave(any_time_steps(model), by_exception)
+    assert model.input_spec is spec
+
+
+def test_keras_has_no_public_way_back_to_its_own_input_spec():
+    model = five_steps("functional")
+    own = model.input_spec
+    model.input_spec = None
+    assert model.input_spec is None
+    assert own is not None
+    with pytest.raises(AttributeError):
+        del model.input_spec
+
+
+@only_jax
+def test_keras_creates_metric_variables_in_the_first_step():
+    x, y = numbers(2, 1, 1), np.zeros((2, 1), "float32")
+    variables = {}
+    for how in "nothing", "build", "step":
+        model, _ = stateful()
+        compiled(model, metrics=["mae"])
+        before = contents(model)
+        if how == "build":
+            build_for_training(model, (x, y))
+            assert_same(model.get_weights(), before[0][: len(model.weights)])
+        if how == "step":
+            model.train_on_batch(x, y)
+        variables[how] = [variable.shape for variable in model.metrics_variables]
+    assert len(variables["nothing"]) < len(variables["build"])
+    assert variables["build"] == variables["step"]
+
+
+def predicted_twice(model, x):
+    reset_states(model)
+    return [model.predict(x, batch_size=2, verbose=0) for _ in range(2)]
+
+
+@only_jax
+def test_keras_does_not_carry_state_under_jax():
+    model, layer = stateful()
+    x, y = numbers(4, 1, 1), np.zeros((4, 1), "float32")
+    for use in (
+        lambda: model.predict(x, batch_size=2, verbose=0),
+        lambda: model.evaluate(x, y, batch_size=2, verbose=0),
+        lambda: model.fit(x, y, batch_size=2, verbose=0),
+    ):
+        reset_states(model)
+        fresh = get_states(model)
+        use()
+        assert_same(get_states(model), fresh)
+        model.make_predict_function(force=True)
+        with traveling_states(model, [layer]):
+            use()
+            assert np.abs(get_states(model)[0][0]).min() > 0
+
+
+@only_jax
+def test_traveling_states_are_no_weights():
+    model, layer = stateful()
+    weights = [id(variable) for variable in model.weights]
+    with traveling_states(model, [layer]):
+        assert [id(variable) for variable in model.weights] == weights
+        assert {id(v) for v in layer.states} <= {id(v) for v in model.non_trainable_variables}
+
+
+@only_jax
+@both_ways
+def test_traveling_states_leave_nothing_behind(by_exception):
+    model, layer = stateful()
+    before = [id(variable) for variable in model.variables]
+    generators = list(layer._seed_generators)
+    with traveling_states(model, [layer]):
+        inside = [id(variable) for variable in model.variables]
+        leave(traveling_states(model, [layer]), by_exception)
+        assert [id(variable) for variable in model.variables] == inside  # the outer one goes on
+    assert [id(variable) for variable in model.variables] == before
+    leave(traveling_states(model, [layer]), by_exception)
+    assert [id(variable) for variable in model.variables] == before
+    assert list(layer._seed_generators) == generators
+
+
+@only_torch
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU])
+def test_keras_cannot_fit_stateful_layers_under_torch(kind):
+    model, layer = stateful(kind)
+    x, y = numbers(4, 1, 1), np.zeros((4, 1), "float32")
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        model.fit(x, y, batch_size=2, verbose=0)
+    reset_states(model)
+    with copied_states([layer]):
+        model.fit(x, y, batch_size=2, verbose=0)
+    assert np.abs(get_states(model)[0][0]).min() > 0
+
+
+@only_torch
+@both_ways
+def test_copied_states_leave_nothing_behind(by_exception):
+    _, layer = stateful()
+    names = set(vars(layer))
+    with copied_states([layer]):
+        inside = vars(layer)["inner_loop"]
+        leave(copied_states([layer]), by_exception)
+        assert vars(layer)["inner_loop"] is inside  # the outer one goes on
+    assert set(vars(layer)) == names
+    leave(copied_states([layer]), by_exception)
+    assert set(vars(layer)) == names

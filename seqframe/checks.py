@@ -30,14 +30,14 @@ def check_shapes(
         y_shape: shape of a target, without the sample axis.
         symbols: number of ids that targets may be, where they are ids of a vocabulary.
     """
-    expected = _declared(model, "input_shape")
+    expected = declared_shape(model, "input_shape")
     if expected is not None and not _same(expected, x_shape):
         raise ValueError(
             f"The frames do not fit the model: it takes inputs of shape {expected}. "
             f"Received: frames with inputs of shape {x_shape}. Change `sequence_length` or "
             "`layout` of the framer, or the model's `Input`."
         )
-    output = _declared(model, "output_shape")
+    output = declared_shape(model, "output_shape")
     if output is None:
         return
     sparse = output[:-1]
@@ -56,7 +56,7 @@ def check_shapes(
         )
 
 
-def _declared(model: keras.Model, name: str) -> tuple[int | None, ...] | None:
+def declared_shape(model: keras.Model, name: str) -> tuple[int | None, ...] | None:
     """Return a model's only input or output shape without the sample axis, or None."""
     try:
         shape = getattr(model, name)

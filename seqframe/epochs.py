@@ -10,7 +10,13 @@ from keras import ops, tree
 
 from seqframe import backend
 from seqframe.schedule import Schedule
-from seqframe.state import fresh_state, state_batch_size, state_variables, stateful_layers
+from seqframe.state import (
+    checked_states,
+    fresh_state,
+    state_batch_size,
+    state_variables,
+    stateful_layers,
+)
 from seqframe.stateful import StatefulTrainer
 
 _GROUPED_SECONDS = 0.5  # how long epochs that nothing looks at in between run together
@@ -130,8 +136,10 @@ class EpochRunner:
 def _initial_state(model: keras.Model, policy: StatefulTrainer | None) -> list[Any]:
     """Return what each state variable is reset to, flat."""
     layers = stateful_layers(model)
-    given = None if policy is None else policy.initial_state
-    states = given or [fresh_state(layer, state_batch_size(layer)) for layer in layers]
+    if policy is None or policy.initial_state is None:
+        states = [fresh_state(layer, state_batch_size(layer)) for layer in layers]
+    else:
+        states = checked_states(policy.initial_state, layers, "initial_state")
     return [
         ops.cast(value, variable.dtype)
         for value, variable in zip(tree.flatten(states), state_variables(layers), strict=True)

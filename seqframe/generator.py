@@ -1,17 +1,18 @@
 """Generator: a model's predictions fed back in, as text or as a forecast."""
 
-import numbers
+import math
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from seqframe.checks import declared_shape
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
-from seqframe.rollout import Rollout, context_steps
+from seqframe.rollout import Rollout, context_steps, least_steps
 from seqframe.samplers import get_sampler, outputs_probabilities
-from seqframe.sequences import to_array
+from seqframe.sequences import holds_symbols, split_sequences, to_array
 from seqframe.state import stateful_layers
 from seqframe.windows import check_integer
 
@@ -74,16 +75,12 @@ class Generator:
                 "Train it, or call it on one batch."
             )
         self.model = model
+        self._stateful = bool(stateful_layers(model))
         self.framer = _default_framer(model) if framer is None else framer
-        if self.framer.gap < 0:
-            raise ValueError(
-                "A model whose target is its own last input step predicts nothing to feed back. "
-                f"Received: a framer with gap={self.framer.gap}."
-            )
+        _check_framer(model, self.framer, self._stateful)
         self.sampler = get_sampler(sampler)
         self.from_logits = not outputs_probabilities(model) if from_logits is None else from_logits
-        self.seed = seed
-        self._stateful = bool(stateful_layers(model))
+        self.seed = None if seed is None else check_integer("seed", seed, 0)
         self._rollouts: dict[tuple[str, int], Rollout] = {}
 
     def generate(
@@ -111,8 +108,8 @@ class Generator:
         steps = check_integer("steps", steps, 1)
         num_samples = check_integer("num_samples", num_samples, 1)
         prompts, several = _split_prompts(prompt, self.framer.vocabulary)
-        encoded = [self._encode(item) for item in prompts]
         self._check_classes()
+        encoded = [self._encode(item) for item in prompts]
         repeated = [ids for ids in encoded for _ in range(num_samples)]
         predicted = self._roll(np.int32, repeated, steps)
         results = []
@@ -148,9 +145,10 @@ class Generator:
         for row in prompts:
             self._check_length(row)
         framer, batch_size, row_shape = self.framer, len(prompts), prompts[0].shape[1:]
-        context = context_steps(framer, self._stateful) + framer.gap
-        longest = max(map(len, prompts))
-        width = _doubled(max(longest, context), _LEAST_WIDTH) if self._stateful else context
+        width = context_steps(framer, self._stateful) + framer.gap
+        if self._stateful:
+            # The whole prompt, and room for the padding that its first steps may be seen with.
+            width = _doubled(max(map(len, prompts)) + width, _LEAST_WIDTH)
         room = _doubled(steps + framer.horizon - 1, _LEAST_ROOM)
         buffer = np.full((batch_size, width + room, *row_shape), framer.padding_value, dtype)
         for row, prompt in zip(buffer, prompts, strict=True):
@@ -170,6 +168,10 @@ class Generator:
         logits = ops.reshape(logits, (-1, logits.shape[-1]))
         if not self.from_logits:
             logits = ops.log(logits)
+        vocabulary = self.framer.vocabulary
+        if vocabulary is not None and vocabulary.padding_id is not None:
+            is_padding = ops.arange(logits.shape[-1]) == vocabulary.padding_id
+            logits = ops.where(is_padding, -math.inf, logits)
         return self.sampler(logits, seed)
 
     def _encode(self, prompt: Any) -> np.ndarray:
@@ -180,21 +182,19 @@ class Generator:
                 f"Received: an array of shape {ids.shape} and dtype {ids.dtype}. "
                 "For real values, use `forecast`."
             )
+        self._check_ids(ids)
         return ids
 
     def _decode(self, ids: np.ndarray, prompt: Any) -> Any:
         vocabulary = self.framer.vocabulary
-        is_ids = not isinstance(prompt, str) and np.asarray(prompt).dtype.kind in "iu"
-        if vocabulary is None or (is_ids and isinstance(vocabulary.symbols[0], str)):
+        if not holds_symbols(prompt, vocabulary):
             return ids.tolist() if isinstance(prompt, list) else ids
         symbols = vocabulary.decode(ids)
         return symbols if isinstance(prompt, str) else list(symbols)
 
     def _check_length(self, prompt: np.ndarray) -> None:
         framer = self.framer
-        needed = 1
-        if not framer.pads:
-            needed = context_steps(framer, self._stateful) + framer.gap
+        needed = least_steps(framer, self._stateful) + framer.gap
         if len(prompt) < needed:
             raise ValueError(
                 f"A prompt needs at least {needed} steps for a model with "
@@ -204,37 +204,76 @@ class Generator:
 
     def _check_classes(self) -> None:
         vocabulary = self.framer.vocabulary
-        classes = _last_dimension(self.model)
+        classes = self._outputs[-1] if self._outputs else None
         if vocabulary is not None and classes not in (None, len(vocabulary)):
             raise ValueError(
                 "`generate` needs a model with one output for each symbol. Received: "
                 f"{classes} outputs for a vocabulary of {len(vocabulary)} ids."
             )
 
+    def _check_ids(self, ids: np.ndarray) -> None:
+        vocabulary = self.framer.vocabulary
+        classes = self._outputs[-1] if self._outputs else np.iinfo(np.int32).max
+        limit = classes if vocabulary is None else len(vocabulary)
+        outside = np.flatnonzero((ids < 0) | (ids >= limit))
+        if outside.size:
+            raise ValueError(
+                f"The ids of a prompt must be in 0 … {limit - 1}. "
+                f"Received: {ids[outside[0]]} at position {outside[0]}."
+            )
+
     def _check_values(self, values: np.ndarray) -> None:
-        width, predicted = (
-            int(np.prod(values.shape[1:], dtype=np.int64)),
-            _last_dimension(self.model),
-        )
-        block = width * self.framer.horizon
-        if predicted is not None and predicted not in (width, self.framer.horizon, block):
+        features = math.prod(values.shape[1:])
+        predicted = None if self._outputs is None else math.prod(self._outputs)
+        if predicted not in (None, features * self.framer.horizon):
             raise ValueError(
                 "`forecast` feeds predictions back in, so the model must predict every feature of "
-                f"its input. Received: a history of {width} features for a model with {predicted} "
-                "outputs."
+                f"its input for each of the {self.framer.horizon} steps of the framer's horizon. "
+                f"Received: a history of {features} features for a model with {predicted} outputs."
             )
+
+    @property
+    def _outputs(self) -> tuple[int, ...] | None:
+        """Shape of one prediction, or None where the model does not declare it."""
+        shape = declared_shape(self.model, "output_shape")
+        if shape is not None and self.framer.return_sequences:
+            shape = shape[1:]
+        return None if not shape or None in shape else shape
+
+
+def _check_framer(model: keras.Model, framer: SequenceFramer, stateful: bool) -> None:
+    """Raise if a framer's windows are not what a model takes, or cannot be rolled on."""
+    if framer.gap < 0:
+        raise ValueError(
+            "A model whose target is its own last input step predicts nothing to feed back. "
+            f"Received: a framer with gap={framer.gap}."
+        )
+    shape = declared_shape(model, "input_shape")
+    if shape is None or stateful:
+        return
+    length = framer.sequence_length
+    if framer.layout == "features":
+        fits = len(shape) == 2 and (shape[1] or 0) % length == 0
+    else:
+        fits = len(shape) == 1 if framer.layout == "tokens" else len(shape) > 1
+        fits = fits and shape[0] in (None, length)
+    if not fits:
+        raise ValueError(
+            f"The `framer` does not fit the model, which takes inputs of shape {shape}. Received: "
+            f'a framer with sequence_length={length} and layout="{framer.layout}". Pass the framer '
+            "of its training data."
+        )
 
 
 def _default_framer(model: keras.Model) -> SequenceFramer:
-    shape = getattr(model, "input_shape", None)
-    is_one_shape = isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape)
-    if not is_one_shape or len(shape) < 2:
+    shape = declared_shape(model, "input_shape")
+    if not shape:
         raise ValueError(
             "`framer` can be left out only for a model with one input of shape (steps, …). "
-            f"Received: a model with input shape {shape}. Pass the framer of its training data."
+            f"Received: {model.name!r}, which declares none. Pass the framer of its training data."
         )
-    layout = "tokens" if len(shape) == 2 else "timesteps"
-    length = 1 if stateful_layers(model) else shape[1]
+    layout = "tokens" if len(shape) == 1 else "timesteps"
+    length = 1 if stateful_layers(model) else shape[0]
     if length is None:
         raise ValueError(
             "`framer` can be left out only for a model with a fixed number of time steps. "
@@ -250,18 +289,12 @@ def _split_prompts(prompt: Any, vocabulary: Any) -> tuple[list[Any], bool]:
     if all(isinstance(item, str) for item in prompt):
         words = vocabulary is not None and not vocabulary.is_text
         return ([prompt], False) if words else (list(prompt), True)
-    if all(isinstance(item, numbers.Number) or np.ndim(item) == 0 for item in prompt):
-        return [prompt], False
-    return list(prompt), True
+    parts = split_sequences(prompt, vocabulary)
+    return parts, parts[0] is not prompt
 
 
 def _choose_value(output: Any, seed: keras.random.SeedGenerator) -> Any:
     return output
-
-
-def _last_dimension(model: keras.Model) -> int | None:
-    shape = getattr(model, "output_shape", None)
-    return shape[-1] if isinstance(shape, tuple) and isinstance(shape[-1], int) else None
 
 
 def _doubled(size: int, least: int) -> int:

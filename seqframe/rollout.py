@@ -52,8 +52,10 @@ class Rollout:
             for layer in self._layers
         ]
         self._flat_states = tree.flatten(self._states)
+        self._fresh = [ops.copy(variable.value) for variable in self._flat_states]
         self._seed = keras.random.SeedGenerator(0)
         self._context = context_steps(framer, stateful=bool(self._layers))
+        self._least = least_steps(framer, stateful=bool(self._layers))
         self._program = backend.compile_program(self._run)
 
     def run(
@@ -73,16 +75,15 @@ class Rollout:
         """
         gap = self.framer.gap
         if self._layers:
-            first = width - int(lengths.max()) + self._context - 1
+            first = width - int(lengths.max()) + self._least - 1
             passes = width + steps - gap - 1 - first
         else:
             first = width - gap - 1
             passes = -(-steps // self.framer.horizon)
         weights = [ops.convert_to_tensor(variable) for variable in self.model.variables]
-        states = [ops.convert_to_tensor(variable) for variable in self._flat_states]
         buffer = self._program(
             weights,
-            states,
+            list(self._fresh),
             ops.convert_to_tensor(buffer),
             ops.convert_to_tensor(lengths, "int32"),
             *backend.scalars(seed, width, first, passes),
@@ -103,7 +104,7 @@ class Rollout:
             buffer = self._write(buffer, predicted, target, width)
             if self._layers:
                 # Rows whose prompt has not begun yet keep their fresh state.
-                after = backend.update_rows(real >= self._context, states, after)
+                after = backend.update_rows(real >= self._least, states, after)
             return buffer, after
 
         with borrowed_states(self._layers, self._states), any_time_steps(self.model):
@@ -164,6 +165,11 @@ class Rollout:
 def context_steps(framer: "SequenceFramer", stateful: bool) -> int:
     """Return how many raw steps a model needs to see at once."""
     return 1 if stateful and framer.layout != "features" else framer.span
+
+
+def least_steps(framer: "SequenceFramer", stateful: bool) -> int:
+    """Return how many of the steps that a model sees at once must be real, not padding."""
+    return 1 if framer.pads else context_steps(framer, stateful)
 
 
 def _laid_out(x, layout):

@@ -5,6 +5,7 @@ seed is a `keras.random.SeedGenerator` for `keras.random`, ids an int tensor `(b
 runs inside the compiled rollout, so it is written in `keras.ops`.
 """
 
+import numbers
 from typing import Any
 
 import keras
@@ -36,6 +37,10 @@ class RandomSampler:
     """
 
     def __init__(self, temperature: float = 1.0):
+        if not isinstance(temperature, numbers.Real):
+            raise TypeError(
+                f"`temperature` must be a number above 0. Received: temperature={temperature!r}."
+            )
         if not temperature > 0:
             raise ValueError(
                 f"`temperature` must be above 0. Received: temperature={temperature}. "
@@ -73,5 +78,7 @@ def outputs_probabilities(model: keras.Model) -> bool:
     last = model.layers[-1] if model.layers else model
     if isinstance(last, keras.Model) and last is not model:
         return outputs_probabilities(last)
+    while isinstance(last, keras.layers.Wrapper):
+        last = last.layer
     is_softmax = getattr(last, "activation", None) is keras.activations.softmax
     return is_softmax or isinstance(last, keras.layers.Softmax)

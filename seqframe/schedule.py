@@ -25,8 +25,7 @@ class Schedule:
         shuffle: bool.
         seed: int. Of the shuffle.
         lanes: Lanes whose batches are the steps, or None.
-        reset_every: int. Steps from one reset of the whole state to the next; 0: none.
-        reset_first: bool. Whether lanes reset at the first step too.
+        resets: bool array `(steps, batch_size)`. Rows whose state each step resets first, or None.
 
     Attributes:
         steps: int. Full batches of an epoch.
@@ -42,8 +41,7 @@ class Schedule:
         shuffle: bool = False,
         seed: int = 0,
         lanes: "Lanes | None" = None,
-        reset_every: int = 0,
-        reset_first: bool = True,
+        resets: np.ndarray | None = None,
     ):
         self.feed, self.batch_size = feed, batch_size
         self.shuffle, self.seed, self.lanes = shuffle, seed, lanes
@@ -55,18 +53,14 @@ class Schedule:
             _ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // (self.steps * batch_size or 1)
         )
         self.epochs_a_call = max(room, 1)
-        every = (
-            np.arange(self.steps) % reset_every == 0 if reset_every else np.zeros(self.steps, bool)
-        )
-        self._reset = np.repeat(every[:, None], batch_size, axis=1)
-        self._lane_rows: dict[str, np.ndarray] = {}
+        self._fixed: dict[str, np.ndarray] = {}
         if lanes is not None:
-            frames, weight, starts = lanes.index(np.arange(self.steps))
-            starts[0] &= reset_first
-            self._reset |= starts
-            self._lane_rows["index"] = feed.index(frames)
+            frames, weight, _ = lanes.index(np.arange(self.steps))
+            self._fixed["index"] = feed.index(frames)
             if not weight.all():
-                self._lane_rows["weight"] = weight
+                self._fixed["weight"] = weight
+        if resets is not None and resets.any():
+            self._fixed["reset"] = resets
 
     def epochs(self, first: int, count: int) -> dict[str, np.ndarray]:
         """Return the full batches of several epochs, one row a step, filled up to the room of a
@@ -89,19 +83,26 @@ class Schedule:
         return {"index": self.feed.index(self._order(positions, epoch))[None]}
 
     def _epoch(self, epoch: int) -> dict[str, np.ndarray]:
-        rows = dict(self._lane_rows)
-        if not rows:
-            positions = np.arange(self.steps * self.batch_size)
-            index = self.feed.index(self._order(positions, epoch))
-            rows["index"] = index.reshape(self.steps, self.batch_size)
-        if self._reset.any():
-            rows["reset"] = self._reset
-        return rows
+        if "index" in self._fixed:
+            return self._fixed
+        positions = np.arange(self.steps * self.batch_size)
+        index = self.feed.index(self._order(positions, epoch))
+        return {**self._fixed, "index": index.reshape(self.steps, self.batch_size)}
 
     def _order(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return positions
         return epoch_order(self.feed.size, self.seed, epoch, positions)
+
+
+def resets_every(every: int, steps: int, batch_size: int) -> np.ndarray:
+    """Return resets of the whole state before every so many steps; 0: none.
+
+    >>> resets_every(2, steps=4, batch_size=1).ravel()
+    array([ True, False,  True, False])
+    """
+    whole = np.arange(steps) % every == 0 if every else np.zeros(steps, bool)
+    return np.repeat(whole[:, None], batch_size, axis=1)
 
 
 def _filled(rows: np.ndarray, count: int) -> np.ndarray:

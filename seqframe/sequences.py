@@ -51,6 +51,20 @@ def is_symbolic(sequence: Any) -> bool:
     return False
 
 
+def holds_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
+    """Whether a sequence is of symbols to encode, rather than of numbers or ids.
+
+    Lists of numbers are, where the vocabulary's symbols are numbers; arrays of numbers never.
+
+    >>> holds_symbols([60, 62], Vocabulary([60, 62])), holds_symbols([0, 1], Vocabulary("AB"))
+    (True, False)
+    """
+    if is_symbolic(sequence):
+        return True
+    own = vocabulary is not None and not isinstance(vocabulary.symbols[0], str)
+    return own and isinstance(sequence, (list, tuple))
+
+
 def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> np.ndarray:
     """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids.
 
@@ -63,7 +77,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
         TypeError: if it is not a sequence, is masked, or holds Python objects.
         ValueError: if it is ragged, or holds an unknown symbol.
     """
-    if is_symbolic(sequence) or _lists_symbols(sequence, vocabulary):
+    if holds_symbols(sequence, vocabulary):
         if vocabulary is None:
             raise ValueError(
                 f"`{name}` holds symbols, which need a `vocabulary`. Received: vocabulary=None. "
@@ -201,15 +215,6 @@ def _is_scalar(item: Any) -> bool:
     if isinstance(item, (numbers.Number, str, np.generic)):
         return True
     return not isinstance(item, (list, tuple)) and np.ndim(item) == 0
-
-
-def _lists_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
-    """Whether a list is of a vocabulary's symbols, which are not strings but numbers or tuples."""
-    return (
-        vocabulary is not None
-        and isinstance(sequence, (list, tuple))
-        and not isinstance(vocabulary.symbols[0], str)
-    )
 
 
 def describe_step(step: np.ndarray) -> str:

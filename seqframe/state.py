@@ -47,7 +47,7 @@ def reset_states(model: keras.Model, values: Any = None, rows: Any = None) -> No
     if values is None:
         fresh = [fresh_state(layer, state_batch_size(layer)) for layer in built]
     else:
-        fresh = _checked(values, layers, "values")
+        fresh = checked_states(values, layers, "values")
     if rows is None:
         assign_states(built, fresh)
         return
@@ -98,7 +98,7 @@ def set_states(model: keras.Model, states: Any) -> None:
             structure or shape than the layer's; nothing is written then.
     """
     layers = _require_built(require_stateful(model))
-    assign_states(layers, _checked(states, layers, "states"))
+    assign_states(layers, checked_states(states, layers, "states"))
 
 
 @contextmanager
@@ -201,8 +201,8 @@ def _require_built(layers: list[Any]) -> list[Any]:
     return layers
 
 
-def _checked(states: Any, layers: list[Any], name: str) -> list[Any]:
-    """Return `states` if they have the structure and shapes of the layers' states."""
+def checked_states(states: Any, layers: list[Any], name: str) -> list[Any]:
+    """Return `states` if they have the structure and shapes of the layers' states, or raise."""
     _require_built(layers)
     if not isinstance(states, (list, tuple)) or len(states) != len(layers):
         count = len(states) if isinstance(states, (list, tuple)) else type(states).__name__
@@ -249,7 +249,7 @@ def _as_mask(rows: Any, batch_size: int) -> np.ndarray:
 
 def _where_rows(mask: np.ndarray, value: Any, variable: Any) -> Any:
     mask = mask.reshape(-1, *(1,) * (len(variable.shape) - 1))
-    return ops.where(mask, ops.cast(value, variable.dtype), variable)
+    return ops.where(mask, ops.cast(value, variable.dtype), ops.convert_to_tensor(variable))
 
 
 def _plain(state: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from keras import tree
 from seqframe import backend
 from seqframe.state import (
     assign_states,
+    checked_states,
     get_states,
     model_batch_size,
     require_stateful,
@@ -73,22 +74,28 @@ class StatefulTrainer(keras.callbacks.Callback):
         self.reset = reset
         self.lanes = lanes
         self.initial_state = initial_state
-        #: Set by `seqframe.fit` while its compiled program does the resetting.
+        #: Set by `seqframe.fit`, whose compiled program does the resetting before each step.
+        self.in_program = False
+        #: Set by `seqframe.fit` between epochs that one call of its program runs.
         self.paused = False
         self._set_aside: list[Any] | None = None
         self._carried: dict[str, ExitStack] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        require_stateful(self.model)
+        layers = require_stateful(self.model)
         if self.lanes is not None:
             require_batch_size(self.lanes.batch_size, model_batch_size(self.model))
+        if self.initial_state is not None:
+            checked_states(self.initial_state, layers, "initial_state")
+        if not self.in_program:
+            self._check_steps_per_execution()
         self._begin("train")
 
     def on_train_end(self, logs: Any = None) -> None:
         self._end("train")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self.reset != "never":
+        if self.reset != "never" and not self.in_program:
             self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -96,6 +103,8 @@ class StatefulTrainer(keras.callbacks.Callback):
             self._reset()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.in_program:
+            return
         every = {"batch": 1, "epoch": 0, "never": 0}.get(self.reset, self.reset)
         if every and batch % every == 0:
             self._reset()
@@ -123,6 +132,21 @@ class StatefulTrainer(keras.callbacks.Callback):
     def _reset(self, rows: Any = None) -> None:
         if not self.paused:
             reset_states(self.model, self.initial_state, rows)
+
+    def _check_steps_per_execution(self) -> None:
+        """Raise if Keras runs several steps a call and the state is to be reset between them."""
+        calls = self.model.steps_per_execution
+        between = isinstance(self.reset, int) and self.reset % calls != 0
+        if self.lanes is not None:
+            between = between or any(
+                self.lanes.resets(k).any() for k in range(len(self.lanes)) if k % calls
+            )
+        if calls > 1 and (between or self.reset == "batch"):
+            raise ValueError(
+                "Keras calls no hook between the steps of one execution, so no state can be reset "
+                f"there. Received: a model compiled with steps_per_execution={calls}. Compile it "
+                "with 1, or train with `seqframe.fit`, which resets inside its program."
+            )
 
     def _set_state_aside(self) -> None:
         layers = require_stateful(self.model)

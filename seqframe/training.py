@@ -1,8 +1,11 @@
 """fit: Keras's fit with each epoch as one compiled program."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
@@ -12,7 +15,7 @@ from seqframe.feed import feed_arrays, feed_frames
 from seqframe.frames import Frames
 from seqframe.lanes import Lanes
 from seqframe.order import random_seed
-from seqframe.schedule import Schedule
+from seqframe.schedule import Schedule, resets_every
 from seqframe.state import model_batch_size, reset_states, stateful_layers
 from seqframe.stateful import StatefulTrainer, require_batch_size
 
@@ -102,7 +105,7 @@ def fit(
     )
     model.optimizer.build(model.trainable_variables)
     model.stop_training = False
-    with backend.carried_states(model, stateful_layers(model)):
+    with backend.carried_states(model, stateful_layers(model)), _in_program(policy):
         hooks.on_train_begin()
         logs: Logs = {}
         unwatched = verbose == 0 and validation_data is None and steps_per_execution is None
@@ -176,19 +179,54 @@ def _schedule(
             seed=random_seed() if seed is None else seed,
             lanes=lanes,
         )
-    given = lanes is not None
+    starts = lanes or policy.lanes if name == "frames" else lanes
     if lanes is None and isinstance(framed, Frames):
         lanes = framed.lanes(size)
     if lanes is None and feed.size % size:
         require_batch_size(feed.size % size, own)
-    every = {"epoch": 2**31, "batch": 1, "never": 0}.get(policy.reset, policy.reset)
-    return Schedule(
-        feed,
-        size,
-        lanes=lanes,
-        reset_every=every,
-        reset_first=given or policy.reset != "never",
-    )
+    steps = feed.size // size if lanes is None else len(lanes)
+    resets = _resets(policy, steps, size, lanes, starts)
+    return Schedule(feed, size, lanes=lanes, resets=resets)
+
+
+def _resets(
+    policy: StatefulTrainer, steps: int, batch_size: int, lanes: Lanes | None, starts: Lanes | None
+) -> np.ndarray:
+    """Return which rows of the state each step of an epoch resets first.
+
+    Args:
+        policy: StatefulTrainer.
+        steps: int.
+        batch_size: int.
+        lanes: Lanes that the steps are of, or None.
+        starts: Lanes that the user gave, whose rows are reset wherever they begin a new sequence;
+            lanes made for the purpose leave the beginning of an epoch to the policy.
+    """
+    every = {"epoch": steps, "batch": 1, "never": 0}.get(policy.reset, policy.reset)
+    resets = resets_every(every, steps, batch_size)
+    if starts is not None:
+        if (len(starts), starts.batch_size) != resets.shape:
+            raise ValueError(
+                "`lanes` of the StatefulTrainer must be those that are trained on: "
+                f"{steps} batches of {batch_size}. Received: {starts!r}."
+            )
+        resets |= starts.index(np.arange(steps))[2]
+    elif lanes is not None:
+        resets[1:] |= lanes.index(np.arange(1, steps))[2]
+    return resets
+
+
+@contextmanager
+def _in_program(policy: StatefulTrainer | None) -> Iterator[None]:
+    """Tell a StatefulTrainer that the program does its resetting before each step."""
+    if policy is None:
+        yield
+        return
+    policy.in_program = True
+    try:
+        yield
+    finally:
+        policy.in_program = False
 
 
 def _unpack(frames: Any, name: str) -> tuple[Any, Any, Any]:

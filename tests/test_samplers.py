@@ -57,7 +57,7 @@ def test_a_low_temperature_is_greedy():
 
 @pytest.mark.parametrize("temperature", [0, 0.0, -1, float("nan")])
 def test_a_temperature_is_above_zero(temperature):
-    with pytest.raises(ValueError, match='`temperature` must be above 0. Received.*"greedy"'):
+    with pytest.raises(ValueError, match=r'`temperature` must be above 0. Received.*"greedy"'):
         RandomSampler(temperature)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seqframe import SequenceFramer
 from seqframe.feed import feed_arrays, feed_frames
-from seqframe.schedule import Schedule
+from seqframe.schedule import Schedule, resets_every
 
 SIZES = [(1, 1), (4, 2), (5, 2), (5, 5), (7, 3), (2, 3), (3, 1)]  # frames, batch size
 
@@ -53,7 +53,8 @@ def test_each_epoch_and_each_seed_has_its_own_order():
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize(("size", "batch_size"), SIZES)
 def test_epochs_in_one_call_are_the_epochs_one_by_one(shuffle, size, batch_size):
-    of = schedule(size, batch_size, shuffle=shuffle, seed=3, reset_every=2)
+    resets = resets_every(2, size // batch_size, batch_size)
+    of = schedule(size, batch_size, shuffle=shuffle, seed=3, resets=resets)
     if not of.steps:
         return
     together = of.epochs(2, 3)
@@ -82,7 +83,7 @@ def test_a_call_has_room_for_so_many_epochs(size, batch_size, epochs):
 
 @pytest.mark.parametrize("every", range(5))
 def test_the_whole_state_is_reset_every_so_many_steps(every):
-    rows = schedule(14, 2, reset_every=every).epochs(0, 2)
+    rows = schedule(14, 2, resets=resets_every(every, 7, 2)).epochs(0, 2)
     if not every:
         assert "reset" not in rows
         return
@@ -99,12 +100,12 @@ def test_lanes_are_followed(lengths, first, batch_size):
     )
     lanes = frames.lanes(batch_size)
     feed = feed_frames(frames)
-    of = Schedule(feed, batch_size, lanes=lanes, reset_first=first)
+    resets = np.stack([lanes.resets(k) for k in range(len(lanes))])
+    resets[0] &= first
+    of = Schedule(feed, batch_size, lanes=lanes, resets=resets)
     rows = of.epochs(0, 1)
     assert (of.steps, of.remainder) == (len(lanes), 0)
     weights = np.stack([weight for *_, weight in lanes])
-    resets = np.stack([lanes.resets(k) for k in range(len(lanes))])
-    resets[0] &= first
     values = feed.arrays["x"][rows["index"][: of.steps]]
     np.testing.assert_array_equal(values.ravel(), np.stack([x for x, *_ in lanes]).ravel())
     assert ("weight" in rows) == (not weights.all())

@@ -6,7 +6,6 @@ import pytest
 from keras import layers, ops
 from models import Counter, assert_same, compiled, contents, numbers, put_back, recurrent, seeded
 
-import seqframe
 from seqframe import SequenceFramer, StatefulTrainer, fit, get_states
 from seqframe.state import stateful_layers
 
@@ -86,7 +85,11 @@ CASES = {
 def trained(model):
     """Return what training changes: weights, optimizer variables and states."""
     states = get_states(model) if stateful_layers(model) else []
-    return [model.get_weights(), [ops.convert_to_numpy(v).copy() for v in model.optimizer.variables], states]
+    return [
+        model.get_weights(),
+        [ops.convert_to_numpy(v).copy() for v in model.optimizer.variables],
+        states,
+    ]
 
 
 def keras_fit(model, arrays, batch_size=BATCH, **kwargs):
@@ -190,15 +193,257 @@ def test_validation_does_not_change_stateful_training(train):
     assert_same({name: history[f"val_{name}"][-1] for name in expected}, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("make_data", [lambda: LANES.frames, lambda: LANES, LANES.dataset])
-def test_validation_takes_frames_lanes_and_datasets(make_data, simple):
+ONE = SequenceFramer(1).frame(numbers(9, seed=5)).lanes(2)
+
+
+def test_validation_takes_frames_lanes_and_datasets():
+    """Weights that do not change have the same loss in training and in validation."""
+    model = regressor(keras.optimizers.SGD(0.0), batch_size=2, steps=1)
+    for data, validation in [(LANES, LANES), (LANES, LANES.frames), (ONE, ONE.dataset())]:
+        history = fit(model, data, epochs=2, verbose=0, validation_data=validation).history
+        assert_same(history["val_loss"], history["loss"], atol=1e-6)
+
+
+# Epochs and callbacks. One model with full batches only, and its numbers at the beginning.
+
+FULL = X[:8], Y[:8]
+
+
+@pytest.fixture(scope="module")
+def simple():
+    model = regressor("adam")
+    return model, contents(model)
+
+
+def simple_fit(simple, **kwargs):
+    """Return the History and the numbers after training the model from its beginning."""
     model, before = simple
     put_back(model, before)
-    history = fit(model, LANES, verbose=0, validation_data=make_data())
-    x, y, weight = IN_LANES
-    if make_data is LANES.dataset:  # Keras's own evaluation; it knows of no lanes that begin
-        callbacks = [StatefulTrainer()]
-    else:
-        callbacks = [StatefulTrainer(lanes=LANES)]
-    expected = [0]
-    assert callbacks and expected and history
+    history = fit(model, FULL, **{"batch_size": 2, "seed": 3, "verbose": 0, "epochs": 5, **kwargs})
+    return history.history, trained(model)
+
+
+HOOKS = [f"on_{kind}_{end}" for kind in ("epoch", "train_batch") for end in ("begin", "end")]
+MARKS = ["on_train_begin", "on_test_begin", "on_test_end", "on_train_end"]
+
+
+def recorder():
+    """Return a callback that keeps the names and numbers of the hooks that training calls."""
+    callback = keras.callbacks.Callback()
+    callback.events = []
+    for hook in HOOKS:
+        setattr(callback, hook, lambda n, logs=None, hook=hook: callback.events.append((hook, n)))
+    for hook in MARKS:
+        setattr(callback, hook, lambda logs=None, hook=hook: callback.events.append((hook, None)))
+    return callback
+
+
+class Looker(keras.callbacks.Callback):
+    """Looks at each epoch, so that epochs are not run together."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        pass
+
+
+class Stopper(keras.callbacks.Callback):
+    def __init__(self, batch):
+        super().__init__()
+        self.batch, self.seen = batch, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(batch)
+        self.model.stop_training = batch == self.batch
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"callbacks": [Looker()]},  # epoch by epoch
+        {"steps_per_execution": 1},
+        {"steps_per_execution": 3, "callbacks": [Looker()]},  # 4 steps: 3 and 1
+        {"steps_per_execution": 99, "callbacks": [Looker()]},
+        {"callbacks": [Stopper(99)]},  # step by step
+        {"callbacks": [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: None)]},
+        {"verbose": 2},
+        {"verbose": 1},
+    ],
+)
+def test_any_way_through_the_epochs_gives_the_same(kwargs, simple):
+    assert_same(simple_fit(simple, **kwargs), simple_fit(simple))
+
+
+def test_stateful_epochs_run_together_are_the_same():
+    model = stateful()
+    before = contents(model)
+    results = []
+    for callbacks in [], [Looker()]:
+        put_back(model, before)
+        history = fit(model, LANES, epochs=5, verbose=0, callbacks=callbacks)
+        results.append((history.history, trained(model)))
+    assert_same(*results)
+
+
+# Not 3, where Keras numbers steps that the last call does not run; under PyTorch it refuses 2, too.
+@pytest.mark.parametrize("steps", [1] if TORCH else [1, 2])
+def test_callbacks_get_the_batch_numbers_of_keras(steps):
+    events = []
+    for train in fit, keras_fit:
+        model, record = recurrent(), recorder()
+        model.compile("sgd", "mse", steps_per_execution=steps)
+        kwargs = {"verbose": 0} if train is fit else {}
+        train(
+            model,
+            FULL,
+            batch_size=2,
+            epochs=2,
+            callbacks=[record],
+            validation_data=(X[:2], Y[:2]),
+            **kwargs,
+        )
+        events.append(record.events)
+    assert events[0] == events[1]
+    assert ("on_train_batch_end", 3) in events[0]
+
+
+def test_steps_that_do_not_divide_the_epoch_are_numbered_as_they_run(simple):
+    record = recorder()
+    simple_fit(simple, epochs=1, steps_per_execution=3, callbacks=[record])
+    numbered = [event for event in record.events if "train_batch" in event[0]]
+    assert [number for _, number in numbered] == [0, 2, 3, 3]
+
+
+def test_a_smaller_last_batch_has_the_number_of_keras():
+    events = []
+    for train in fit, keras_fit:
+        record = recorder()
+        kwargs = {"verbose": 0} if train is fit else {}
+        train(regressor(), (X, Y), batch_size=4, callbacks=[record], **kwargs)
+        events.append(record.events)
+    assert events[0] == events[1]
+    assert ("on_train_batch_begin", 2) in events[0]
+
+
+def test_epochs_are_numbered_from_the_initial_one(simple):
+    model, _ = simple
+    record = recorder()
+    history, _ = simple_fit(simple, epochs=4, initial_epoch=2, callbacks=[record])
+    assert model.history.epoch == [2, 3]
+    assert len(history["loss"]) == 2
+    assert [n for name, n in record.events if name == "on_epoch_end"] == [2, 3]
+    # Epochs 0 and 1, then 2 and 3, are epochs 0 to 3.
+    whole = simple_fit(simple, epochs=4)
+    simple_fit(simple, epochs=2)
+    fit(model, FULL, batch_size=2, seed=3, verbose=0, epochs=4, initial_epoch=2)
+    assert_same(trained(model), whole[1])
+
+
+def test_no_epoch_trains_nothing(simple):
+    history, after = simple_fit(simple, epochs=0)
+    assert history == {}
+    put_back(*simple)
+    assert_same(after, trained(simple[0]))
+
+
+def test_a_batch_hook_can_stop(simple):
+    stopper = Stopper(1)
+    history, _ = simple_fit(simple, callbacks=[stopper])
+    assert stopper.seen == [0, 1]
+    assert len(history["loss"]) == 1
+    assert len(simple_fit(simple)[0]["loss"]) == 5  # the next call trains on
+
+
+def test_early_stopping_stops_and_restores(simple):
+    stop = keras.callbacks.EarlyStopping(
+        "loss", patience=1, mode="max", restore_best_weights=True
+    )  # of a loss that falls: the first epoch is the best
+    history, after = simple_fit(simple, callbacks=[stop])
+    assert len(history["loss"]) == 2
+    assert_same(after[0], simple_fit(simple, epochs=1)[1][0])
+
+
+def test_the_learning_rate_is_scheduled(simple):
+    model, _ = simple
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.1 * (epoch < 2))
+    _, after = simple_fit(simple, callbacks=[scheduler])
+    assert float(model.optimizer.learning_rate) == 0
+    _, of_two = simple_fit(simple, callbacks=[scheduler], epochs=2)
+    assert_same(after[0], of_two[0])
+
+
+def test_training_again_traces_nothing():
+    counter = Counter()
+    model = compiled(keras.Sequential([keras.Input((2, 1)), counter, layers.Flatten(),
+                                       layers.Dense(1)]))  # fmt: skip
+    epochs = 3
+    fit(model, FULL, batch_size=2, epochs=1, verbose=0)
+    before = counter.calls
+    fit(model, FULL, batch_size=2, epochs=epochs, verbose=0)
+    # PyTorch has no program to trace: the layer runs at each step.
+    assert counter.calls - before == (epochs * 4 if TORCH else 0)
+
+
+def test_compiling_again_trains_with_the_new_optimizer():
+    model = regressor(keras.optimizers.SGD(0.1))
+    fit(model, FULL, batch_size=2, verbose=0)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    before = model.get_weights()
+    fit(model, FULL, batch_size=2, verbose=0)
+    assert_same(model.get_weights(), before)
+
+
+def test_weights_that_are_frozen_stay():
+    model = regressor()
+    fit(model, FULL, batch_size=2, verbose=0)
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    frozen, free = model.layers[0].get_weights(), model.layers[1].get_weights()
+    fit(model, FULL, batch_size=2, verbose=0)
+    assert_same(model.layers[0].get_weights(), frozen)
+    assert (model.layers[1].get_weights()[0] != free[0]).any()
+
+
+# The shuffle.
+
+
+def test_a_seed_says_the_order(simple):
+    same = [simple_fit(simple, seed=7) for _ in range(2)]
+    assert_same(*same)
+    for other in {"seed": 8}, {"shuffle": False}:
+        assert not np.array_equal(simple_fit(simple, **other)[1][0][0], same[0][1][0][0])
+    assert_same(simple_fit(simple, seed=7, shuffle=True), same[0])
+
+
+def test_without_a_seed_each_call_draws_its_own(simple):
+    one, other = (simple_fit(simple, seed=None)[1][0][0] for _ in range(2))
+    assert not np.array_equal(one, other)
+
+
+# Models that are not built yet.
+
+
+@keras.saving.register_keras_serializable("seqframe_tests")
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.dense = layers.SimpleRNN(2), layers.Dense(1)
+
+    def call(self, inputs):
+        return self.dense(self.rnn(inputs))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: keras.Sequential([layers.SimpleRNN(2), layers.Dense(1)]), Subclassed]
+)
+def test_models_that_are_not_built_train(make):
+    model = make()
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    history = fit(model, FRAMES, epochs=20, verbose=0, seed=1)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    assert model.predict(X, verbose=0).shape == (SAMPLES, 1)
+
+
+def test_a_stateful_model_that_is_not_built_trains():
+    model = keras.Sequential([layers.SimpleRNN(2, stateful=True), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    fit(model, (X, Y), batch_size=2, verbose=0)
+    assert [state.shape for state in get_states(model)[0]] == [(2, 2)]

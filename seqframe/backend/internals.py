@@ -111,6 +111,27 @@ def _boxes(layer: Any) -> list[_StateBox]:
     return list(boxes.values())
 
 
+def put_values_back(model: keras.Model, state: tuple[list[Any], ...]) -> None:
+    """Give a model's variables the values that Keras took out of them for a step under JAX.
+
+    Why: Keras empties the variables while an epoch runs, and leaves them empty where a step of
+    `evaluate` or `predict` raises.
+    """
+    groups = {
+        2: ["trainable_variables", "non_trainable_variables"],
+        3: ["trainable_variables", "non_trainable_variables", "metrics_variables"],
+        4: [
+            "trainable_variables",
+            "non_trainable_variables",
+            "optimizer_variables",
+            "metrics_variables",
+        ],
+    }[len(state)]
+    model._jax_state = dict(zip(groups, state, strict=True))
+    model._jax_state_synced = False
+    model.jax_state_sync()
+
+
 @contextmanager
 def copied_states(layers: list[Any]) -> Iterator[None]:
     """Have recurrent layers compute from a copy of their state under PyTorch.
@@ -118,20 +139,22 @@ def copied_states(layers: list[Any]) -> Iterator[None]:
     Why: the fused LSTM and GRU read the state itself, the layer then overwrites it in place, and
     PyTorch refuses to differentiate through what was overwritten.
     """
-
-    def copying(inner_loop: Any) -> Any:
-        def inner(sequences: Any, initial_state: Any, *args: Any, **kwargs: Any) -> Any:
-            return inner_loop(
-                sequences, tree.map_structure(ops.copy, initial_state), *args, **kwargs
-            )
-
-        return inner
-
-    patched = [layer for layer in layers if "inner_loop" not in vars(layer)]
+    for layer in layers:
+        if not hasattr(layer.inner_loop, "users"):
+            vars(layer)["inner_loop"] = _copying(layer.inner_loop)
+        layer.inner_loop.users += 1
     try:
-        for layer in patched:
-            vars(layer)["inner_loop"] = copying(layer.inner_loop)
         yield
     finally:
-        for layer in patched:
-            del vars(layer)["inner_loop"]
+        for layer in layers:
+            layer.inner_loop.users -= 1
+            if not layer.inner_loop.users:
+                del vars(layer)["inner_loop"]
+
+
+def _copying(inner_loop: Any) -> Any:
+    def inner(sequences: Any, initial_state: Any, *args: Any, **kwargs: Any) -> Any:
+        return inner_loop(sequences, tree.map_structure(ops.copy, initial_state), *args, **kwargs)
+
+    inner.users = 0
+    return inner

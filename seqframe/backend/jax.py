@@ -10,7 +10,11 @@ import keras
 import numpy as np
 from keras import tree
 
-from seqframe.backend.internals import build_for_training, traveling_states
+from seqframe.backend.internals import (
+    build_for_training,
+    put_values_back,
+    traveling_states,
+)
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
     call_with_values,
     read_steps,
@@ -142,7 +146,18 @@ def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextMana
 def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
     """Return Keras's train, test or predict function with a check of each batch it takes."""
     plain = getattr(model, f"{kind}_function")
-    return lambda state, batches: plain(state, map(check, batches))
+
+    def checked_function(state: Any, batches: Any) -> Any:
+        def checked(batch: Any) -> Any:
+            try:
+                return check(batch)
+            except ValueError:
+                put_values_back(model, state)
+                raise
+
+        return plain(state, map(checked, batches))
+
+    return checked_function
 
 
 def with_batch_size(data: Any, expected: int) -> Any:

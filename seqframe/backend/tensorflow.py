@@ -196,8 +196,10 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
     own = getattr(model, f"{kind}_step")
 
     def checked_step(*args: Any) -> Any:
-        *state, data = args
-        return own(*state, check(data))
+        data = check(*args)
+        # Nothing of the step, not even its counter, may run before the check has passed.
+        with tf.control_dependencies([item for item in tree.flatten(data) if item is not None]):
+            return own(data)
 
     # Keras makes its function of the step that the model has at that moment.
     setattr(model, f"{kind}_step", checked_step)

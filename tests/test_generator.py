@@ -1,0 +1,358 @@
+"""Generator: what goes in comes out as the same kind of thing, and what cannot be is said."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from models import numbers, recurrent, run, seeded
+from test_samplers import CHI_SQUARE, chi_square, softmax
+
+from seqframe import Generator, SequenceFramer, Vocabulary
+from seqframe.samplers import RandomSampler
+
+ABC = Vocabulary("ABC")
+NEXT = {"A": "B", "B": "C", "C": "A"}
+
+
+class Follow(layers.Layer):
+    """Logits of the id after the last one, around and around, after ids that count from `first`."""
+
+    def __init__(self, first=0, count=3):
+        super().__init__()
+        self.first, self.count = first, count
+
+    def call(self, inputs):
+        last = ops.cast(ops.reshape(inputs, (ops.shape(inputs)[0], -1))[:, -1], "int32")
+        following = (last - self.first + 1) % self.count + self.first
+        return ops.one_hot(following, self.first + self.count)
+
+
+def follower(vocabulary=ABC, **kwargs):
+    """Return a generator that counts through the ids of a vocabulary."""
+    first = int(vocabulary.reserve_padding)
+    model = keras.Sequential([keras.Input((1, 1)), Follow(first, len(vocabulary.symbols))])
+    return Generator(model, SequenceFramer(1, vocabulary=vocabulary), **kwargs)
+
+
+def deaf(logits, activation=None):
+    """Return a model that says the same, whatever it hears."""
+    model = keras.Sequential([keras.Input((1, 1)), layers.Dense(len(logits), activation)])
+    model.set_weights([np.zeros((1, len(logits))), logits])
+    return model
+
+
+@pytest.fixture(scope="module")
+def abc():
+    return follower()
+
+
+IDS = np.array([0, 1])
+WORDS = Vocabulary(["the", "cat", "sat"])
+NOTES = Vocabulary([60, 64, 67])
+CHORDS = Vocabulary([(60, 64), (62, 65), (64, 67)])
+# Vocabulary, prompt, four steps after it.
+KINDS = [
+    (ABC, "AB", "CABC"),
+    (ABC, ["AB"], ["CABC"]),
+    (ABC, ["AB", "C"], ["CABC", "ABCA"]),
+    (ABC, ("AB", "C"), ["CABC", "ABCA"]),
+    (ABC, IDS, np.array([2, 0, 1, 2])),
+    (ABC, IDS.astype("uint8"), np.array([2, 0, 1, 2])),
+    (ABC, [0, 1], [2, 0, 1, 2]),
+    (ABC, [[0, 1], [2]], [[2, 0, 1, 2], [0, 1, 2, 0]]),
+    (ABC, [IDS, "C", [2]], [np.array([2, 0, 1, 2]), "ABCA", [0, 1, 2, 0]]),
+    (WORDS, ["the", "cat"], ["sat", "the", "cat", "sat"]),
+    (
+        WORDS,
+        [["the", "cat"], ["sat"]],
+        [["sat", "the", "cat", "sat"], ["the", "cat", "sat", "the"]],
+    ),
+    (WORDS, IDS, np.array([2, 0, 1, 2])),
+    (NOTES, [60, 64], [67, 60, 64, 67]),
+    (NOTES, [[60, 64], [67]], [[67, 60, 64, 67], [60, 64, 67, 60]]),
+    (NOTES, IDS, np.array([2, 0, 1, 2])),  # ids, as of any vocabulary
+    (CHORDS, [(60, 64), (62, 65)], [(64, 67), (60, 64), (62, 65), (64, 67)]),
+    (Vocabulary("ABC", reserve_padding=True), "AB", "CABC"),
+    (Vocabulary("ABC", reserve_padding=True), np.array([1, 2]), np.array([3, 1, 2, 3])),
+]
+
+
+def assert_alike(found, expected):
+    """Assert that two results are equal and of the same types."""
+    if isinstance(expected, np.ndarray):
+        assert isinstance(found, np.ndarray)
+        assert found.dtype.kind == "i"
+        np.testing.assert_array_equal(found, expected)
+    elif isinstance(expected, list):
+        assert isinstance(found, list)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other)
+    else:
+        assert type(found) is type(expected)
+        assert found == expected
+
+
+@pytest.mark.parametrize(("vocabulary", "prompt", "expected"), KINDS)
+def test_the_kind_of_the_prompt_is_the_kind_of_the_result(vocabulary, prompt, expected):
+    assert_alike(follower(vocabulary).generate(prompt, 4), expected)
+
+
+@pytest.mark.parametrize(("prompt", "expected"), [([0, 1], [2, 0]), (IDS, np.array([2, 0]))])
+def test_ids_need_no_vocabulary(prompt, expected):
+    model = keras.Sequential([keras.Input((1, 1)), Follow()])
+    assert_alike(Generator(model).generate(prompt, 2), expected)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "num_samples", "expected"),
+    [
+        ("AB", 1, "ABCA"),
+        ("AB", 2, ["ABCA", "ABCA"]),
+        (["AB", "C"], 1, ["ABCA", "CAB"]),
+        (["AB", "C"], 2, [["ABCA", "ABCA"], ["CAB", "CAB"]]),
+        (["AB"], 2, [["ABCA", "ABCA"]]),
+        ([0, 1], 2, [[0, 1, 2, 0]] * 2),
+        (IDS, 1, np.array([0, 1, 2, 0])),
+    ],
+)
+def test_samples_and_the_prompt_itself(abc, prompt, num_samples, expected):
+    found = abc.generate(prompt, 2, num_samples=num_samples, include_prompt=True)
+    assert_alike(found, expected)
+
+
+def test_an_own_function_chooses():
+    backwards = follower(sampler=lambda logits, seed: (ops.argmax(logits, axis=-1) + 1) % 3)
+    assert backwards.generate("A", 4) == "CBAC"
+
+
+LOGITS = np.array([0.0, 1.0, -1.0, 0.5], "float32")
+FOUR = SequenceFramer(1, vocabulary=Vocabulary("ABCD"))
+
+
+@pytest.mark.parametrize(
+    ("activation", "temperature"),
+    [(None, 1.0), (None, 0.5), ("softmax", 1.0), ("softmax", 2.0)],
+)
+def test_random_symbols_follow_the_models_probabilities(activation, temperature):
+    sampler = RandomSampler(temperature)
+    generator = Generator(deaf(LOGITS, activation), FOUR, sampler=sampler, seed=11)
+    # Few steps, for PyTorch makes each by itself.
+    ids = np.array(generator.generate(np.array([0]), 30, num_samples=500))
+    expected = softmax(LOGITS / temperature)
+    assert chi_square(ids.ravel(), expected) < CHI_SQUARE[3]
+    # Neither rows nor steps are drawn alike.
+    pairs = np.outer(expected, expected).ravel()
+    assert chi_square((4 * ids[::2] + ids[1::2]).ravel(), pairs) < CHI_SQUARE[15]
+    assert chi_square((4 * ids[:, ::2] + ids[:, 1::2]).ravel(), pairs) < CHI_SQUARE[15]
+
+
+def test_from_logits_can_be_told():
+    """The same output, taken for the one and for the other."""
+    probabilities = softmax(4 * LOGITS)
+    for from_logits, expected in (True, softmax(probabilities)), (False, probabilities):
+        generator = Generator(
+            deaf(probabilities), FOUR, sampler="random", from_logits=from_logits, seed=3
+        )
+        ids = np.array(generator.generate(np.array([0]), 8, num_samples=500))
+        assert chi_square(ids.ravel(), expected) < CHI_SQUARE[3]
+
+
+def test_the_same_seed_draws_the_same():
+    model = deaf(LOGITS)
+    one, same, other, fresh = (
+        Generator(model, FOUR, sampler="random", seed=seed) for seed in (0, 0, 1, None)
+    )
+    text = one.generate("A", 100)
+    assert one.generate("A", 100) == same.generate("A", 100) == text
+    assert other.generate("A", 100) != text
+    assert fresh.generate("A", 100) != fresh.generate("A", 100)
+    # Whatever room there is for steps, and however long the prompt.
+    for steps in 1, 5, 64, 65:
+        assert one.generate("A", steps) == text[:steps]
+        assert one.generate(20 * "AB", steps) == text[:steps]
+
+
+def test_a_framer_can_be_left_out():
+    ids = np.array([2, 0, 1, 1, 2])
+    stateless = recurrent(steps=3, outputs=3)
+    stateful = recurrent(steps=3, outputs=3, batch_size=2)
+    embedded = seeded(
+        keras.Sequential(
+            [keras.Input((3,)), layers.Embedding(3, 2), layers.Flatten(), layers.Dense(3)]
+        )
+    )
+    for model, framer in (
+        (stateless, SequenceFramer(3)),
+        (stateful, SequenceFramer(1)),
+        (embedded, SequenceFramer(3, layout="tokens")),
+    ):
+        generator = Generator(model)
+        assert generator.framer == framer
+        np.testing.assert_array_equal(
+            generator.generate(ids, 9), Generator(model, framer).generate(ids, 9)
+        )
+    with pytest.raises(ValueError, match="at least 3 steps"):
+        Generator(stateless).generate(ids[:2], 1)
+
+
+@pytest.mark.parametrize("layout", ["timesteps", "tokens"])
+@pytest.mark.parametrize("padding", ["pre", "post"])
+def test_a_reserved_id_is_padding_to_the_model(layout, padding):
+    """What is masked has no effect: a short prompt gives what a model of its length gives."""
+    vocabulary = Vocabulary("ABC", reserve_padding=True)
+    masking = (
+        [keras.Input((None,)), layers.Embedding(4, 2, mask_zero=True)]
+        if layout == "tokens"
+        else [keras.Input((None, 1)), layers.Masking(0)]
+    )
+    model = seeded(keras.Sequential([*masking, layers.GRU(3), layers.Dense(4)]), scale=2, seed=6)
+    framer = SequenceFramer(
+        9, mode="prefixes", layout=layout, padding=padding, vocabulary=vocabulary
+    )
+    only = lambda logits, seed: 1 + ops.argmax(logits[:, 1:], axis=-1)  # noqa: E731
+    known = list(vocabulary.encode("CAB"))
+    for _ in range(6):
+        x = np.array(known, "float32").reshape((1, -1, 1) if layout == "timesteps" else (1, -1))
+        known.append(1 + int(np.argmax(run(model, x)[0, 1:])))
+
+    found = Generator(model, framer, sampler=only).generate(["CAB", "BA"], 6)
+
+    assert found[0] == vocabulary.decode(known[3:])
+
+
+def test_sequences_of_numbers_are_forecast():
+    values = numbers(5)
+    generator = Generator(recurrent(steps=3))
+    expected = generator.forecast(values, 3)
+    assert expected.shape == (3,)
+    np.testing.assert_array_equal(generator.forecast(values.tolist(), 3), expected)
+    np.testing.assert_array_equal(generator.forecast(values[:, None], 3), expected[:, None])
+    whole = generator.forecast([1, 2, 3], 2)
+    np.testing.assert_array_equal(whole, generator.forecast([1.0, 2.0, 3.0], 2))
+    assert whole.dtype == "float32"
+
+
+def model_of(steps=1, outputs=3, **kwargs):
+    return recurrent(steps=steps, outputs=outputs, **kwargs)
+
+
+def subclass():
+    model = type("Own", (keras.Model,), {"call": lambda self, x: x})()
+    model(np.zeros((1, 2, 1)))
+    return model
+
+
+def two_inputs():
+    inputs = [keras.Input((2, 1)), keras.Input((2, 1))]
+    return keras.Model(inputs, layers.Add()(inputs))
+
+
+WRONG_GENERATORS = [
+    (lambda: Generator(layers.LSTM(2)), TypeError, "`model` must be a `keras.Model`.*LSTM"),
+    (lambda: Generator("model.keras"), TypeError, "`model` must be a `keras.Model`.*str"),
+    (
+        lambda: Generator(keras.Sequential([layers.LSTM(2)])),
+        ValueError,
+        "`model` must be built.*Train it, or call it",
+    ),
+    (lambda: Generator(model_of(), SequenceFramer(1, gap=-1)), ValueError, "framer with gap=-1"),
+    (lambda: Generator(model_of(), sampler="best"), ValueError, "`sampler` must be one of"),
+    # A framer that does not fit, or cannot be guessed.
+    (lambda: Generator(model_of(5), SequenceFramer(3)), ValueError, r"framer|sequence_length"),
+    (lambda: Generator(model_of(None)), ValueError, "fixed number of time steps.*Pass the framer"),
+    (lambda: Generator(subclass()), ValueError, "`framer` can be left out only.*Pass the framer"),
+    (
+        lambda: Generator(two_inputs()),
+        ValueError,
+        "one input of shape.*Pass the framer",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "message"), WRONG_GENERATORS)
+def test_what_cannot_roll_out(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+ABC1, ABC3 = SequenceFramer(1, vocabulary=ABC), SequenceFramer(3, vocabulary=ABC)
+GAP = SequenceFramer(3, vocabulary=ABC, gap=2)
+TOKENS = SequenceFramer(3, vocabulary=ABC, sampling_rate=2)
+PADDED = SequenceFramer(3, vocabulary=ABC, mode="prefixes", gap=1)
+WRONG_PROMPTS = [
+    (ABC1, "", r"at least 1 step.*Received: 0 steps"),
+    (ABC1, [], r"at least 1 step.*Received: 0 steps"),
+    (ABC1, ["A", ""], r"at least 1 step.*Received: 0 steps"),
+    (ABC3, "AB", "at least 3 steps.*`sequence_length=3`.*Received: 2 steps.*longer.*prefixes"),
+    (ABC3, ["ABC", "AB"], "Received: 2 steps"),
+    (TOKENS, "ABCA", "at least 5 steps"),
+    (GAP, "ABCA", "at least 5 steps"),
+    (PADDED, "A", "at least 2 steps"),  # else the model sees nothing but padding
+    (ABC1, "ABX", r"`prompt`: Unknown symbol 'X' at position 2"),
+    (ABC1, ["A", "XA"], "Unknown symbol 'X' at position 0"),
+    (ABC1, np.array([0, 3]), "3"),  # an id out of range
+    (ABC1, np.array([-1]), "-1"),
+    (ABC1, [0.5, 1.0], "one-dimensional array of ids.*float.*For real values, use `forecast`"),
+    (ABC1, np.zeros((2, 2), int), r"shape \(2, 2\)"),
+    (SequenceFramer(1), "AB", "`prompt` holds symbols, which need a `vocabulary`"),
+]
+
+
+@pytest.mark.parametrize(("framer", "prompt", "message"), WRONG_PROMPTS)
+def test_prompts_that_cannot_be_continued(framer, prompt, message):
+    generator = Generator(model_of(framer.sequence_length), framer)
+    with pytest.raises(ValueError, match=message):
+        generator.generate(prompt, 2)
+
+
+@pytest.mark.parametrize("name", ["steps", "num_samples"])
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(0, ValueError), (-3, ValueError), (2.0, TypeError), (True, TypeError), ("5", TypeError)],
+)
+def test_counts_are_integers_above_zero(abc, name, value, error):
+    with pytest.raises(error, match=f"`{name}` must be an integer ≥ 1. Received: {name}="):
+        abc.generate("A", **{"steps": 1, name: value})
+
+
+@pytest.mark.parametrize("outputs", [2, 4])
+def test_an_output_for_each_symbol(outputs):
+    message = f"one output for each symbol. Received: {outputs} outputs for a vocabulary of 3 ids"
+    with pytest.raises(ValueError, match=message):
+        Generator(model_of(outputs=outputs), ABC1).generate("A", 1)
+
+
+@pytest.mark.parametrize(
+    ("features", "outputs", "horizon"),
+    [
+        (2, 1, 1),  # one column of two
+        (3, 2, 1),
+        (2, 3, 3),  # one column of two, three steps at a time
+        (1, 2, 1),
+        (1, 2, 3),
+    ],
+)
+def test_a_forecast_needs_a_model_of_every_column(features, outputs, horizon):
+    model = model_of(2, outputs, features=features)
+    generator = Generator(model, SequenceFramer(2, horizon=horizon))
+    message = f"history of {features} features for a model with {outputs} outputs"
+    with pytest.raises(ValueError, match=message):
+        generator.forecast(numbers(5, features), 2)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_a_padded_history_reaches_over_the_gap(batch_size):
+    """Else what would be fed back in, or handed out, is padding."""
+    model = model_of(3, 1, batch_size=batch_size)
+    framer = SequenceFramer(3, mode="prefixes", gap=1, padding_value=-9)
+    with pytest.raises(ValueError, match="at least 2 steps"):
+        Generator(model, framer).forecast([1.0], 3)
+
+
+def test_a_history_has_to_be_long_enough():
+    generator = Generator(model_of(3, 1))
+    with pytest.raises(ValueError, match="at least 3 steps"):
+        generator.forecast(numbers(2), 1)
+    with pytest.raises(ValueError, match="`steps` must be an integer ≥ 1"):
+        generator.forecast(numbers(3), 0)

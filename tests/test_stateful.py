@@ -1,0 +1,405 @@
+"""StatefulTrainer: the state is what a plain loop over the batches would have left."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from models import assert_same, compiled, contents, numbers, put_back, recurrent, seeded
+
+from seqframe import (
+    SequenceFramer,
+    StatefulTrainer,
+    carry_state,
+    fit,
+    get_states,
+    reset_states,
+    set_states,
+)
+
+BATCH, BATCHES = 2, 6
+X, Y = numbers(BATCH * BATCHES, 1, 1), numbers(BATCH * BATCHES, 1, seed=1)
+ALL = np.array([True, True])
+NONE = ~ALL
+# Two lanes of four sequences: rows begin a new sequence at different batches.
+LANES = SequenceFramer(1).frame([numbers(n, seed=n) for n in (5, 3, 4, 3)]).lanes(BATCH)
+IN_LANES = tuple(np.concatenate(arrays) for arrays in zip(*LANES, strict=True))
+
+
+def train_with_keras(model, arrays=(X, Y), **kwargs):
+    x, y, *weight = arrays
+    return model.fit(
+        x,
+        y,
+        sample_weight=weight[0] if weight else None,
+        batch_size=BATCH,
+        shuffle=False,
+        verbose=0,
+        **kwargs,
+    )
+
+
+def train_with_seqframe(model, arrays=(X, Y), **kwargs):
+    return fit(model, arrays, verbose=0, **kwargs)
+
+
+both_ways = pytest.mark.parametrize("train", [train_with_keras, train_with_seqframe])
+
+
+@pytest.fixture(scope="module")
+def still():
+    """A model whose weights do not change, so that its states are those of a plain loop."""
+    optimizer = keras.optimizers.SGD(0.0)
+    model = compiled(recurrent(batch_size=BATCH, steps=1), optimizer)
+    return model
+
+
+@pytest.fixture(scope="module")
+def learning():
+    model = compiled(recurrent(batch_size=BATCH, steps=1), "adam")
+    return model, contents(model)
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps the states that each batch leaves."""
+
+    def __init__(self):
+        super().__init__()
+        self.states = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.states.append(get_states(self.model))
+
+
+def plain_loop(model, batches, resets, values=None):
+    """Return the states after each batch, where `resets` says which rows are reset before it."""
+    states = []
+    for x, rows in zip(batches, resets, strict=True):
+        if rows.all():
+            reset_states(model, values)
+        elif rows.any():
+            before = get_states(model)
+            reset_states(model, values)
+            fresh = get_states(model)
+            mixed = keras.tree.map_structure(
+                lambda new, old, rows=rows: np.where(rows[:, None], new, old), fresh, before
+            )
+            set_states(model, mixed)
+        model(x)
+        states.append(get_states(model))
+    return states
+
+
+def every(count):
+    return [ALL if batch % count == 0 else NONE for batch in range(BATCHES)]
+
+
+GIVEN = [[np.array([[0.5, -0.5], [1.0, 2.0]], "float32")]]
+RESETS = [
+    ("epoch", None, [*every(9), *every(9)]),
+    ("batch", None, [*every(1), *every(1)]),
+    (1, None, [*every(1), *every(1)]),
+    (2, None, [*every(2), *every(2)]),
+    (4, None, [*every(4), *every(4)]),  # counted from the epoch's first batch
+    (9, None, [*every(9), *every(9)]),  # more than the epoch has
+    ("never", None, [NONE] * 2 * BATCHES),
+    ("epoch", GIVEN, [*every(9), *every(9)]),
+    (3, GIVEN, [*every(3), *every(3)]),
+]
+
+
+@both_ways
+@pytest.mark.parametrize(("reset", "values", "resets"), RESETS)
+def test_the_state_is_reset_as_told(train, reset, values, resets, still):
+    start = [[np.ones((BATCH, 2), "float32")]]
+    set_states(still, start)
+    expected = plain_loop(still, 2 * np.split(X, BATCHES), resets, values)
+
+    set_states(still, start)
+    recorder = Recorder()
+    trainer = StatefulTrainer(reset, initial_state=values)
+    train(still, epochs=2, callbacks=[trainer, recorder])
+
+    assert_same(recorder.states, expected, atol=1e-6)
+    after = get_states(still)
+    if reset == "never":
+        assert_same(after, expected[-1], atol=1e-6)
+    else:
+        reset_states(still, values)
+        assert_same(after, get_states(still))
+
+
+@pytest.mark.parametrize("how", ["keras arrays", "keras dataset", "arrays", "lanes", "frames"])
+@pytest.mark.parametrize("reset", ["epoch", "never", 2])
+def test_rows_that_begin_a_new_sequence_are_reset(how, reset, still):
+    size = len(LANES)
+    resets = [LANES.resets(k) | (reset == 2 and k % 2 == 0) for k in range(size)]
+    assert any(rows.any() and not rows.all() for rows in resets)
+    batches = [x for x, *_ in LANES]
+    set_states(still, [[np.ones((BATCH, 2), "float32")]])
+    expected = plain_loop(still, 2 * batches, 2 * resets)
+
+    recorder = Recorder()
+    kwargs = {"epochs": 2, "callbacks": [StatefulTrainer(reset, lanes=LANES), recorder]}
+    set_states(still, [[np.ones((BATCH, 2), "float32")]])
+    if how == "keras arrays":
+        train_with_keras(still, IN_LANES, **kwargs)
+    elif how == "keras dataset":
+        still.fit(LANES.dataset(), shuffle=False, verbose=0, **kwargs)
+    else:
+        data = {"arrays": IN_LANES, "lanes": LANES, "frames": LANES.frames}[how]
+        train_with_seqframe(still, data, **kwargs)
+    assert_same(recorder.states, expected, atol=1e-6)
+
+
+CUT = SequenceFramer(1).frame(numbers(9)).lanes(BATCH)  # rows begin at the first batch only
+
+
+@pytest.mark.parametrize("lanes", [LANES, CUT], ids=["packed", "cut"])
+@pytest.mark.parametrize("kind", ["lanes", "frames", "arrays"])
+@pytest.mark.parametrize("verbose", [0, 2])  # epochs together, and one by one
+def test_rows_are_reset_inside_a_program_too(verbose, kind, lanes, still):
+    resets = [lanes.resets(k) for k in range(len(lanes))]
+    set_states(still, [[np.ones((BATCH, 2), "float32")]])
+    expected = plain_loop(still, 3 * [x for x, *_ in lanes], 3 * resets)
+
+    in_lanes = tuple(np.concatenate(arrays) for arrays in zip(*lanes, strict=True))
+    data = {"lanes": lanes, "frames": lanes.frames, "arrays": in_lanes}[kind]
+    set_states(still, [[np.ones((BATCH, 2), "float32")]])
+    fit(still, data, epochs=3, verbose=verbose, callbacks=[StatefulTrainer("never", lanes=lanes)])
+    assert_same(get_states(still), expected[-1], atol=1e-6)
+
+
+HOOKS = {  # where a reset is asked for, and the batch that it takes effect before
+    ("on_epoch_begin", 1): BATCHES,
+    ("on_train_batch_begin", 3): 3,
+    ("on_train_batch_end", 2): 3,
+    ("on_epoch_end", 0): BATCHES,
+}
+
+
+@both_ways
+@pytest.mark.parametrize("rows", [None, [1]])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_reset_in_any_hook_takes_effect_in_the_next_step(hook, rows, train, still):
+    name, number = hook
+    epochs = 2 if "epoch" in name else 1
+    resets = [NONE] * epochs * BATCHES
+    resets[HOOKS[hook]] = ALL if rows is None else np.array([False, True])
+    reset_states(still)
+    expected = plain_loop(still, epochs * np.split(X, BATCHES), resets)
+
+    class Resetter(keras.callbacks.Callback):
+        pass
+
+    def reset(self, n, logs=None):
+        if n == number:
+            reset_states(self.model, rows=rows)
+
+    setattr(Resetter, name, reset)
+    reset_states(still)
+    recorder = Recorder()
+    train(still, epochs=epochs, callbacks=[StatefulTrainer("never"), recorder, Resetter()])
+    assert_same(recorder.states, expected, atol=1e-6)
+
+
+@both_ways
+def test_training_twice_is_training_once_twice_as_long(train, learning):
+    model, before = learning
+    results = []
+    for epochs in (2,), (1, 1):
+        put_back(model, before)
+        for count in epochs:
+            train(model, epochs=count, callbacks=[StatefulTrainer("never")])
+        results.append((model.get_weights(), get_states(model)))
+    assert_same(*results)
+
+
+def test_evaluation_and_prediction_start_fresh_and_put_the_state_back(learning):
+    model, before = learning
+    trainer = StatefulTrainer()
+    results = []
+    for state in (0.0, 1.0):
+        put_back(model, before)
+        set_states(model, [[np.full((BATCH, 2), state, "float32")]])
+        kept = contents(model)[1]
+        loss = model.evaluate(X, Y, batch_size=BATCH, verbose=0, callbacks=[trainer])
+        assert_same(get_states(model), kept)
+        predicted = model.predict(X, batch_size=BATCH, verbose=0, callbacks=[trainer])
+        assert_same(get_states(model), kept)
+        results.append((loss, predicted))
+    assert_same(*results)
+    reset_states(model)
+    outputs = [ops.convert_to_numpy(model(x)) for x in np.split(X, BATCHES)]
+    assert_same(results[0][1], np.concatenate(outputs), atol=1e-6)
+
+
+USES = {
+    "fit": train_with_keras,
+    "evaluate": lambda model, arrays, **kw: model.evaluate(
+        *arrays, batch_size=BATCH, verbose=0, **kw
+    ),
+    "predict": lambda model, arrays, **kw: model.predict(
+        arrays[0], batch_size=BATCH, verbose=0, **kw
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_smaller_batch_is_told(use, learning):
+    model, before = learning
+    put_back(model, before)
+    weights = model.get_weights()
+    message = r"own batch size, 2\. Received: a batch of 1\. Pass `batch_size=2`.*lanes\(2\)"
+    with pytest.raises(ValueError, match=message):
+        USES[use](model, (X[:1], Y[:1]), callbacks=[StatefulTrainer()])
+    assert_same(contents(model), before)
+    with pytest.raises(ValueError, match=message):
+        USES[use](model, (X[:5], Y[:5]), callbacks=[StatefulTrainer()])
+    if use != "fit":  # which has trained on the batches before
+        assert_same(model.get_weights(), weights)
+    # What fits still runs.
+    USES[use](model, (X, Y), callbacks=[StatefulTrainer()])
+
+
+@pytest.mark.parametrize("size", [1, 3, 12])
+def test_another_batch_size_is_told(size, learning):
+    model, before = learning
+    put_back(model, before)
+    kwargs = {"batch_size": size, "verbose": 0, "callbacks": [StatefulTrainer()]}
+    message = f"own batch size, 2. Received: a batch of {size}. Pass `batch_size=2`"
+    for use in (
+        lambda: model.fit(X, Y, shuffle=False, **kwargs),
+        lambda: model.evaluate(X, Y, **kwargs),
+        lambda: model.predict(X, **kwargs),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+        assert_same(contents(model), before)
+
+
+@both_ways
+def test_a_model_needs_a_state(train):
+    model = compiled(recurrent(steps=1))
+    before = contents(model)
+    with pytest.raises(ValueError, match=r"`model` must have a stateful layer.*`stateful=True`"):
+        train(model, callbacks=[StatefulTrainer()])
+    assert_same(contents(model), before)
+
+
+@both_ways
+def test_a_state_inside_time_distributed_is_refused(train):
+    inner = layers.TimeDistributed(layers.SimpleRNN(1, stateful=True))
+    model = keras.Sequential([keras.Input((2, 1, 1), batch_size=BATCH), inner, layers.Flatten(),
+                              layers.Dense(1)])  # fmt: skip
+    compiled(model)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"inside `TimeDistributed`.*Take the layer out"):
+        train(model, (numbers(4, 2, 1, 1), Y[:4]), callbacks=[StatefulTrainer()])
+    assert_same(model.get_weights(), before)
+
+
+@pytest.mark.parametrize("reset", ["epochs", 0, -1, None, True, 1.5, ""])
+def test_other_resets_are_refused(reset):
+    with pytest.raises(ValueError, match=r"`reset` must be .*≥ 1\. Received: reset="):
+        StatefulTrainer(reset)
+
+
+@both_ways
+def test_lanes_of_another_batch_size_are_refused(train, learning):
+    model, before = learning
+    put_back(model, before)
+    lanes = SequenceFramer(1).frame(numbers(9)).lanes(3)
+    with pytest.raises(ValueError, match=r"own batch size, 2\. Received: a batch of 3"):
+        train(model, callbacks=[StatefulTrainer(lanes=lanes)])
+    assert_same(contents(model), before)
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "values", [[], [[np.zeros((3, 2))]], [[np.zeros((2, 2)), np.zeros((2, 2))]]]
+)
+def test_an_initial_state_that_does_not_fit_is_refused(values, train, learning):
+    model, before = learning
+    put_back(model, before)
+    with pytest.raises(ValueError, match=r"`(values|initial_state)` must"):
+        train(model, callbacks=[StatefulTrainer(initial_state=values)])
+    assert_same(contents(model), before)
+
+
+@pytest.mark.parametrize(
+    ("hook", "train"),
+    [
+        ("on_train_batch_end", train_with_keras),
+        ("on_train_batch_end", train_with_seqframe),
+        ("on_epoch_end", train_with_keras),
+        ("on_epoch_end", train_with_seqframe),
+        ("on_test_begin", train_with_keras),
+        ("on_test_begin", train_with_seqframe),
+    ],
+)
+def test_an_interrupted_model_is_whole(hook, train, tmp_path):
+    layer = layers.LSTM(2, stateful=True)
+    model = keras.Sequential([keras.Input((1, 1), batch_size=BATCH), layer, layers.Dense(1)])
+    compiled(seeded(model), "adam")
+    paths = [w.path for w in model.weights]
+    interrupt = keras.callbacks.Callback()
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    setattr(interrupt, hook, stop)
+    kwargs = {"validation_data": (X[:4], Y[:4])} if "test" in hook else {}
+    with pytest.raises(KeyboardInterrupt):
+        train(model, callbacks=[StatefulTrainer(), interrupt], **kwargs)
+
+    assert [w.path for w in model.weights] == paths
+    train(model, epochs=2, callbacks=[StatefulTrainer()])
+    assert [w.path for w in model.weights] == paths
+    predicted = USES["predict"](model, (X,), callbacks=[StatefulTrainer()])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(loaded.get_weights(), model.get_weights())
+    again = USES["predict"](loaded, (X,), callbacks=[StatefulTrainer()])
+    assert_same(again, predicted, atol=1e-6)
+
+
+def test_carried_state_goes_on_over_batches_and_calls(still):
+    reset_states(still)
+    states = plain_loop(still, 3 * np.split(X, BATCHES), [NONE] * 3 * BATCHES)
+    reset_states(still)
+    whole = [ops.convert_to_numpy(still(x)) for x in np.split(X, BATCHES)]
+    reset_states(still)
+    size, paths = len(still.variables), [w.path for w in still.weights]
+    with carry_state(still) as model:
+        assert model is still
+        predicted = still.predict(X, batch_size=BATCH, verbose=0)
+        assert_same(predicted, np.concatenate(whole), atol=1e-6)
+        assert_same(get_states(still), states[BATCHES - 1], atol=1e-6)
+        still.evaluate(X, Y, batch_size=BATCH, verbose=0)
+        assert_same(get_states(still), states[2 * BATCHES - 1], atol=1e-6)
+        train_with_keras(still)
+        assert_same(get_states(still), states[3 * BATCHES - 1], atol=1e-6)
+    assert len(still.variables) == size
+    assert [w.path for w in still.weights] == paths
+
+
+def test_carried_state_ends_with_an_error(still):
+    size = len(still.variables)
+    with pytest.raises(KeyError), carry_state(still):
+        raise KeyError
+    assert len(still.variables) == size
+
+
+def test_carried_states_may_be_nested(still):
+    size = len(still.variables)
+    with carry_state(still), carry_state(still):
+        still.predict(X, batch_size=BATCH, verbose=0, callbacks=[StatefulTrainer()])
+    assert len(still.variables) == size
+
+
+def test_a_state_to_carry_is_needed():
+    with (
+        pytest.raises(ValueError, match="`model` must have a stateful layer"),
+        carry_state(recurrent()),
+    ):
+        pass

@@ -1,8 +1,13 @@
 """Whether a model and its data fit, said before anything is trained."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
+
+from seqframe.backend.internals import all_layers
+
+if TYPE_CHECKING:
+    from seqframe.framer import SequenceFramer
 
 
 def check_compiled(model: keras.Model) -> None:
@@ -41,7 +46,9 @@ def check_shapes(
     if output is None:
         return
     sparse = output[:-1]
-    if not (_same(output, y_shape) or _same(sparse, y_shape) or _same((*sparse, 1), y_shape)):
+    # Keras adds or drops a last axis of one where that makes them fit.
+    fitting = (output, sparse, (*sparse, 1), (*output, 1))
+    if not any(_same(shape, y_shape) for shape in fitting):
         raise ValueError(
             f"The targets do not fit the model: its output has shape {output}, so targets have "
             f"that shape, or {sparse} if they are class ids. Received: targets of shape {y_shape}. "
@@ -71,3 +78,59 @@ def _same(expected: tuple[Any, ...], received: tuple[int, ...]) -> bool:
     return len(expected) == len(received) and all(
         n is None or n == m for n, m in zip(expected, received, strict=True)
     )
+
+
+def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -> None:
+    """Raise if a framer's windows are not what a model takes, or cannot be rolled on."""
+    if framer.gap < 0:
+        raise ValueError(
+            "A model whose target is its own last input step predicts nothing to feed back. "
+            f"Received: a framer with gap={framer.gap}."
+        )
+    shape = declared_shape(model, "input_shape")
+    if stateful:
+        _check_steppable(model, framer, shape)
+    if shape is None or stateful:
+        return
+    length = framer.sequence_length
+    if framer.layout == "features":
+        fits = len(shape) == 2 and (shape[1] or 0) % length == 0
+    else:
+        fits = len(shape) == 1 if framer.layout == "tokens" else len(shape) > 1
+        fits = fits and shape[0] in (None, length)
+    if not fits:
+        raise ValueError(
+            f"The `framer` does not fit the model, which takes inputs of shape {shape}. Received: "
+            f'a framer with sequence_length={length} and layout="{framer.layout}". Pass the framer '
+            "of its training data."
+        )
+
+
+def _check_steppable(
+    model: keras.Model, framer: "SequenceFramer", shape: tuple[int | None, ...] | None
+) -> None:
+    """Raise if a stateful model cannot be fed one step at a time."""
+    if framer.sampling_rate > 1:
+        raise ValueError(
+            "A stateful model is rolled out step by step, so its frames must take every step. "
+            f"Received: a framer with sampling_rate={framer.sampling_rate}. Thin the sequence "
+            "out before framing it."
+        )
+    if framer.layout == "features" and framer.sequence_stride > 1:
+        raise ValueError(
+            "A stateful model of windows laid out as features is rolled out one step at a time. "
+            f"Received: a framer with sequence_stride={framer.sequence_stride}. Use "
+            '`layout="timesteps"`.'
+        )
+    steps = framer.sequence_length if framer.layout != "features" else 1
+    if shape and framer.layout != "features":
+        steps = max(steps, shape[0] or 1)
+    for layer in all_layers(model):
+        is_recurrent = isinstance(layer, keras.layers.RNN)
+        if steps > 1 and is_recurrent and (not layer.stateful or layer.go_backwards):
+            raise ValueError(
+                "A stateful model is rolled out step by step, which its layer "
+                f"{layer.name!r} cannot do: it sees {steps} steps at once and keeps no state from "
+                "one to the next, or reads them backwards. Make every recurrent layer stateful "
+                "and forward."
+            )

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
@@ -22,7 +23,7 @@ from seqframe.stateful import StatefulTrainer
 _GROUPED_SECONDS = 0.5  # how long epochs that nothing looks at in between run together
 _PROGRESS_UPDATES = 20  # of the progress bar, an epoch
 
-Logs = dict[str, float]
+Logs = dict[str, Any]
 
 
 class EpochRunner:
@@ -72,7 +73,7 @@ class EpochRunner:
                 # The program has reset the state between these epochs; the last one's end is left.
                 with self._paused(number < count - 1):
                     hooks.on_epoch_begin(epoch + number)
-                    yield epoch + number, {name: float(log[number]) for name, log in logs.items()}
+                    yield epoch + number, _logs_of(logs, number)
             epoch += count
             count = max(1, min(2 * count, int(count * _GROUPED_SECONDS / seconds)))
 
@@ -116,13 +117,13 @@ class EpochRunner:
             count = min(stride, steps - first)
             before(first)
             logs = self._call(rows, first, count, 1, fresh=first == 0)
-            yield first + count - 1, {name: float(log[0]) for name, log in logs.items()}
+            yield first + count - 1, _logs_of(logs, 0)
         if remainder:
             before(steps)
             row = backend.to_device(self.schedule.last_batch(epoch))
             # One step of another shape is not worth compiling with XLA.
             logs = self._call(row, 0, 1, 1, fresh=steps == 0, xla=False)
-            yield steps, {name: float(log[0]) for name, log in logs.items()}
+            yield steps, _logs_of(logs, 0)
 
     def _call(
         self, rows: Any, first: int, steps: int, epochs: int, *, fresh: bool, xla: bool = True
@@ -131,6 +132,13 @@ class EpochRunner:
         return loop.run(
             self.arrays, rows, self.initial, first=first, steps=steps, epochs=epochs, fresh=fresh
         )
+
+
+def _logs_of(logs: dict[str, Any], epoch: int) -> Logs:
+    """Return one epoch's logs: numbers, and arrays where a metric has several."""
+    return {
+        name: log[epoch] if np.ndim(log[epoch]) else float(log[epoch]) for name, log in logs.items()
+    }
 
 
 def _initial_state(model: keras.Model, policy: StatefulTrainer | None) -> list[Any]:

@@ -7,6 +7,7 @@ step that uses it.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import ops, tree
 
@@ -73,7 +74,8 @@ def feed_frames(frames: "Frames", class_weight: dict[int, float] | None = None) 
     weights = tuple(sorted((class_weight or {}).items()))
     if frames.framer.pads:
         x, y = frames.arrays()
-        return Feed({"x": x, "y": y}, Gather(class_weight=weights), len(frames))
+        arrays = {"x": _as_keras_takes_it(x), "y": _as_keras_takes_it(y)}
+        return Feed(arrays, Gather(class_weight=weights), len(frames))
     framer = frames.framer
     inputs = framer.sampling_rate * np.arange(framer.sequence_length)
     last = inputs[:, None] if framer.return_sequences else inputs[-1:]
@@ -98,19 +100,33 @@ def feed_arrays(x: Any, y: Any, weight: Any, class_weight: dict[int, float] | No
     arrays = {"x": x, "y": y}
     if weight is not None:
         arrays["weight"] = weight
-    arrays = tree.map_structure(np.asarray, arrays)
+    if any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
+        raise TypeError(
+            "`frames`, as a tuple, must hold arrays with one row a sample, or nests of them. "
+            "Received: single values. Convert lists with `np.array`."
+        )
+    arrays = tree.map_structure(_as_keras_takes_it, arrays)
     sizes = {len(array) for array in tree.flatten(arrays)}
     if len(sizes) != 1:
         raise ValueError(
             "`frames`, as arrays, must all have the same number of samples. "
             f"Received: {sorted(sizes)} samples."
         )
+    size = sizes.pop()
+    if size == 0:
+        raise ValueError("`frames`, as arrays, must hold samples. Received: 0 samples.")
     gather = Gather(class_weight=tuple(sorted((class_weight or {}).items())))
-    return Feed(arrays, gather, sizes.pop())
+    return Feed(arrays, gather, size)
 
 
 def _joined(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return _as_keras_takes_it(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+
+
+def _as_keras_takes_it(array: Any) -> np.ndarray:
+    """Return real numbers in Keras's own precision, as Keras's `fit` does with arrays."""
+    array = np.asarray(array)
+    return array.astype(keras.config.floatx(), copy=False) if array.dtype.kind == "f" else array
 
 
 def _rows(array: Any, index: Any, offsets: tuple[int, ...] | None, shape: tuple[int, ...]) -> Any:

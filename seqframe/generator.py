@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from seqframe.checks import declared_shape
+from seqframe.checks import check_framer, declared_shape
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
 from seqframe.rollout import Rollout, context_steps, least_steps
@@ -76,12 +76,16 @@ class Generator:
             )
         self.model = model
         self._stateful = bool(stateful_layers(model))
+        if framer is not None and not isinstance(framer, SequenceFramer):
+            raise TypeError(
+                f"`framer` must be a `SequenceFramer`. Received: {type(framer).__name__}."
+            )
         self.framer = _default_framer(model) if framer is None else framer
-        _check_framer(model, self.framer, self._stateful)
+        check_framer(model, self.framer, self._stateful)
         self.sampler = get_sampler(sampler)
         self.from_logits = not outputs_probabilities(model) if from_logits is None else from_logits
         self.seed = None if seed is None else check_integer("seed", seed, 0)
-        self._rollouts: dict[tuple[str, int], Rollout] = {}
+        self._rollouts: dict[Any, Rollout] = {}
 
     def generate(
         self, prompt: Any, steps: int, *, num_samples: int = 1, include_prompt: bool = False
@@ -148,7 +152,8 @@ class Generator:
         width = context_steps(framer, self._stateful) + framer.gap
         if self._stateful:
             # The whole prompt, and room for the padding that its first steps may be seen with.
-            width = _doubled(max(map(len, prompts)) + width, _LEAST_WIDTH)
+            padding = context_steps(framer, True) - least_steps(framer, True)
+            width = _doubled(max(map(len, prompts)) + padding, _LEAST_WIDTH)
         room = _doubled(steps + framer.horizon - 1, _LEAST_ROOM)
         buffer = np.full((batch_size, width + room, *row_shape), framer.padding_value, dtype)
         for row, prompt in zip(buffer, prompts, strict=True):
@@ -157,7 +162,7 @@ class Generator:
         lengths = np.array([min(len(prompt), width) for prompt in prompts], np.int32)
         seed = random_seed() if self.seed is None else self.seed
         kind = "symbols" if np.dtype(dtype).kind == "i" else "values"
-        key = (kind, batch_size)
+        key = (kind, batch_size, self.sampler, self.from_logits)
         if key not in self._rollouts:
             choose = self._choose_symbol if kind == "symbols" else _choose_value
             self._rollouts[key] = Rollout(self.model, framer, batch_size, choose)
@@ -205,6 +210,13 @@ class Generator:
     def _check_classes(self) -> None:
         vocabulary = self.framer.vocabulary
         classes = self._outputs[-1] if self._outputs else None
+        horizon = self.framer.horizon
+        blocks = [(horizon,)] if horizon > 1 else [(), (1,)]
+        if self._outputs and self._outputs[:-1] not in blocks:
+            raise ValueError(
+                "`generate` needs a model that predicts the framer's horizon. Received: outputs of "
+                f"shape {self._outputs} for horizon={horizon}."
+            )
         if vocabulary is not None and classes not in (None, len(vocabulary)):
             raise ValueError(
                 "`generate` needs a model with one output for each symbol. Received: "
@@ -239,30 +251,6 @@ class Generator:
         if shape is not None and self.framer.return_sequences:
             shape = shape[1:]
         return None if not shape or None in shape else shape
-
-
-def _check_framer(model: keras.Model, framer: SequenceFramer, stateful: bool) -> None:
-    """Raise if a framer's windows are not what a model takes, or cannot be rolled on."""
-    if framer.gap < 0:
-        raise ValueError(
-            "A model whose target is its own last input step predicts nothing to feed back. "
-            f"Received: a framer with gap={framer.gap}."
-        )
-    shape = declared_shape(model, "input_shape")
-    if shape is None or stateful:
-        return
-    length = framer.sequence_length
-    if framer.layout == "features":
-        fits = len(shape) == 2 and (shape[1] or 0) % length == 0
-    else:
-        fits = len(shape) == 1 if framer.layout == "tokens" else len(shape) > 1
-        fits = fits and shape[0] in (None, length)
-    if not fits:
-        raise ValueError(
-            f"The `framer` does not fit the model, which takes inputs of shape {shape}. Received: "
-            f'a framer with sequence_length={length} and layout="{framer.layout}". Pass the framer '
-            "of its training data."
-        )
 
 
 def _default_framer(model: keras.Model) -> SequenceFramer:

@@ -52,7 +52,6 @@ class Rollout:
             for layer in self._layers
         ]
         self._flat_states = tree.flatten(self._states)
-        self._fresh = [ops.copy(variable.value) for variable in self._flat_states]
         self._seed = keras.random.SeedGenerator(0)
         self._context = context_steps(framer, stateful=bool(self._layers))
         self._least = least_steps(framer, stateful=bool(self._layers))
@@ -80,10 +79,13 @@ class Rollout:
         else:
             first = width - gap - 1
             passes = -(-steps // self.framer.horizon)
+        # Taken anew each time: a cell's initial state may depend on its weights.
+        fresh = [fresh_state(layer, len(buffer)) for layer in self._layers]
+        states = [ops.convert_to_tensor(state) for state in tree.flatten(fresh)]
         weights = [ops.convert_to_tensor(variable) for variable in self.model.variables]
         buffer = self._program(
             weights,
-            list(self._fresh),
+            states,
             ops.convert_to_tensor(buffer),
             ops.convert_to_tensor(lengths, "int32"),
             *backend.scalars(seed, width, first, passes),

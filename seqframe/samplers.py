@@ -65,7 +65,7 @@ def get_sampler(sampler: Any) -> Any:
     """Return a sampler by its name, or the object given."""
     if callable(sampler):
         return sampler
-    if sampler not in _SAMPLERS:
+    if not isinstance(sampler, str) or sampler not in _SAMPLERS:
         raise ValueError(
             f"`sampler` must be one of {tuple(_SAMPLERS)}, or a function (logits, seed) -> ids. "
             f"Received: sampler={sampler!r}."

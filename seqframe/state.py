@@ -174,6 +174,8 @@ def assign_states(layers: list[Any], states: list[Any]) -> None:
 
 def require_stateful(model: keras.Model) -> list[Any]:
     """Return the stateful layers of a model, or raise if there is none."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a `keras.Model`. Received: {type(model).__name__}.")
     layers = stateful_layers(model)
     if not layers:
         raise ValueError(

@@ -169,7 +169,15 @@ class StatefulTrainer(keras.callbacks.Callback):
 
     def _end(self, kind: str) -> None:
         self._unguard(kind)
-        self._carried.pop(kind).close()
+        carried = self._carried.pop(kind, None)
+        if carried is not None:
+            carried.close()
+
+    def _give_up(self, kind: str) -> None:
+        """Leave things as they were: Keras calls no hook where a batch is refused."""
+        self._end(kind)
+        if kind != "train":
+            self._put_state_back()
 
     def _guard(self, kind: str) -> None:
         """Have each step look at its batch size before it changes anything.
@@ -186,8 +194,16 @@ class StatefulTrainer(keras.callbacks.Callback):
         if not hasattr(plain, "guarded"):
             # Kept with Keras's own function, so that it is traced once, and again after `compile`.
             plain.guarded = _make_guarded(self.model, kind)
-            plain.guarded.plain = plain
-        setattr(self.model, name, plain.guarded)
+
+        def guarded(*args: Any) -> Any:
+            try:
+                return plain.guarded(*args)
+            except ValueError:
+                self._give_up(kind)
+                raise
+
+        guarded.plain = plain
+        setattr(self.model, name, guarded)
 
     def _unguard(self, kind: str) -> None:
         name = f"{kind}_function"

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
+from seqframe.backend.internals import resumed_epoch
 from seqframe.checks import check_compiled, check_shapes
 from seqframe.epochs import EpochRunner, Logs
 from seqframe.feed import feed_arrays, feed_frames
@@ -16,8 +17,9 @@ from seqframe.frames import Frames
 from seqframe.lanes import Lanes
 from seqframe.order import random_seed
 from seqframe.schedule import Schedule, resets_every
-from seqframe.state import model_batch_size, reset_states, stateful_layers
+from seqframe.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.stateful import StatefulTrainer, require_batch_size
+from seqframe.windows import check_integer
 
 
 def fit(
@@ -82,6 +84,9 @@ def fit(
     2
     """
     check_compiled(model)
+    epochs = check_integer("epochs", epochs, 0)
+    if steps_per_execution is not None:
+        check_integer("steps_per_execution", steps_per_execution, 1)
     policy = _policy(model, callbacks)
     schedule = _schedule(model, frames, batch_size, shuffle, seed, policy, class_weight)
     validation = None
@@ -107,6 +112,7 @@ def fit(
     model.stop_training = False
     with backend.carried_states(model, stateful_layers(model)), _in_program(policy):
         hooks.on_train_begin()
+        initial_epoch = resumed_epoch(model) or initial_epoch
         logs: Logs = {}
         unwatched = verbose == 0 and validation_data is None and steps_per_execution is None
         if unwatched and trainer.can_group(hooks):
@@ -141,8 +147,10 @@ def _schedule(
     name: str = "frames",
 ) -> Schedule:
     """Check what is to be trained on against the model, and lay out its steps."""
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` must be ≥ 1. Received: batch_size={batch_size}.")
+    if batch_size is not None:
+        batch_size = check_integer("batch_size", batch_size, 1)
+    if seed is not None:
+        seed = check_integer("seed", seed, 0)
     stateful = policy is not None
     if stateful and shuffle:
         raise ValueError(
@@ -179,33 +187,37 @@ def _schedule(
             seed=random_seed() if seed is None else seed,
             lanes=lanes,
         )
-    starts = lanes or policy.lanes if name == "frames" else lanes
+    training = name == "frames"
+    starts = (lanes or policy.lanes) if training else lanes
     if lanes is None and isinstance(framed, Frames):
         lanes = framed.lanes(size)
     if lanes is None and feed.size % size:
         require_batch_size(feed.size % size, own)
     steps = feed.size // size if lanes is None else len(lanes)
-    resets = _resets(policy, steps, size, lanes, starts)
+    # Validation is on a fresh state, whatever the policy in training.
+    reset = policy.reset if training else "epoch"
+    resets = _resets(reset, steps, size, lanes, starts)
     return Schedule(feed, size, lanes=lanes, resets=resets)
 
 
 def _resets(
-    policy: StatefulTrainer, steps: int, batch_size: int, lanes: Lanes | None, starts: Lanes | None
+    reset: str | int, steps: int, batch_size: int, lanes: Lanes | None, starts: Lanes | None
 ) -> np.ndarray:
     """Return which rows of the state each step of an epoch resets first.
 
     Args:
-        policy: StatefulTrainer.
+        reset: str or int, as StatefulTrainer has it.
         steps: int.
         batch_size: int.
         lanes: Lanes that the steps are of, or None.
         starts: Lanes that the user gave, whose rows are reset wherever they begin a new sequence;
             lanes made for the purpose leave the beginning of an epoch to the policy.
     """
-    every = {"epoch": steps, "batch": 1, "never": 0}.get(policy.reset, policy.reset)
+    every = {"epoch": steps, "batch": 1, "never": 0}.get(reset, reset)
     resets = resets_every(every, steps, batch_size)
     if starts is not None:
-        if (len(starts), starts.batch_size) != resets.shape:
+        require_batch_size(starts.batch_size, batch_size)
+        if len(starts) != steps:
             raise ValueError(
                 "`lanes` of the StatefulTrainer must be those that are trained on: "
                 f"{steps} batches of {batch_size}. Received: {starts!r}."
@@ -262,5 +274,6 @@ def _policy(model: keras.Model, callbacks: Any) -> StatefulTrainer | None:
     stateless."""
     given = [item for item in callbacks or [] if isinstance(item, StatefulTrainer)]
     if given:
+        require_stateful(model)
         return given[0]
     return StatefulTrainer() if stateful_layers(model) else None

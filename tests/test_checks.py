@@ -51,7 +51,7 @@ WRONG_FOR_ANY = [
     # Of different numbers of samples.
     ((X, Y[:5]), {}, ValueError, r"`frames`, as arrays, .* same number .*Received: \[5, 6\]"),
     # A batch of nothing.
-    ((X, Y), {"batch_size": 0}, ValueError, "`batch_size` must be ≥ 1. Received: batch_size=0"),
+    ((X, Y), {"batch_size": 0}, ValueError, "`batch_size` must be an integer ≥ 1. Received: batch_size=0"),
     # Inputs that are not the model's: one step too many, another layout, another axis.
     ((X[:, :1], Y), {}, ValueError, r"inputs of shape \(2, 1\)\. Received: .*\(1, 1\)\..*`layout`"),
     ((X[..., 0], Y), {}, ValueError, r"Received: frames with inputs of shape \(2,\)"),
@@ -148,15 +148,15 @@ def _of_output(*shape):
     return keras.Model(inputs, layers.Reshape(shape)(layers.Dense(units)(layers.Flatten()(inputs))))
 
 
-# Targets are of the output's shape, or class ids with or without an axis of one.
+# Targets are of the output's shape or class ids, with or without an axis of one.
 def test_targets_are_of_the_output_or_its_class_ids():
     for model, shapes in [
-        (_of_output(5), [(5,), (), (1,)]),
-        (_of_output(2, 3), [(2, 3), (2,), (2, 1)]),
+        (_of_output(5), [(5,), (), (1,), (5, 1)]),
+        (_of_output(2, 3), [(2, 3), (2,), (2, 1), (2, 3, 1)]),
     ]:
         for shape in shapes:
             check_shapes(model, (2, 1), shape)
-        for shape in [(4,), (5, 1), (1, 5), (2, 3, 1), (2, 2)]:
+        for shape in [(4,), (7, 1), (1, 5), (2, 4, 1), (2, 2)]:
             message = re.escape(f"Received: targets of shape {shape}")
             with pytest.raises(ValueError, match=message):
                 check_shapes(model, (2, 1), shape)

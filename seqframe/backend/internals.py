@@ -69,6 +69,14 @@ def build_for_training(model: keras.Model, data: Any) -> None:
     model._symbolic_build(data_batch=data)
 
 
+def resumed_epoch(model: keras.Model) -> int | None:
+    """Return the epoch that a callback has the training resume from.
+
+    Why: `BackupAndRestore` says so by an attribute of the model, before the first epoch.
+    """
+    return getattr(model, "_initial_epoch", None)
+
+
 class _StateBox:
     """What Keras takes for a seed generator: something with a variable named `state`."""
 

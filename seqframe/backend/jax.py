@@ -83,7 +83,9 @@ class StepLoop:
         _, logs = jax.eval_shape(self._one, values, arrays, schedule, initial, 0)
         nothing = tree.map_structure(lambda log: jnp.zeros(log.shape, log.dtype), logs)
         capacity = tree.flatten(schedule)[0].shape[0]
-        records = tree.map_structure(lambda zero: jnp.zeros((capacity,), zero.dtype), nothing)
+        records = tree.map_structure(
+            lambda zero: jnp.zeros((capacity, *zero.shape), zero.dtype), nothing
+        )
 
         def epoch(number, carry):
             values, records = carry

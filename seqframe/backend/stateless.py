@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+DRAWS_A_STEP = 1024
+
 
 def call_with_values(
     function: Callable[[], Any], fixed: list[Any], variables: list[Any], values: list[Any]
@@ -40,8 +42,11 @@ def repeat(count: Any, body: Callable[..., Any], *carry: Any) -> tuple[Any, ...]
 
 
 def seed_of_step(seed: Any, step: Any) -> Any:
-    """Return the state of a `keras.random.SeedGenerator` for one step of a rollout."""
-    return ops.stack([seed, step])
+    """Return the state of a `keras.random.SeedGenerator` for one step of a rollout.
+
+    Each draw of a step adds one to the second number, so steps are well apart.
+    """
+    return ops.stack([seed, step * DRAWS_A_STEP])
 
 
 def read_steps(buffer: Any, begin: Any, count: int) -> Any:

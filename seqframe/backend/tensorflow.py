@@ -122,7 +122,9 @@ class StepLoop:
         nothing = tree.map_structure(
             lambda spec: tf.zeros(spec.shape, spec.dtype), one_step.structured_outputs
         )
-        records = tree.map_structure(lambda zero: tf.zeros((capacity,), zero.dtype), nothing)
+        records = tree.map_structure(
+            lambda zero: tf.zeros((capacity, *zero.shape), zero.dtype), nothing
+        )
 
         def epoch(number, records):
             tf.cond(fresh, self._reset_metrics, lambda: tf.constant(True))
@@ -193,7 +195,7 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
         plain = model.predict_function
         return lambda data: plain([check(batch) for batch in data])
     # The others take their batches inside the graph, so the check is made part of the step.
-    own = getattr(model, f"{kind}_step")
+    is_set, own = f"{kind}_step" in vars(model), getattr(model, f"{kind}_step")
 
     def checked_step(*args: Any) -> Any:
         data = check(*args)
@@ -206,7 +208,10 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
     try:
         getattr(model, f"make_{kind}_function")(force=True)
     finally:
-        delattr(model, f"{kind}_step")
+        if is_set:
+            setattr(model, f"{kind}_step", own)
+        else:
+            delattr(model, f"{kind}_step")
     return getattr(model, f"{kind}_function")
 
 

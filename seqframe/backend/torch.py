@@ -10,6 +10,7 @@ import torch
 from keras import ops, tree
 
 from seqframe.backend.internals import copied_states
+from seqframe.backend.stateless import DRAWS_A_STEP
 
 
 def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
@@ -65,7 +66,7 @@ class StepLoop:
                 begin = first + number * steps
                 for k in range(begin, begin + steps):
                     logs = self._step(self._batch(arrays, schedule, initial, k))
-                records.append(tree.map_structure(float, logs))
+                records.append(tree.map_structure(_as_numpy, logs))
         return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 
     def _batch(self, arrays, schedule, initial, k):
@@ -109,7 +110,7 @@ def repeat(count: int, body: Callable[..., Any], *carry: Any) -> tuple[Any, ...]
 
 def seed_of_step(seed: int, step: int) -> Any:
     """Return the state of a `keras.random.SeedGenerator` for one step of a rollout."""
-    return torch.tensor([seed, step], dtype=torch.int64)
+    return torch.tensor([seed, step * DRAWS_A_STEP], dtype=torch.int64)
 
 
 def read_steps(buffer: Any, begin: int, count: int) -> Any:
@@ -140,6 +141,10 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
         return plain([check(batch) for batch in data])
 
     return checked
+
+
+def _as_numpy(log: Any) -> Any:
+    return ops.convert_to_numpy(log) if torch.is_tensor(log) else log
 
 
 def to_device(value: Any) -> Any:

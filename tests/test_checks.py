@@ -51,7 +51,12 @@ WRONG_FOR_ANY = [
     # Of different numbers of samples.
     ((X, Y[:5]), {}, ValueError, r"`frames`, as arrays, .* same number .*Received: \[5, 6\]"),
     # A batch of nothing.
-    ((X, Y), {"batch_size": 0}, ValueError, "`batch_size` must be an integer ≥ 1. Received: batch_size=0"),
+    (
+        (X, Y),
+        {"batch_size": 0},
+        ValueError,
+        "`batch_size` must be an integer ≥ 1. Received: batch_size=0",
+    ),
     # Inputs that are not the model's: one step too many, another layout, another axis.
     ((X[:, :1], Y), {}, ValueError, r"inputs of shape \(2, 1\)\. Received: .*\(1, 1\)\..*`layout`"),
     ((X[..., 0], Y), {}, ValueError, r"Received: frames with inputs of shape \(2,\)"),

@@ -120,3 +120,10 @@ def test_arrays_need_as_many_samples(arrays, sizes):
 def test_a_frame_may_begin_in_any_row_of_the_joined_sequences():
     frames = SequenceFramer(2).frame([np.arange(4), np.arange(10, 13), np.arange(20, 24)])
     assert feed_frames(frames).index(np.array([[0, 1], [2, 3]])).tolist() == [[0, 1], [4, 7]]
+
+
+def test_arrays_have_samples():
+    with pytest.raises(ValueError, match=r"must hold samples\. Received: 0 samples"):
+        feed_arrays(np.zeros((0, 2)), np.zeros(0), None)
+    with pytest.raises(TypeError, match=r"must hold arrays.*`np.array`"):
+        feed_arrays([1.0, 2.0], [1.0, 2.0], None)

@@ -356,3 +356,63 @@ def test_a_history_has_to_be_long_enough():
         generator.forecast(numbers(2), 1)
     with pytest.raises(ValueError, match="`steps` must be an integer ≥ 1"):
         generator.forecast(numbers(3), 0)
+
+
+def test_a_sampler_can_be_changed(abc):
+    generator = Generator(abc.model, abc.framer)
+    greedy = generator.generate("A", 20)
+    generator.sampler = lambda logits, seed: ops.zeros_like(logits[:, 0])
+    assert generator.generate("A", 20) == 20 * "A" != greedy
+
+
+def test_two_draws_of_a_step_are_independent_of_the_next_steps():
+    drawn = []
+
+    def twice(logits, seed):
+        drawn.append([keras.random.randint(logits.shape[:1], 0, 3, seed=seed) for _ in range(2)])
+        return drawn[-1][0]
+
+    def second(logits, seed):
+        twice(logits, seed)
+        return drawn[-1][1]
+
+    model = model_of(1)
+    texts = [
+        Generator(model, ABC1, sampler=sampler, seed=3).generate("A", 60)
+        for sampler in (twice, second)
+    ]
+    assert texts[0] != texts[1]
+    assert texts[0][1:] != texts[1][:-1]
+
+
+NOT_STEPPABLE = [
+    ([layers.SimpleRNN(2, stateful=True)], SequenceFramer(2, sampling_rate=2), "sampling_rate=2"),
+    (
+        [layers.SimpleRNN(2, stateful=True)],
+        SequenceFramer(1, layout="features", sequence_stride=3),
+        "sequence_stride=3",
+    ),
+    (
+        [layers.SimpleRNN(2, stateful=True, return_sequences=True), layers.SimpleRNN(2)],
+        SequenceFramer(2),
+        "cannot do: it sees 2 steps at once and keeps no state",
+    ),
+    (
+        [layers.Bidirectional(layers.SimpleRNN(2, stateful=True))],
+        SequenceFramer(2),
+        "or reads them backwards",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stack", "framer", "message"), NOT_STEPPABLE)
+def test_what_cannot_be_stepped_is_refused(stack, framer, message):
+    model = keras.Sequential([keras.Input((2, 1), batch_size=1), *stack, layers.Dense(1)])
+    with pytest.raises(ValueError, match=message):
+        Generator(model, framer)
+
+
+def test_a_model_of_another_horizon_is_refused():
+    framer = SequenceFramer(2, vocabulary=ABC, horizon=2)
+    with pytest.raises(ValueError, match=r"outputs of shape \(3,\) for horizon=2"):
+        Generator(model_of(2), framer).generate("AB", 4)

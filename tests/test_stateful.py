@@ -403,3 +403,40 @@ def test_a_state_to_carry_is_needed():
         carry_state(recurrent()),
     ):
         pass
+
+
+@pytest.mark.parametrize("use", ["evaluate", "predict"])
+def test_a_refused_batch_leaves_the_training_state(use, still):
+    still(X[:BATCH])
+    kept = get_states(still)
+    count = len(still.variables)
+    with pytest.raises(ValueError, match="own batch size, 2"):
+        USES[use](still, (X[:5], Y[:5]), callbacks=[StatefulTrainer()])
+    assert_same(get_states(still), kept)
+    assert len(still.variables) == count
+
+
+def test_a_step_of_the_models_own_stays():
+    model = compiled(recurrent(batch_size=BATCH, steps=1))
+    seen = []
+    own = model.test_step
+
+    def counting(*args):
+        seen.append(1)
+        return own(*args)
+
+    model.test_step = counting
+    USES["evaluate"](model, (X, Y), callbacks=[StatefulTrainer()])
+    assert vars(model)["test_step"] is counting
+    assert seen
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has no such steps there")
+def test_resets_inside_of_an_execution_are_refused():
+    model = compiled(recurrent(batch_size=BATCH, steps=1), steps_per_execution=2)
+    for trainer in StatefulTrainer("batch"), StatefulTrainer(3), StatefulTrainer(lanes=LANES):
+        with pytest.raises(ValueError, match=r"steps_per_execution=2.*`seqframe.fit`"):
+            train_with_keras(model, callbacks=[trainer])
+    for trainer in StatefulTrainer(), StatefulTrainer(2), StatefulTrainer("never"):
+        train_with_keras(model, callbacks=[trainer])
+    fit(model, (X, Y), callbacks=[StatefulTrainer("batch")], verbose=0)

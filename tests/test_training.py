@@ -447,3 +447,71 @@ def test_a_stateful_model_that_is_not_built_trains():
     model.compile("sgd", "mse")
     fit(model, (X, Y), batch_size=2, verbose=0)
     assert [state.shape for state in get_states(model)[0]] == [(2, 2)]
+
+
+def test_a_backup_is_resumed(tmp_path):
+    seen = []
+
+    class Crash(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(epoch)
+            if seen == [0, 1]:
+                raise KeyboardInterrupt
+
+    for _ in range(2):
+        model = regressor()
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        try:
+            fit(model, (X, Y), epochs=3, callbacks=[backup, Crash()], verbose=0)
+        except KeyboardInterrupt:
+            continue
+    assert seen == [0, 1, 1, 2]
+
+
+def test_numbers_reach_the_model_in_keras_precision():
+    """NumPy's numbers are float64, and a loss that takes them as they are must not see that."""
+
+    class Own(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ops.mean(ops.square(y - y_pred))
+
+    model = Own([keras.Input((2, 1)), layers.SimpleRNN(1)])
+    compiled(model)
+    for data in (X.astype("float64"), Y.astype("float64")), FRAMES:
+        fit(model, data, verbose=0)
+    weighted = classifier(loss="sparse_categorical_crossentropy")
+    fit(weighted, (X, LABELS, np.ones(SAMPLES)), class_weight={1: 3.0}, verbose=0)
+
+
+def test_metrics_of_several_numbers_are_recorded_as_in_keras():
+    targets = np.eye(3, dtype="float32")[LABELS]
+    histories = []
+    for train in fit, lambda model, data, **kw: model.fit(*data, **kw):
+        metric = keras.metrics.F1Score(average=None)
+        model = classifier(loss="categorical_crossentropy", metrics=[metric])
+        kwargs = {"batch_size": BATCH, "epochs": 2, "shuffle": False, "verbose": 0}
+        histories.append(train(model, (X, targets), **kwargs).history)
+    for own, theirs in zip(*(history["f1_score"] for history in histories), strict=True):
+        assert np.shape(own) == (3,)
+        np.testing.assert_allclose(own, ops.convert_to_numpy(theirs), atol=1e-6)
+
+
+def test_validation_is_on_a_fresh_state_whatever_the_policy():
+    arrays = (numbers(6, 1, 1), numbers(6, 1))
+    trainer = StatefulTrainer("batch")
+    model = stateful()
+    logs = fit(model, arrays, validation_data=arrays, callbacks=[trainer], verbose=0).history
+    loss = model.evaluate(*arrays, batch_size=2, callbacks=[trainer], verbose=0)
+    np.testing.assert_allclose(logs["val_loss"], [loss], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps_per_execution": -1}, {"batch_size": 2.5}, {"seed": -1}, {"epochs": -1}]
+)
+def test_numbers_out_of_range_are_told(wrong, simple):
+    model, before = simple
+    put_back(model, before)
+    (name,) = wrong
+    with pytest.raises((TypeError, ValueError), match=f"`{name}` must be an integer ≥"):
+        fit(model, (X, Y), verbose=0, **wrong)
+    assert_same(contents(model), before)

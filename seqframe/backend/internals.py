@@ -64,7 +64,7 @@ def build_for_training(model: keras.Model, data: Any) -> None:
     """Create a model's metric and loss variables, from the shapes of a batch.
 
     Why: JAX needs every variable before its program is traced, and Keras creates these in the first
-    step; its public ways to do so (`train_on_batch`) train.
+    step; its public ways to do so (`train_on_batch`) train. TensorFlow would trace the step twice.
     """
     model._symbolic_build(data_batch=data)
 

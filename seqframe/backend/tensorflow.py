@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from seqframe.backend.internals import build_for_training
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
     call_with_values,
     read_steps,
@@ -84,7 +85,7 @@ class StepLoop:
         self._gather = gather
         self._states = states
         self._run = compile_program(self._loop, xla)
-        self._one_step: dict[Any, Any] = {}
+        self._is_built = False
 
     def run(
         self,
@@ -112,6 +113,10 @@ class StepLoop:
         Returns:
             dict of arrays `(epochs,)`: what the last step of each epoch returned.
         """
+        if not self._is_built:
+            row = tree.map_structure(lambda column: column[0], schedule)
+            build_for_training(self._model, self._batch(arrays, row))
+            self._is_built = True
         numbers = scalars(first, steps, epochs)
         logs = self._run(arrays, schedule, initial, *numbers, tf.constant(fresh))
         return {name: value.numpy()[:epochs] for name, value in logs.items()}
@@ -163,10 +168,13 @@ class StepLoop:
             for variable, value in zip(self._states, initial, strict=True):
                 mask = tf.reshape(row["reset"], (-1, *(1,) * (len(variable.shape) - 1)))
                 variable.assign(tf.where(mask, value, variable.value))
+        return self._step(self._batch(arrays, row))
+
+    def _batch(self, arrays, row):
         x, y, weight = self._gather(arrays, row["index"])
         if "weight" in row:
             weight = row["weight"] if weight is None else weight * row["weight"]
-        return self._step((x, y) if weight is None else (x, y, weight))
+        return (x, y) if weight is None else (x, y, weight)
 
     def _reset_metrics(self):
         self._model.reset_metrics()

@@ -12,6 +12,8 @@ import numpy as np
 
 from seqframe.vocabulary import Vocabulary
 
+_MOST_SHOWN = 12  # numbers in a line
+
 
 def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> list[Any]:
     """Return the sequences in what the user passed, as a list, whether one or several.
@@ -231,10 +233,19 @@ def describe_step(step: np.ndarray) -> str:
 def join_steps(steps: Sequence[np.ndarray] | np.ndarray, vocabulary: Vocabulary | None) -> str:
     """Return several steps in one line: characters run together, words and numbers spaced.
 
+    Of many numbers the first and the last few are shown.
+
     >>> join_steps(np.array([0, 1]), Vocabulary("AB")), join_steps(np.array([0, 1]), None)
     ('AB', '0 1')
+    >>> join_steps(np.arange(48), None)
+    '0 1 2 … 45 46 47'
     """
     if vocabulary is None:
-        return " ".join(describe_step(step) for step in steps)
+        shown = (
+            [describe_step(step) for step in steps]
+            if len(steps) <= _MOST_SHOWN
+            else [*map(describe_step, steps[:3]), "…", *map(describe_step, steps[-3:])]
+        )
+        return " ".join(shown)
     symbols = vocabulary.decode(np.asarray(steps))
     return symbols if vocabulary.is_text else " ".join(map(str, symbols))

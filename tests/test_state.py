@@ -130,6 +130,22 @@ def test_chunks_equal_the_whole(kind, x):
     assert_same(np.concatenate(np.split(predicted, 3), axis=1), whole, atol=1e-6)
 
 
+def test_masked_chunks_equal_the_masked_whole(x):
+    x = x.copy()
+    x[0, 2:4] = x[1, 5:] = 0
+    real = x.any(axis=-1)
+    inputs = keras.Input((None, FEATURES), batch_size=BATCH)
+    masked = layers.Masking()(inputs)
+    model = seeded(keras.Model(inputs, layers.LSTM(2, **STATEFUL)(masked)))
+    whole, state = run(model, x), get_states(model)
+    for lengths in CHUNKS:
+        reset_states(model)
+        chunks = [run(model, chunk) for chunk in cut(x, lengths)]
+        # What stands at a masked step is Keras's: the output before it, within the chunk.
+        assert_same(np.concatenate(chunks, axis=1)[real], whole[real], atol=1e-6)
+        assert_same(get_states(model), state, atol=1e-6)
+
+
 def train_with_fit(model, x, y):
     trainer = StatefulTrainer("never")
     model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, callbacks=[trainer])

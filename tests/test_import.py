@@ -1,5 +1,6 @@
 """Framing needs NumPy alone, and every public name is there."""
 
+import os
 import subprocess
 import sys
 
@@ -57,3 +58,15 @@ def test_public_names_are_sorted_and_complete():
 def test_another_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'seqframe' has no attribute 'framer_of'"):
         _ = seqframe.framer_of
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_backend_that_is_not_installed_is_told(backend):
+    code = f"import sys; sys.modules[{backend!r}] = None; from seqframe import fit"
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert ran.returncode == 1
+    assert f"ImportError: Keras's backend '{backend}' is not installed" in ran.stderr
+    assert f'pip install "seqframe[{backend}]"' in ran.stderr

@@ -440,3 +440,13 @@ def test_resets_inside_of_an_execution_are_refused():
     for trainer in StatefulTrainer(), StatefulTrainer(2), StatefulTrainer("never"):
         train_with_keras(model, callbacks=[trainer])
     fit(model, (X, Y), callbacks=[StatefulTrainer("batch")], verbose=0)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="Keras itself cannot build it in `fit` there"
+)
+def test_a_model_that_is_not_built_trains_by_keras_too():
+    model = keras.Sequential([layers.SimpleRNN(2, stateful=True), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    train_with_keras(model, callbacks=[StatefulTrainer()])
+    assert_same(get_states(model), [[np.zeros((BATCH, 2))]])

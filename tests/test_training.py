@@ -515,3 +515,14 @@ def test_numbers_out_of_range_are_told(wrong, simple):
     with pytest.raises((TypeError, ValueError), match=f"`{name}` must be an integer ≥"):
         fit(model, (X, Y), verbose=0, **wrong)
     assert_same(contents(model), before)
+
+
+@pytest.mark.skipif(not TORCH, reason="elsewhere `jit_compile` says nothing to `seqframe.fit`")
+def test_a_step_can_be_compiled_by_torch():
+    weights = []
+    for jit_compile in (False, True):
+        model = recurrent()
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+        fit(model, (X, Y), batch_size=5, epochs=2, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    assert_same(*weights, atol=1e-5)

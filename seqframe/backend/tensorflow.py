@@ -206,10 +206,13 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
     is_set, own = f"{kind}_step" in vars(model), getattr(model, f"{kind}_step")
 
     def checked_step(*args: Any) -> Any:
-        data = check(*args)
+        (data,) = args
+        checked = check(data)
+        if checked is data:
+            return own(data)  # its size is known, and right
         # Nothing of the step, not even its counter, may run before the check has passed.
-        with tf.control_dependencies([item for item in tree.flatten(data) if item is not None]):
-            return own(data)
+        with tf.control_dependencies([item for item in tree.flatten(checked) if item is not None]):
+            return own(checked)
 
     # Keras makes its function of the step that the model has at that moment.
     setattr(model, f"{kind}_step", checked_step)

@@ -59,7 +59,12 @@ class StepLoop:
         # As Keras's own trainer does: PyTorch layers among Keras's look at this.
         self._model.train(training)
         records = []
-        with nullcontext() if training else torch.no_grad():
+        # What `torch.compile` cannot compile runs as it is.
+        fallback = torch._dynamo.config.patch(suppress_errors=True)
+        with (
+            fallback if self._model.jit_compile else nullcontext(),
+            torch.set_grad_enabled(training),
+        ):
             for number in range(epochs):
                 if fresh:
                     self._model.reset_metrics()

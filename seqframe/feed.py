@@ -48,6 +48,13 @@ class Gather:
             weight = by_class if weight is None else weight * by_class
         return x, y, weight
 
+    def batch(self, arrays: dict[str, Any], row: dict[str, Any]) -> tuple[Any, ...]:
+        """Return what a step takes, `(x, y)` or `(x, y, sample_weight)`, of a schedule's row."""
+        x, y, weight = self(arrays, row["index"])
+        if "weight" in row:
+            weight = row["weight"] if weight is None else weight * row["weight"]
+        return (x, y) if weight is None else (x, y, weight)
+
 
 class Feed:
     """Data on the host, ready for the device.

@@ -41,7 +41,7 @@ class StepLoop:
         self,
         model: keras.Model,
         kind: str,
-        gather: Callable[..., Any],
+        gather: Any,
         states: list[Any],
         xla: bool = True,
     ):
@@ -63,7 +63,7 @@ class StepLoop:
     ) -> dict[str, np.ndarray]:
         """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
         row = tree.map_structure(lambda column: column[0], schedule)
-        build_for_training(self._model, jax.eval_shape(self._batch, arrays, row))
+        build_for_training(self._model, jax.eval_shape(self._gather.batch, arrays, row))
         variables = self._variables()
         values = tree.map_structure(lambda variable: variable.value, variables)
         values, logs = self._run(values, arrays, schedule, initial, first, steps, epochs, fresh)
@@ -108,14 +108,8 @@ class StepLoop:
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)
-        logs, values = self._step(values, self._batch(arrays, row))
+        logs, values = self._step(values, self._gather.batch(arrays, row))
         return tuple(list(group) for group in values), logs
-
-    def _batch(self, arrays, row):
-        x, y, weight = self._gather(arrays, row["index"])
-        if "weight" in row:
-            weight = row["weight"] if weight is None else weight * row["weight"]
-        return (x, y) if weight is None else (x, y, weight)
 
     def _reset_rows(self, values, reset, initial):
         trainable, others, *rest = values

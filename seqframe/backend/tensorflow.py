@@ -67,7 +67,7 @@ class StepLoop:
     Args:
         model: keras.Model, built and compiled.
         kind: "train" | "test".
-        gather: function `(arrays, index) -> (x, y, sample_weight)` of tensors: makes a batch.
+        gather: `seqframe.feed.Gather` that makes a batch.
         states: list of state variables `(batch_size, …)` that `resets` concerns.
         xla: bool. Compile with XLA where it can.
     """
@@ -76,7 +76,7 @@ class StepLoop:
         self,
         model: keras.Model,
         kind: str,
-        gather: Callable[..., Any],
+        gather: Any,
         states: list[Any],
         xla: bool = True,
     ):
@@ -115,7 +115,7 @@ class StepLoop:
         """
         if not self._is_built:
             row = tree.map_structure(lambda column: column[0], schedule)
-            build_for_training(self._model, self._batch(arrays, row))
+            build_for_training(self._model, self._gather.batch(arrays, row))
             self._is_built = True
         numbers = scalars(first, steps, epochs)
         logs = self._run(arrays, schedule, initial, *numbers, tf.constant(fresh))
@@ -168,13 +168,7 @@ class StepLoop:
             for variable, value in zip(self._states, initial, strict=True):
                 mask = tf.reshape(row["reset"], (-1, *(1,) * (len(variable.shape) - 1)))
                 variable.assign(tf.where(mask, value, variable.value))
-        return self._step(self._batch(arrays, row))
-
-    def _batch(self, arrays, row):
-        x, y, weight = self._gather(arrays, row["index"])
-        if "weight" in row:
-            weight = row["weight"] if weight is None else weight * row["weight"]
-        return (x, y) if weight is None else (x, y, weight)
+        return self._step(self._gather.batch(arrays, row))
 
     def _reset_metrics(self):
         self._model.reset_metrics()

@@ -33,7 +33,7 @@ class StepLoop:
         self,
         model: keras.Model,
         kind: str,
-        gather: Callable[..., Any],
+        gather: Any,
         states: list[Any],
         xla: bool = True,
     ):
@@ -80,10 +80,7 @@ class StepLoop:
             for variable, value in zip(self._states, initial, strict=True):
                 mask = ops.reshape(row["reset"], (-1, *(1,) * (len(variable.shape) - 1)))
                 variable.assign(ops.where(mask, value, variable))
-        x, y, weight = self._gather(arrays, row["index"])
-        if "weight" in row:
-            weight = row["weight"] if weight is None else weight * row["weight"]
-        return (x, y) if weight is None else (x, y, weight)
+        return self._gather.batch(arrays, row)
 
 
 def call_with_values(

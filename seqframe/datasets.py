@@ -5,42 +5,74 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from seqframe.order import random_seed
-from seqframe.windows import check_integer
+from seqframe.batches import Batches
 
 if TYPE_CHECKING:
-    from seqframe.frames import Frames
     from seqframe.lanes import Lanes
 
 
 class FramesDataset(keras.utils.PyDataset):
-    """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`."""
+    """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
 
-    def __init__(
-        self,
-        frames: "Frames",
-        batch_size: int,
-        *,
-        shuffle: bool = False,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
+    Each pass over it is an epoch, counted from 0, whatever Keras looks at in between.
+
+    Under JAX and PyTorch, Keras itself mixes the first batches of different epochs where `workers`
+    is above 1 and the model has not been trained before; every frame is still seen as often.
+    """
+
+    def __init__(self, batches: Batches, **kwargs: Any):
         super().__init__(**kwargs)
-        self.frames, self.shuffle = frames, shuffle
-        self.batch_size = check_integer("batch_size", batch_size, 1)
-        self.seed = random_seed() if seed is None else check_integer("seed", seed, 0)
-        self.epoch = 0
+        self._batches = batches
+        self._in_epoch = False
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose batches are next."""
+        return self._batches.epoch
 
     def __len__(self) -> int:
-        return -(-len(self.frames) // self.batch_size)
+        return len(self._batches)
 
-    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        first = k * self.batch_size
-        positions = np.arange(first, min(first + self.batch_size, len(self.frames)))
-        return self.frames.take(self.frames.order(positions, self.shuffle, self.seed, self.epoch))
+    def __getitem__(self, k: int) -> tuple[Any, ...]:
+        return self._batches[k]
+
+    def shard(self, num_shards: int, index: int) -> "FramesDataset":
+        """Return the dataset of one of `num_shards` workers; see `Batches.shard`."""
+        return FramesDataset(
+            self._batches.shard(num_shards, index),
+            workers=self.workers,
+            use_multiprocessing=self.use_multiprocessing,
+            max_queue_size=self.max_queue_size,
+        )
+
+    def on_epoch_begin(self) -> None:
+        self._in_epoch = True
 
     def on_epoch_end(self) -> None:
-        self.epoch += 1
+        # Keras also calls this after a look at the first batch, when no epoch has begun.
+        if self._in_epoch:
+            self._batches = self._batches.at_epoch(self.epoch + 1)
+        self._in_epoch = False
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the epoch that is next, as JSON-safe values for `set_state`."""
+        return self._batches.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on with the epoch that the dataset that returned `state` had next.
+
+        Raises:
+            ValueError: if it is of other frames or batches, or stands within an epoch.
+        """
+        if isinstance(state, dict) and state.get("batch"):
+            raise ValueError(
+                "Keras begins each epoch of a dataset with its first batch. Received: a state at "
+                f"batch {state['batch']} of an epoch. Finish that epoch with `frames.batches` and "
+                "`model.train_on_batch`."
+            )
+        batches = self._batches.at_epoch(self.epoch)
+        batches.set_state(state)
+        self._batches = batches
 
 
 class LanesDataset(keras.utils.PyDataset):
@@ -53,5 +85,13 @@ class LanesDataset(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self.lanes)
 
-    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
         return self.lanes[k]
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what lanes these are: each epoch has the same batches."""
+        return self.lanes.batches().get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Check that `state` is of the same lanes; there is nothing to go on with."""
+        self.lanes.batches().set_state(state)

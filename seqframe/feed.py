@@ -13,6 +13,30 @@ from keras import ops, tree
 
 if TYPE_CHECKING:
     from seqframe.frames import Frames
+    from seqframe.gather import Rows
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How one array of a batch is gathered from one on the device. Hashable.
+
+    Attributes:
+        array: name of the array on the device.
+        offsets: rows of a window, relative to the frame's index; None where a row is all of it.
+        shape: shape that a frame has of it, where it is gathered from rows.
+    """
+
+    array: str
+    offsets: tuple[int, ...] | None = None
+    shape: tuple[int, ...] = ()
+
+    def __call__(self, arrays: dict[str, Any], index: Any) -> Any:
+        """Return the windows of the frames at `index`."""
+        array = arrays[self.array]
+        if self.offsets is None:
+            return tree.map_structure(lambda rows: ops.take(rows, index, axis=0), array)
+        steps = ops.expand_dims(index, 1) + ops.cast(np.array(self.offsets), index.dtype)
+        return ops.reshape(ops.take(array, steps, axis=0), (index.shape[0], *self.shape))
 
 
 @dataclass(frozen=True)
@@ -20,29 +44,26 @@ class Gather:
     """How a batch is made of device arrays and indices. Hashable: a program is compiled for each.
 
     Attributes:
-        x_offsets: rows of an input, relative to the frame's index; None where a row is a whole
-            input.
-        y_offsets: the same for the target.
-        x_shape: shape of an input, where it is gathered from rows.
-        y_shape: shape of a target, where it is gathered from rows.
+        x: Windows of the inputs; where there is a future, of the past.
+        y: Windows of the targets.
+        future: Windows of what is known ahead, or None.
+        weight: Windows of the sample weights, or None.
         class_weight: pairs of class and weight.
     """
 
-    x_offsets: tuple[int, ...] | None = None
-    y_offsets: tuple[int, ...] | None = None
-    x_shape: tuple[int, ...] = ()
-    y_shape: tuple[int, ...] = ()
+    x: Windows = Windows("x")
+    y: Windows = Windows("y")
+    future: Windows | None = None
+    weight: Windows | None = None
     class_weight: tuple[tuple[int, float], ...] = ()
 
     def __call__(self, arrays: dict[str, Any], index: Any) -> tuple[Any, Any, Any]:
         """Return `(x, y, sample_weight)` of the frames at `index`, an int tensor
         `(batch_size,)`."""
-        x = _rows(arrays["x"], index, self.x_offsets, self.x_shape)
-        # Frames that predict their own sequence have no second array.
-        y = _rows(arrays.get("y", arrays["x"]), index, self.y_offsets, self.y_shape)
-        weight = None
-        if "weight" in arrays:
-            weight = _rows(arrays["weight"], index, None, ())
+        x, y = self.x(arrays, index), self.y(arrays, index)
+        if self.future is not None:
+            x = {"past": x, "future": self.future(arrays, index)}
+        weight = None if self.weight is None else self.weight(arrays, index)
         if self.class_weight:
             by_class = _class_weights(y, self.class_weight)
             weight = by_class if weight is None else weight * by_class
@@ -52,7 +73,7 @@ class Gather:
         """Return what a step takes, `(x, y)` or `(x, y, sample_weight)`, of a schedule's row."""
         x, y, weight = self(arrays, row["index"])
         if "weight" in row:
-            weight = row["weight"] if weight is None else weight * row["weight"]
+            weight = row["weight"] if weight is None else _by_row(weight, row["weight"])
         return (x, y) if weight is None else (x, y, weight)
 
 
@@ -60,7 +81,7 @@ class Feed:
     """Data on the host, ready for the device.
 
     Attributes:
-        arrays: dict of arrays: "x", and where they are, "y" and "weight".
+        arrays: dict of arrays: "x", and where they are, "y", "future" and "weight".
         gather: Gather.
         size: int. Number of frames.
     """
@@ -78,27 +99,38 @@ class Feed:
 
 def feed_frames(frames: "Frames", class_weight: dict[int, float] | None = None) -> Feed:
     """Return frames as a feed: windows by their raw sequences, padded frames ready made."""
-    weights = tuple(sorted((class_weight or {}).items()))
-    if frames.framer.pads:
-        x, y = frames.arrays()
-        arrays = {"x": _as_keras_takes_it(x), "y": _as_keras_takes_it(y)}
-        return Feed(arrays, Gather(class_weight=weights), len(frames))
-    framer = frames.framer
+    framer, source = frames.framer, frames.source
+    if framer.pads:
+        x, y, *weight = frames.arrays()
+        return feed_arrays(x, y, *(weight or [None]), class_weight=class_weight)
     inputs = framer.sampling_rate * np.arange(framer.sequence_length)
     last = inputs[:, None] if framer.return_sequences else inputs[-1:]
-    targets = (last + framer.gap + 1 + np.arange(framer.horizon)).ravel()
-    gather = Gather(
-        tuple(inputs.tolist()), tuple(targets.tolist()), frames.x_shape, frames.y_shape, weights
-    )
-    arrays = {"x": _joined(frames.inputs.arrays)}
-    if frames.targets is not frames.inputs:
-        arrays["y"] = _joined(frames.targets.arrays)
-    begins = np.cumsum([0, *(len(array) for array in frames.inputs.arrays)])
+    ahead = tuple((last + framer.gap + 1 + np.arange(framer.horizon)).ravel().tolist())
+    shape = frames.x_shape
+    past_shape, future_shape = (shape, ()) if source.future is None else shape.values()
+    begins = np.cumsum([0, *source.steps])
 
     def starts(index: np.ndarray) -> np.ndarray:
         sequence, start, _ = frames.locate(index.ravel())
         return (begins[sequence] + start).reshape(index.shape)
 
+    arrays = {"x": _joined(source.inputs, source.steps)}
+    x = Windows("x", tuple(inputs.tolist()), past_shape)
+    # Frames that predict their own sequence have no second array.
+    y = Windows("x" if source.targets is source.inputs else "y", ahead, frames.y_shape)
+    future = weight = None
+    if y.array == "y":
+        arrays["y"] = _joined(source.targets, source.steps)
+    if source.future is not None:
+        arrays["future"] = _joined(source.future, source.steps)
+        future = Windows("future", ahead, future_shape)
+    if source.weight is not None:
+        weight = Windows("weight", ahead, frames.sample_weight_shape)
+        arrays["weight"] = _joined(source.weight, source.steps)
+        if source.weight_per_frame:
+            weight = Windows("weight")
+            arrays["weight"] = _spread(arrays["weight"], starts(np.arange(len(frames))), begins[-1])
+    gather = Gather(x, y, future, weight, _pairs(class_weight))
     return Feed(arrays, gather, len(frames), starts)
 
 
@@ -122,25 +154,39 @@ def feed_arrays(x: Any, y: Any, weight: Any, class_weight: dict[int, float] | No
     size = sizes.pop()
     if size == 0:
         raise ValueError("`frames`, as arrays, must hold samples. Received: 0 samples.")
-    gather = Gather(class_weight=tuple(sorted((class_weight or {}).items())))
+    gather = Gather(
+        weight=None if weight is None else Windows("weight"),
+        class_weight=_pairs(class_weight),
+    )
     return Feed(arrays, gather, size)
 
 
-def _joined(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+def _pairs(class_weight: dict[int, float] | None) -> tuple[tuple[int, float], ...]:
+    return tuple(sorted((class_weight or {}).items()))
+
+
+def _joined(rows: "Rows", steps: np.ndarray) -> np.ndarray:
+    """Return the sequences one after the other, each of so many steps."""
+    arrays = [rows.read(number, 0, stop) for number, stop in enumerate(steps)]
     return _as_keras_takes_it(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+
+
+def _spread(weights: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
+    """Return weights of frames at the rows where these begin."""
+    spread = np.zeros(size, weights.dtype)
+    spread[rows] = weights
+    return spread
+
+
+def _by_row(weight: Any, rows: Any) -> Any:
+    shape = (rows.shape[0], *(1,) * (len(weight.shape) - 1))
+    return weight * ops.cast(ops.reshape(rows, shape), weight.dtype)
 
 
 def _as_keras_takes_it(array: Any) -> np.ndarray:
     """Return real numbers in Keras's own precision, as Keras's `fit` does with arrays."""
     array = np.asarray(array)
     return array.astype(keras.config.floatx(), copy=False) if array.dtype.kind == "f" else array
-
-
-def _rows(array: Any, index: Any, offsets: tuple[int, ...] | None, shape: tuple[int, ...]) -> Any:
-    if offsets is None:
-        return tree.map_structure(lambda rows: ops.take(rows, index, axis=0), array)
-    steps = ops.expand_dims(index, 1) + ops.cast(np.array(offsets), index.dtype)
-    return ops.reshape(ops.take(array, steps, axis=0), (index.shape[0], *shape))
 
 
 def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from seqframe.frames import Frames
-from seqframe.gather import Rows
-from seqframe.sequences import is_symbolic, split_sequences, to_arrays
-from seqframe.targets import find_targets
+from seqframe.reader import read_source
 from seqframe.vocabulary import Vocabulary
 from seqframe.windows import (
+    check_choice,
     check_integer,
     count_prefixes,
     count_windows,
@@ -89,8 +88,8 @@ class SequenceFramer:
         seed: int | None = None,
     ):
         self.sequence_length = check_integer("sequence_length", sequence_length, 1)
-        self.mode = _choice("mode", mode, _MODES)
-        self.layout = _choice("layout", layout, _LAYOUTS)
+        self.mode = check_choice("mode", mode, _MODES)
+        self.layout = check_choice("layout", layout, _LAYOUTS)
         self.horizon = check_integer("horizon", horizon, 1)
         self.gap = check_integer("gap", gap, -1)
         self.return_sequences = bool(return_sequences)
@@ -101,7 +100,7 @@ class SequenceFramer:
             None if num_samples is None else check_integer("num_samples", num_samples, 1)
         )
         self.wrap = bool(wrap)
-        self.padding = _choice("padding", padding, ("pre", "post"))
+        self.padding = check_choice("padding", padding, ("pre", "post"))
         if not isinstance(padding_value, numbers.Real):
             raise TypeError(
                 f"`padding_value` must be a number. Received: padding_value={padding_value!r}."
@@ -143,24 +142,49 @@ class SequenceFramer:
                     f"Received: {name}={getattr(self, name)!r}. Leave it out, or change `mode`."
                 )
 
-    def frame(self, sequences: Any, targets: Any = None) -> Frames:
+    def frame(
+        self,
+        sequences: Any,
+        targets: Any = None,
+        *,
+        future: Any = None,
+        sample_weight: Any = None,
+        by: Any = None,
+        valid: Any = None,
+        skip_nan: bool = False,
+    ) -> Frames:
         """Frame one sequence or several.
+
+        Arrays are not copied and keep their dtype. What belongs to the steps of several sequences
+        is, like these, a list: one array for each.
 
         Args:
             sequences: one sequence, or a list of sequences of unequal length: no frame crosses from
                 one to the next. A sequence is an array `(steps,)` or `(steps, …)` of any dtype, a
                 string, a list of symbols or numbers, a pandas or polars DataFrame or Series.
-                Arrays are not copied and keep their dtype.
             targets: None for the sequence itself; or values on the same clock (`targets[t]` belongs
                 to step `t`), one array for each sequence; or the names or positions of columns of
                 the sequence.
+            future: array `(steps,)` or `(steps, …)`. Values known ahead (calendar, prices, plans),
+                on the same clock and at least as long. Each frame then also carries the `horizon`
+                rows at its target steps: `x` is a dict of "past" and "future".
+            sample_weight: array `(steps,)`, weights of the target steps; or an array with one
+                weight for each frame. Batches are then `(x, y, sample_weight)`.
+            by: name of a column of a DataFrame, or several; or an array of labels, one a row. Rows
+                that share it are a sequence, and must follow each other; no frame crosses from one
+                to the next. The column is no feature.
+            valid: bool array `(steps,)`. Leave out the frames that touch a step where it is False.
+            skip_nan: bool. Leave out the frames that touch a NaN: in their input steps of the
+                sequence, or in their target steps of targets, future or weights. A subsequence
+                touches all from its first step to its last.
 
         Returns:
             Frames.
 
         Raises:
-            ValueError: if a sequence is too short for a single frame, targets are of another
-                length, sequences differ in features, or a symbol is unknown.
+            ValueError: if a sequence is too short for a single frame, values are not on its clock,
+                sequences differ in features, a symbol is unknown, or a group comes back after
+                another.
             TypeError: if something is no sequence.
 
         Example:
@@ -170,30 +194,31 @@ class SequenceFramer:
         1 2 -> 3 4
         2 3 -> 4 5
         10 20 -> 30 40
+        >>> gaps = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0, 7.0])
+        >>> SequenceFramer(2).frame(gaps, skip_nan=True).describe()
+        4 5 -> 6
+        5 6 -> 7
+        >>> prices, holidays = np.arange(5), np.array([0, 0, 0, 1, 0, 1])
+        >>> x, y = SequenceFramer(3).frame(prices, future=holidays)[0]
+        >>> x["past"].ravel(), x["future"].ravel(), y
+        (array([0, 1, 2]), array([1]), np.int64(3))
         """
-        raw = split_sequences(sequences, self.vocabulary)
-        vocabulary = self.vocabulary
-        if vocabulary is None and raw and all(map(is_symbolic, raw)):
-            if not any(map(len, raw)):
-                raise self._no_frame(0, 0, len(raw))
-            vocabulary = Vocabulary.from_sequences(*raw)
-        inputs = to_arrays(raw, "sequences", vocabulary)
-        if self.layout == "tokens" and inputs[0].ndim > 1:
-            raise ValueError(
-                '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
-                f'steps of shape {inputs[0].shape[1:]}. Use `layout="timesteps"`.'
-            )
-        outputs = find_targets(targets, raw, inputs, vocabulary)
-        for number, array in enumerate(inputs):
-            if self.count(len(array)) == 0:
-                raise self._no_frame(number, len(array), len(inputs))
-        self._check_padding_value(inputs[0].dtype)
-        if self.return_sequences:
-            self._check_padding_value(outputs[0].dtype)
+        given = {
+            "targets": targets,
+            "future": future,
+            "sample_weight": sample_weight,
+            "valid": valid,
+        }
+        source, vocabulary = read_source(self, sequences, by=by, skip_nan=skip_nan, **given)
         framer = self if vocabulary is self.vocabulary else self._with(vocabulary=vocabulary)
-        rows = Rows(inputs)
-        targets_rows = rows if outputs is inputs else Rows(outputs)
-        return Frames(framer, rows, targets_rows, seed=self.seed)
+        frames = Frames(framer, source, seed=self.seed)
+        if not len(frames):
+            raise ValueError(
+                "No frame is left: each touches a step that is missing, as `skip_nan` or `valid` "
+                f"has it. Received: {len(source.labels)} sequences. Fill the gaps, or shorten "
+                "`sequence_length`."
+            )
+        return frames
 
     @property
     def pads(self) -> bool:
@@ -217,8 +242,11 @@ class SequenceFramer:
             return 1
         return (self.span if self.mode == "windows" else self.min_length) + self.ahead
 
-    def count(self, steps: int) -> int:
-        """Return how many frames (for subsequences: how many starts) a sequence of `steps` has."""
+    def count(self, steps: Any) -> Any:
+        """Return how many frames (for subsequences: how many starts) a sequence of `steps` has.
+
+        Both are an int, or an int array.
+        """
         if self.mode == "windows":
             return count_windows(steps, self.span, self.sequence_stride, self.ahead)
         if self.wrap:
@@ -262,37 +290,3 @@ class SequenceFramer:
 
     def _with(self, **changes: Any) -> "SequenceFramer":
         return SequenceFramer(**{**vars(self), **changes})
-
-    def _check_padding_value(self, dtype: np.dtype) -> None:
-        if not self.pads:
-            return
-        value = self.padding_value
-        if dtype.kind in "iu":
-            limits = np.iinfo(dtype)
-            fits = value == value // 1 and limits.min <= value <= limits.max
-        elif dtype.kind in "fc":
-            fits = not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
-        else:
-            fits = dtype.kind == "b" and value in (0, 1)
-        if not fits:
-            raise ValueError(
-                f"`padding_value` must fit the dtype of the sequence, {dtype}. Received: "
-                f"padding_value={self.padding_value}. Change it, or convert the sequence."
-            )
-
-    def _no_frame(self, number: int, steps: int, count: int) -> ValueError:
-        name = "sequence_length" if self.mode == "windows" else "min_length"
-        which = "a sequence" if count == 1 else f"sequence {number}, which is"
-        extra = f" and gap={self.gap}" if self.gap else ""
-        rate = f", sampling_rate={self.sampling_rate}" if self.sampling_rate > 1 else ""
-        return ValueError(
-            f"No frame fits: `{name}={getattr(self, name)}`{rate} with `horizon={self.horizon}`"
-            f"{extra} needs {self.least_steps} steps. Received: {which} of {steps} steps. "
-            f"Shorten `{name}` or pass a longer sequence."
-        )
-
-
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}.")
-    return value

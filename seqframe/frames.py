@@ -1,31 +1,42 @@
 """Frames: the lazy collection of training samples."""
 
+import json
+import math
 import operator
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from seqframe.gather import Axis, Rows
+from seqframe.batches import Batches
+from seqframe.cutters import PaddedCutter, Shape, WindowCutter, frame_shapes
+from seqframe.gather import Rows
 from seqframe.lanes import Lanes
-from seqframe.order import epoch_order, random_seed
+from seqframe.missing import Runs, find_runs, whole_runs
+from seqframe.order import Order, random_seed
 from seqframe.placement import Placement
 from seqframe.sequences import join_steps
-from seqframe.windows import check_integer, cut_points, padded_offsets
+from seqframe.source import Source
+from seqframe.splits import fold_frames, split_frames
+from seqframe.windows import check_integer, padded_offsets
 
 if TYPE_CHECKING:
     import keras
 
     from seqframe.framer import SequenceFramer
+    from seqframe.vocabulary import Vocabulary
 
-Batch = tuple[np.ndarray, np.ndarray]
-_ORDER_BLOCK = 2**15  # positions
+#: `(x, y)`, or `(x, y, sample_weight)` where there are weights; `x` is a dict of "past" and
+#: "future" where values are known ahead.
+Batch = tuple[Any, ...]
 
 
 class FrameSteps(NamedTuple):
     """Where a frame lies: its sequence, and the raw steps of its input and its target."""
 
-    sequence: int
+    sequence: Hashable
     inputs: np.ndarray
     targets: np.ndarray
 
@@ -38,8 +49,8 @@ class Frames:
 
     Attributes:
         framer: SequenceFramer that made them, with the vocabulary they were encoded with.
-        x_shape: shape of an input, without the sample axis.
-        y_shape: shape of a target, without the sample axis.
+        source: Source of their arrays.
+        epoch: int. Whose random subsequences these are.
 
     Example:
 
@@ -55,24 +66,35 @@ class Frames:
     def __init__(
         self,
         framer: "SequenceFramer",
-        inputs: Rows,
-        targets: Rows,
+        source: Source,
         *,
-        clock: tuple[int, ...] | None = None,
         seed: int | None = None,
         epoch: int = 0,
+        runs: Runs | None = None,
     ):
-        self.framer = framer
-        self.inputs = inputs
-        self.targets = targets
-        # The raw step of each sequence at which its arrays begin: not 0 for a part of a split.
-        self._clock = clock or (0,) * len(inputs.arrays)
+        self.framer, self.source, self.epoch = framer, source, epoch
         self._seed = random_seed() if seed is None else seed
-        steps = np.array([len(array) for array in inputs.arrays], np.int64)
-        self._placement = Placement(framer, steps, self._seed, epoch)
+        if runs is None:
+            find = source.may_leave_out
+            runs = find_runs(framer, source) if find else whole_runs(framer, source.steps)
+        self._runs = runs
+        self._placement = Placement(framer, source.steps, runs, self._seed, epoch)
+        self._shapes = frame_shapes(framer, source)
+        cutter = PaddedCutter if framer.pads else WindowCutter
+        self._cutter = cutter(framer, source, self._placement)
 
     def __len__(self) -> int:
         return self._placement.size
+
+    @property
+    def inputs(self) -> Rows:
+        """The sequences that input windows are taken from."""
+        return self.source.inputs
+
+    @property
+    def targets(self) -> Rows:
+        """The sequences that targets are taken from; the inputs themselves, or others."""
+        return self.source.targets
 
     @property
     def counts(self) -> np.ndarray:
@@ -80,60 +102,89 @@ class Frames:
         return self._placement.counts
 
     @property
-    def vocabulary(self):
+    def breaks(self) -> np.ndarray:
+        """Numbers of the frames that do not follow the one before: a sequence begins, or steps are
+        missing."""
+        return self._placement.breaks
+
+    @property
+    def vocabulary(self) -> "Vocabulary | None":
         """The Vocabulary that the symbols were encoded with, or None."""
         return self.framer.vocabulary
 
     @property
-    def x_shape(self) -> tuple[int, ...]:
-        """Shape of an input, without the sample axis."""
-        length, row = self.framer.sequence_length, self.inputs.row_shape
-        if self.framer.layout == "tokens":
-            return (length,)
-        if self.framer.layout == "features":
-            return (1, length * int(np.prod(row, dtype=np.int64)))
-        return (length, *(row or (1,)))
+    def x_shape(self) -> Shape | dict[str, Shape]:
+        """Shape of an input, without the sample axis: a dict where there is a past and a future."""
+        past, future = self._shapes.past, self._shapes.future
+        return past if future is None else {"past": past, "future": future}
 
     @property
-    def y_shape(self) -> tuple[int, ...]:
+    def y_shape(self) -> Shape:
         """Shape of a target, without the sample axis."""
-        length = (self.framer.sequence_length,) if self.framer.return_sequences else ()
-        horizon = (self.framer.horizon,) if self.framer.horizon > 1 else ()
-        return (*length, *horizon, *self.targets.row_shape)
+        return self._shapes.y
+
+    @property
+    def sample_weight_shape(self) -> Shape | None:
+        """Shape of a sample weight, without the sample axis; None where there are no weights."""
+        return self._shapes.weight
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a frame takes in a batch."""
+        source = self.source
+        rows = (source.inputs, source.future, source.targets, source.weight)
+        return sum(
+            math.prod(shape) * item.dtype.itemsize
+            for shape, item in zip(self._shapes, rows, strict=True)
+            if shape is not None
+        )
 
     def __getitem__(self, index: int | slice | list[int] | np.ndarray) -> Batch:
-        """Return one frame `(x, y)`, or for a slice, a list or an array of indices, many."""
+        """Return one frame `(x, y)`, or for a slice, a list or an array of indices, many.
+
+        With sample weights, `(x, y, sample_weight)`; with a future, `x` is a dict.
+        """
         chosen = self._resolve(index)
-        x, y = self.take(np.atleast_1d(chosen))
-        return (x[0], y[0]) if np.ndim(chosen) == 0 else (x, y)
+        if np.ndim(chosen):
+            return self.take(chosen)
+        arrays = self.gather(self.place(np.atleast_1d(chosen)))
+        return self.pack(array[0] for array in arrays)
 
     def __iter__(self) -> Iterator[Batch]:
-        for x, y in self.batches(1024):
-            yield from zip(x, y, strict=True)
+        for first in range(0, len(self), 1024):
+            places = self.place(np.arange(first, min(first + 1024, len(self))))
+            yield from map(self.pack, zip(*self.gather(places), strict=True))
 
     def take(self, index: np.ndarray) -> Batch:
         """Copy the frames number `index`, a one-dimensional array of valid indices."""
-        sequence, start, length = self.locate(index)
-        if self.framer.pads:
-            x, y = self._take_padded(sequence, start, length)
-        else:
-            x = self.inputs.take(sequence, start, self._input_axes)
-            y = self.targets.take(sequence, start + self._target_offset, self._target_axes)
-        return x.reshape(len(x), *self.x_shape), y
+        return self.pack(self.gather(self.place(index)))
+
+    def place(self, index: np.ndarray) -> Any:
+        """Return where the frames number `index` lie, for `gather`."""
+        return self._cutter.place(index)
+
+    def gather(self, places: Any, which: slice = slice(None)) -> list[np.ndarray]:
+        """Copy the arrays of frames that were placed, for `pack`."""
+        return self._cutter.gather(places, which)
+
+    def views(self) -> list[np.ndarray] | None:
+        """Return the arrays of all frames as read-only views; None where they would be copies."""
+        return self._cutter.views()
+
+    @property
+    def pack(self) -> Callable[[Any], Batch]:
+        """The function that makes a batch of its arrays."""
+        return tuple if self._shapes.future is None else _pack_future
 
     def arrays(self) -> Batch:
-        """Return all frames as `(X, y)`.
+        """Return all frames as `(X, y)`, or `(X, y, sample_weight)`.
 
         Windows over one sequence are a read-only view of it: nothing is copied, however large.
         Everything else is copied once: several sequences, padded frames, and windows whose steps
         do not lie next to each other where `layout="features"` wants them to.
         """
-        if self.framer.pads or len(self.inputs.arrays) > 1:
-            return self.take(np.arange(len(self)))
-        stride, count = self.framer.sequence_stride, len(self)
-        x = self.inputs.view(0, stride, count, self._input_axes)
-        y = self.targets.view(self._target_offset, stride, count, self._target_axes)
-        return x.reshape(count, *self.x_shape), y
+        views = self.views()
+        return self.take(np.arange(len(self))) if views is None else self.pack(views)
 
     def batches(
         self,
@@ -143,8 +194,11 @@ class Frames:
         seed: int | None = None,
         epoch: int = 0,
         drop_last: bool = False,
-    ) -> Iterator[Batch]:
+        redraw: bool = False,
+    ) -> Batches:
         """Iterate over NumPy batches `(x, y)`.
+
+        Batches that are not shuffled are read-only views where they can be: they copy nothing.
 
         Args:
             batch_size: int ≥ 1.
@@ -152,9 +206,10 @@ class Frames:
             seed: int ≥ 0; None draws one.
             epoch: int ≥ 0. Each epoch has an order of its own.
             drop_last: bool. Leave out a last batch of fewer than `batch_size` frames.
+            redraw: bool. Random subsequences: draw them anew for the epoch.
 
         Returns:
-            iterator of `(x, y)`.
+            Batches: an iterator that can also be indexed, sharded, stopped and resumed.
 
         Example:
 
@@ -163,29 +218,18 @@ class Frames:
         >>> [len(y) for x, y in frames.batches(2)]
         [2, 2, 1]
         """
-        batch_size = check_integer("batch_size", batch_size, 1)
-        seed = random_seed() if seed is None else check_integer("seed", seed, 0)
-        epoch = check_integer("epoch", epoch, 0)
-        stop = len(self) - (len(self) % batch_size if drop_last else 0)
-        return self._iterate(batch_size, stop, shuffle, seed, epoch)
-
-    def _iterate(
-        self, batch_size: int, stop: int, shuffle: bool, seed: int, epoch: int
-    ) -> Iterator[Batch]:
-        # The order is worked out for many batches at once: it costs more a call than an item.
-        block = batch_size * -(-_ORDER_BLOCK // batch_size)
-        for first in range(0, stop, block):
-            positions = np.arange(first, min(first + block, stop))
-            order = self.order(positions, shuffle, seed, epoch)
-            for k in range(0, len(order), batch_size):
-                yield self.take(order[k : k + batch_size])
-
-    def order(self, positions: np.ndarray, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
-        """Return which frames stand at `positions` of an epoch."""
-        return epoch_order(len(self), seed, epoch, positions) if shuffle else positions
+        order = Order(len(self), shuffle, seed)
+        return Batches(self, batch_size, order, epoch, drop_last, redraw)
 
     def dataset(
-        self, batch_size: int, *, shuffle: bool = False, seed: int | None = None, **kwargs: Any
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        drop_last: bool = False,
+        redraw: bool = False,
+        **kwargs: Any,
     ) -> "keras.utils.PyDataset":
         """Return the frames as a `keras.utils.PyDataset`, for `model.fit`.
 
@@ -193,23 +237,39 @@ class Frames:
             batch_size: int ≥ 1.
             shuffle: bool. Anew each epoch.
             seed: int ≥ 0; None draws one.
+            drop_last: bool. Leave out a last batch of fewer than `batch_size` frames.
+            redraw: bool. Random subsequences: draw them anew each epoch.
             **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of the PyDataset.
+
+        Returns:
+            FramesDataset.
         """
         from seqframe.datasets import FramesDataset
 
-        return FramesDataset(self, batch_size, shuffle=shuffle, seed=seed, **kwargs)
+        order = Order(len(self), shuffle, seed)
+        return FramesDataset(Batches(self, batch_size, order, 0, drop_last, redraw), **kwargs)
 
     def lanes(self, batch_size: int) -> Lanes:
         """Return the frames as stateful batches: each row continues from batch to batch."""
         return Lanes(self, batch_size)
 
-    def split(self, *fractions: float, share_history: bool = False) -> list["Frames"]:
-        """Cut in raw time into consecutive parts: no step is in two of them.
+    def split(
+        self,
+        *fractions: float,
+        by: str = "time",
+        share_history: bool = False,
+        seed: int | None = None,
+    ) -> list["Frames"]:
+        """Cut into consecutive parts: no step is in two of them.
 
         Args:
-            *fractions: floats that sum to at most one: the parts' shares of each sequence's steps.
-            share_history: bool. Windows: let the inputs of a later part reach back before its
-                start, as is usual in forecasting. Its targets still begin at its start.
+            *fractions: floats that sum to at most one: the parts' shares of each sequence's steps,
+                or of the sequences.
+            by: "time": each sequence is cut in raw time. "sequences": each sequence is whole in one
+                part.
+            share_history: bool. Windows cut in time: let the inputs of a later part reach back
+                before its start, as is usual in forecasting. Its targets still begin at its start.
+            seed: int ≥ 0. By sequences: which go to which part is drawn; None keeps their order.
 
         Returns:
             list of Frames, one for each fraction.
@@ -226,45 +286,59 @@ class Frames:
         GH -> I
         HI -> J
         """
-        if not fractions or not (min(fractions) > 0 and sum(fractions) <= 1 + 1e-9):
-            raise ValueError(
-                "`fractions` must be positive and sum to at most 1. "
-                f"Received: fractions={fractions}."
-            )
-        if share_history and self.framer.mode != "windows":
-            raise ValueError(
-                '`share_history=True` needs `mode="windows"`: prefixes and subsequences begin '
-                f'where their sequence does. Received: mode="{self.framer.mode}".'
-            )
-        history = 0
-        if share_history:
-            # A part's first target is its first step; with a target for every input step, the
-            # first step's own target is.
-            span = 1 if self.framer.return_sequences else self.framer.span
-            history = max(span + self.framer.gap, 0)
-        cuts = [cut_points(len(array), fractions) for array in self.inputs.arrays]
-        return [self._part(number, cuts, history) for number in range(len(fractions))]
+        return split_frames(self, fractions, by, share_history, seed)
 
-    def _part(self, number: int, cuts: list[list[int]], history: int) -> "Frames":
-        spans = [(max(cut[number] - history, 0), cut[number + 1]) for cut in cuts]
+    def folds(
+        self,
+        n: int,
+        *,
+        mode: str = "expanding",
+        gap: int = 0,
+        test_size: int | None = None,
+        by: str = "time",
+        share_history: bool = False,
+    ) -> list[tuple["Frames", "Frames"]]:
+        """Cut for walk-forward evaluation: train on what came before, test on what comes next.
 
-        def cut(rows: Rows) -> Rows:
-            return Rows([array[a:b] for array, (a, b) in zip(rows.arrays, spans, strict=True)])
+        The test parts lie next to each other and reach up to the end. Cuts are those of
+        scikit-learn's `TimeSeriesSplit`.
 
-        inputs = cut(self.inputs)
-        targets = inputs if self.targets is self.inputs else cut(self.targets)
-        clock = tuple(begin + a for begin, (a, _) in zip(self._clock, spans, strict=True))
-        epoch = self._placement.epoch
-        part = Frames(self.framer, inputs, targets, clock=clock, seed=self._seed, epoch=epoch)
-        if not part.counts.any():
-            steps = max(b - a for a, b in spans)
-            share = ", or pass `share_history=True`" if self.framer.mode == "windows" else ""
-            raise ValueError(
-                f"Part {number} of the split has no frame: a frame needs "
-                f"{self.framer.least_steps} steps. Received: {steps} steps. "
-                f"Give it a larger fraction{share}."
-            )
-        return part
+        Args:
+            n: int ≥ 1. Number of folds.
+            mode: "expanding": each train part begins at the beginning. "sliding": all are as long
+                as the first.
+            gap: int ≥ 0. Steps (or sequences) left out between a train part and its test part.
+            test_size: int ≥ 1. Steps (or sequences) of a test part; None: an equal share of
+                `1 / (n + 1)`.
+            by: "time": each sequence is cut in raw time. "sequences": whole sequences, in their
+                order.
+            share_history: bool. Windows cut in time: let the inputs of a test part reach back
+                before its start.
+
+        Returns:
+            list of `(train, test)`, both Frames.
+
+        Raises:
+            ValueError: if a part has no frame.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(2).frame("ABCDEFGHIJKL")
+        >>> for train, test in frames.folds(2):
+        ...     len(train), test.describe()
+        EF -> G
+        FG -> H
+        (2, None)
+        IJ -> K
+        JK -> L
+        (6, None)
+        """
+        return fold_frames(self, n, mode, gap, test_size, by, share_history)
+
+    def on(self, source: Source) -> "Frames":
+        """Return the frames of another source, such as a part of this one's."""
+        return Frames(self.framer, source, seed=self._seed, epoch=self.epoch)
 
     def redraw(self, epoch: int) -> "Frames":
         """Return these frames with another epoch's random subsequences.
@@ -279,14 +353,8 @@ class Frames:
         GHI -> J
         I -> J
         """
-        return Frames(
-            self.framer,
-            self.inputs,
-            self.targets,
-            clock=self._clock,
-            seed=self._seed,
-            epoch=check_integer("epoch", epoch, 0),
-        )
+        epoch = check_integer("epoch", epoch, 0)
+        return Frames(self.framer, self.source, seed=self._seed, epoch=epoch, runs=self._runs)
 
     def lengths(self, index: Any = None) -> np.ndarray:
         """Return the true input lengths, without padding, of all frames or of those at `index`."""
@@ -302,24 +370,28 @@ class Frames:
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
 
+        The sequence is its number, or the label of the group that it is. Steps are counted from the
+        sequence's first, before any split.
+
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
         FrameSteps(sequence=0, inputs=array([1, 2, 3]), targets=array([5, 6]))
         """
-        (sequence,), (start,), (length,) = self.locate(
-            np.atleast_1d(self._resolve(operator.index(i)))
-        )
+        number, inputs, targets = self._own_steps(self._resolve(operator.index(i)))
+        begin = self.source.begins[number]
+        return FrameSteps(self.source.labels[number], begin + inputs, begin + targets)
+
+    def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Return the number of a frame's sequence, and its steps counted from where that begins."""
+        (number,), (start,), (length,) = self.locate(np.atleast_1d(i))
         rate, gap = self.framer.sampling_rate, self.framer.gap
         inputs = start + rate * np.arange(length)
         last = inputs[:, None] if self.framer.return_sequences else inputs[-1]
         targets = last + gap + 1 + np.arange(self.framer.horizon)
-        begin = self._clock[sequence]
         if self.framer.wrap:
-            inputs, targets = (
-                inputs % self._placement.steps[sequence],
-                targets % self._placement.steps[sequence],
-            )
-        return FrameSteps(int(sequence), begin + inputs, begin + targets)
+            cycle = self._placement.steps[number]
+            inputs, targets = inputs % cycle, targets % cycle
+        return int(number), inputs, targets
 
     def describe(self, count: int = 5) -> None:
         """Print the first frames, one a line: `ABC -> D`, numbers for numeric data.
@@ -327,10 +399,8 @@ class Frames:
         Padding is left out.
         """
         for i in range(min(count, len(self))):
-            sequence, inputs, targets = self.steps(i)
-            begin = self._clock[sequence]
-            x = self.inputs.arrays[sequence][inputs - begin]
-            y = self.targets.arrays[sequence][targets - begin]
+            number, inputs, targets = self._own_steps(i)
+            x, y = self.inputs.read(number)[inputs], self.targets.read(number)[targets]
             print(f"{join_steps(x, self.vocabulary)} -> {self._describe_target(y)}")
 
     def _describe_target(self, y: np.ndarray) -> str:
@@ -345,42 +415,14 @@ class Frames:
         """Return for each frame its sequence, its first input step and its true length."""
         return self._placement.locate(index)
 
-    @property
-    def _input_axes(self) -> tuple[Axis, ...]:
-        return ((self.framer.sequence_length, self.framer.sampling_rate),)
-
-    @property
-    def _target_axes(self) -> tuple[Axis, ...]:
-        axes = self._input_axes if self.framer.return_sequences else ()
-        return (*axes, (self.framer.horizon, 1)) if self.framer.horizon > 1 else axes
-
-    @property
-    def _target_offset(self) -> int:
-        """Steps from a window's start to its first target."""
-        last = 0 if self.framer.return_sequences else self.framer.span - 1
-        return last + self.framer.gap + 1
-
-    def _take_padded(self, sequence: np.ndarray, start: np.ndarray, length: np.ndarray) -> Batch:
-        framer = self.framer
-        offsets = padded_offsets(length, framer.sequence_length, framer.padding)
-        real = (offsets >= 0) & (offsets < length[:, None])
-        steps = start[:, None] + np.clip(offsets, 0, length[:, None] - 1)
-        x = self._rows(self.inputs, sequence, steps)
-        x[~real] = framer.padding_value
-        last = steps if framer.return_sequences else start + length - 1
-        ahead = framer.gap + 1 + np.arange(framer.horizon)
-        y = self._rows(self.targets, sequence, last[..., None] + ahead)
-        if framer.horizon == 1:
-            y = y[:, :, 0] if framer.return_sequences else y[:, 0]
-        if framer.return_sequences:
-            y[~real] = framer.padding_value
-        return x, y
-
-    def _rows(self, rows: Rows, sequence: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        sequence = sequence.reshape(-1, *(1,) * (steps.ndim - 1))
-        if self.framer.wrap:
-            steps = steps % self._placement.steps[sequence]
-        return rows.take(sequence, steps)
+    @cached_property
+    def fingerprint(self) -> int:
+        """A number that tells these frames from others: by their rule and the lengths of their
+        sequences, not by their values."""
+        seed = self._seed if self.framer.mode == "subsequences" else None
+        rule = json.dumps([self.framer.get_config(), seed, len(self)]).encode()
+        layout = (self._placement.steps, self.source.begins, self._placement.counts)
+        return zlib.crc32(b"".join(part.tobytes() for part in layout), zlib.crc32(rule))
 
     def _resolve(self, index: Any) -> np.ndarray | int:
         """Return an index as lists take it, negative ones counted from the end, as non-negative."""
@@ -405,6 +447,11 @@ class Frames:
         return np.where(chosen < 0, chosen + size, chosen)[()]
 
     def __repr__(self) -> str:
-        sequences = len(self.inputs.arrays)
+        sequences = len(self.source.labels)
         source = "" if sequences == 1 else f" over {sequences} sequences"
         return f"Frames({len(self)} of x {self.x_shape}, y {self.y_shape}{source})"
+
+
+def _pack_future(arrays: Sequence[np.ndarray]) -> Batch:
+    past, future, *rest = arrays
+    return ({"past": past, "future": future}, *rest)

@@ -27,11 +27,13 @@ class Rows:
     Args:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are kept, not copied;
             only where their memory layouts differ, they are made contiguous.
+        columns: list of int, or None for all. Columns that are kept of each row gathered, for
+            arrays `(steps, columns)`. What slicing can select needs none.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray]):
+    def __init__(self, arrays: Sequence[np.ndarray], columns: list[int] | None = None):
         first = arrays[0]
-        self.dtype, self.row_shape = first.dtype, first.shape[1:]
+        self.dtype, self._whole_shape, self.columns = first.dtype, first.shape[1:], columns
         contiguous = _contiguous_strides(first)
         strides = first.strides
         if any(array.strides != strides for array in arrays):
@@ -45,6 +47,11 @@ class Rows:
         )
         self._views: dict[tuple[Axis, ...], np.ndarray | None] = {}
         self._place()
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a row as it is gathered."""
+        return self._whole_shape if self.columns is None else (len(self.columns),)
 
     def _place(self) -> None:
         addresses = np.array([a.__array_interface__["data"][0] for a in self.arrays], np.int64)
@@ -76,26 +83,56 @@ class Rows:
         array([[ 2,  3,  4],
                [10, 11, 12]])
         """
+        return self.gather(self.address(array, row, axes), axes)
+
+    def address(
+        self, array: np.ndarray, row: np.ndarray, axes: tuple[Axis, ...] = ()
+    ) -> np.ndarray:
+        """Return the addresses of the windows that begin at `row` of `array`, for `gather`."""
+        if self._view(axes) is None:
+            return self._joined.address(array, row, axes)
+        origin = self._origins[0] if len(self.arrays) == 1 else self._origins[array]
+        return row if self._row == 1 and len(self.arrays) == 1 else origin + row * self._row
+
+    def gather(self, address: np.ndarray, axes: tuple[Axis, ...] = ()) -> np.ndarray:
+        """Copy the windows at addresses that `address` returned for the same axes."""
         view = self._view(axes)
         if view is None:
-            return self._joined.take(array, row, axes)
-        origin = self._origins[0] if len(self.arrays) == 1 else self._origins[array]
-        positions = origin + row * self._row
-        shape = (*np.shape(positions), *(steps for steps, _ in axes), *self.row_shape)
-        return view[positions].view(self.dtype).reshape(shape)
+            return self._joined.gather(address, axes)
+        shape = (*address.shape, *(steps for steps, _ in axes), *self._whole_shape)
+        windows = view[address].view(self.dtype).reshape(shape)
+        return windows if self.columns is None else windows[..., self.columns]
 
     def view(self, start: int, stride: int, count: int, axes: tuple[Axis, ...]) -> np.ndarray:
-        """Return `count` windows of a single array, `stride` rows apart, as a read-only view."""
+        """Return `count` windows of a single array, `stride` rows apart, as a read-only view.
+
+        Where columns are chosen that no view can, it is a copy.
+        """
         if count == 0:
             return np.empty((0, *(steps for steps, _ in axes), *self.row_shape), self.dtype)
         array = self.arrays[0]
         strides = [rows * self._row_stride for _, rows in ((count, stride), *axes)]
-        return as_strided(
+        windows = as_strided(
             array[start:],
-            (count, *(steps for steps, _ in axes), *self.row_shape),
+            (count, *(steps for steps, _ in axes), *self._whole_shape),
             (*strides, *self._inner_strides),
             writeable=False,
         )
+        return windows if self.columns is None else windows[..., self.columns]
+
+    def read(self, number: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return rows `start … stop - 1` of one array, with the columns that are kept."""
+        rows = self.arrays[number][start:stop]
+        return rows if self.columns is None else rows[:, self.columns]
+
+    def cut(self, starts: Sequence[int], stops: Sequence[int]) -> "Rows":
+        """Return the rows `start … stop - 1` of each array."""
+        spans = zip(self.arrays, starts, stops, strict=True)
+        return Rows([array[start:stop] for array, start, stop in spans], self.columns)
+
+    def select(self, numbers: Sequence[int]) -> "Rows":
+        """Return some of the arrays, in the order given."""
+        return Rows([self.arrays[number] for number in numbers], self.columns)
 
     def _view(self, axes: tuple[Axis, ...]) -> np.ndarray | None:
         """Return a window at every unit of memory, or None where NumPy cannot count so many."""
@@ -121,7 +158,7 @@ class Rows:
                 return run.view(np.dtype((np.void, size)))[:, 0]
         return as_strided(
             self._lowest,
-            (self._extent, *(steps for steps, _ in axes), *self.row_shape),
+            (self._extent, *(steps for steps, _ in axes), *self._whole_shape),
             (self._unit, *(rows * self._row_stride for _, rows in axes), *self._inner_strides),
         )
 
@@ -133,11 +170,11 @@ class Rows:
         address space can make more of them than it can count. Then, and only then, they are copied.
         """
         ends = np.cumsum([len(array) for array in self.arrays])[:-1]
-        return Rows(np.split(np.concatenate(self.arrays, dtype=self.dtype), ends))
+        return Rows(np.split(np.concatenate(self.arrays, dtype=self.dtype), ends), self.columns)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Addresses mean nothing to a copy, in this process or another: it takes its own.
-        return Rows, (self.arrays,)
+        return Rows, (self.arrays, self.columns)
 
 
 def _contiguous_strides(array: np.ndarray) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.batches import BatchIterator, resolve_batch
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from seqframe.frames import Frames
 
 
+_BLOCK = 2**13  # frames whose places are worked out together
+
+
 class Lanes:
     """Stateful batches: row *b* of batch *k + 1* continues row *b* of batch *k*.
 
     Made by `Frames.lanes`. One long sequence is cut into `batch_size` contiguous lanes, as equal as
-    can be; many sequences are packed into them, longest first, each whole in one lane.
+    can be; many sequences are packed into them, longest first, each whole in one lane. Fewer
+    sequences than lanes are cut where they lie one after the other.
 
     Args:
         frames: Frames of windows.
@@ -57,40 +62,49 @@ class Lanes:
         _warn_of_overlap(frames)
         self.frames = frames
         self.batch_size = batch_size
-        if len(frames.counts) == 1:
+        if np.count_nonzero(frames.counts) < max(batch_size, 2):
             lanes = cut_lanes(len(frames), batch_size)
         else:
             lanes = pack_lanes(frames.counts, batch_size)
         self._num_batches = max(sum(count for _, count in lane) for lane in lanes)
-        rows, positions, firsts, counts = [], [], [], []
-        for row, lane in enumerate(lanes):
-            position = 0
-            for first, count in lane:
-                rows.append(row)
-                positions.append(position)
-                firsts.append(first)
-                counts.append(count)
-                position += count
-        self._position, self._first, self._count = map(np.array, (positions, firsts, counts))
+        rows, firsts, counts = _segments(lanes, frames.breaks)
+        before = np.cumsum(counts) - counts
+        # The first of a row's segments begins where the row does.
+        self._position = before - before[np.searchsorted(rows, rows)]
+        self._first, self._count = firsts, counts
         # Sorted, so that one binary search finds the segment that a row is in at a batch.
-        self._key = np.array(rows) * (self._num_batches + 1) + self._position
+        self._key = rows * (self._num_batches + 1) + self._position
 
     def __len__(self) -> int:
         """Number of batches."""
         return self._num_batches
 
-    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return batch `k` as `(x, y, sample_weight)`; rows that ran out of data have weight 0."""
-        k = self._resolve(k)
-        index, weight, _ = self.index(np.array([k]))
-        return (*self.frames.take(index[0]), weight[0])
+        k = resolve_batch(k, len(self))
+        return next(self._span(k, k + 1))
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        return (self[k] for k in range(len(self)))
+    def __iter__(self) -> "LaneBatches":
+        return self.batches()
+
+    def batches(self) -> "LaneBatches":
+        """Return an iterator over the batches that can be stopped and resumed."""
+        return LaneBatches(self)
+
+    def _span(self, start: int, stop: int) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        """Go through the batches `start … stop - 1`."""
+        size = self.batch_size
+        block = max(_BLOCK // size, 1)
+        for first in range(start, stop, block):
+            index, weights, _ = self.index(np.arange(first, min(first + block, stop)))
+            places = self.frames.place(index.ravel())
+            for k, weight in enumerate(weights):
+                arrays = self.frames.gather(places, slice(k * size, (k + 1) * size))
+                yield _weighted(self.frames.pack(arrays), weight)
 
     def resets(self, k: int) -> np.ndarray:
         """Return a bool array `(batch_size,)`: which rows begin a new sequence at batch `k`."""
-        return self.index(np.array([self._resolve(k)]))[2][0]
+        return self.index(np.array([resolve_batch(k, len(self))]))[2][0]
 
     def index(self, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return frames, weights and resets of several batches.
@@ -120,13 +134,33 @@ class Lanes:
 
         return LanesDataset(self)
 
-    def _resolve(self, k: Any) -> int:
-        if not -len(self) <= k < len(self):
-            raise IndexError(f"There are {len(self)} batches. Received: index {k}.")
-        return int(k) % len(self)
-
     def __repr__(self) -> str:
         return f"Lanes({len(self)} batches of {self.batch_size} rows over {self.frames!r})"
+
+
+class LaneBatches(BatchIterator):
+    """An iterator over the batches of lanes. Made by `Lanes.batches`."""
+
+    def __init__(self, lanes: Lanes):
+        super().__init__()
+        self.lanes = lanes
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
+        return self.lanes[k]
+
+    def _from(self, first: int) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        return self.lanes._span(first, len(self))
+
+    def _identity(self) -> dict[str, Any]:
+        frames = self.lanes.frames
+        return {
+            "fingerprint": frames.fingerprint,
+            "frames": len(frames),
+            "lanes": self.lanes.batch_size,
+        }
 
 
 def cut_lanes(size: int, batch_size: int) -> list[list[tuple[int, int]]]:
@@ -163,13 +197,34 @@ def pack_lanes(counts: np.ndarray, batch_size: int) -> list[list[tuple[int, int]
             filled, row = heapq.heappop(emptiest)
             lanes[row].append((int(firsts[sequence]), count))
             heapq.heappush(emptiest, (filled + count, row))
-    if not all(lanes):
-        raise ValueError(
-            "Each lane needs a sequence of its own. Received: "
-            f"batch_size={batch_size} for {np.count_nonzero(counts)} sequences. "
-            "Use a smaller batch size, or cut one long sequence instead."
-        )
     return lanes
+
+
+def _segments(
+    lanes: list[list[tuple[int, int]]], breaks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the row, the first frame and the number of frames of each stretch without a break.
+
+    >>> _segments([[(0, 4)], [(4, 3)]], np.array([0, 2]))
+    (array([0, 0, 1]), array([0, 2, 4]), array([2, 2, 3]))
+    """
+    rows, firsts, counts = [], [], []
+    for row, lane in enumerate(lanes):
+        for first, count in lane:
+            a, b = np.searchsorted(breaks, [first + 1, first + count])
+            begins = np.concatenate([[first], breaks[a:b]])
+            rows.append(np.full(len(begins), row))
+            firsts.append(begins)
+            counts.append(np.diff(begins, append=first + count))
+    return tuple(map(np.concatenate, (rows, firsts, counts)))
+
+
+def _weighted(batch: tuple[Any, ...], weight: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return a batch with the weights of its rows, times its own where it has some."""
+    x, y, *own = batch
+    if own:
+        weight = own[0] * weight.reshape(-1, *(1,) * (own[0].ndim - 1)).astype(own[0].dtype)
+    return x, y, weight
 
 
 def _warn_of_overlap(frames: "Frames") -> None:

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from seqframe.windows import check_integer
+
 # Up to this size an epoch's permutation is kept in memory (512 KB): exactly uniform, and cheap.
 # Above it, a keyed bijection gives any position of the order by itself.
 _SMALL = 2**16
@@ -38,6 +40,84 @@ def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.n
     return _bijection(size, _keys(seed, epoch, 8), positions.ravel()).reshape(positions.shape)
 
 
+class Order:
+    """Which items stand at which positions of each epoch, for all or for one shard of them.
+
+    Args:
+        size: int. Number of items.
+        shuffle: bool. Anew each epoch; else as they are numbered.
+        seed: int ≥ 0; None draws one.
+        num_shards: int. Into how many the positions are dealt out, one by one.
+        shard: int. Which of these this is.
+
+    Example:
+
+    >>> Order(5, shuffle=True, seed=7)(np.arange(5), epoch=0)
+    array([2, 0, 4, 1, 3])
+    >>> Order(5, shuffle=True, seed=7).shard(2, 1)(np.arange(2), epoch=0)
+    array([0, 1])
+    """
+
+    def __init__(
+        self,
+        size: int,
+        shuffle: bool = False,
+        seed: int | None = None,
+        num_shards: int = 1,
+        shard: int = 0,
+    ):
+        self.size, self.shuffle = size, bool(shuffle)
+        self.seed = random_seed() if seed is None else check_integer("seed", seed, 0)
+        self.num_shards, self.shard_index = num_shards, shard
+
+    def __len__(self) -> int:
+        """Number of items of the shard; shards differ by at most one."""
+        return len(range(self.shard_index, self.size, self.num_shards))
+
+    def __call__(self, positions: np.ndarray, epoch: int) -> np.ndarray:
+        """Return which items stand at `positions` of an epoch."""
+        if self.num_shards > 1:
+            positions = positions * self.num_shards + self.shard_index
+        if not self.shuffle:
+            return positions
+        return epoch_order(self.size, self.seed, epoch, positions)
+
+    def shard(self, num_shards: int, index: int) -> "Order":
+        """Return the share of one of `num_shards` workers: every so many-th of the whole order."""
+        num_shards = check_integer("num_shards", num_shards, 1)
+        index = check_integer("index", index, 0)
+        if index >= num_shards:
+            raise ValueError(
+                f"`index` must be below `num_shards`. Received: index={index}, "
+                f"num_shards={num_shards}."
+            )
+        if num_shards > self.size:
+            raise ValueError(
+                f"`num_shards` must not exceed the number of frames, {self.size}. "
+                f"Received: num_shards={num_shards}."
+            )
+        if self.num_shards > 1:
+            raise ValueError(
+                "A shard cannot be cut into shards. Received: shard "
+                f"{self.shard_index} of {self.num_shards}. Call `shard` once, on the whole."
+            )
+        return Order(self.size, self.shuffle, self.seed, num_shards, index)
+
+    def with_seed(self, seed: int) -> "Order":
+        """Return this order under another seed."""
+        return Order(self.size, self.shuffle, seed, self.num_shards, self.shard_index)
+
+    def get_state(self) -> dict[str, int | bool]:
+        """Return what makes this order this order, as JSON-safe values."""
+        return {
+            "frames": self.size,
+            "shuffle": self.shuffle,
+            "num_shards": self.num_shards,
+            "shard": self.shard_index,
+            "seed": self.seed,
+        }
+
+
 @lru_cache(maxsize=8)
 def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     order = np.random.default_rng([seed, epoch]).permutation(size)
@@ -58,22 +138,25 @@ def _bijection(size: int, keys: np.ndarray, positions: np.ndarray) -> np.ndarray
     Arbitrary Finite Domains", 2002).
     """
     bits = int(size - 1).bit_length()
-    mask = np.uint64(2**bits - 1)
-    shift = np.uint64((bits + 1) // 2)
-    factors, offsets = keys[0::2] | np.uint64(1), keys[1::2]
+    # All is modulo 2**bits, so the narrower word gives the same order, and twice as fast.
+    word = np.uint32 if bits <= 32 else np.uint64
+    mask, shift = word(2**bits - 1), word((bits + 1) // 2)
+    factors, offsets = (keys[0::2] | np.uint64(1)).astype(word), keys[1::2].astype(word)
 
     def scramble(x: np.ndarray) -> np.ndarray:
         for factor, offset in zip(factors, offsets, strict=True):
-            x = (x * factor + offset) & mask
+            x *= factor
+            x += offset
+            x &= mask
             x ^= x >> shift
         return x
 
-    limit = np.uint64(size)
-    order = scramble(positions.astype(np.uint64))
-    outside = np.flatnonzero(order >= limit)
+    order = scramble(positions.astype(word))
+    outside = np.flatnonzero(order >= size)
     while outside.size:
-        order[outside] = scramble(order[outside])
-        outside = outside[order[outside] >= limit]
+        again = scramble(order[outside])
+        order[outside] = again
+        outside = outside[again >= size]
     return order.astype(np.int64)
 
 

@@ -24,6 +24,13 @@ def check_integer(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return an argument that is one of several words, or raise if it is none of them."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}.")
+    return value
+
+
 def window_span(length: int, rate: int = 1) -> int:
     """Return how many raw steps a window of `length` steps at `rate` reaches over.
 
@@ -42,24 +49,22 @@ def steps_ahead(gap: int, horizon: int) -> int:
     return max(gap + horizon, 0)
 
 
-def count_windows(steps: int, span: int, stride: int, ahead: int) -> int:
+def count_windows(steps: Any, span: int, stride: int, ahead: int) -> Any:
     """Return how many windows of `span` raw steps, `stride` apart, have all their steps.
 
-    >>> count_windows(26, span=3, stride=1, ahead=1)
-    23
-    >>> count_windows(3, span=3, stride=1, ahead=1)
-    0
+    >>> count_windows(np.array([26, 3]), span=3, stride=1, ahead=1)
+    array([23,  0])
     """
-    return max((steps - span - ahead) // stride + 1, 0)
+    return np.maximum((steps - span - ahead) // stride + 1, 0)
 
 
-def count_prefixes(steps: int, min_length: int, ahead: int) -> int:
+def count_prefixes(steps: Any, min_length: int, ahead: int) -> Any:
     """Return how many prefixes of at least `min_length` steps have a full target.
 
-    >>> count_prefixes(26, min_length=1, ahead=1)
-    25
+    >>> count_prefixes(np.array([26, 3]), min_length=1, ahead=1)
+    array([25,  2])
     """
-    return max(steps - ahead - min_length + 1, 0)
+    return np.maximum(steps - ahead - min_length + 1, 0)
 
 
 def locate_windows(rank: np.ndarray, stride: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -116,3 +121,35 @@ def cut_points(steps: int, fractions: tuple[float, ...]) -> list[int]:
     totals = np.cumsum((0.0, *fractions))
     # A sum of floats may fall short by a hair, and a hair of a long sequence is a step.
     return [min(int(steps * total * (1 + 1e-12)), steps) for total in totals]
+
+
+def fold_cuts(
+    size: int, folds: int, mode: str, gap: int, test_size: int | None = None
+) -> list[tuple[int, int, int, int]]:
+    """Return where walk-forward folds begin and end: test parts in a row up to the end.
+
+    Args:
+        size: int. Number of steps, or of sequences.
+        folds: int ≥ 1.
+        mode: "expanding": each train part begins at the beginning. "sliding": all are as long as
+            the first.
+        gap: int ≥ 0. How many are left out between train and test.
+        test_size: int ≥ 1. None: an equal share, `size // (folds + 1)`.
+
+    Returns:
+        list of `(train start, train stop, test start, test stop)`. A size too small gives
+        empty parts.
+
+    >>> fold_cuts(10, 2, "expanding", gap=1)
+    [(0, 3, 4, 7), (0, 6, 7, 10)]
+    >>> fold_cuts(10, 2, "sliding", gap=1)
+    [(0, 3, 4, 7), (3, 6, 7, 10)]
+    """
+    test_size = size // (folds + 1) if test_size is None else test_size
+    cuts = []
+    for fold in range(folds):
+        start = max(size - (folds - fold) * test_size, 0)
+        stop = max(start - gap, 0)
+        first = fold * test_size if mode == "sliding" else 0
+        cuts.append((min(first, stop), stop, start, max(start + test_size, 0)))
+    return cuts

@@ -679,7 +679,7 @@ def test_a_sequence_that_is_just_long_enough():
         (np.zeros(5), np.zeros((5, 0)), "`targets` must have at least one feature"),
         ([1, 2, 3], [1, 2], "Received: 2 targets for 3 steps. .* use `gap` and `horizon`"),
         ([1, 2, 3], [1, 2, 3, 4], "`targets` must be on the same clock as the sequence"),
-        ([[1, 2], [1, 2, 3]], [[1, 2], [1, 2]], "2 targets for 3 steps for sequence 1"),
+        ([[1, 2], [1, 2, 3]], [[1, 2], [1, 2]], "2 targets for 3 steps of sequence 1"),
         ([[1, 2], [1, 2, 3]], [[1, 2]], "must have one array for each .* 1 for 2 sequences"),
         ([[1, 2], [1, 2]], [[1, 2], [0.5, 2]], "`targets` must agree in features and dtype"),
         ([[1, 2], [3]], [1, 2, 3], "must have one array for each sequence. Received: 1 for 2"),

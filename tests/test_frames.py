@@ -439,10 +439,10 @@ def test_fractions_make_sense(fractions):
     [
         (
             {},
-            "a frame needs 4 steps. Received: 3 steps. Give it a larger fraction, or pass `share_",
+            "a frame needs 4 steps. Received: 3 steps. Give it more steps, or pass `share_",
         ),
         ({"sampling_rate": 2}, "a frame needs 6 steps. Received: 3 steps"),
-        ({"mode": "prefixes", "min_length": 3}, "a frame needs 4 .* Give it a larger fraction.$"),
+        ({"mode": "prefixes", "min_length": 3}, "a frame needs 4 .* Give it more steps.$"),
     ],
 )
 def test_a_part_has_a_frame(arguments, message):

@@ -192,11 +192,13 @@ def test_batch_size_makes_sense(batch_size, error, message):
             make(batch_size)
 
 
-def test_each_lane_has_a_sequence():
-    with pytest.raises(
-        ValueError, match=r"Each lane needs a sequence of its own. Received: batch_s"
-    ):
-        framed(several((5, 5))).lanes(3)
+def test_fewer_sequences_than_lanes_are_cut_where_they_lie():
+    lanes = framed(several((5, 5))).lanes(3)
+    frames, weights, resets = lanes.index(np.arange(len(lanes)))
+    # Four frames each, 0 to 3 and 4 to 7: the second lane goes over from one to the other.
+    assert frames.T.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 7]]
+    assert weights.T.tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 0]]
+    assert resets.T.tolist() == [[True, False, False], [True, True, False], [True, False, False]]
 
 
 def test_subsequences_make_no_lanes():

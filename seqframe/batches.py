@@ -1,0 +1,226 @@
+"""Batches: frames, or lanes, one NumPy batch after the other, from anywhere and again."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqframe.order import Order
+from seqframe.windows import check_integer
+
+if TYPE_CHECKING:
+    from seqframe.frames import Batch, Frames
+
+_ORDER_BLOCK = 2**14  # positions whose order and place are worked out together
+_GATHER_BYTES = 2**18  # small batches are gathered together up to this size, which caches hold
+
+
+class BatchIterator(ABC):
+    """An iterator over batches that knows where it stands.
+
+    Subclasses say what batch `k` is, how many there are, and of what.
+    """
+
+    def __init__(self):
+        self._position = 0
+        self._running: Iterator[Any] | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of batches."""
+
+    @abstractmethod
+    def __getitem__(self, k: int) -> Any:
+        """Return batch `k`, without moving the iterator."""
+
+    @abstractmethod
+    def _identity(self) -> dict[str, Any]:
+        """Return what a state must agree in, as JSON-safe values."""
+
+    def _from(self, first: int) -> Iterator[Any]:
+        """Go through the batches from number `first` on."""
+        return map(self.__getitem__, range(first, len(self)))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go on from where the iterator stands."""
+        self._running = self._counted()
+        return self._running
+
+    def __next__(self) -> Any:
+        return next(self._running or iter(self))
+
+    def _counted(self) -> Iterator[Any]:
+        for batch in self._from(self._position):
+            self._position += 1
+            yield batch
+
+    def get_state(self) -> dict[str, Any]:
+        """Return where the iterator stands, as JSON-safe values for `set_state`."""
+        return {**self._identity(), "batch": self._position}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from where the iterator that returned `state` stood.
+
+        Raises:
+            ValueError: if it stood in other frames, or in other batches of them.
+        """
+        check_state(state, self._identity(), len(self))
+        self._position, self._running = state["batch"], None
+
+    def _resolve(self, k: Any) -> int:
+        return resolve_batch(k, len(self))
+
+
+class Batches(BatchIterator):
+    """An epoch's batches of frames: an iterator with random access. Made by `Frames.batches`.
+
+    `len(batches)` is their number, `batches[k]` one of them; an epoch, a shuffle and a shard are
+    functions of the arguments alone, so any batch can be made again, anywhere.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> frames = SequenceFramer(1).frame("ABCDEFG")
+    >>> batches = frames.batches(2, shuffle=True, seed=7)
+    >>> x, y = next(batches)
+    >>> again = frames.batches(2, shuffle=True, seed=7)
+    >>> again.set_state(batches.get_state())
+    >>> [y.tolist() for x, y in again], [y.tolist() for x, y in batches]
+    ([[1, 5], [2, 4]], [[1, 5], [2, 4]])
+    """
+
+    def __init__(
+        self,
+        frames: "Frames",
+        batch_size: int,
+        order: Order,
+        epoch: int = 0,
+        drop_last: bool = False,
+        redraw: bool = False,
+    ):
+        super().__init__()
+        self.batch_size = check_integer("batch_size", batch_size, 1)
+        self.epoch = check_integer("epoch", epoch, 0)
+        self.frames, self.order = frames, order
+        self.drop_last, self.redraw = bool(drop_last), bool(redraw)
+        if redraw and frames.framer.mode != "subsequences":
+            raise ValueError(
+                '`redraw=True` needs `mode="subsequences"`: other frames are not drawn. '
+                f'Received: frames of mode="{frames.framer.mode}".'
+            )
+        self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames that the batches hold together."""
+        if not self.drop_last:
+            return len(self.order)
+        even = self.order.size // self.order.num_shards  # the same for every shard
+        return even - even % self.batch_size
+
+    def __len__(self) -> int:
+        return -(-self.num_frames // self.batch_size)
+
+    def __getitem__(self, k: int) -> "Batch":
+        first = self._resolve(k) * self.batch_size
+        positions = np.arange(first, min(first + self.batch_size, self.num_frames))
+        return self._drawn.take(self.order(positions, self.epoch))
+
+    def at_epoch(self, epoch: int) -> "Batches":
+        """Return another epoch's batches."""
+        return Batches(self.frames, self.batch_size, self.order, epoch, self.drop_last, self.redraw)
+
+    def shard(self, num_shards: int, index: int) -> "Batches":
+        """Return the batches of one of `num_shards` workers.
+
+        The frames are dealt out one by one in the order of the epoch, shuffle included, so that
+        together the workers see each frame once. Their numbers of frames differ by at most one;
+        with `drop_last=True` all have the same number of batches.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(1).frame("ABCDEFG")
+        >>> [y.tolist() for x, y in frames.batches(2).shard(2, 1)]
+        [[2, 4], [6]]
+        """
+        order = self.order.shard(num_shards, index)
+        return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
+
+    def _from(self, first: int) -> Iterator["Batch"]:
+        size, stop = self.batch_size, self.num_frames
+        # The order and the places are worked out for many batches at once: NumPy costs more a call
+        # than a frame.
+        block = size * -(-_ORDER_BLOCK // size)
+        in_order = not self.order.shuffle and self.order.num_shards == 1
+        views = self._drawn.views() if in_order else None
+        for start in range(first * size, stop, block):
+            end = min(start + block, stop)
+            if views is not None:
+                yield from self._sliced([view[start:end] for view in views])
+            else:
+                yield from self._gathered(np.arange(start, end))
+
+    def _gathered(self, positions: np.ndarray) -> Iterator["Batch"]:
+        """Copy the frames at `positions`, small batches together."""
+        frames, size = self._drawn, self.batch_size
+        places = frames.place(self.order(positions, self.epoch))
+        together = size * max(_GATHER_BYTES // (size * frames.nbytes or 1), 1)
+        for first in range(0, len(positions), together):
+            yield from self._sliced(frames.gather(places, slice(first, first + together)))
+
+    def _sliced(self, arrays: list[np.ndarray]) -> Iterator["Batch"]:
+        slices = [slice(k, k + self.batch_size) for k in range(0, len(arrays[0]), self.batch_size)]
+        sliced = (map(array.__getitem__, slices) for array in arrays)
+        return map(self._drawn.pack, zip(*sliced, strict=True))
+
+    def _identity(self) -> dict[str, Any]:
+        order = self.order.get_state()
+        del order["seed"]
+        return {
+            "fingerprint": self.frames.fingerprint,
+            "batch_size": self.batch_size,
+            "drop_last": self.drop_last,
+            **order,
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "epoch": self.epoch, "seed": self.order.seed}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self.epoch = state["epoch"]
+        self.order = self.order.with_seed(state["seed"])
+        self._draw()
+
+
+def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
+    """Raise if a state is not of an iterator over the same batches."""
+    if not isinstance(state, dict) or "batch" not in state:
+        raise TypeError(f"`state` must be what `get_state` returned. Received: {state!r}.")
+    if state.get("fingerprint") != identity["fingerprint"]:
+        raise ValueError(
+            "`state` must be of an iterator over the same frames. Received: a state of other "
+            "frames: their framer or the lengths of their sequences differ."
+        )
+    for name, value in identity.items():
+        if state.get(name) != value:
+            raise ValueError(
+                f"`state` must be of an iterator over the same batches. Received: {name}="
+                f"{state.get(name)!r}, where this iterator has {value!r}."
+            )
+    if not 0 <= state["batch"] <= batches:
+        raise ValueError(
+            f"`state` must name a batch in 0 … {batches}. Received: batch={state['batch']}."
+        )
+
+
+def resolve_batch(k: Any, batches: int) -> int:
+    """Return a batch number as lists take it, negative ones counted from the end."""
+    if not -batches <= k < batches:
+        raise IndexError(f"There are {batches} batches. Received: index {k}.")
+    return int(k) % batches

@@ -1,0 +1,161 @@
+"""The clock: targets, future, weights and validity, brought to one value for each step."""
+
+from typing import Any
+
+import numpy as np
+
+from seqframe.gather import Rows
+from seqframe.sequences import (
+    are_columns,
+    column_names,
+    find_columns,
+    split_sequences,
+    to_arrays,
+)
+from seqframe.vocabulary import Vocabulary
+
+
+def find_targets(targets: Any, raw: list[Any], inputs: Rows, vocabulary: Vocabulary | None) -> Rows:
+    """Return the rows that targets are taken from.
+
+    Args:
+        targets: what the user passed as `targets`.
+        raw: the sequences as the user passed them.
+        inputs: the sequences as arrays; returned as they are where they are the targets.
+        vocabulary: Vocabulary that encodes symbols.
+
+    Raises:
+        ValueError: if columns do not exist, or values are not one for each step.
+
+    >>> prices = [np.array([[1, 10], [2, 20]])]
+    >>> find_targets(1, prices, Rows(prices), None).arrays
+    (array([10, 20]),)
+    """
+    if targets is None:
+        return inputs
+    if len(inputs.row_shape) > 0 and are_columns(targets, inputs.row_shape[0]):
+        columns = find_columns(targets, column_names(raw[0]), inputs.row_shape[0])
+        kept = _as_slice(columns)
+        if isinstance(kept, list):
+            return Rows(inputs.arrays, kept)
+        return Rows([array[:, kept] for array in inputs.arrays])
+    outputs = _for_each_sequence(targets, "targets", inputs, vocabulary)
+    _check_clock("targets", outputs, inputs)
+    return Rows(outputs)
+
+
+def find_future(future: Any, inputs: Rows, vocabulary: Vocabulary | None) -> Rows | None:
+    """Return the rows of values known ahead, or None where there are none."""
+    if future is None:
+        return None
+    outputs = _for_each_sequence(future, "future", inputs, vocabulary)
+    for number, (array, output) in enumerate(zip(inputs.arrays, outputs, strict=True)):
+        if len(output) < len(array):
+            raise ValueError(
+                "`future` must be on the same clock as the sequence and at least as long. Received:"
+                f" {len(output)} steps for {len(array)}{_which(number, inputs)}. "
+                "Row `t` of it belongs to step `t`: do not shift it."
+            )
+    return Rows(outputs)
+
+
+def find_valid(valid: Any, inputs: Rows) -> Rows | None:
+    """Return the rows that say which steps frames may touch, or None where all are."""
+    if valid is None:
+        return None
+    outputs = _for_each_sequence(valid, "valid", inputs)
+    if outputs[0].dtype != bool or outputs[0].ndim != 1:
+        raise TypeError(
+            "`valid` must hold a bool for each step. Received: "
+            f"dtype={outputs[0].dtype} and {outputs[0].ndim} dimensions."
+        )
+    _check_clock("valid", outputs, inputs)
+    return Rows(outputs)
+
+
+def find_weights(weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple[Rows | None, bool]:
+    """Return the rows of sample weights, and whether they are one for each frame, not each step.
+
+    Args:
+        weights: what the user passed as `sample_weight`.
+        inputs: Rows of the sequences.
+        counts: int array. Frames of each sequence; None where frames can have no weights.
+    """
+    if weights is None:
+        return None, False
+    steps = [len(array) for array in inputs.arrays]
+    if counts is not None and len(steps) > 1 and _is_flat(weights, int(counts.sum())):
+        weights = np.split(np.asarray(weights), np.cumsum(counts)[:-1])
+    outputs = _for_each_sequence(weights, "sample_weight", inputs)
+    if outputs[0].ndim != 1:
+        raise ValueError(
+            "`sample_weight` must hold one number for each step, or for each frame. Received: "
+            f"weights of shape {outputs[0].shape}."
+        )
+    lengths = [len(output) for output in outputs]
+    if lengths == steps:
+        return Rows(outputs), False
+    if counts is not None and lengths == counts.tolist():
+        return Rows(outputs), True
+    number = next(i for i, length in enumerate(lengths) if length != steps[i])
+    frames = "" if counts is None else f", or for each of its {counts[number]} frames"
+    raise ValueError(
+        f"`sample_weight` must hold one number for each of the {steps[number]} steps"
+        f"{_which(number, inputs)}{frames}. Received: {lengths[number]} numbers."
+    )
+
+
+def _for_each_sequence(
+    values: Any, name: str, inputs: Rows, vocabulary: Vocabulary | None = None
+) -> list[np.ndarray]:
+    """Return the array that belongs to each sequence, of whatever length."""
+    count = len(inputs.arrays)
+    given = split_sequences(values, vocabulary) if count > 1 else [values]
+    is_list_of_one = isinstance(values, (list, tuple)) and len(values) == 1
+    if count == 1 and is_list_of_one and len(inputs.arrays[0]) != 1:
+        given = list(values)
+    if len(given) != count:
+        raise ValueError(
+            f"`{name}` must have one array for each sequence. "
+            f"Received: {len(given)} for {count} sequences."
+        )
+    return to_arrays(given, name, vocabulary)
+
+
+def _check_clock(name: str, outputs: list[np.ndarray], inputs: Rows) -> None:
+    for number, (array, output) in enumerate(zip(inputs.arrays, outputs, strict=True)):
+        if len(array) != len(output):
+            shift = (
+                "To predict later steps, use `gap` and `horizon` rather than shifting."
+                if name == "targets"
+                else f"Row `t` of `{name}` belongs to step `t`."
+            )
+            raise ValueError(
+                f"`{name}` must be on the same clock as the sequence: one value for each step. "
+                f"Received: {len(output)} {name} for {len(array)} steps{_which(number, inputs)}. "
+                f"{shift}"
+            )
+
+
+def _which(number: int, inputs: Rows) -> str:
+    return "" if len(inputs.arrays) == 1 else f" of sequence {number}"
+
+
+def _is_flat(values: Any, size: int) -> bool:
+    is_nested = isinstance(values, (list, tuple)) and any(np.ndim(item) for item in values[:1])
+    return not is_nested and np.ndim(values) == 1 and len(values) == size
+
+
+def _as_slice(columns: int | list[int]) -> int | list[int] | slice:
+    """Return evenly spaced columns as a slice: indexing with it copies nothing.
+
+    >>> _as_slice([1, 3]), _as_slice([1, 0]), _as_slice([0, 1, 3])
+    (slice(1, 4, 2), slice(1, None, -1), [0, 1, 3])
+    """
+    if isinstance(columns, int):
+        return columns
+    step = columns[1] - columns[0] if len(columns) > 1 else 1
+    stop = columns[-1] + (1 if step > 0 else -1)
+    if columns == list(range(columns[0], stop, step)):
+        return slice(columns[0], stop if stop >= 0 else None, step)
+    return columns

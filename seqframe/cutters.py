@@ -1,0 +1,172 @@
+"""Cutters: from where frames lie to the arrays of a batch, each by one gather.
+
+A batch's arrays are, in this order: the past, the future where there is one, the targets, and the
+weights where there are some.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from seqframe.gather import Axis, Rows
+from seqframe.placement import Placement
+from seqframe.windows import padded_offsets
+
+if TYPE_CHECKING:
+    from seqframe.framer import SequenceFramer
+    from seqframe.source import Source
+
+Shape = tuple[int, ...]
+
+
+class Shapes(NamedTuple):
+    """Shapes of what a frame holds, without the sample axis; None where it holds no such thing."""
+
+    past: Shape
+    future: Shape | None
+    y: Shape
+    weight: Shape | None
+
+
+def frame_shapes(framer: "SequenceFramer", source: "Source") -> Shapes:
+    """Return the shapes of a frame's arrays."""
+    length, row = framer.sequence_length, source.inputs.row_shape
+    past = {
+        "timesteps": (length, *(row or (1,))),
+        "features": (1, length * int(np.prod(row, dtype=np.int64))),
+        "tokens": (length,),
+    }[framer.layout]
+    ahead = (length,) if framer.return_sequences else ()
+    future = weight = None
+    if source.future is not None:
+        future = (*ahead, framer.horizon, *(source.future.row_shape or (1,)))
+    if framer.horizon > 1:
+        ahead = (*ahead, framer.horizon)
+    if source.weight is not None:
+        weight = () if source.weight_per_frame else ahead
+    return Shapes(past, future, (*ahead, *source.targets.row_shape), weight)
+
+
+class Part(NamedTuple):
+    """One array of a batch of windows.
+
+    Attributes:
+        rows: Rows that it is taken from.
+        offset: steps from a window's start to its first row; None where a row is a frame's.
+        axes: axes of a window.
+        shape: shape that a frame has of it.
+    """
+
+    rows: Rows
+    offset: int | None
+    axes: tuple[Axis, ...]
+    shape: Shape
+
+
+class WindowCutter:
+    """Cuts windows, which are stretches of their sequence."""
+
+    def __init__(self, framer: "SequenceFramer", source: "Source", placement: Placement):
+        self._placement, self._stride = placement, framer.sequence_stride
+        shapes = frame_shapes(framer, source)
+        window = ((framer.sequence_length, framer.sampling_rate),)
+        each = window if framer.return_sequences else ()
+        ahead = (*each, (framer.horizon, 1))
+        targets = ahead if framer.horizon > 1 else each
+        offset = framer.gap + 1 + (0 if framer.return_sequences else framer.span - 1)
+        weights = (None, ()) if source.weight_per_frame else (offset, targets)
+        found = [
+            (source.inputs, 0, window, shapes.past),
+            (source.future, offset, ahead, shapes.future),
+            (source.targets, offset, targets, shapes.y),
+            (source.weight, *weights, shapes.weight),
+        ]
+        self._parts = [Part(*part) for part in found if part[0] is not None]
+
+    def place(self, index: np.ndarray) -> list[np.ndarray]:
+        """Return where each part of the frames number `index` lies, for `gather`."""
+        sequence, start, length = self._placement.locate(index)
+        return [
+            part.rows.address(
+                sequence,
+                self._placement.rank(start, length) if part.offset is None else start + part.offset,
+                part.axes,
+            )
+            for part in self._parts
+        ]
+
+    def gather(self, places: list[np.ndarray], which: slice) -> list[np.ndarray]:
+        """Copy the arrays of some of the frames that were placed."""
+        return [
+            part.rows.gather(place[which], part.axes).reshape(-1, *part.shape)
+            for part, place in zip(self._parts, places, strict=True)
+        ]
+
+    def views(self) -> list[np.ndarray] | None:
+        """Return all frames as read-only views, or None where that would copy."""
+        run = self._placement.only_run
+        if run is None:
+            return None
+        first, count = run
+        views = []
+        for part in self._parts:
+            if part.rows.columns is not None:
+                return None
+            if part.offset is None:
+                view = part.rows.view(first, 1, count, ())
+            else:
+                start = first * self._stride + part.offset
+                view = part.rows.view(start, self._stride, count, part.axes)
+            try:
+                views.append(view.reshape((count, *part.shape), copy=False))
+            except ValueError:  # its steps do not lie next to each other
+                return None
+        return views
+
+
+class PaddedCutter:
+    """Cuts prefixes and subsequences, which are filled up to the length of the longest."""
+
+    def __init__(self, framer: "SequenceFramer", source: "Source", placement: Placement):
+        self._framer, self._source, self._placement = framer, source, placement
+        self._shapes = frame_shapes(framer, source)
+
+    def place(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return where the frames number `index` lie, for `gather`."""
+        return self._placement.locate(index)
+
+    def gather(self, places: Any, which: slice) -> list[np.ndarray]:
+        """Copy the arrays of some of the frames that were placed."""
+        sequence, start, length = (place[which] for place in places)
+        framer, source, shapes = self._framer, self._source, self._shapes
+        offsets = padded_offsets(length, framer.sequence_length, framer.padding)
+        real = (offsets >= 0) & (offsets < length[:, None])
+        steps = start[:, None] + np.clip(offsets, 0, length[:, None] - 1)
+        last = steps if framer.return_sequences else start + length - 1
+        ahead = last[..., None] + framer.gap + 1 + np.arange(framer.horizon)
+        found = [
+            (source.inputs, steps, shapes.past, framer.padding_value),
+            (source.future, ahead, shapes.future, framer.padding_value),
+            (source.targets, ahead, shapes.y, framer.padding_value),
+            # What is no step counts for nothing.
+            (None if source.weight_per_frame else source.weight, ahead, shapes.weight, 0),
+        ]
+        arrays = []
+        for rows, where, shape, filling in found:
+            if rows is not None:
+                array = self._rows(rows, sequence, where)
+                if where is steps or framer.return_sequences:
+                    array[~real] = filling
+                arrays.append(array.reshape(-1, *shape))
+        if source.weight_per_frame:
+            arrays.append(source.weight.take(sequence, self._placement.rank(start, length)))
+        return arrays
+
+    def views(self) -> None:
+        """Return None: frames that are filled up are no views."""
+
+    def _rows(self, rows: Rows, sequence: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        sequence = sequence.reshape(-1, *(1,) * (steps.ndim - 1))
+        if self._framer.wrap:
+            steps = steps % self._placement.steps[sequence]
+        return rows.take(sequence, steps)

@@ -1,0 +1,95 @@
+"""Groups: a table of several sequences, one below the other, cut where its groups change."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from seqframe.sequences import column_names
+
+
+def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
+    """Return a table without the columns that name its groups, and these columns.
+
+    Args:
+        table: DataFrame, or with labels as `by`, any sequence.
+        by: name of a column, or a list of names; or an array of labels, one a row.
+
+    Raises:
+        TypeError: if columns are named of what has none.
+        ValueError: if there is no such column, or labels are not one for each row.
+    """
+    names = column_names(table)
+    wanted = [by] if isinstance(by, str) else by
+    if not (isinstance(wanted, list) and all(isinstance(name, str) for name in wanted)):
+        labels = np.asarray(by.to_numpy() if hasattr(by, "to_numpy") else by)
+        if labels.ndim != 1 or len(labels) != len(table):
+            raise ValueError(
+                "`by` must name columns, or be an array of one label for each row. Received: "
+                f"labels of shape {labels.shape} for {len(table)} rows."
+            )
+        return table, [labels]
+    if names is None:
+        raise TypeError(
+            f"`by` names columns, which only a DataFrame has. Received: by={by!r} and a "
+            f"{type(table).__name__}. Pass an array of labels, one a row, instead."
+        )
+    for name in wanted:
+        if name not in names:
+            raise ValueError(
+                f"`by` names the column {name!r}, but the table has columns {names}. "
+                "Name some of these."
+            )
+    rest = [name for name in names if name not in wanted]
+    if not wanted or not rest:
+        raise ValueError(
+            "`by` must name some of the columns, and leave some as features. Received: "
+            f"by={by!r} of columns {names}."
+        )
+    return table[rest], [table[name].to_numpy() for name in wanted]
+
+
+def find_groups(columns: list[np.ndarray]) -> tuple[list[Hashable], np.ndarray]:
+    """Return the label of each group and where the groups begin and end.
+
+    Args:
+        columns: arrays of one length; a group is a run of rows in which none changes.
+
+    Returns:
+        labels, tuples where there are several columns; and an int array of the first row of each
+        group and of the number of rows.
+
+    Raises:
+        ValueError: if a row has no label, or a group comes back after another.
+
+    >>> find_groups([np.array(["a", "a", "b"])])
+    (['a', 'b'], array([0, 2, 3]))
+    """
+    rows = len(columns[0])
+    changes = np.zeros(max(rows - 1, 0), bool)
+    try:
+        for column in columns:
+            changes |= np.asarray(column[1:] != column[:-1], bool)
+    except TypeError:  # values that are missing cannot be compared
+        raise _unlabelled() from None
+    firsts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    found = [column[firsts].tolist() for column in columns]
+    if any(label is None or label != label for labels in found for label in labels):
+        raise _unlabelled()
+    labels = found[0] if len(found) == 1 else list(zip(*found, strict=True))
+    seen = set()
+    for label in labels:
+        if label in seen:
+            raise ValueError(
+                f"The rows of a group must follow each other. Received: rows of {label!r} again "
+                "after those of another group. Sort the table by group and time first."
+            )
+        seen.add(label)
+    return labels, np.append(firsts, rows)
+
+
+def _unlabelled() -> ValueError:
+    return ValueError(
+        "`by` must give every row a label. Received: rows without one. Leave those rows out, or "
+        "fill in a label."
+    )

@@ -1,0 +1,114 @@
+"""From what the user passed to a Source: sequences and all that is on their clock, checked."""
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqframe.clock import find_future, find_targets, find_valid, find_weights
+from seqframe.gather import Rows
+from seqframe.groups import find_groups, split_table
+from seqframe.sequences import is_symbolic, split_sequences, to_arrays
+from seqframe.source import Source
+from seqframe.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from seqframe.framer import SequenceFramer
+
+
+def read_source(
+    framer: "SequenceFramer",
+    sequences: Any,
+    *,
+    targets: Any = None,
+    future: Any = None,
+    sample_weight: Any = None,
+    valid: Any = None,
+    by: Any = None,
+    skip_nan: bool = False,
+) -> tuple[Source, Vocabulary | None]:
+    """Return the Source of what `SequenceFramer.frame` was given, and the vocabulary of its ids."""
+    labels: Sequence[Hashable] | None = None
+    if by is not None:
+        sequences, columns = split_table(sequences, by)
+        labels, edges = find_groups(columns)
+        raw = [sequences]
+    else:
+        raw = split_sequences(sequences, framer.vocabulary)
+    vocabulary = framer.vocabulary
+    if vocabulary is None and raw and all(map(is_symbolic, raw)):
+        if not any(map(len, raw)):
+            raise no_frame(framer, 0 if len(raw) > 1 else None, 0)
+        vocabulary = Vocabulary.from_sequences(*raw)
+    inputs = Rows(to_arrays(raw, "sequences", vocabulary))
+    if framer.layout == "tokens" and inputs.row_shape:
+        raise ValueError(
+            '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
+            f'steps of shape {inputs.row_shape}. Use `layout="timesteps"`.'
+        )
+    source = Source(
+        inputs,
+        find_targets(targets, raw, inputs, vocabulary),
+        find_future(future, inputs, vocabulary),
+        valid=find_valid(valid, inputs),
+        skip_nan=bool(skip_nan),
+        labels=range(len(raw)),
+    )
+    if labels is not None:
+        source = source.groups(labels, edges)
+    counts = framer.count(source.steps)
+    if not counts.all():
+        number = int(np.argmin(counts))
+        label = source.labels[number] if len(counts) > 1 else None
+        raise no_frame(framer, label, int(source.steps[number]))
+    _check_padding(framer, source)
+    if sample_weight is not None:
+        source = _with_weights(framer, source, sample_weight, labels is not None, counts)
+    return source, vocabulary
+
+
+def _with_weights(
+    framer: "SequenceFramer", source: Source, weights: Any, grouped: bool, counts: np.ndarray
+) -> Source:
+    # Frames that are drawn, or that may be left out, have no number that the user could know.
+    countable = framer.mode != "subsequences" and not source.may_leave_out
+    if grouped and np.ndim(weights) == 1 and len(weights) == source.steps.sum():
+        weights = np.split(np.asarray(weights), np.cumsum(source.steps)[:-1])
+    rows, per_frame = find_weights(weights, source.inputs, counts if countable else None)
+    return source.weighted(rows, per_frame)
+
+
+def _check_padding(framer: "SequenceFramer", source: Source) -> None:
+    if not framer.pads:
+        return
+    padded = [source.inputs]
+    if framer.return_sequences:
+        padded += [rows for rows in (source.targets, source.future) if rows is not None]
+    for rows in padded:
+        if not _fits(framer.padding_value, rows.dtype):
+            raise ValueError(
+                f"`padding_value` must fit the dtype of the sequence, {rows.dtype}. Received: "
+                f"padding_value={framer.padding_value}. Change it, or convert the sequence."
+            )
+
+
+def _fits(value: Any, dtype: np.dtype) -> bool:
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return value == value // 1 and limits.min <= value <= limits.max
+    if dtype.kind in "fc":
+        return not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
+    return dtype.kind == "b" and value in (0, 1)
+
+
+def no_frame(framer: "SequenceFramer", label: Hashable | None, steps: int) -> ValueError:
+    """Return the error that says why a sequence of so many steps has no frame."""
+    name = "sequence_length" if framer.mode == "windows" else "min_length"
+    which = "a sequence" if label is None else f"sequence {label!r}, which is"
+    extra = f" and gap={framer.gap}" if framer.gap else ""
+    rate = f", sampling_rate={framer.sampling_rate}" if framer.sampling_rate > 1 else ""
+    return ValueError(
+        f"No frame fits: `{name}={getattr(framer, name)}`{rate} with `horizon={framer.horizon}`"
+        f"{extra} needs {framer.least_steps} steps. Received: {which} of {steps} steps. "
+        f"Shorten `{name}` or pass a longer sequence."
+    )

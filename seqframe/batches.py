@@ -10,7 +10,8 @@ from seqframe.order import Order
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
-    from seqframe.frames import Batch, Frames
+    from seqframe.collection import Batch
+    from seqframe.frames import Frames
 
 _ORDER_BLOCK = 2**14  # positions whose order and place are worked out together
 _GATHER_BYTES = 2**18  # small batches are gathered together up to this size, which caches hold

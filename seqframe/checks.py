@@ -23,7 +23,7 @@ def check_compiled(model: keras.Model) -> None:
 
 def check_shapes(
     model: keras.Model,
-    x_shape: tuple[int, ...],
+    x_shape: tuple[int, ...] | dict[str, tuple[int, ...]],
     y_shape: tuple[int, ...],
     symbols: int | None = None,
 ) -> None:
@@ -31,12 +31,14 @@ def check_shapes(
 
     Args:
         model: keras.Model. Where it declares no shapes, nothing is checked.
-        x_shape: shape of an input, without the sample axis.
+        x_shape: shape of an input, without the sample axis; a dict where there are several.
         y_shape: shape of a target, without the sample axis.
         symbols: number of ids that targets may be, where they are ids of a vocabulary.
     """
     expected = declared_shape(model, "input_shape")
-    if expected is not None and not _same(expected, x_shape):
+    if isinstance(x_shape, dict):
+        _check_inputs(model, expected, x_shape)
+    elif expected is not None and not _same(expected, x_shape):
         raise ValueError(
             f"The frames do not fit the model: it takes inputs of shape {expected}. "
             f"Received: frames with inputs of shape {x_shape}. Change `sequence_length` or "
@@ -60,6 +62,29 @@ def check_shapes(
         raise ValueError(
             f"The model's output has {classes} classes. Received: frames whose vocabulary has "
             f"{symbols} ids. Give the last layer `len(frames.vocabulary)` units."
+        )
+
+
+def _check_inputs(
+    model: keras.Model, only: tuple[int | None, ...] | None, x_shape: dict[str, tuple[int, ...]]
+) -> None:
+    """Raise if a model does not take inputs of these names and shapes."""
+    if only is not None:
+        raise ValueError(
+            f"The frames do not fit the model: it takes one input, of shape {only}. Received: "
+            f"frames with a future, whose inputs are {x_shape}. Give the model an `Input` named "
+            '"past" and one named "future", or leave out `future`.'
+        )
+    shapes = getattr(model, "input_shape", None)
+    if not isinstance(shapes, dict):
+        return
+    expected = {name: shape[1:] for name, shape in shapes.items()}
+    if expected.keys() != x_shape.keys() or not all(
+        _same(expected[name], shape) for name, shape in x_shape.items()
+    ):
+        raise ValueError(
+            f"The frames do not fit the model: it takes inputs {expected}. Received: frames with "
+            f"inputs {x_shape}. Change the framer, `future`, or the model's inputs."
         )
 
 

@@ -40,11 +40,31 @@ def frame_shapes(framer: "SequenceFramer", source: "Source") -> Shapes:
     future = weight = None
     if source.future is not None:
         future = (*ahead, framer.horizon, *(source.future.row_shape or (1,)))
-    if framer.horizon > 1:
-        ahead = (*ahead, framer.horizon)
+    targets = (*ahead, framer.horizon) if framer.horizon > 1 else ahead
     if source.weight is not None:
-        weight = () if source.weight_per_frame else ahead
-    return Shapes(past, future, (*ahead, *source.targets.row_shape), weight)
+        weight = ahead if weighs_horizon_as_one(framer, source) else targets
+        weight = () if source.weight_per_frame else weight
+    return Shapes(past, future, (*targets, *source.targets.row_shape), weight)
+
+
+def weighs_horizon_as_one(framer: "SequenceFramer", source: "Source") -> bool:
+    """Whether the steps of a horizon share a weight, the mean of theirs.
+
+    A Keras loss averages over the last axis of a target before it weighs. That axis is the horizon
+    where targets have no columns.
+    """
+    steps = source.weight is not None and not source.weight_per_frame
+    return steps and framer.horizon > 1 and not source.targets.row_shape
+
+
+def mean_weight(weights: np.ndarray) -> np.ndarray:
+    """Return the mean over the last axis, in the weights' own precision if they have one.
+
+    >>> mean_weight(np.array([[0, 1], [1, 1]]))
+    array([0.5, 1. ], dtype=float32)
+    """
+    dtype = weights.dtype if weights.dtype.kind == "f" else np.float32
+    return weights.mean(axis=-1, dtype=dtype)
 
 
 class Part(NamedTuple):
@@ -54,7 +74,7 @@ class Part(NamedTuple):
         rows: Rows that it is taken from.
         offset: steps from a window's start to its first row; None where a row is a frame's.
         axes: axes of a window.
-        shape: shape that a frame has of it.
+        shape: shape in which a frame is gathered.
     """
 
     rows: Rows
@@ -68,6 +88,7 @@ class WindowCutter:
 
     def __init__(self, framer: "SequenceFramer", source: "Source", placement: Placement):
         self._placement, self._stride = placement, framer.sequence_stride
+        self._one_weight = weighs_horizon_as_one(framer, source)
         shapes = frame_shapes(framer, source)
         window = ((framer.sequence_length, framer.sampling_rate),)
         each = window if framer.return_sequences else ()
@@ -75,11 +96,12 @@ class WindowCutter:
         targets = ahead if framer.horizon > 1 else each
         offset = framer.gap + 1 + (0 if framer.return_sequences else framer.span - 1)
         weights = (None, ()) if source.weight_per_frame else (offset, targets)
+        weight = (*shapes.weight, framer.horizon) if self._one_weight else shapes.weight
         found = [
             (source.inputs, 0, window, shapes.past),
             (source.future, offset, ahead, shapes.future),
             (source.targets, offset, targets, shapes.y),
-            (source.weight, *weights, shapes.weight),
+            (source.weight, *weights, weight),
         ]
         self._parts = [Part(*part) for part in found if part[0] is not None]
 
@@ -97,15 +119,18 @@ class WindowCutter:
 
     def gather(self, places: list[np.ndarray], which: slice) -> list[np.ndarray]:
         """Copy the arrays of some of the frames that were placed."""
-        return [
+        arrays = [
             part.rows.gather(place[which], part.axes).reshape(-1, *part.shape)
             for part, place in zip(self._parts, places, strict=True)
         ]
+        if self._one_weight:
+            arrays[-1] = mean_weight(arrays[-1])
+        return arrays
 
     def views(self) -> list[np.ndarray] | None:
         """Return all frames as read-only views, or None where that would copy."""
         run = self._placement.only_run
-        if run is None:
+        if run is None or self._one_weight:
             return None
         first, count = run
         views = []
@@ -144,12 +169,14 @@ class PaddedCutter:
         steps = start[:, None] + np.clip(offsets, 0, length[:, None] - 1)
         last = steps if framer.return_sequences else start + length - 1
         ahead = last[..., None] + framer.gap + 1 + np.arange(framer.horizon)
+        one_weight = weighs_horizon_as_one(framer, source)
+        weight = (*shapes.weight, framer.horizon) if one_weight else shapes.weight
         found = [
             (source.inputs, steps, shapes.past, framer.padding_value),
             (source.future, ahead, shapes.future, framer.padding_value),
             (source.targets, ahead, shapes.y, framer.padding_value),
             # What is no step counts for nothing.
-            (None if source.weight_per_frame else source.weight, ahead, shapes.weight, 0),
+            (None if source.weight_per_frame else source.weight, ahead, weight, 0),
         ]
         arrays = []
         for rows, where, shape, filling in found:
@@ -158,6 +185,8 @@ class PaddedCutter:
                 if where is steps or framer.return_sequences:
                     array[~real] = filling
                 arrays.append(array.reshape(-1, *shape))
+        if one_weight:
+            arrays[-1] = mean_weight(arrays[-1])
         if source.weight_per_frame:
             arrays.append(source.weight.take(sequence, self._placement.rank(start, length)))
         return arrays

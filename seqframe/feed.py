@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from seqframe.cutters import weighs_horizon_as_one
+
 if TYPE_CHECKING:
     from seqframe.frames import Frames
     from seqframe.gather import Rows
@@ -24,11 +26,13 @@ class Windows:
         array: name of the array on the device.
         offsets: rows of a window, relative to the frame's index; None where a row is all of it.
         shape: shape that a frame has of it, where it is gathered from rows.
+        averaged: bool. Whether the last axis is averaged over.
     """
 
     array: str
     offsets: tuple[int, ...] | None = None
     shape: tuple[int, ...] = ()
+    averaged: bool = False
 
     def __call__(self, arrays: dict[str, Any], index: Any) -> Any:
         """Return the windows of the frames at `index`."""
@@ -36,7 +40,8 @@ class Windows:
         if self.offsets is None:
             return tree.map_structure(lambda rows: ops.take(rows, index, axis=0), array)
         steps = ops.expand_dims(index, 1) + ops.cast(np.array(self.offsets), index.dtype)
-        return ops.reshape(ops.take(array, steps, axis=0), (index.shape[0], *self.shape))
+        rows = ops.reshape(ops.take(array, steps, axis=0), (index.shape[0], *self.shape))
+        return ops.mean(rows, axis=-1) if self.averaged else rows
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,9 @@ def feed_frames(frames: "Frames", class_weight: dict[int, float] | None = None) 
         arrays["future"] = _joined(source.future, source.steps)
         future = Windows("future", ahead, future_shape)
     if source.weight is not None:
-        weight = Windows("weight", ahead, frames.sample_weight_shape)
+        averaged = weighs_horizon_as_one(framer, source)
+        shape = (*frames.sample_weight_shape, *((framer.horizon,) if averaged else ()))
+        weight = Windows("weight", ahead, shape, averaged)
         arrays["weight"] = _joined(source.weight, source.steps)
         if source.weight_per_frame:
             weight = Windows("weight")

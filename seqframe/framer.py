@@ -169,7 +169,10 @@ class SequenceFramer:
                 on the same clock and at least as long. Each frame then also carries the `horizon`
                 rows at its target steps: `x` is a dict of "past" and "future".
             sample_weight: array `(steps,)`, weights of the target steps; or an array with one
-                weight for each frame. Batches are then `(x, y, sample_weight)`.
+                weight for each frame. Batches are then `(x, y, sample_weight)`. A Keras loss
+                averages over the last axis of a target, so where that is the horizon, its steps
+                share the mean of their weights; to weigh each, give the targets a column axis, as
+                `targets=[0]` does.
             by: name of a column of a DataFrame, or several; or an array of labels, one a row. Rows
                 that share it are a sequence, and must follow each other; no frame crosses from one
                 to the next. The column is no feature.

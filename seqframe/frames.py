@@ -1,47 +1,23 @@
-"""Frames: the lazy collection of training samples."""
+"""Frames: training samples, and what is made of them: batches, datasets, lanes, splits."""
 
-import json
-import math
-import operator
-import zlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from seqframe.batches import Batches
-from seqframe.cutters import PaddedCutter, Shape, WindowCutter, frame_shapes
-from seqframe.gather import Rows
+from seqframe.collection import FrameCollection
 from seqframe.lanes import Lanes
-from seqframe.missing import Runs, find_runs, whole_runs
-from seqframe.order import Order, random_seed
-from seqframe.placement import Placement
-from seqframe.sequences import join_steps
+from seqframe.order import Order
 from seqframe.source import Source
 from seqframe.splits import fold_frames, split_frames
-from seqframe.windows import check_integer, padded_offsets
+from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
+    import grain
     import keras
-
-    from seqframe.framer import SequenceFramer
-    from seqframe.vocabulary import Vocabulary
-
-#: `(x, y)`, or `(x, y, sample_weight)` where there are weights; `x` is a dict of "past" and
-#: "future" where values are known ahead.
-Batch = tuple[Any, ...]
+    import tensorflow as tf
+    import torch
 
 
-class FrameSteps(NamedTuple):
-    """Where a frame lies: its sequence, and the raw steps of its input and its target."""
-
-    sequence: Hashable
-    inputs: np.ndarray
-    targets: np.ndarray
-
-
-class Frames:
+class Frames(FrameCollection):
     """Input windows and their targets: a lazy, immutable, random-access collection.
 
     Made by `SequenceFramer.frame`. Holds the user's arrays and index arithmetic; every batch is one
@@ -62,129 +38,6 @@ class Frames:
     >>> x.ravel(), y
     (array([20, 30, 40]), np.int64(50))
     """
-
-    def __init__(
-        self,
-        framer: "SequenceFramer",
-        source: Source,
-        *,
-        seed: int | None = None,
-        epoch: int = 0,
-        runs: Runs | None = None,
-    ):
-        self.framer, self.source, self.epoch = framer, source, epoch
-        self._seed = random_seed() if seed is None else seed
-        if runs is None:
-            find = source.may_leave_out
-            runs = find_runs(framer, source) if find else whole_runs(framer, source.steps)
-        self._runs = runs
-        self._placement = Placement(framer, source.steps, runs, self._seed, epoch)
-        self._shapes = frame_shapes(framer, source)
-        cutter = PaddedCutter if framer.pads else WindowCutter
-        self._cutter = cutter(framer, source, self._placement)
-
-    def __len__(self) -> int:
-        return self._placement.size
-
-    @property
-    def inputs(self) -> Rows:
-        """The sequences that input windows are taken from."""
-        return self.source.inputs
-
-    @property
-    def targets(self) -> Rows:
-        """The sequences that targets are taken from; the inputs themselves, or others."""
-        return self.source.targets
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Number of frames of each sequence; for subsequences, of starts to draw from."""
-        return self._placement.counts
-
-    @property
-    def breaks(self) -> np.ndarray:
-        """Numbers of the frames that do not follow the one before: a sequence begins, or steps are
-        missing."""
-        return self._placement.breaks
-
-    @property
-    def vocabulary(self) -> "Vocabulary | None":
-        """The Vocabulary that the symbols were encoded with, or None."""
-        return self.framer.vocabulary
-
-    @property
-    def x_shape(self) -> Shape | dict[str, Shape]:
-        """Shape of an input, without the sample axis: a dict where there is a past and a future."""
-        past, future = self._shapes.past, self._shapes.future
-        return past if future is None else {"past": past, "future": future}
-
-    @property
-    def y_shape(self) -> Shape:
-        """Shape of a target, without the sample axis."""
-        return self._shapes.y
-
-    @property
-    def sample_weight_shape(self) -> Shape | None:
-        """Shape of a sample weight, without the sample axis; None where there are no weights."""
-        return self._shapes.weight
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a frame takes in a batch."""
-        source = self.source
-        rows = (source.inputs, source.future, source.targets, source.weight)
-        return sum(
-            math.prod(shape) * item.dtype.itemsize
-            for shape, item in zip(self._shapes, rows, strict=True)
-            if shape is not None
-        )
-
-    def __getitem__(self, index: int | slice | list[int] | np.ndarray) -> Batch:
-        """Return one frame `(x, y)`, or for a slice, a list or an array of indices, many.
-
-        With sample weights, `(x, y, sample_weight)`; with a future, `x` is a dict.
-        """
-        chosen = self._resolve(index)
-        if np.ndim(chosen):
-            return self.take(chosen)
-        arrays = self.gather(self.place(np.atleast_1d(chosen)))
-        return self.pack(array[0] for array in arrays)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for first in range(0, len(self), 1024):
-            places = self.place(np.arange(first, min(first + 1024, len(self))))
-            yield from map(self.pack, zip(*self.gather(places), strict=True))
-
-    def take(self, index: np.ndarray) -> Batch:
-        """Copy the frames number `index`, a one-dimensional array of valid indices."""
-        return self.pack(self.gather(self.place(index)))
-
-    def place(self, index: np.ndarray) -> Any:
-        """Return where the frames number `index` lie, for `gather`."""
-        return self._cutter.place(index)
-
-    def gather(self, places: Any, which: slice = slice(None)) -> list[np.ndarray]:
-        """Copy the arrays of frames that were placed, for `pack`."""
-        return self._cutter.gather(places, which)
-
-    def views(self) -> list[np.ndarray] | None:
-        """Return the arrays of all frames as read-only views; None where they would be copies."""
-        return self._cutter.views()
-
-    @property
-    def pack(self) -> Callable[[Any], Batch]:
-        """The function that makes a batch of its arrays."""
-        return tuple if self._shapes.future is None else _pack_future
-
-    def arrays(self) -> Batch:
-        """Return all frames as `(X, y)`, or `(X, y, sample_weight)`.
-
-        Windows over one sequence are a read-only view of it: nothing is copied, however large.
-        Everything else is copied once: several sequences, padded frames, and windows whose steps
-        do not lie next to each other where `layout="features"` wants them to.
-        """
-        views = self.views()
-        return self.take(np.arange(len(self))) if views is None else self.pack(views)
 
     def batches(
         self,
@@ -248,6 +101,98 @@ class Frames:
 
         order = Order(len(self), shuffle, seed)
         return FramesDataset(Batches(self, batch_size, order, 0, drop_last, redraw), **kwargs)
+
+    def to_tf(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        epoch: int = 0,
+        drop_last: bool = False,
+        redraw: bool = False,
+    ) -> "tf.data.Dataset":
+        """Return the frames as a `tf.data.Dataset` of batches.
+
+        Batches are made in NumPy, so that one crossing into TensorFlow serves a batch. Each pass
+        over the dataset is an epoch. Its element spec and cardinality are known.
+
+        Args:
+            batch_size: int ≥ 1.
+            shuffle: bool. Anew each epoch.
+            seed: int ≥ 0; None draws one.
+            epoch: int ≥ 0. Number of the first pass.
+            drop_last: bool. Leave out a last batch of fewer than `batch_size` frames; all batches
+                then have a static shape.
+            redraw: bool. Random subsequences: draw them anew each epoch.
+
+        Returns:
+            tf.data.Dataset of `(x, y)`, or `(x, y, sample_weight)`.
+
+        Raises:
+            ImportError: if TensorFlow is not installed.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_tf(2)  # doctest: +SKIP
+        >>> [len(y) for x, y in dataset]  # doctest: +SKIP
+        [2, 2, 1]
+        """
+        from seqframe.adapters import tf_dataset
+
+        order = Order(len(self), shuffle, seed)
+        return tf_dataset(Batches(self, batch_size, order, epoch, drop_last, redraw))
+
+    def to_torch(self) -> "torch.utils.data.Dataset":
+        """Return the frames as a map-style dataset for PyTorch's `DataLoader`.
+
+        The loader's sampler says which frames make a batch, and one gather fetches them. Pass
+        `collate_fn=dataset.collate`, which makes tensors of the batch as it is; PyTorch's own
+        takes it apart first.
+
+        Returns:
+            torch.utils.data.Dataset of `(x, y)`, or `(x, y, sample_weight)`.
+
+        Raises:
+            ImportError: if PyTorch is not installed.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_torch()  # doctest: +SKIP
+        >>> loader = torch.utils.data.DataLoader(
+        ...     dataset, batch_size=2, shuffle=True, collate_fn=dataset.collate
+        ... )  # doctest: +SKIP
+        """
+        from seqframe.adapters import torch_dataset
+
+        return torch_dataset(self)
+
+    def to_grain(self) -> "grain.MapDataset":
+        """Return the frames as a Grain dataset of single frames, random access.
+
+        Grain shuffles, shards, batches and checkpoints it, as in
+        `frames.to_grain().shuffle(seed=7).batch(32)`. Where seqframe shuffles and gathers whole
+        batches, Grain has less to do:
+        `grain.MapDataset.source(frames.batches(32, shuffle=True, seed=7))` is one of batches.
+
+        Returns:
+            grain.MapDataset of `(x, y)`, or `(x, y, sample_weight)`.
+
+        Raises:
+            ImportError: if Grain is not installed.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_grain()  # doctest: +SKIP
+        >>> len(dataset.shuffle(seed=7).batch(2))  # doctest: +SKIP
+        3
+        """
+        from seqframe.adapters import grain_dataset
+
+        return grain_dataset(self)
 
     def lanes(self, batch_size: int) -> Lanes:
         """Return the frames as stateful batches: each row continues from batch to batch."""
@@ -355,103 +300,3 @@ class Frames:
         """
         epoch = check_integer("epoch", epoch, 0)
         return Frames(self.framer, self.source, seed=self._seed, epoch=epoch, runs=self._runs)
-
-    def lengths(self, index: Any = None) -> np.ndarray:
-        """Return the true input lengths, without padding, of all frames or of those at `index`."""
-        index = np.arange(len(self)) if index is None else np.atleast_1d(self._resolve(index))
-        return self.locate(index)[2]
-
-    def mask(self, index: Any = None) -> np.ndarray:
-        """Return a bool array `(n, length)`: which input steps are real, not padding."""
-        lengths = self.lengths(index)
-        offsets = padded_offsets(lengths, self.framer.sequence_length, self.framer.padding)
-        return (offsets >= 0) & (offsets < lengths[:, None])
-
-    def steps(self, i: int) -> FrameSteps:
-        """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
-
-        The sequence is its number, or the label of the group that it is. Steps are counted from the
-        sequence's first, before any split.
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
-        FrameSteps(sequence=0, inputs=array([1, 2, 3]), targets=array([5, 6]))
-        """
-        number, inputs, targets = self._own_steps(self._resolve(operator.index(i)))
-        begin = self.source.begins[number]
-        return FrameSteps(self.source.labels[number], begin + inputs, begin + targets)
-
-    def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """Return the number of a frame's sequence, and its steps counted from where that begins."""
-        (number,), (start,), (length,) = self.locate(np.atleast_1d(i))
-        rate, gap = self.framer.sampling_rate, self.framer.gap
-        inputs = start + rate * np.arange(length)
-        last = inputs[:, None] if self.framer.return_sequences else inputs[-1]
-        targets = last + gap + 1 + np.arange(self.framer.horizon)
-        if self.framer.wrap:
-            cycle = self._placement.steps[number]
-            inputs, targets = inputs % cycle, targets % cycle
-        return int(number), inputs, targets
-
-    def describe(self, count: int = 5) -> None:
-        """Print the first frames, one a line: `ABC -> D`, numbers for numeric data.
-
-        Padding is left out.
-        """
-        for i in range(min(count, len(self))):
-            number, inputs, targets = self._own_steps(i)
-            x, y = self.inputs.read(number)[inputs], self.targets.read(number)[targets]
-            print(f"{join_steps(x, self.vocabulary)} -> {self._describe_target(y)}")
-
-    def _describe_target(self, y: np.ndarray) -> str:
-        vocabulary = self.vocabulary if self.targets is self.inputs else None
-        if not self.framer.return_sequences:
-            return join_steps(y, vocabulary)
-        if self.framer.horizon == 1:
-            return join_steps(y[:, 0], vocabulary)
-        return " | ".join(join_steps(steps, vocabulary) for steps in y)
-
-    def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for each frame its sequence, its first input step and its true length."""
-        return self._placement.locate(index)
-
-    @cached_property
-    def fingerprint(self) -> int:
-        """A number that tells these frames from others: by their rule and the lengths of their
-        sequences, not by their values."""
-        seed = self._seed if self.framer.mode == "subsequences" else None
-        rule = json.dumps([self.framer.get_config(), seed, len(self)]).encode()
-        layout = (self._placement.steps, self.source.begins, self._placement.counts)
-        return zlib.crc32(b"".join(part.tobytes() for part in layout), zlib.crc32(rule))
-
-    def _resolve(self, index: Any) -> np.ndarray | int:
-        """Return an index as lists take it, negative ones counted from the end, as non-negative."""
-        size = len(self)
-        if isinstance(index, slice):
-            return np.arange(*index.indices(size))
-        chosen = np.asarray(index)
-        if chosen.dtype == bool and chosen.shape == (size,):
-            return np.flatnonzero(chosen)
-        if chosen.size == 0:
-            return np.empty(0, np.int64)
-        if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
-            raise TypeError(
-                "An index must be an integer, a slice, or a one-dimensional list or array of "
-                f"integers. Received: {index!r}."
-            )
-        outside = (chosen < -size) | (chosen >= size)
-        if outside.any():
-            worst = chosen if chosen.ndim == 0 else chosen[outside][0]
-            raise IndexError(f"There are {size} frames. Received: index {worst}.")
-        chosen = chosen.astype(np.int64)
-        return np.where(chosen < 0, chosen + size, chosen)[()]
-
-    def __repr__(self) -> str:
-        sequences = len(self.source.labels)
-        source = "" if sequences == 1 else f" over {sequences} sequences"
-        return f"Frames({len(self)} of x {self.x_shape}, y {self.y_shape}{source})"
-
-
-def _pack_future(arrays: Sequence[np.ndarray]) -> Batch:
-    past, future, *rest = arrays
-    return ({"past": past, "future": future}, *rest)

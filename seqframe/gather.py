@@ -28,7 +28,7 @@ class Rows:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are kept, not copied;
             only where their memory layouts differ, they are made contiguous.
         columns: list of int, or None for all. Columns that are kept of each row gathered, for
-            arrays `(steps, columns)`. What slicing can select needs none.
+            arrays `(steps, columns, …)`. What slicing can select needs none.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], columns: list[int] | None = None):
@@ -51,7 +51,9 @@ class Rows:
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of a row as it is gathered."""
-        return self._whole_shape if self.columns is None else (len(self.columns),)
+        if self.columns is None:
+            return self._whole_shape
+        return (len(self.columns), *self._whole_shape[1:])
 
     def _place(self) -> None:
         addresses = np.array([a.__array_interface__["data"][0] for a in self.arrays], np.int64)
@@ -101,7 +103,7 @@ class Rows:
             return self._joined.gather(address, axes)
         shape = (*address.shape, *(steps for steps, _ in axes), *self._whole_shape)
         windows = view[address].view(self.dtype).reshape(shape)
-        return windows if self.columns is None else windows[..., self.columns]
+        return self._kept(windows)
 
     def view(self, start: int, stride: int, count: int, axes: tuple[Axis, ...]) -> np.ndarray:
         """Return `count` windows of a single array, `stride` rows apart, as a read-only view.
@@ -118,12 +120,11 @@ class Rows:
             (*strides, *self._inner_strides),
             writeable=False,
         )
-        return windows if self.columns is None else windows[..., self.columns]
+        return self._kept(windows)
 
     def read(self, number: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return rows `start … stop - 1` of one array, with the columns that are kept."""
-        rows = self.arrays[number][start:stop]
-        return rows if self.columns is None else rows[:, self.columns]
+        return self._kept(self.arrays[number][start:stop])
 
     def cut(self, starts: Sequence[int], stops: Sequence[int]) -> "Rows":
         """Return the rows `start … stop - 1` of each array."""
@@ -133,6 +134,12 @@ class Rows:
     def select(self, numbers: Sequence[int]) -> "Rows":
         """Return some of the arrays, in the order given."""
         return Rows([self.arrays[number] for number in numbers], self.columns)
+
+    def _kept(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows, or windows of them, with the columns that are kept."""
+        if self.columns is None:
+            return rows
+        return rows[(..., self.columns, *(slice(None),) * (len(self._whole_shape) - 1))]
 
     def _view(self, axes: tuple[Axis, ...]) -> np.ndarray | None:
         """Return a window at every unit of memory, or None where NumPy cannot count so many."""

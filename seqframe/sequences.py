@@ -76,7 +76,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
         vocabulary: Vocabulary that encodes symbols.
 
     Raises:
-        TypeError: if it is not a sequence, is masked, or holds Python objects.
+        TypeError: if it is not a sequence, is masked, or holds Python objects, dates or records.
         ValueError: if it is ragged, or holds an unknown symbol.
     """
     if holds_symbols(sequence, vocabulary):
@@ -93,7 +93,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             raise ValueError(f"`{name}`: {error}") from None
     if isinstance(sequence, np.ma.MaskedArray):
         raise TypeError(
-            f"`{name}` must not be a masked array: frames know no missing values. Received: "
+            f"`{name}` must not be a masked array, whose mask would be lost. Received: "
             f"{np.ma.count_masked(sequence)} masked values. Fill them with `.filled(value)`."
         )
     if isinstance(sequence, np.ndarray):
@@ -113,7 +113,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {type(sequence).__name__}."
         )
-    if array.dtype.kind in "OSTU":
+    if array.dtype.kind not in "biufc":
         raise TypeError(
             f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
             f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "

@@ -175,3 +175,24 @@ def test_what_a_model_does_not_declare_is_not_checked():
         check_shapes(any_steps, (steps, 1), (2,))
     with pytest.raises(ValueError, match="inputs of shape"):
         check_shapes(any_steps, (1, 2), (2,))
+
+
+def test_inputs_are_those_of_a_frame_with_a_future():
+    shapes = {"past": (3, 1), "future": (1, 2)}
+
+    def of(**inputs):
+        inputs = {name: keras.Input(shape, name=name) for name, shape in inputs.items()}
+        flat = [layers.Flatten()(item) for item in inputs.values()]
+        return keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(flat)))
+
+    check_shapes(of(**shapes), shapes, ())
+    for other in [
+        of(past=(3, 1), future=(1, 3)),
+        of(past=(2, 1), future=(1, 2)),
+        of(past=(3, 1), ahead=(1, 2)),
+    ]:
+        with pytest.raises(ValueError, match=r"it takes inputs .*past.* Change the framer, `futu"):
+            check_shapes(other, shapes, ())
+    one = keras.Sequential([keras.Input((3, 1)), layers.Flatten(), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r'takes one input.*named "past".*leave out `future`'):
+        check_shapes(one, shapes, ())

@@ -53,6 +53,26 @@ def test_targets_of_their_own_are_gathered():
     assert_same([x, y], list(frames.take(np.array([4, 0, 2]))))
 
 
+@pytest.mark.parametrize("mode", ["windows", "prefixes"])
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("horizon", [1, 2])
+@pytest.mark.parametrize("targets", [0, [0, 1, 3]])
+@pytest.mark.parametrize("weights", ["steps", "frames"])
+def test_future_weights_and_columns_are_gathered(mode, return_sequences, horizon, targets, weights):
+    data = [numbers(12, 4, seed=1), numbers(10, 4, seed=2)]
+    framer = SequenceFramer(3, mode=mode, return_sequences=return_sequences, horizon=horizon)
+    lengths = [12, 10] if weights == "steps" else framer.frame(data).counts
+    frames = framer.frame(
+        data,
+        targets,
+        future=[numbers(15, 2), numbers(10, 2)],
+        sample_weight=[numbers(length, seed=3) for length in lengths],
+    )
+    index = np.array([6, 0, 3, len(frames) - 1])
+    feed = feed_frames(frames)
+    assert_same(gathered(feed, index), list(frames.take(index)), atol=1e-6)
+
+
 @pytest.mark.parametrize("padding", ["pre", "post"])
 @pytest.mark.parametrize("layout", ["timesteps", "tokens"])
 def test_padded_frames_are_gathered_ready_made(padding, layout):

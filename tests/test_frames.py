@@ -93,15 +93,16 @@ def test_steps_are_of_a_frame_in_range():
     frames = framed()
     assert frames.steps(-1).targets.tolist() == [39]
     assert frames.steps(np.int8(-1)).inputs.tolist() == [36, 37, 38]
-    with pytest.raises(IndexError, match=r"There are 37 frames. Received: index 37"):
-        frames.steps(37)
+    for outside in (37, -38, 2**70):
+        with pytest.raises(IndexError, match=rf"There are 37 frames. Received: index {outside}"):
+            frames.steps(outside)
     with pytest.raises(TypeError):
         frames.steps(1.5)
 
 
 @pytest.mark.parametrize(
     "index",
-    [1.0, "1", None, True, [1.5], ["a"], [[1, 2]], np.zeros(3, bool), [True, False], 2**70],
+    [1.0, "1", None, True, [1.5], ["a"], [[1, 2]], np.zeros(3, bool), [True, False]],
 )
 def test_an_index_is_of_integers(index):
     with pytest.raises(TypeError, match="An index must be an integer, a slice, or a one-dimension"):

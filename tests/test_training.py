@@ -62,7 +62,47 @@ def stacked():
     return compiled(seeded(model), "adam")
 
 
-IN_LANES = tuple(np.concatenate(arrays) for arrays in zip(*LANES, strict=True))
+def forecaster(horizon=2):
+    past = keras.Input((3, 2), name="past")
+    future = keras.Input((horizon, 2), name="future")
+    seen = [layers.SimpleRNN(3)(past), layers.Flatten()(future)]
+    output = layers.Dense(horizon)(layers.Concatenate()(seen))
+    model = keras.Model({"past": past, "future": future}, output)
+    return compiled(seeded(model), "sgd", weighted_metrics=["mae"])
+
+
+# Weights of steps and of frames; with a future; over sequences and over what is missing.
+STEPS = [numbers(12, 2, seed=1), numbers(9, 2, seed=2)]
+AHEAD = [numbers(14, 2, seed=3), numbers(9, 2, seed=4)]
+STEP_WEIGHTS = [np.abs(numbers(12, seed=5)), np.abs(numbers(9, seed=6))]
+FORECASTS = SequenceFramer(3, horizon=2).frame(
+    STEPS,
+    targets=1,
+    future=AHEAD,
+    sample_weight=STEP_WEIGHTS,
+    valid=[np.arange(12) != 5, np.ones(9, bool)],
+)
+WEIGHTED = SequenceFramer(2).frame(numbers(9), sample_weight=np.abs(numbers(7, seed=1)))
+WEIGHTED_LANES = (
+    SequenceFramer(2, return_sequences=True, sequence_stride=2)
+    .frame(STEPS, targets=[0], sample_weight=STEP_WEIGHTS)
+    .lanes(2)
+)
+
+
+def weighted_stateful():
+    steps = layers.SimpleRNN(2, return_sequences=True, stateful=True)
+    inputs = keras.Input((2, 2), batch_size=2)
+    return compiled(
+        seeded(keras.Sequential([inputs, steps, layers.Dense(1)])), weighted_metrics=["mae"]
+    )
+
+
+def joined(batches):
+    return tuple(np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+
+
+IN_LANES = joined(LANES)
 # What makes the model, what seqframe.fit takes, what model.fit takes, and what both take.
 CASES = {
     "metrics and sample weights": (metered, (X, LABELS, WEIGHT), (X, LABELS, WEIGHT), {}),
@@ -77,8 +117,16 @@ CASES = {
     "gradient accumulation": (accumulating, (X, Y), (X, Y), {}),
     "EMA of two inputs": (averaged_of_two_inputs, *[({"a": X, "b": Y}, X[:, 0])] * 2, {}),
     "frames": (regressor, FRAMES, FRAMES.arrays(), {}),
+    "frames with a future and weights": (forecaster, FORECASTS, FORECASTS.arrays(), {}),
+    "a weight a frame": (regressor, WEIGHTED, WEIGHTED.arrays(), {}),
     "stateful arrays": (stacked, (X, Y), (X, Y), {"callbacks": [StatefulTrainer]}),
     "lanes": (stateful, LANES, IN_LANES, {"callbacks": [lambda: StatefulTrainer(lanes=LANES)]}),
+    "lanes with weights": (
+        weighted_stateful,
+        WEIGHTED_LANES,
+        joined(WEIGHTED_LANES),
+        {"callbacks": [lambda: StatefulTrainer(lanes=WEIGHTED_LANES)]},
+    ),
 }
 
 

@@ -75,10 +75,13 @@ def _check_inputs(
             f"frames with a future, whose inputs are {x_shape}. Give the model an `Input` named "
             '"past" and one named "future", or leave out `future`.'
         )
-    shapes = getattr(model, "input_shape", None)
-    if not isinstance(shapes, dict):
+    try:
+        inputs = model.input
+    except (AttributeError, ValueError):  # a model that declares no inputs
         return
-    expected = {name: shape[1:] for name, shape in shapes.items()}
+    if not isinstance(inputs, dict):
+        return
+    expected = {name: tensor.shape[1:] for name, tensor in inputs.items()}
     if expected.keys() != x_shape.keys() or not all(
         _same(expected[name], shape) for name, shape in x_shape.items()
     ):

@@ -9,6 +9,7 @@ from seqframe.sequences import (
     are_columns,
     column_names,
     find_columns,
+    is_symbolic,
     split_sequences,
     to_arrays,
 )
@@ -63,6 +64,7 @@ def find_valid(valid: Any, inputs: Rows) -> Rows | None:
     """Return the rows that say which steps frames may touch, or None where all are."""
     if valid is None:
         return None
+    _check_numeric("valid", valid)
     outputs = _for_each_sequence(valid, "valid", inputs)
     if outputs[0].dtype != bool or outputs[0].ndim != 1:
         raise TypeError(
@@ -83,14 +85,15 @@ def find_weights(weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple
     """
     if weights is None:
         return None, False
+    _check_numeric("sample_weight", weights)
     steps = [len(array) for array in inputs.arrays]
-    if counts is not None and len(steps) > 1 and _is_flat(weights, int(counts.sum())):
-        weights = np.split(np.asarray(weights), np.cumsum(counts)[:-1])
+    if len(steps) > 1 and _is_flat(weights):
+        weights = _split_flat(weights, steps, counts)
     outputs = _for_each_sequence(weights, "sample_weight", inputs)
-    if outputs[0].ndim != 1:
+    if outputs[0].ndim != 1 or outputs[0].dtype.kind == "c":
         raise ValueError(
-            "`sample_weight` must hold one number for each step, or for each frame. Received: "
-            f"weights of shape {outputs[0].shape}."
+            "`sample_weight` must hold one real number for each step, or for each frame. Received: "
+            f"weights of shape {outputs[0].shape} and dtype {outputs[0].dtype}."
         )
     lengths = [len(output) for output in outputs]
     if lengths == steps:
@@ -103,6 +106,26 @@ def find_weights(weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple
         f"`sample_weight` must hold one number for each of the {steps[number]} steps"
         f"{_which(number, inputs)}{frames}. Received: {lengths[number]} numbers."
     )
+
+
+def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> list[np.ndarray]:
+    """Return the weights of several sequences that stand in one array, one after the other."""
+    for sizes in (steps, counts):
+        if sizes is not None and len(weights) == sum(sizes):
+            return np.split(np.asarray(weights), np.cumsum(sizes)[:-1])
+    frames = "" if counts is None else f", or for each of their {sum(counts)} frames"
+    raise ValueError(
+        f"`sample_weight` must hold one number for each of the {sum(steps)} steps of the "
+        f"{len(steps)} sequences{frames}. Received: {len(weights)} numbers."
+    )
+
+
+def _check_numeric(name: str, values: Any) -> None:
+    if any(map(is_symbolic, split_sequences(values))):
+        raise TypeError(
+            f"`{name}` must be an array of one value for each step, not symbols or a name. "
+            "Received: strings. Of a column, pass the values, as `table[name]`."
+        )
 
 
 def _for_each_sequence(
@@ -141,9 +164,10 @@ def _which(number: int, inputs: Rows) -> str:
     return "" if len(inputs.arrays) == 1 else f" of sequence {number}"
 
 
-def _is_flat(values: Any, size: int) -> bool:
-    is_nested = isinstance(values, (list, tuple)) and any(np.ndim(item) for item in values[:1])
-    return not is_nested and np.ndim(values) == 1 and len(values) == size
+def _is_flat(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return not any(map(np.ndim, values))
+    return np.ndim(values) == 1
 
 
 def _as_slice(columns: int | list[int]) -> int | list[int] | slice:

@@ -160,7 +160,7 @@ class SequenceFramer:
 
         Args:
             sequences: one sequence, or a list of sequences of unequal length: no frame crosses from
-                one to the next. A sequence is an array `(steps,)` or `(steps, …)` of any dtype, a
+                one to the next. A sequence is an array `(steps,)` or `(steps, …)` of numbers, a
                 string, a list of symbols or numbers, a pandas or polars DataFrame or Series.
             targets: None for the sequence itself; or values on the same clock (`targets[t]` belongs
                 to step `t`), one array for each sequence; or the names or positions of columns of

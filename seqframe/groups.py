@@ -13,7 +13,7 @@ def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
 
     Args:
         table: DataFrame, or with labels as `by`, any sequence.
-        by: name of a column, or a list of names; or an array of labels, one a row.
+        by: name of a column, or several; or an array of labels, one a row.
 
     Raises:
         TypeError: if columns are named of what has none.
@@ -21,7 +21,7 @@ def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
     """
     names = column_names(table)
     wanted = [by] if isinstance(by, str) else by
-    if not (isinstance(wanted, list) and all(isinstance(name, str) for name in wanted)):
+    if not (isinstance(wanted, (list, tuple)) and all(isinstance(name, str) for name in wanted)):
         labels = np.asarray(by.to_numpy() if hasattr(by, "to_numpy") else by)
         if labels.ndim != 1 or len(labels) != len(table):
             raise ValueError(
@@ -40,13 +40,16 @@ def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
                 f"`by` names the column {name!r}, but the table has columns {names}. "
                 "Name some of these."
             )
-    rest = [name for name in names if name not in wanted]
+    # By position: a name may be no string, or stand twice.
+    chosen = [names.index(name) for name in wanted]
+    rest = [place for place, name in enumerate(names) if name not in wanted]
     if not wanted or not rest:
         raise ValueError(
             "`by` must name some of the columns, and leave some as features. Received: "
             f"by={by!r} of columns {names}."
         )
-    return table[rest], [table[name].to_numpy() for name in wanted]
+    at = table.iloc if hasattr(table, "iloc") else table
+    return at[:, rest], [at[:, place].to_numpy() for place in chosen]
 
 
 def find_groups(columns: list[np.ndarray]) -> tuple[list[Hashable], np.ndarray]:
@@ -60,22 +63,28 @@ def find_groups(columns: list[np.ndarray]) -> tuple[list[Hashable], np.ndarray]:
         group and of the number of rows.
 
     Raises:
-        ValueError: if a row has no label, or a group comes back after another.
+        ValueError: if there is no row, a row has no label, or a group comes back after another.
 
     >>> find_groups([np.array(["a", "a", "b"])])
     (['a', 'b'], array([0, 2, 3]))
     """
     rows = len(columns[0])
-    changes = np.zeros(max(rows - 1, 0), bool)
+    if not rows:
+        raise ValueError("`by` needs rows to tell the groups of. Received: a table of no rows.")
+    changes = np.zeros(rows - 1, bool)
     try:
         for column in columns:
             changes |= np.asarray(column[1:] != column[:-1], bool)
-    except TypeError:  # values that are missing cannot be compared
-        raise _unlabelled() from None
-    firsts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    found = [column[firsts].tolist() for column in columns]
-    if any(label is None or label != label for labels in found for label in labels):
-        raise _unlabelled()
+        firsts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+        found = [_as_labels(column[firsts]) for column in columns]
+        unlabelled = any(label is None or label != label for labels in found for label in labels)
+    except TypeError:  # pandas' missing value is neither equal nor unequal
+        unlabelled = True
+    if unlabelled:
+        raise ValueError(
+            "`by` must give every row a label. Received: rows without one. Leave those rows out, "
+            "or fill in a label."
+        )
     labels = found[0] if len(found) == 1 else list(zip(*found, strict=True))
     seen = set()
     for label in labels:
@@ -88,8 +97,6 @@ def find_groups(columns: list[np.ndarray]) -> tuple[list[Hashable], np.ndarray]:
     return labels, np.append(firsts, rows)
 
 
-def _unlabelled() -> ValueError:
-    return ValueError(
-        "`by` must give every row a label. Received: rows without one. Leave those rows out, or "
-        "fill in a label."
-    )
+def _as_labels(values: np.ndarray) -> list[Hashable]:
+    """Return values as Python's own; dates stay NumPy's, which Python's cannot all hold."""
+    return list(values) if values.dtype.kind in "mM" else values.tolist()

@@ -1,5 +1,6 @@
 """Which frames touch no missing step: as runs of frames that follow each other."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from seqframe.gather import Rows
     from seqframe.source import Source
 
-_CHUNK = 2**18  # steps looked at together
+_CHUNK = 2**18  # steps, or values of wide ones, looked at together
 
 
 class Runs(NamedTuple):
@@ -51,7 +52,7 @@ def _runs_of_sequence(
     steps = len(source.inputs.arrays[number])
     if framer.mode == "subsequences":
         missing = _Missing(source, number, [source.inputs, *_predicted(source)])
-        first, stop = true_runs(~missing.at(a, b) for a, b in _chunks(steps))
+        first, stop = true_runs(~missing.at(a, b) for a, b in _chunks(steps, _CHUNK))
         if framer.wrap and not (len(first) and stop[0] - first[0] == steps):
             raise ValueError(
                 "`wrap=True` makes a sequence a cycle, which a missing step would break. Received: "
@@ -136,16 +137,21 @@ class _Missing:
         inside = missing[first - start : max(last - start, 0)]
         if len(inside):
             for rows in self._rows:
-                inside |= _has_nan(rows.read(self._number, first, last))
+                _find_nan(rows, self._number, first, inside)
             if self._valid is not None:
                 inside |= ~self._valid[first:last]
         return missing
 
 
-def _has_nan(array: np.ndarray) -> np.ndarray | bool:
-    if array.dtype.kind not in "fc":
-        return False
-    return np.isnan(array).any(axis=tuple(range(1, array.ndim)))
+def _find_nan(rows: "Rows", number: int, start: int, found: np.ndarray) -> None:
+    """Set `found` for each step from `start` on whose row holds a NaN."""
+    if rows.dtype.kind in "biu":
+        return
+    axes = tuple(range(1, 1 + len(rows.row_shape)))
+    # Rows may be wide.
+    for first, last in _chunks(len(found), max(_CHUNK // math.prod(rows.row_shape), 1)):
+        values = rows.read(number, start + first, start + last)
+        found[first:last] |= np.isnan(values).any(axis=axes)
 
 
 def _predicted(source: "Source") -> list["Rows"]:
@@ -154,5 +160,5 @@ def _predicted(source: "Source") -> list["Rows"]:
     return [rows for rows in (source.targets, source.future, weight) if rows is not None]
 
 
-def _chunks(size: int, chunk: int = _CHUNK) -> Iterator[tuple[int, int]]:
+def _chunks(size: int, chunk: int) -> Iterator[tuple[int, int]]:
     return ((first, min(first + chunk, size)) for first in range(0, size, chunk))

@@ -29,12 +29,15 @@ def read_source(
 ) -> tuple[Source, Vocabulary | None]:
     """Return the Source of what `SequenceFramer.frame` was given, and the vocabulary of its ids."""
     labels: Sequence[Hashable] | None = None
+    raw = split_sequences(sequences, framer.vocabulary)
     if by is not None:
-        sequences, columns = split_table(sequences, by)
-        labels, edges = find_groups(columns)
-        raw = [sequences]
-    else:
-        raw = split_sequences(sequences, framer.vocabulary)
+        if len(raw) != 1:
+            raise ValueError(
+                "`by` cuts one table into sequences. Received: a list of "
+                f"{len(raw)} sequences. Stack them, or leave `by` out: each is one already."
+            )
+        table, columns = split_table(raw[0], by)
+        raw, (labels, edges) = [table], find_groups(columns)
     vocabulary = framer.vocabulary
     if vocabulary is None and raw and all(map(is_symbolic, raw)):
         if not any(map(len, raw)):
@@ -63,19 +66,11 @@ def read_source(
         raise no_frame(framer, label, int(source.steps[number]))
     _check_padding(framer, source)
     if sample_weight is not None:
-        source = _with_weights(framer, source, sample_weight, labels is not None, counts)
+        # Frames that are drawn, or that may be left out, have no number that the user could know.
+        countable = framer.mode != "subsequences" and not source.may_leave_out
+        weights = find_weights(sample_weight, source.inputs, counts if countable else None)
+        source = source.weighted(*weights)
     return source, vocabulary
-
-
-def _with_weights(
-    framer: "SequenceFramer", source: Source, weights: Any, grouped: bool, counts: np.ndarray
-) -> Source:
-    # Frames that are drawn, or that may be left out, have no number that the user could know.
-    countable = framer.mode != "subsequences" and not source.may_leave_out
-    if grouped and np.ndim(weights) == 1 and len(weights) == source.steps.sum():
-        weights = np.split(np.asarray(weights), np.cumsum(source.steps)[:-1])
-    rows, per_frame = find_weights(weights, source.inputs, counts if countable else None)
-    return source.weighted(rows, per_frame)
 
 
 def _check_padding(framer: "SequenceFramer", source: Source) -> None:

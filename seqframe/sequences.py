@@ -113,7 +113,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {type(sequence).__name__}."
         )
-    if array.dtype.kind not in "biufc":
+    if array.dtype.kind in "OSTUmM" or array.dtype.type is np.void:
         raise TypeError(
             f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
             f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "
@@ -174,7 +174,13 @@ def find_columns(columns: Any, names: list[str] | None, width: int) -> int | lis
     (0, [1, 0])
     """
     if isinstance(columns, (list, tuple)):
-        return [find_columns(column, names, width) for column in columns]
+        found = [find_columns(column, names, width) for column in columns]
+        if len(set(found)) < len(found):
+            raise ValueError(
+                f"`targets` names a column twice. Received: targets={columns!r}, which are the "
+                f"columns {found}. Leave one out."
+            )
+        return found
     if isinstance(columns, str):
         if names is None or columns not in names:
             known = f"columns {names}" if names else "no column names"

@@ -1,6 +1,7 @@
 """Splits: parts of frames for training and evaluation that share no step they should not."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def split_frames(
         cuts = cut_points(count, fractions)
         return [
             _select(frames, np.sort(order[a:b]), name)
-            for a, b, name in zip(cuts, cuts[1:], names, strict=True)
+            for (a, b), name in zip(pairwise(cuts), names, strict=True)
         ]
     history = _history(frames) if share_history else 0
     cuts = np.array([cut_points(length, fractions) for length in frames.source.steps])
@@ -112,6 +113,8 @@ def _cut(frames: "Frames", starts: Any, stops: Any, name: str) -> "Frames":
     part = frames.on(frames.source.cut(starts, stops))
     if not len(part):
         steps = int(np.max(np.asarray(stops) - starts))
+        if steps >= frames.framer.least_steps:
+            raise _too_much_missing(name)
         share = ", or pass `share_history=True`" if frames.framer.mode == "windows" else ""
         raise ValueError(
             f"{name} has no frame: a frame needs {frames.framer.least_steps} steps. Received: "
@@ -128,5 +131,12 @@ def _select(frames: "Frames", numbers: Sequence[int], name: str) -> "Frames":
         )
     part = frames.on(frames.source.select(numbers))
     if not len(part):
-        raise ValueError(f"{name} has no frame: too many steps of its sequences are missing.")
+        raise _too_much_missing(name)
     return part
+
+
+def _too_much_missing(name: str) -> ValueError:
+    return ValueError(
+        f"{name} has no frame: each touches a step that is missing, as `skip_nan` or `valid` has "
+        "it. Fill the gaps, or make the part larger."
+    )

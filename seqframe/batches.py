@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,8 @@ class BatchIterator(ABC):
     """
 
     def __init__(self):
-        self._position = 0
+        # Counts the batches as they are taken, at no cost: how many are left tells the position.
+        self._numbers: Iterator[int] | None = None
         self._running: Iterator[Any] | None = None
 
     @abstractmethod
@@ -39,26 +41,30 @@ class BatchIterator(ABC):
     def _identity(self) -> dict[str, Any]:
         """Return what a state must agree in, as JSON-safe values."""
 
-    def _from(self, first: int) -> Iterator[Any]:
-        """Go through the batches from number `first` on."""
-        return map(self.__getitem__, range(first, len(self)))
+    def _run(self, numbers: Iterator[int]) -> Iterator[Any]:
+        """Go through the batches of these consecutive numbers, taking each as its batch is made."""
+        return map(self.__getitem__, numbers)
+
+    @property
+    def position(self) -> int:
+        """Number of the batch that is next."""
+        return 0 if self._numbers is None else len(self) - length_hint(self._numbers)
+
+    def _go_on(self, position: int) -> Iterator[Any]:
+        self._numbers = iter(range(position, len(self)))
+        self._running = self._run(self._numbers)
+        return self._running
 
     def __iter__(self) -> Iterator[Any]:
         """Go on from where the iterator stands."""
-        self._running = self._counted()
-        return self._running
+        return self._go_on(self.position)
 
     def __next__(self) -> Any:
         return next(self._running or iter(self))
 
-    def _counted(self) -> Iterator[Any]:
-        for batch in self._from(self._position):
-            self._position += 1
-            yield batch
-
     def get_state(self) -> dict[str, Any]:
         """Return where the iterator stands, as JSON-safe values for `set_state`."""
-        return {**self._identity(), "batch": self._position}
+        return {**self._identity(), "batch": self.position}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from where the iterator that returned `state` stood.
@@ -67,7 +73,7 @@ class BatchIterator(ABC):
             ValueError: if it stood in other frames, or in other batches of them.
         """
         check_state(state, self._identity(), len(self))
-        self._position, self._running = state["batch"], None
+        self._go_on(state["batch"])
 
     def _resolve(self, k: Any) -> int:
         return resolve_batch(k, len(self))
@@ -152,32 +158,41 @@ class Batches(BatchIterator):
         order = self.order.shard(num_shards, index)
         return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
 
-    def _from(self, first: int) -> Iterator["Batch"]:
-        size, stop = self.batch_size, self.num_frames
-        # The order and the places are worked out for many batches at once: NumPy costs more a call
-        # than a frame.
-        block = size * -(-_ORDER_BLOCK // size)
+    def _run(self, numbers: Iterator[int]) -> Iterator["Batch"]:
+        size, frames = self.batch_size, self._drawn
         in_order = not self.order.shuffle and self.order.num_shards == 1
-        views = self._drawn.views() if in_order else None
-        for start in range(first * size, stop, block):
-            end = min(start + block, stop)
-            if views is not None:
-                yield from self._sliced([view[start:end] for view in views])
-            else:
-                yield from self._gathered(np.arange(start, end))
+        views = frames.views() if in_order else None
+        if views is not None and len(views) == 2:
+            x, y = views
+            for k in numbers:
+                a = k * size
+                b = a + size
+                yield x[a:b], y[a:b]
+            return
+        pack, arrays, first, stop = frames.pack, views, 0, len(self) if views is not None else 0
+        groups = None
+        for k in numbers:
+            if k >= stop:
+                groups = groups or self._gathered(k)
+                arrays, first = next(groups), k
+                stop = k + -(-len(arrays[0]) // size)
+            a = (k - first) * size
+            yield pack([array[a : a + size] for array in arrays])
 
-    def _gathered(self, positions: np.ndarray) -> Iterator["Batch"]:
-        """Copy the frames at `positions`, small batches together."""
-        frames, size = self._drawn, self.batch_size
-        places = frames.place(self.order(positions, self.epoch))
+    def _gathered(self, first: int) -> Iterator[list[np.ndarray]]:
+        """Copy the frames from batch `first` on, several batches together.
+
+        NumPy costs more a call than a frame, so the order and the places are worked out for many
+        batches at once, and small batches are gathered together.
+        """
+        frames, size, end = self._drawn, self.batch_size, self.num_frames
+        block = size * -(-_ORDER_BLOCK // size)
         together = size * max(_GATHER_BYTES // (size * frames.nbytes or 1), 1)
-        for first in range(0, len(positions), together):
-            yield from self._sliced(frames.gather(places, slice(first, first + together)))
-
-    def _sliced(self, arrays: list[np.ndarray]) -> Iterator["Batch"]:
-        slices = [slice(k, k + self.batch_size) for k in range(0, len(arrays[0]), self.batch_size)]
-        sliced = (map(array.__getitem__, slices) for array in arrays)
-        return map(self._drawn.pack, zip(*sliced, strict=True))
+        for start in range(first * size, end, block):
+            positions = np.arange(start, min(start + block, end))
+            places = frames.place(self.order(positions, self.epoch))
+            for k in range(0, len(positions), together):
+                yield frames.gather(places, slice(k, k + together))
 
     def _identity(self) -> dict[str, Any]:
         order = self.order.get_state()
@@ -193,10 +208,11 @@ class Batches(BatchIterator):
         return {**super().get_state(), "epoch": self.epoch, "seed": self.order.seed}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
+        check_state(state, self._identity(), len(self))
         self.epoch = state["epoch"]
         self.order = self.order.with_seed(state["seed"])
         self._draw()
+        self._go_on(state["batch"])
 
 
 def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:

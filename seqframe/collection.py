@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from seqframe.cutters import PaddedCutter, Shape, WindowCutter, frame_shapes
+from seqframe.cutters import PaddedCutter, Shape, WindowCutter, frame_dtypes, frame_shapes
 from seqframe.gather import Rows
 from seqframe.missing import Runs, find_runs, whole_runs
 from seqframe.order import random_seed
@@ -57,7 +57,8 @@ class FrameCollection:
         runs: Runs | None = None,
     ):
         self.framer, self.source, self.epoch = framer, source, epoch
-        self._seed = random_seed() if seed is None else seed
+        draws = framer.mode == "subsequences"
+        self._seed = random_seed() if seed is None and draws else seed
         if runs is None:
             find = source.may_leave_out
             runs = find_runs(framer, source) if find else whole_runs(framer, source.steps)
@@ -115,10 +116,8 @@ class FrameCollection:
     @property
     def array_specs(self) -> list[tuple[Shape, np.dtype]]:
         """Shape and dtype that a frame has of each array of a batch, in the order of `gather`."""
-        source = self.source
-        rows = (source.inputs, source.future, source.targets, source.weight)
-        pairs = zip(self._shapes, rows, strict=True)
-        return [(shape, item.dtype) for shape, item in pairs if shape is not None]
+        pairs = zip(self._shapes, frame_dtypes(self.framer, self.source), strict=True)
+        return [(shape, dtype) for shape, dtype in pairs if shape is not None]
 
     @property
     def nbytes(self) -> int:

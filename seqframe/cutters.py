@@ -47,6 +47,15 @@ def frame_shapes(framer: "SequenceFramer", source: "Source") -> Shapes:
     return Shapes(past, future, (*targets, *source.targets.row_shape), weight)
 
 
+def frame_dtypes(framer: "SequenceFramer", source: "Source") -> list[np.dtype | None]:
+    """Return the dtypes of a frame's arrays, None where it holds no such thing."""
+    rows = (source.inputs, source.future, source.targets, source.weight)
+    dtypes = [None if item is None else item.dtype for item in rows]
+    if weighs_horizon_as_one(framer, source):
+        dtypes[-1] = _mean_dtype(dtypes[-1])
+    return dtypes
+
+
 def weighs_horizon_as_one(framer: "SequenceFramer", source: "Source") -> bool:
     """Whether the steps of a horizon share a weight, the mean of theirs.
 
@@ -63,8 +72,11 @@ def mean_weight(weights: np.ndarray) -> np.ndarray:
     >>> mean_weight(np.array([[0, 1], [1, 1]]))
     array([0.5, 1. ], dtype=float32)
     """
-    dtype = weights.dtype if weights.dtype.kind == "f" else np.float32
-    return weights.mean(axis=-1, dtype=dtype)
+    return weights.mean(axis=-1, dtype=_mean_dtype(weights.dtype))
+
+
+def _mean_dtype(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind == "f" else np.dtype(np.float32)
 
 
 class Part(NamedTuple):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from seqframe.backend.internals import after_a_look
 from seqframe.batches import Batches
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class FramesDataset(keras.utils.PyDataset):
         self._in_epoch = True
 
     def on_epoch_end(self) -> None:
-        # Keras also calls this after a look at the first batch, when no epoch has begun.
-        if self._in_epoch:
+        # Keras also calls this where no epoch has begun.
+        if self._in_epoch and not after_a_look():
             self._batches = self._batches.at_epoch(self.epoch + 1)
         self._in_epoch = False
 

@@ -81,8 +81,8 @@ class Lanes:
 
     def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return batch `k` as `(x, y, sample_weight)`; rows that ran out of data have weight 0."""
-        k = resolve_batch(k, len(self))
-        return next(self._span(k, k + 1))
+        index, weight, _ = self.index(np.array([resolve_batch(k, len(self))]))
+        return _weighted(self.frames.take(index[0]), weight[0])
 
     def __iter__(self) -> "LaneBatches":
         return self.batches()
@@ -91,16 +91,17 @@ class Lanes:
         """Return an iterator over the batches that can be stopped and resumed."""
         return LaneBatches(self)
 
-    def _span(self, start: int, stop: int) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-        """Go through the batches `start … stop - 1`."""
-        size = self.batch_size
-        block = max(_BLOCK // size, 1)
-        for first in range(start, stop, block):
-            index, weights, _ = self.index(np.arange(first, min(first + block, stop)))
-            places = self.frames.place(index.ravel())
-            for k, weight in enumerate(weights):
-                arrays = self.frames.gather(places, slice(k * size, (k + 1) * size))
-                yield _weighted(self.frames.pack(arrays), weight)
+    def _run(self, numbers: Iterator[int]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        """Go through the batches of these consecutive numbers."""
+        size, first, stop, end = self.batch_size, 0, 0, len(self)
+        for k in numbers:
+            if k >= stop:
+                # Places are worked out for several batches at once: NumPy costs more a call.
+                first, stop = k, min(k + max(_BLOCK // size, 1), end)
+                index, weights, _ = self.index(np.arange(first, stop))
+                places = self.frames.place(index.ravel())
+            arrays = self.frames.gather(places, slice((k - first) * size, (k - first + 1) * size))
+            yield _weighted(self.frames.pack(arrays), weights[k - first])
 
     def resets(self, k: int) -> np.ndarray:
         """Return a bool array `(batch_size,)`: which rows begin a new sequence at batch `k`."""
@@ -151,8 +152,8 @@ class LaneBatches(BatchIterator):
     def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
         return self.lanes[k]
 
-    def _from(self, first: int) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-        return self.lanes._span(first, len(self))
+    def _run(self, numbers: Iterator[int]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        return self.lanes._run(numbers)
 
     def _identity(self) -> dict[str, Any]:
         frames = self.lanes.frames

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from seqframe.gather import Rows
     from seqframe.source import Source
 
-_CHUNK = 2**18  # steps, or values of wide ones, looked at together
+_CHUNK = 2**16  # steps, or values of wide ones, looked at together
 
 
 class Runs(NamedTuple):

@@ -91,7 +91,8 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             )
         except ValueError as error:
             raise ValueError(f"`{name}`: {error}") from None
-    if isinstance(sequence, np.ma.MaskedArray):
+    # Asking for `np.ma` would import it, which takes as long as all of framing.
+    if isinstance(sequence, np.ndarray) and hasattr(sequence, "mask"):
         raise TypeError(
             f"`{name}` must not be a masked array, whose mask would be lost. Received: "
             f"{np.ma.count_masked(sequence)} masked values. Fill them with `.filled(value)`."

@@ -3,12 +3,14 @@
 Each function says why it has to. `tests/test_internals.py` fails on the day one is not needed.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import ops, tree
+from keras.src.trainers.epoch_iterator import EpochIterator
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -75,6 +77,19 @@ def resumed_epoch(model: keras.Model) -> int | None:
     Why: `BackupAndRestore` says so by an attribute of the model, before the first epoch.
     """
     return getattr(model, "_initial_epoch", None)
+
+
+def after_a_look() -> bool:
+    """Whether Keras has only looked at a dataset's first batch, and now puts the dataset back.
+
+    Why: under JAX and PyTorch, Keras takes a batch to create a model's metric variables. It tells
+    the dataset of that as of an epoch, by `on_epoch_begin` and `on_epoch_end`: who calls the latter
+    is all that differs.
+    """
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not EpochIterator.reset.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 class _StateBox:

@@ -1,0 +1,371 @@
+"""The systems that `framing.py` compares: seqframe, plain NumPy, and the libraries that frame too.
+
+Each is a function `(data, workload) -> epoch`: it sets up, and returns a function that takes the
+number of an epoch and returns its batches `(x, y)`. `data` is a list of float32 arrays
+`(steps, features)`, one for each series; x is a window, y the step after it. Every library goes
+its own usual way in one process, without workers; of several usual ways, the fastest.
+"""
+
+import functools
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from _epochs import Epoch, Series, System, Workload
+from numpy.lib.stride_tricks import sliding_window_view
+
+SEED = 7
+BUFFER = 1_000  # windows, where a library shuffles through a buffer and leaves its size to the user
+
+SYSTEMS: dict[str, System] = {}
+
+
+def system(name: str, **facts: Any) -> Callable[[Callable], Callable]:
+    """Register a function as the system `name`; `facts` are the attributes of `System`."""
+
+    def register(make: Callable) -> Callable:
+        SYSTEMS[name] = System(name, make, **facts)
+        return make
+
+    return register
+
+
+# --- seqframe -------------------------------------------------------------------------------
+
+
+def _frame(data: Series, workload: Workload) -> Any:
+    from seqframe import SequenceFramer
+
+    return SequenceFramer(workload.length).frame(data)
+
+
+@system("seqframe", imports=("seqframe",))
+def seqframe_batches(data: Series, workload: Workload) -> Epoch:
+    frames, batch, shuffle = _frame(data, workload), workload.batch, workload.shuffle
+    return lambda epoch: frames.batches(batch, shuffle=shuffle, seed=SEED, epoch=epoch)
+
+
+@system("seqframe-dataset", imports=("seqframe", "keras"), remark="the PyDataset for `fit`")
+def seqframe_dataset(data: Series, workload: Workload) -> Epoch:
+    dataset = _frame(data, workload).dataset(workload.batch, shuffle=workload.shuffle, seed=SEED)
+    return lambda epoch: (dataset[k] for k in range(len(dataset)))
+
+
+@system("seqframe-arrays", imports=("seqframe",), remark="slices of `arrays()`")
+def seqframe_arrays(data: Series, workload: Workload) -> Epoch:
+    x, y = _frame(data, workload).arrays()
+    return lambda epoch: ((x[part], y[part]) for part in _slices(workload))
+
+
+# --- NumPy ----------------------------------------------------------------------------------
+
+
+def _join(data: Series, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return all series as one array, and where windows that cross no boundary begin in it."""
+    if len(data) == 1:
+        return data[0], np.arange(len(data[0]) - length)
+    ends = np.cumsum([len(series) for series in data])
+    starts = [np.arange(end - len(s), end - length) for s, end in zip(data, ends, strict=True)]
+    return np.concatenate(data), np.concatenate(starts)
+
+
+def _slices(workload: Workload) -> Iterable[slice]:
+    return (slice(k, k + workload.batch) for k in range(0, workload.windows, workload.batch))
+
+
+@system("numpy-index-matrix")
+def numpy_index_matrix(data: Series, workload: Workload) -> Epoch:
+    values, starts = _join(data, workload.length)
+    steps = np.arange(workload.length)
+
+    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        order = np.random.permutation(starts)
+        for part in _slices(workload):
+            first = order[part]
+            yield values[first[:, None] + steps], values[first + workload.length]
+
+    return epoch
+
+
+@system("numpy-given-starts", remark="the order is drawn beforehand")
+def numpy_given_starts(data: Series, workload: Workload) -> Epoch:
+    (values,), steps = data, np.arange(workload.length)
+    order = np.random.default_rng(SEED).integers(workload.windows, size=workload.delivered)
+
+    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        for k in range(0, len(order), workload.batch):
+            first = order[k : k + workload.batch]
+            yield values[first[:, None] + steps], values[first + workload.length]
+
+    return epoch
+
+
+@system("numpy-view", remark="`sliding_window_view[order]`")
+def numpy_view(data: Series, workload: Workload) -> Epoch:
+    values, starts = _join(data, workload.length)
+    windows = _views(values, workload.length)[0]
+
+    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        order = np.random.permutation(starts)
+        for part in _slices(workload):
+            first = order[part]
+            yield windows[first], values[first + workload.length]
+
+    return epoch
+
+
+def _views(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    return sliding_window_view(values, length, 0)[:-1].swapaxes(1, 2), values[length:]
+
+
+@system("view-slices", remark="views of the data: copies nothing")
+def view_slices(data: Series, workload: Workload) -> Epoch:
+    x, y = _views(data[0], workload.length)
+    return lambda epoch: ((x[part], y[part]) for part in _slices(workload))
+
+
+@system("view-slices-copied", remark="the same, each batch copied")
+def view_slices_copied(data: Series, workload: Workload) -> Epoch:
+    x, y = _views(data[0], workload.length)
+    return lambda epoch: ((x[part].copy(), y[part].copy()) for part in _slices(workload))
+
+
+@system("copyto", copies_all=True, remark="the epoch's batches, one after another, into one buffer")
+def copyto(data: Series, workload: Workload) -> Epoch:
+    values, starts = _join(data, workload.length)
+    order = np.random.permutation(starts)
+    x, y = (
+        np.ascontiguousarray(_views(values, workload.length)[0][order]),
+        values[order + workload.length],
+    )
+    batch_x, batch_y = x[: workload.batch].copy(), y[: workload.batch].copy()
+
+    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        for part in _slices(workload):
+            size = len(y[part])
+            np.copyto(batch_x[:size], x[part])
+            np.copyto(batch_y[:size], y[part])
+            yield batch_x[:size], batch_y[:size]
+
+    return epoch
+
+
+@system("copyto-cached", is_loader=False, remark="one batch, again and again, into one buffer")
+def copyto_cached(data: Series, workload: Workload) -> Epoch:
+    views = _views(data[0], workload.length)
+    sources = [view[: workload.batch].copy() for view in views]
+    buffers = [source.copy() for source in sources]
+
+    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        for part in _slices(workload):
+            size = min(part.stop, workload.windows) - part.start
+            for source, buffer in zip(sources, buffers, strict=True):
+                np.copyto(buffer[:size], source[:size])
+            yield buffers[0][:size], buffers[1][:size]
+
+    return epoch
+
+
+# --- peers ----------------------------------------------------------------------------------
+
+
+def _keras_datasets(data: Series, workload: Workload, **options: Any) -> Epoch:
+    import keras
+
+    @functools.cache
+    def dataset(number: int) -> Iterable[tuple[Any, Any]]:
+        series = data[number]
+        return keras.utils.timeseries_dataset_from_array(
+            series[:-1],
+            series[workload.length :],
+            workload.length,
+            batch_size=workload.batch,
+            shuffle=True,
+            seed=SEED,
+            **options,
+        )
+
+    dataset(0)
+    return lambda epoch: itertools.chain.from_iterable(map(dataset, range(len(data))))
+
+
+@system(
+    "keras-tf",
+    imports=("tensorflow", "keras"),
+    is_peer=True,
+    remark="`timeseries_dataset_from_array`; a fixed order through a buffer of 8 batches",
+)
+def keras_tf(data: Series, workload: Workload) -> Epoch:
+    return _keras_datasets(data, workload)
+
+
+@system(
+    "keras-grain",
+    imports=("tensorflow", "keras", "grain"),
+    is_peer=True,
+    copies_all=True,
+    remark='`timeseries_dataset_from_array(format="grain")`; the same order each epoch',
+)
+def keras_grain(data: Series, workload: Workload) -> Epoch:
+    return _keras_datasets(data, workload, format="grain")
+
+
+@system(
+    "tf-window",
+    imports=("tensorflow",),
+    is_peer=True,
+    remark=f"`Dataset.window`, shuffled through a buffer of {BUFFER:,} windows",
+)
+def tf_window(data: Series, workload: Workload) -> Epoch:
+    import tensorflow as tf
+
+    size = workload.length + 1
+
+    def windows(series: Any) -> Any:
+        steps = tf.data.Dataset.from_tensor_slices(series)
+        nested = steps.window(size, shift=1, drop_remainder=True)
+        return nested.flat_map(lambda window: window.batch(size))
+
+    dataset = tf.data.Dataset.from_tensor_slices(np.stack(data)).flat_map(windows)
+    dataset = dataset.shuffle(BUFFER).map(lambda window: (window[:-1], window[-1]))
+    dataset = dataset.batch(workload.batch).prefetch(tf.data.AUTOTUNE)
+    return lambda epoch: dataset
+
+
+class _Windows:
+    """The map-style data set that everybody writes: a slice for a window."""
+
+    def __init__(self, data: Series, length: int):
+        self.data, self.length = data, length
+        self.ends = np.cumsum([len(series) - length for series in data]).tolist()
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        number = bisect_right(self.ends, index)
+        first = index - (self.ends[number - 1] if number else 0)
+        last = first + self.length
+        return self.data[number][first:last], self.data[number][last]
+
+
+@system("torch-loader", imports=("torch.utils.data",), is_peer=True, remark="a map-style `Dataset`")
+def torch_loader(data: Series, workload: Workload) -> Epoch:
+    import torch
+
+    windows = _Windows([torch.from_numpy(series) for series in data], workload.length)
+    loader = torch.utils.data.DataLoader(windows, batch_size=workload.batch, shuffle=True)
+    return lambda epoch: loader
+
+
+@system("grain", imports=("grain",), is_peer=True, remark="read in one thread: faster than its 16")
+def grain_map(data: Series, workload: Workload) -> Epoch:
+    import grain
+
+    source = grain.MapDataset.source(_Windows(data, workload.length))
+    here = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+    return lambda epoch: source.shuffle(epoch).batch(workload.batch).to_iter_dataset(here)
+
+
+@system("darts", imports=("darts", "torch.utils.data"), is_peer=True)
+def darts_sequential(data: Series, workload: Workload) -> Epoch:
+    import torch
+    from darts import TimeSeries
+    from darts.utils.data.torch_datasets.training_dataset import SequentialTorchTrainingDataset
+
+    def collate(samples: list[Any]) -> tuple[Any, Any]:
+        x = np.stack([sample.past_target for sample in samples])
+        y = np.stack([sample.future_target for sample in samples])
+        return torch.from_numpy(x), torch.from_numpy(y)
+
+    windows = SequentialTorchTrainingDataset(
+        [TimeSeries.from_values(series) for series in data],
+        input_chunk_length=workload.length,
+        output_chunk_length=1,
+        use_static_covariates=False,
+    )
+    loader = torch.utils.data.DataLoader(
+        windows, batch_size=workload.batch, shuffle=True, collate_fn=collate
+    )
+    return lambda epoch: loader
+
+
+@system(
+    "gluonts",
+    imports=("gluonts.dataset.loader", "gluonts.transform"),
+    is_peer=True,
+    remark=f"shuffled through a buffer of {BUFFER:,} windows",
+)
+def gluonts_splitter(data: Series, workload: Workload) -> Epoch:
+    import pandas as pd
+    from gluonts.dataset.loader import as_stacked_batches
+    from gluonts.transform import InstanceSplitter, UniformSplitSampler
+
+    begin = pd.Period("2000-01-01", freq="D")
+    splitter = InstanceSplitter(
+        target_field="target",
+        is_pad_field="is_pad",
+        start_field="start",
+        forecast_start_field="forecast_start",
+        # Each window once: the samplers that draw at random repeat some and miss others.
+        instance_sampler=UniformSplitSampler(p=1.0, min_past=workload.length, min_future=1),
+        past_length=workload.length,
+        future_length=1,
+    )
+    windows = splitter.apply([{"target": series.T, "start": begin} for series in data], True)
+
+    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        fields = ["past_target", "future_target"]
+        for batch in as_stacked_batches(
+            windows, batch_size=workload.batch, shuffle_buffer_length=BUFFER, field_names=fields
+        ):
+            yield batch["past_target"], batch["future_target"]
+
+    return epoch
+
+
+@system("pytorch-forecasting", imports=("pytorch_forecasting",), is_peer=True)
+def pytorch_forecasting_dataset(data: Series, workload: Workload) -> Epoch:
+    import pandas as pd
+    from pytorch_forecasting import TimeSeriesDataSet
+    from pytorch_forecasting.data import MultiNormalizer, TorchNormalizer
+
+    columns = [f"feature {k}" for k in range(workload.features)]
+    sizes = [len(series) for series in data]
+    table = pd.DataFrame(np.concatenate(data), columns=columns)
+    table["series"] = np.repeat(np.arange(len(data)).astype(str), sizes)
+    table["step"] = np.concatenate([np.arange(size) for size in sizes])
+    # By default the values are scaled.
+    as_they_are = [TorchNormalizer(method="identity") for _ in columns]
+    windows = TimeSeriesDataSet(
+        table,
+        time_idx="step",
+        target=columns if len(columns) > 1 else columns[0],
+        group_ids=["series"],
+        min_encoder_length=workload.length,
+        max_encoder_length=workload.length,
+        max_prediction_length=1,
+        time_varying_unknown_reals=columns,
+        target_normalizer=MultiNormalizer(as_they_are) if len(columns) > 1 else as_they_are[0],
+    )
+    loader = windows.to_dataloader(train=True, batch_size=workload.batch, num_workers=0)
+    return lambda epoch: ((x["encoder_cont"], x["decoder_cont"]) for x, _ in loader)
+
+
+@system(
+    "tsai",
+    imports=("tsai.data.preparation", "tsai.data.core"),
+    is_peer=True,
+    copies_all=True,
+)
+def tsai_windows(data: Series, workload: Workload) -> Epoch:
+    from tsai.data.core import get_ts_dls
+    from tsai.data.preparation import SlidingWindow
+
+    slide = SlidingWindow(workload.length, horizon=1)
+    x, y = (np.concatenate(parts) for parts in zip(*map(slide, data), strict=True))
+    # With `inplace=True`, the default, a batch takes the longer the more windows there are.
+    loaders = get_ts_dls(x, y, splits=(list(range(len(x))), []), bs=workload.batch, inplace=False)
+    return lambda epoch: loaders.train

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +35,7 @@ class EpochRunner:
     ):
         self.model, self.schedule, self.kind = model, schedule, kind
         self.policy = policy
-        self.arrays = backend.to_device(schedule.feed.arrays)
+        self.chunks = Chunks(schedule)
         self.initial = _initial_state(model, policy)
         #: Batches of an epoch, the smaller last one counted.
         self.calls_end = schedule.steps + (schedule.remainder > 0)
@@ -65,9 +66,9 @@ class EpochRunner:
         epoch, count = initial_epoch, 1
         while epoch < epochs:
             count = min(count, self.schedule.epochs_a_call, epochs - epoch)
-            rows = backend.to_device(self.schedule.epochs(epoch, count))
+            chunk = self.chunks.of_epochs(epoch, count)
             begin = time.perf_counter()
-            logs = self._call(rows, 0, self.schedule.steps, count, fresh=True)
+            logs = self._call(chunk, 0, self.schedule.steps, count, fresh=True)
             seconds = time.perf_counter() - begin
             for number in range(count):
                 # The program has reset the state between these epochs; the last one's end is left.
@@ -101,7 +102,7 @@ class EpochRunner:
         """Whether nothing looks at the model between epochs."""
         every = (*_EPOCH_HOOKS, *_BATCH_HOOKS)
         watched = any(_overrides(callback, every) for callback in hooks.callbacks)
-        return not watched and self.schedule.remainder == 0
+        return not watched and self.schedule.can_group
 
     def _steps_a_call(self, hooks: keras.callbacks.CallbackList, verbose: str | int) -> int:
         if any(_overrides(callback, _BATCH_HOOKS) for callback in hooks.callbacks):
@@ -111,27 +112,70 @@ class EpochRunner:
 
     def _run_epoch(self, epoch: int, stride: int, before: Any) -> Iterator[tuple[int, Logs]]:
         """Run an epoch `stride` steps a call; yield the number of the last step and its logs."""
-        steps, remainder = self.schedule.steps, self.schedule.remainder
-        rows = backend.to_device(self.schedule.epochs(epoch, 1)) if steps else {}
+        steps, size = self.schedule.steps, self.schedule.chunk
         for first in range(0, steps, stride):
-            count = min(stride, steps - first)
+            stop = min(first + stride, steps)
             before(first)
-            logs = self._call(rows, first, count, 1, fresh=first == 0)
-            yield first + count - 1, _logs_of(logs, 0)
-        if remainder:
+            logs: dict[str, Any] = {}
+            # A call goes no further than the schedule that is on the device.
+            for number in range(first // size, (stop - 1) // size + 1):
+                begin, end = max(first, number * size), min(stop, (number + 1) * size)
+                chunk = self.chunks(epoch, number)
+                logs = self._call(chunk, begin - number * size, end - begin, 1, fresh=begin == 0)
+            yield stop - 1, _logs_of(logs, 0)
+        if self.schedule.remainder:
             before(steps)
-            row = backend.to_device(self.schedule.last_batch(epoch))
             # One step of another shape is not worth compiling with XLA.
-            logs = self._call(row, 0, 1, 1, fresh=steps == 0, xla=False)
+            chunk = self.chunks.last_batch(epoch)
+            logs = self._call(chunk, 0, 1, 1, fresh=steps == 0, xla=False)
             yield steps, _logs_of(logs, 0)
 
     def _call(
-        self, rows: Any, first: int, steps: int, epochs: int, *, fresh: bool, xla: bool = True
+        self, chunk: Any, first: int, steps: int, epochs: int, *, fresh: bool, xla: bool = True
     ) -> dict[str, Any]:
+        arrays, rows = chunk
         loop = _step_loop(self.model, self.kind, self.schedule.feed.gather, xla)
         return loop.run(
-            self.arrays, rows, self.initial, first=first, steps=steps, epochs=epochs, fresh=fresh
+            arrays, rows, self.initial, first=first, steps=steps, epochs=epochs, fresh=fresh
         )
+
+
+class Chunks:
+    """The chunks of a schedule on the device, the next one of a stream made in the meantime."""
+
+    def __init__(self, schedule: Schedule):
+        self.schedule = schedule
+        self._streams = schedule.feed.nbytes_streamed > 0
+        self._resident = None if self._streams else backend.to_device(schedule.feed.arrays)
+        self._thread = ThreadPoolExecutor(1) if self._streams else None
+        self._made: dict[tuple[int, int], Any] = {}
+        self._kept: tuple[Any, Any] = (None, None)
+
+    def __call__(self, epoch: int, number: int) -> tuple[Any, Any]:
+        """Return the arrays and the rows of a chunk of an epoch."""
+        if self._kept[0] != (epoch, number):
+            self._kept = (None, None)  # no longer needed, and may be large
+            made = self._made.pop((epoch, number), None)
+            found = made.result() if made else self.schedule.load(epoch, number)
+            self._made.clear()
+            if self._streams and (number + 1) * self.schedule.chunk < self.schedule.steps:
+                following = (epoch, number + 1)
+                self._made[following] = self._thread.submit(self.schedule.load, *following)
+            self._kept = ((epoch, number), self._on_device(found))
+        return self._kept[1]
+
+    def last_batch(self, epoch: int) -> tuple[Any, Any]:
+        """Return the smaller last batch of an epoch as a chunk."""
+        return self._on_device(self.schedule.last_batch(epoch))
+
+    def of_epochs(self, first: int, count: int) -> tuple[Any, Any]:
+        """Return several epochs as a chunk."""
+        return self._resident, backend.to_device(self.schedule.epochs(first, count))
+
+    def _on_device(self, chunk: tuple[Any, Any]) -> tuple[Any, Any]:
+        arrays, rows = chunk
+        arrays = backend.to_device(arrays) if self._streams else self._resident
+        return arrays, backend.to_device(rows)
 
 
 def _logs_of(logs: dict[str, Any], epoch: int) -> Logs:

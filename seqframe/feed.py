@@ -4,6 +4,7 @@ What travels to the device for a batch is indices: a window is gathered from the
 step that uses it.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,13 +84,16 @@ class Gather:
 
 
 class Feed:
-    """Data on the host, ready for the device.
+    """Data on the host, which goes to the device once and stays there.
 
     Attributes:
         arrays: dict of arrays: "x", and where they are, "y", "future" and "weight".
         gather: Gather.
         size: int. Number of frames.
+        nbytes_streamed: 0, for a Stream the bytes that a frame takes.
     """
+
+    nbytes_streamed = 0
 
     def __init__(self, arrays: dict[str, Any], gather: Gather, size: int, starts: Any = None):
         self.arrays, self.gather, self.size = arrays, gather, size
@@ -101,10 +105,59 @@ class Feed:
         rows = len(tree.flatten(self.arrays["x"])[0])
         return index.astype(np.int32 if rows < 2**31 else np.int64)
 
+    def load(self, frames: np.ndarray, room: int) -> tuple[dict[str, Any], np.ndarray]:
+        """Return the arrays that hold some frames, and what `gather` takes for these.
 
-def feed_frames(frames: "Frames", class_weight: dict[int, float] | None = None) -> Feed:
-    """Return frames as a feed: windows by their raw sequences, padded frames ready made."""
+        Args:
+            frames: int array `(steps, batch_size)` of frame numbers.
+            room: int. Steps that the arrays of a Stream have room for.
+        """
+        return self.arrays, self.index(frames)
+
+
+class Stream(Feed):
+    """Data too large for the device, which goes there in blocks of ready frames.
+
+    Args:
+        take: function of an int array of frame numbers; returns a dict of their arrays.
+        gather: Gather.
+        size: int. Number of frames.
+        nbytes: int. Bytes that a frame takes.
+    """
+
+    def __init__(self, take: Any, gather: Gather, size: int, nbytes: int):
+        super().__init__({}, gather, size)
+        self._take, self.nbytes_streamed = take, max(nbytes, 1)
+
+    def load(self, frames: np.ndarray, room: int) -> tuple[dict[str, Any], np.ndarray]:
+        steps, batch_size = frames.shape
+        # Always as many rows, so that one program runs every block.
+        rows = np.resize(frames, (room, batch_size)).ravel()
+        arrays = tree.map_structure(_as_keras_takes_it, self._take(rows))
+        return arrays, np.arange(frames.size, dtype=np.int32).reshape(steps, batch_size)
+
+
+def feed_frames(
+    frames: "Frames",
+    class_weight: dict[int, float] | None = None,
+    max_device_bytes: float = math.inf,
+) -> Feed:
+    """Return frames as a feed: windows by their raw sequences, padded frames ready made.
+
+    Args:
+        frames: Frames.
+        class_weight: dict of class to weight.
+        max_device_bytes: number. Data that take more on the device stream to it.
+    """
     framer, source = frames.framer, frames.source
+    size = len(frames)
+    kinds = [source.inputs, source.future, source.weight]
+    kinds += [source.targets] if source.targets is not source.inputs else []
+    raw = sum(item.nbytes for item in kinds if item is not None)
+    if (size * frames.nbytes if framer.pads else raw) > max_device_bytes:
+        weighted = Windows("weight") if source.weight is not None else None
+        gather = Gather(weight=weighted, class_weight=_pairs(class_weight))
+        return Stream(lambda index: _named(frames.take(index)), gather, size, frames.nbytes)
     if framer.pads:
         x, y, *weight = frames.arrays()
         return feed_arrays(x, y, *(weight or [None]), class_weight=class_weight)
@@ -141,17 +194,21 @@ def feed_frames(frames: "Frames", class_weight: dict[int, float] | None = None) 
     return Feed(arrays, gather, len(frames), starts)
 
 
-def feed_arrays(x: Any, y: Any, weight: Any, class_weight: dict[int, float] | None = None) -> Feed:
+def feed_arrays(
+    x: Any,
+    y: Any,
+    weight: Any,
+    class_weight: dict[int, float] | None = None,
+    max_device_bytes: float = math.inf,
+) -> Feed:
     """Return arrays, one row a sample, as a feed."""
-    arrays = {"x": x, "y": y}
-    if weight is not None:
-        arrays["weight"] = weight
+    arrays = _named((x, y) if weight is None else (x, y, weight))
     if any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
         raise TypeError(
             "`frames`, as a tuple, must hold arrays with one row a sample, or nests of them. "
             "Received: single values. Convert lists with `np.array`."
         )
-    arrays = tree.map_structure(_as_keras_takes_it, arrays)
+    arrays = tree.map_structure(np.asarray, arrays)
     sizes = {len(array) for array in tree.flatten(arrays)}
     if len(sizes) != 1:
         raise ValueError(
@@ -165,7 +222,18 @@ def feed_arrays(x: Any, y: Any, weight: Any, class_weight: dict[int, float] | No
         weight=None if weight is None else Windows("weight"),
         class_weight=_pairs(class_weight),
     )
-    return Feed(arrays, gather, size)
+    nbytes = sum(array.nbytes for array in tree.flatten(arrays))
+    if nbytes > max_device_bytes:
+
+        def take(index: np.ndarray) -> dict[str, Any]:
+            return tree.map_structure(lambda array: array[index], arrays)
+
+        return Stream(take, gather, size, nbytes // size)
+    return Feed(tree.map_structure(_as_keras_takes_it, arrays), gather, size)
+
+
+def _named(batch: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(("x", "y", "weight"), batch, strict=False))
 
 
 def _pairs(class_weight: dict[int, float] | None) -> tuple[tuple[int, float], ...]:

@@ -55,6 +55,12 @@ class Rows:
             return self._whole_shape
         return (len(self.columns), *self._whole_shape[1:])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, with the columns that are kept."""
+        rows = sum(map(len, self.arrays))
+        return rows * math.prod(self.row_shape) * self.dtype.itemsize
+
     def _place(self) -> None:
         addresses = np.array([a.__array_interface__["data"][0] for a in self.arrays], np.int64)
         lengths = np.array([len(array) for array in self.arrays])

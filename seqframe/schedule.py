@@ -1,6 +1,6 @@
 """Which frames each step of an epoch takes, and which rows of the state it resets first."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # this many indices.
 _ROOM_STEPS = 4096
 _ROOM_INDICES = 2**20
+# A long epoch runs in several calls, each of no more than this many indices, or bytes of a stream.
+_MOST_INDICES = 2**22
+_MOST_BYTES = 2**26
 
 
 class Schedule:
@@ -31,6 +34,7 @@ class Schedule:
         steps: int. Full batches of an epoch.
         remainder: int. Frames of a smaller last batch; 0 where there is none.
         epochs_a_call: int. Epochs for which one call's schedule has room.
+        chunk: int. Steps of an epoch that one call's schedule has, at most.
     """
 
     def __init__(
@@ -49,18 +53,27 @@ class Schedule:
             self.steps, self.remainder = divmod(feed.size, batch_size)
         else:
             self.steps, self.remainder = len(lanes), 0
-        room = min(
-            _ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // (self.steps * batch_size or 1)
-        )
+        indices = self.steps * batch_size or 1
+        room = min(_ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // indices)
+        most = _MOST_INDICES
+        if feed.nbytes_streamed:
+            room, most = 1, min(most, _MOST_BYTES // feed.nbytes_streamed)
         self.epochs_a_call = max(room, 1)
+        self.chunk = min(self.steps, max(most // batch_size, 1))
+        self._frames: np.ndarray | None = None
         self._fixed: dict[str, np.ndarray] = {}
         if lanes is not None:
-            frames, weight, _ = lanes.index(np.arange(self.steps))
-            self._fixed["index"] = feed.index(frames)
+            self._frames, weight, _ = lanes.index(np.arange(self.steps))
             if not weight.all():
                 self._fixed["weight"] = weight
         if resets is not None and resets.any():
             self._fixed["reset"] = resets
+
+    @property
+    def can_group(self) -> bool:
+        """Whether several epochs can run in one call."""
+        whole = self.chunk == self.steps and not self.remainder
+        return whole and not self.feed.nbytes_streamed
 
     def epochs(self, first: int, count: int) -> dict[str, np.ndarray]:
         """Return the full batches of several epochs, one row a step, filled up to the room of a
@@ -70,24 +83,38 @@ class Schedule:
             dict of arrays `(steps of a call, batch_size)`: "index", and where needed "weight",
             "reset".
         """
-        epochs = [self._epoch(epoch) for epoch in range(first, first + count)]
+        epochs = [self._rows(epoch, 0, self.steps)[1] for epoch in range(first, first + count)]
         rows = self.steps * self.epochs_a_call
         return {
             name: _filled(np.concatenate([epoch[name] for epoch in epochs]), rows)
             for name in epochs[0]
         }
 
-    def last_batch(self, epoch: int) -> dict[str, np.ndarray]:
-        """Return the smaller last batch of an epoch, as a schedule of one step."""
-        positions = np.arange(self.steps * self.batch_size, self.feed.size)
-        return {"index": self.feed.index(self._order(positions, epoch))[None]}
+    def load(self, epoch: int, number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the chunk number `number` of an epoch: its arrays, and its rows as `epochs`."""
+        first = number * self.chunk
+        arrays, rows = self._rows(epoch, first, min(first + self.chunk, self.steps))
+        room = self.chunk * (self.epochs_a_call if self.chunk == self.steps else 1)
+        return arrays, {name: _filled(column, room) for name, column in rows.items()}
 
-    def _epoch(self, epoch: int) -> dict[str, np.ndarray]:
-        if "index" in self._fixed:
-            return self._fixed
-        positions = np.arange(self.steps * self.batch_size)
-        index = self.feed.index(self._order(positions, epoch))
-        return {**self._fixed, "index": index.reshape(self.steps, self.batch_size)}
+    def last_batch(self, epoch: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the smaller last batch of an epoch, as a chunk of one step."""
+        positions = np.arange(self.steps * self.batch_size, self.feed.size)
+        arrays, index = self.feed.load(self._order(positions, epoch)[None], room=1)
+        return arrays, {"index": index}
+
+    def _rows(
+        self, epoch: int, first: int, stop: int
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the arrays and the rows of the steps `first … stop - 1` of an epoch."""
+        if self._frames is not None:
+            frames = self._frames[first:stop]
+        else:
+            positions = np.arange(first * self.batch_size, stop * self.batch_size)
+            frames = self._order(positions, epoch).reshape(-1, self.batch_size)
+        arrays, index = self.feed.load(frames, room=self.chunk)
+        fixed = {name: column[first:stop] for name, column in self._fixed.items()}
+        return arrays, {"index": index, **fixed}
 
     def _order(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         if not self.shuffle:

@@ -1,12 +1,13 @@
 """fit: Keras's fit with each epoch as one compiled program."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import tree
 
 from seqframe import backend
 from seqframe.backend.internals import resumed_epoch
@@ -36,6 +37,7 @@ def fit(
     initial_epoch: int = 0,
     class_weight: dict[int, float] | None = None,
     steps_per_execution: int | None = None,
+    max_device_bytes: float = 2**30,
 ) -> keras.callbacks.History:
     """Train a model as `model.fit` does, with each epoch as one compiled program.
 
@@ -62,6 +64,8 @@ def fit(
         class_weight: dict of class to weight.
         steps_per_execution: int ≥ 1. Steps that one call runs. None: the whole epoch; where a
             callback needs batch hooks, the model's own `steps_per_execution`.
+        max_device_bytes: number. Data that take more bytes than this, as raw sequences, stay where
+            they are and stream to the device in blocks of ready batches.
 
     Returns:
         keras.callbacks.History.
@@ -88,11 +92,20 @@ def fit(
     if steps_per_execution is not None:
         check_integer("steps_per_execution", steps_per_execution, 1)
     policy = _policy(model, callbacks)
-    schedule = _schedule(model, frames, batch_size, shuffle, seed, policy, class_weight)
+    schedule = _schedule(
+        model, frames, batch_size, shuffle, seed, policy, class_weight, max_device_bytes
+    )
     validation = None
     if _is_framed(validation_data):
         validation = _schedule(
-            model, validation_data, schedule.batch_size, False, 0, policy, name="validation_data"
+            model,
+            validation_data,
+            schedule.batch_size,
+            False,
+            0,
+            policy,
+            max_device_bytes=max_device_bytes,
+            name="validation_data",
         )
     trainer = EpochRunner(model, schedule, "train", policy)
     tester = None if validation is None else EpochRunner(model, validation, "test", policy)
@@ -144,6 +157,7 @@ def _schedule(
     seed: int | None,
     policy: StatefulTrainer | None,
     class_weight: dict[int, float] | None = None,
+    max_device_bytes: float = math.inf,
     name: str = "frames",
 ) -> Schedule:
     """Check what is to be trained on against the model, and lay out its steps."""
@@ -160,13 +174,14 @@ def _schedule(
     lanes = frames if isinstance(frames, Lanes) else None
     framed = lanes.frames if lanes is not None else frames
     if isinstance(framed, Frames):
-        feed = feed_frames(framed, class_weight)
+        feed = feed_frames(framed, class_weight, max_device_bytes)
         x_shape, y_shape = framed.x_shape, framed.y_shape
         own_targets = framed.targets is framed.inputs and framed.vocabulary is not None
         symbols = len(framed.vocabulary) if own_targets else None
     else:
-        feed = feed_arrays(*_unpack(frames, name), class_weight)
-        x, y = feed.arrays["x"], feed.arrays["y"]
+        x, y, weight = _unpack(frames, name)
+        feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
+        x, y = tree.map_structure(np.asarray, (x, y))
         single = not tree.is_nested(x) and not tree.is_nested(y)
         x_shape, y_shape = (x.shape[1:], y.shape[1:]) if single else (None, None)
         symbols = None
@@ -262,8 +277,8 @@ def _build(model: keras.Model, feed: Any, batch_size: int | None) -> None:
             "A stateful model that is not built yet needs `batch_size`. Received: "
             "batch_size=None. Pass it, or give the model an `Input(batch_shape=…)`."
         )
-    index = ops.zeros((batch_size or 1,), "int32")
-    x, _, _ = feed.gather(backend.to_device(feed.arrays), index)
+    arrays, index = feed.load(np.zeros((1, batch_size or 1), np.int64), room=1)
+    x, _, _ = feed.gather(*backend.to_device((arrays, index[0])))
     model(x)
     if stateful_layers(model):
         reset_states(model)

@@ -19,7 +19,7 @@ def schedule(size, batch_size, **kwargs):
 def order(of, epoch):
     """Return the frames of an epoch in the order in which they are trained on."""
     rows = of.epochs(epoch, 1)["index"][: of.steps].ravel()
-    return [*rows, *(of.last_batch(epoch)["index"].ravel() if of.remainder else ())]
+    return [*rows, *(of.last_batch(epoch)[1]["index"].ravel() if of.remainder else ())]
 
 
 @pytest.mark.parametrize(("size", "batch_size"), SIZES)

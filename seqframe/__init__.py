@@ -13,6 +13,7 @@ from seqframe.lanes import Lanes
 from seqframe.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from seqframe.evaluation import evaluate, predict
     from seqframe.generator import Generator
     from seqframe.state import carry_state, get_states, reset_states, set_states
     from seqframe.stateful import StatefulTrainer
@@ -24,8 +25,10 @@ _NEEDS_KERAS = {
     "Generator": "generator",
     "StatefulTrainer": "stateful",
     "carry_state": "state",
+    "evaluate": "evaluation",
     "fit": "training",
     "get_states": "state",
+    "predict": "evaluation",
     "reset_states": "state",
     "set_states": "state",
 }
@@ -38,8 +41,10 @@ __all__ = [
     "StatefulTrainer",
     "Vocabulary",
     "carry_state",
+    "evaluate",
     "fit",
     "get_states",
+    "predict",
     "reset_states",
     "set_states",
 ]

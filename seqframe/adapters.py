@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     import grain
     import tensorflow as tf
@@ -55,10 +53,16 @@ def torch_dataset(frames: "Frames") -> "torch.utils.data.Dataset":
             return self.frames[index]
 
         def __getitems__(self, index: list[int]) -> "Fetched":
-            return Fetched(self.frames, np.asarray(index))
+            return Fetched(self.frames, index)
 
         def collate(self, fetched: "Fetched") -> Any:
             """Return what was fetched as tensors, for the `collate_fn` of the DataLoader."""
+            if not isinstance(fetched, Fetched):
+                raise TypeError(
+                    "`collate` takes the frames that a DataLoader fetches for a batch. Received: "
+                    f"a {type(fetched).__name__}. Give the DataLoader a `batch_size`, or leave out "
+                    "`collate_fn`."
+                )
             return self.frames.pack([torch.from_numpy(array) for array in fetched.arrays])
 
         def __reduce__(self) -> tuple[Any, ...]:
@@ -71,9 +75,9 @@ def torch_dataset(frames: "Frames") -> "torch.utils.data.Dataset":
 class Fetched(Sequence):
     """Frames fetched together: their arrays, and as a sequence, one frame after the other."""
 
-    def __init__(self, frames: "Frames", index: np.ndarray):
+    def __init__(self, frames: "Frames", index: list[int]):
         self._pack = frames.pack
-        self.arrays = frames.gather(frames.place(index))
+        self.arrays = frames.gather(frames.place(frames.resolve(index)))
 
     def __len__(self) -> int:
         return len(self.arrays[0])

@@ -1,7 +1,8 @@
 """Batches: frames, or lanes, one NumPy batch after the other, from anywhere and again."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from numbers import Integral
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ class BatchIterator(ABC):
     def __init__(self):
         # Counts the batches as they are taken, at no cost: how many are left tells the position.
         self._numbers: Iterator[int] | None = None
-        self._running: Iterator[Any] | None = None
+        self._running: Generator[Any, None, None] | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -41,26 +42,35 @@ class BatchIterator(ABC):
     def _identity(self) -> dict[str, Any]:
         """Return what a state must agree in, as JSON-safe values."""
 
-    def _run(self, numbers: Iterator[int]) -> Iterator[Any]:
+    @abstractmethod
+    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
         """Go through the batches of these consecutive numbers, taking each as its batch is made."""
-        return map(self.__getitem__, numbers)
 
     @property
     def position(self) -> int:
         """Number of the batch that is next."""
         return 0 if self._numbers is None else len(self) - length_hint(self._numbers)
 
-    def _go_on(self, position: int) -> Iterator[Any]:
+    def _go_on(self, position: int) -> None:
+        if self._running is not None:
+            self._running.close()
         self._numbers = iter(range(position, len(self)))
         self._running = self._run(self._numbers)
-        return self._running
 
     def __iter__(self) -> Iterator[Any]:
         """Go on from where the iterator stands."""
-        return self._go_on(self.position)
+        # All loops share one generator, as those over a file do; after an error, a new one.
+        if self._running is None or self._running.gi_frame is None:
+            self._go_on(self.position)
+        return self._running
 
     def __next__(self) -> Any:
-        return next(self._running or iter(self))
+        return next(iter(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, in this process or another, goes on by itself from the same place.
+        numbers = iter(range(self.position, len(self)))
+        return {**vars(self), "_numbers": numbers, "_running": None}
 
     def get_state(self) -> dict[str, Any]:
         """Return where the iterator stands, as JSON-safe values for `set_state`."""
@@ -71,6 +81,7 @@ class BatchIterator(ABC):
 
         Raises:
             ValueError: if it stood in other frames, or in other batches of them.
+            TypeError: if it is no state.
         """
         check_state(state, self._identity(), len(self))
         self._go_on(state["batch"])
@@ -158,7 +169,7 @@ class Batches(BatchIterator):
         order = self.order.shard(num_shards, index)
         return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
 
-    def _run(self, numbers: Iterator[int]) -> Iterator["Batch"]:
+    def _run(self, numbers: Iterator[int]) -> Generator["Batch", None, None]:
         size, frames = self.batch_size, self._drawn
         in_order = not self.order.shuffle and self.order.num_shards == 1
         views = frames.views() if in_order else None
@@ -201,6 +212,7 @@ class Batches(BatchIterator):
             "fingerprint": self.frames.fingerprint,
             "batch_size": self.batch_size,
             "drop_last": self.drop_last,
+            "redraw": self.redraw,
             **order,
         }
 
@@ -209,8 +221,9 @@ class Batches(BatchIterator):
 
     def set_state(self, state: dict[str, Any]) -> None:
         check_state(state, self._identity(), len(self))
-        self.epoch = state["epoch"]
-        self.order = self.order.with_seed(state["seed"])
+        epoch = check_integer("epoch", state.get("epoch"), 0)
+        self.order = self.order.with_seed(check_integer("seed", state.get("seed"), 0))
+        self.epoch = epoch
         self._draw()
         self._go_on(state["batch"])
 
@@ -222,7 +235,7 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
     if state.get("fingerprint") != identity["fingerprint"]:
         raise ValueError(
             "`state` must be of an iterator over the same frames. Received: a state of other "
-            "frames: their framer or the lengths of their sequences differ."
+            "frames: their framer, their draws, or the lengths of their sequences differ."
         )
     for name, value in identity.items():
         if state.get(name) != value:
@@ -230,7 +243,7 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
                 f"`state` must be of an iterator over the same batches. Received: {name}="
                 f"{state.get(name)!r}, where this iterator has {value!r}."
             )
-    if not 0 <= state["batch"] <= batches:
+    if check_integer("batch", state["batch"], 0) > batches:
         raise ValueError(
             f"`state` must name a batch in 0 … {batches}. Received: batch={state['batch']}."
         )
@@ -238,6 +251,8 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
 
 def resolve_batch(k: Any, batches: int) -> int:
     """Return a batch number as lists take it, negative ones counted from the end."""
+    if isinstance(k, bool) or not isinstance(k, Integral):
+        raise TypeError(f"The number of a batch must be an integer. Received: index {k!r}.")
     if not -batches <= k < batches:
         raise IndexError(f"There are {batches} batches. Received: index {k}.")
     return int(k) % batches

@@ -10,10 +10,15 @@ if TYPE_CHECKING:
     from seqframe.framer import SequenceFramer
 
 
-def check_compiled(model: keras.Model) -> None:
-    """Raise if a model is not ready to train."""
+def check_model(model: keras.Model) -> None:
+    """Raise if something is no model."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a `keras.Model`. Received: {type(model).__name__}.")
+
+
+def check_compiled(model: keras.Model) -> None:
+    """Raise if a model is not ready to train."""
+    check_model(model)
     if not model.compiled:
         raise ValueError(
             f"`model` must be compiled. Received: {model.name!r}, which is not. "
@@ -24,7 +29,7 @@ def check_compiled(model: keras.Model) -> None:
 def check_shapes(
     model: keras.Model,
     x_shape: tuple[int, ...] | dict[str, tuple[int, ...]],
-    y_shape: tuple[int, ...],
+    y_shape: tuple[int, ...] | None,
     symbols: int | None = None,
 ) -> None:
     """Raise if inputs or targets cannot be a model's.
@@ -32,7 +37,7 @@ def check_shapes(
     Args:
         model: keras.Model. Where it declares no shapes, nothing is checked.
         x_shape: shape of an input, without the sample axis; a dict where there are several.
-        y_shape: shape of a target, without the sample axis.
+        y_shape: shape of a target, without the sample axis; None where there are none.
         symbols: number of ids that targets may be, where they are ids of a vocabulary.
     """
     expected = declared_shape(model, "input_shape")
@@ -45,7 +50,7 @@ def check_shapes(
             "`layout` of the framer, or the model's `Input`."
         )
     output = declared_shape(model, "output_shape")
-    if output is None:
+    if output is None or y_shape is None:
         return
     sparse = output[:-1]
     # Keras adds or drops a last axis of one where that makes them fit.

@@ -129,7 +129,7 @@ class FrameCollection:
 
         With sample weights, `(x, y, sample_weight)`; with a future, `x` is a dict.
         """
-        chosen = self._resolve(index)
+        chosen = self.resolve(index)
         if np.ndim(chosen):
             return self.take(chosen)
         arrays = self.gather(self.place(np.atleast_1d(chosen)))
@@ -173,7 +173,7 @@ class FrameCollection:
 
     def lengths(self, index: Any = None) -> np.ndarray:
         """Return the true input lengths, without padding, of all frames or of those at `index`."""
-        index = np.arange(len(self)) if index is None else np.atleast_1d(self._resolve(index))
+        index = np.arange(len(self)) if index is None else np.atleast_1d(self.resolve(index))
         return self.locate(index)[2]
 
     def mask(self, index: Any = None) -> np.ndarray:
@@ -192,7 +192,7 @@ class FrameCollection:
         >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
         FrameSteps(sequence=0, inputs=array([1, 2, 3]), targets=array([5, 6]))
         """
-        number, inputs, targets = self._own_steps(self._resolve(operator.index(i)))
+        number, inputs, targets = self._own_steps(self.resolve(operator.index(i)))
         begin = self.source.begins[number]
         return FrameSteps(self.source.labels[number], begin + inputs, begin + targets)
 
@@ -232,14 +232,15 @@ class FrameCollection:
 
     @cached_property
     def fingerprint(self) -> int:
-        """A number that tells these frames from others: by their rule and the lengths of their
-        sequences, not by their values."""
-        seed = self._seed if self.framer.mode == "subsequences" else None
-        rule = json.dumps([self.framer.get_config(), seed, len(self)]).encode()
-        layout = (self._placement.steps, self.source.begins, self._placement.counts)
+        """A number that tells these frames from others: by their rule, the lengths and names of
+        their sequences and the places of missing steps, not by their values."""
+        draws = [self._seed, self.epoch] if self.framer.mode == "subsequences" else None
+        names = repr(list(self.source.labels))
+        rule = json.dumps([self.framer.get_config(), draws, len(self), names]).encode()
+        layout = (self._placement.steps, self.source.begins, *self._runs)
         return zlib.crc32(b"".join(part.tobytes() for part in layout), zlib.crc32(rule))
 
-    def _resolve(self, index: Any) -> np.ndarray | int:
+    def resolve(self, index: Any) -> np.ndarray | int:
         """Return an index as lists take it, negative ones counted from the end, as non-negative."""
         size = len(self)
         if isinstance(index, slice):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from seqframe.backend.internals import after_a_look
+from seqframe.backend.internals import forget_a_look
 from seqframe.batches import Batches
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ class FramesDataset(keras.utils.PyDataset):
     """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
 
     Each pass over it is an epoch, counted from 0, whatever Keras looks at in between.
-
-    Under JAX and PyTorch, Keras itself mixes the first batches of different epochs where `workers`
-    is above 1 and the model has not been trained before; every frame is still seen as often.
     """
 
     def __init__(self, batches: Batches, **kwargs: Any):
@@ -50,8 +47,8 @@ class FramesDataset(keras.utils.PyDataset):
         self._in_epoch = True
 
     def on_epoch_end(self) -> None:
-        # Keras also calls this where no epoch has begun.
-        if self._in_epoch and not after_a_look():
+        # Keras also calls this after a look at the first batch, and where no epoch has begun.
+        if not forget_a_look() and self._in_epoch:
             self._batches = self._batches.at_epoch(self.epoch + 1)
         self._in_epoch = False
 
@@ -65,12 +62,7 @@ class FramesDataset(keras.utils.PyDataset):
         Raises:
             ValueError: if it is of other frames or batches, or stands within an epoch.
         """
-        if isinstance(state, dict) and state.get("batch"):
-            raise ValueError(
-                "Keras begins each epoch of a dataset with its first batch. Received: a state at "
-                f"batch {state['batch']} of an epoch. Finish that epoch with `frames.batches` and "
-                "`model.train_on_batch`."
-            )
+        _check_between_epochs(state)
         batches = self._batches.at_epoch(self.epoch)
         batches.set_state(state)
         self._batches = batches
@@ -95,4 +87,14 @@ class LanesDataset(keras.utils.PyDataset):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Check that `state` is of the same lanes; there is nothing to go on with."""
+        _check_between_epochs(state)
         self.lanes.batches().set_state(state)
+
+
+def _check_between_epochs(state: Any) -> None:
+    if isinstance(state, dict) and state.get("batch"):
+        raise ValueError(
+            "Keras begins each epoch of a dataset with its first batch. Received: a state at "
+            f"batch {state['batch']} of an epoch. Finish that epoch with the batches that it is "
+            "of, and `model.train_on_batch`."
+        )

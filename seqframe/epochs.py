@@ -1,5 +1,6 @@
 """Runs the epochs of a schedule through compiled programs, with Keras's hooks in between."""
 
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
-from seqframe.schedule import Schedule
+from seqframe.schedule import Schedule, in_place
 from seqframe.state import (
     checked_states,
     fresh_state,
@@ -21,20 +22,38 @@ from seqframe.state import (
 )
 from seqframe.stateful import StatefulTrainer
 
+logger = logging.getLogger("seqframe")
+
 _GROUPED_SECONDS = 0.5  # how long epochs that nothing looks at in between run together
+_WORTH_TELLING = 0.1  # seconds of compilation
 _PROGRESS_UPDATES = 20  # of the progress bar, an epoch
 
 Logs = dict[str, Any]
 
 
 class EpochRunner:
-    """Runs the steps of a schedule, for training or for validation."""
+    """Runs the steps of a schedule, for training, validation or predictions.
+
+    Args:
+        model: keras.Model.
+        schedule: Schedule.
+        kind: "train" | "test" | "predict".
+        policy: StatefulTrainer that says when a stateful model is reset, or None.
+        jit_compile: "auto" | bool. Whether programs are compiled with XLA.
+        verbose: 0 | 1 | 2 | "auto". At 2 the time that compilation takes is printed.
+    """
 
     def __init__(
-        self, model: keras.Model, schedule: Schedule, kind: str, policy: StatefulTrainer | None
+        self,
+        model: keras.Model,
+        schedule: Schedule,
+        kind: str,
+        policy: StatefulTrainer | None,
+        jit_compile: bool | str = "auto",
+        verbose: str | int = 0,
     ):
         self.model, self.schedule, self.kind = model, schedule, kind
-        self.policy = policy
+        self.policy, self.jit_compile, self.verbose = policy, jit_compile, verbose
         self.chunks = Chunks(schedule)
         self.initial = _initial_state(model, policy)
         #: Batches of an epoch, the smaller last one counted.
@@ -45,11 +64,10 @@ class EpochRunner:
         hooks: keras.callbacks.CallbackList,
         initial_epoch: int,
         epochs: int,
-        verbose: str | int,
         steps_per_execution: int | None,
     ) -> Iterator[tuple[int, Logs]]:
         """Run each epoch by itself, with hooks before, between and after its calls."""
-        stride = steps_per_execution or self._steps_a_call(hooks, verbose)
+        stride = steps_per_execution or self._steps_a_call(hooks)
         for epoch in range(initial_epoch, epochs):
             hooks.on_epoch_begin(epoch)
             logs: Logs = {}
@@ -90,13 +108,42 @@ class EpochRunner:
             self.policy.paused = False
 
     def evaluate(self, hooks: keras.callbacks.CallbackList) -> Logs:
-        """Run one pass of validation and return its logs, named `val_…`."""
+        """Run one pass of validation and return its logs."""
         hooks.on_test_begin()
         logs: Logs = {}
         for last, logs in self._run_epoch(0, self.schedule.steps, hooks.on_test_batch_begin):
             hooks.on_test_batch_end(last, logs)
         hooks.on_test_end(logs)
-        return {f"val_{name}": value for name, value in logs.items()}
+        return logs
+
+    def predict(self, hooks: keras.callbacks.CallbackList) -> Any:
+        """Run one pass and return the predictions, a nest of arrays `(frames, …)`, in the order of
+        the frames."""
+        hooks.on_predict_begin()
+        schedule, size = self.schedule, self.schedule.chunk
+        kept, places = [], []
+        for first in range(0, schedule.steps, max(size, 1)):
+            stop = min(first + size, schedule.steps)
+            hooks.on_predict_batch_begin(first)
+            # As many epochs of one step each: what an epoch's last step returns is kept.
+            chunk = self.chunks(0, first // size)
+            rows = self._call(chunk, 0, 1, stop - first, fresh=False)
+            kept.append({name: row.reshape(-1, *row.shape[2:]) for name, row in rows.items()})
+            places.append(schedule.places(first, stop))
+            hooks.on_predict_batch_end(stop - 1, {"outputs": rows})
+        if schedule.remainder:
+            hooks.on_predict_batch_begin(schedule.steps)
+            chunk = self.chunks.last_batch(0)
+            rows = self._call(chunk, 0, 1, 1, fresh=False, jit_compile=False)
+            kept.append({name: row[0] for name, row in rows.items()})
+            places.append(np.arange(schedule.feed.size - schedule.remainder, schedule.feed.size))
+            hooks.on_predict_batch_end(schedule.steps, {"outputs": rows})
+        hooks.on_predict_end()
+        place = np.concatenate(places)
+        return tree.map_structure(
+            lambda name: in_place(np.concatenate([rows[name] for rows in kept]), place),
+            self.outputs,
+        )
 
     def can_group(self, hooks: keras.callbacks.CallbackList) -> bool:
         """Whether nothing looks at the model between epochs."""
@@ -104,10 +151,10 @@ class EpochRunner:
         watched = any(_overrides(callback, every) for callback in hooks.callbacks)
         return not watched and self.schedule.can_group
 
-    def _steps_a_call(self, hooks: keras.callbacks.CallbackList, verbose: str | int) -> int:
+    def _steps_a_call(self, hooks: keras.callbacks.CallbackList) -> int:
         if any(_overrides(callback, _BATCH_HOOKS) for callback in hooks.callbacks):
             return self.model.steps_per_execution
-        updates = _PROGRESS_UPDATES if verbose in ("auto", 1) else 1
+        updates = _PROGRESS_UPDATES if self.verbose in ("auto", 1) else 1
         return max(1, -(-self.schedule.steps // updates))
 
     def _run_epoch(self, epoch: int, stride: int, before: Any) -> Iterator[tuple[int, Logs]]:
@@ -127,17 +174,42 @@ class EpochRunner:
             before(steps)
             # One step of another shape is not worth compiling with XLA.
             chunk = self.chunks.last_batch(epoch)
-            logs = self._call(chunk, 0, 1, 1, fresh=steps == 0, xla=False)
+            logs = self._call(chunk, 0, 1, 1, fresh=steps == 0, jit_compile=False)
             yield steps, _logs_of(logs, 0)
 
     def _call(
-        self, chunk: Any, first: int, steps: int, epochs: int, *, fresh: bool, xla: bool = True
+        self,
+        chunk: Any,
+        first: int,
+        steps: int,
+        epochs: int,
+        *,
+        fresh: bool,
+        jit_compile: bool | str | None = None,
     ) -> dict[str, Any]:
+        """Run some steps of a chunk, compiled the first time."""
         arrays, rows = chunk
-        loop = _step_loop(self.model, self.kind, self.schedule.feed.gather, xla)
-        return loop.run(
-            arrays, rows, self.initial, first=first, steps=steps, epochs=epochs, fresh=fresh
-        )
+        jit_compile = self.jit_compile if jit_compile is None else jit_compile
+        loop = _step_loop(self.model, self.kind, self.schedule.feed.gather, jit_compile)
+        given = (arrays, rows, self.initial)
+        shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
+        if shapes not in loop.compiled_for:
+            begin = time.perf_counter()
+            # No epoch at all: the program is compiled, and an error leaves the model as it was.
+            loop.run(*given, first=0, steps=0, epochs=0, fresh=False)
+            loop.compiled_for.add(shapes)
+            self._tell_time(time.perf_counter() - begin)
+        logs = loop.run(*given, first=first, steps=steps, epochs=epochs, fresh=fresh)
+        self.outputs = loop.outputs
+        return logs
+
+    def _tell_time(self, seconds: float) -> None:
+        if seconds < _WORTH_TELLING:
+            return
+        what = {"train": "training", "test": "validation", "predict": "prediction"}[self.kind]
+        logger.info("Compiled the %s step in %.1f s.", what, seconds)
+        if self.verbose == 2:
+            print(f"Compiled the {what} step in {seconds:.1f} s.")
 
 
 class Chunks:
@@ -220,18 +292,19 @@ def _overrides(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) -> bo
     )
 
 
-def _step_loop(model: keras.Model, kind: str, gather: Any, xla: bool) -> Any:
+def _step_loop(model: keras.Model, kind: str, gather: Any, jit_compile: bool | str) -> Any:
     """Return the compiled steps of a model, kept until it is compiled anew or its weights
     change."""
     states = state_variables(stateful_layers(model))
-    made_of = [model.optimizer, *model.metrics[:1], *model.trainable_variables, *states]
+    made_of = [getattr(model, "optimizer", None), *model.metrics[:1]]
+    made_of += [*model.trainable_variables, *states]
     kept = getattr(model, "_seqframe_loops", None)
     if kept is None or not _same_objects(kept.made_of, made_of):
         kept = _Loops(made_of)
         model._seqframe_loops = kept
-    key = (kind, gather, xla)
+    key = (kind, gather, jit_compile)
     if key not in kept.loops:
-        kept.loops[key] = backend.StepLoop(model, kind, gather, states, xla)
+        kept.loops[key] = backend.StepLoop(model, kind, gather, states, jit_compile)
     return kept.loops[key]
 
 

@@ -5,6 +5,7 @@ step that uses it.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,14 +52,14 @@ class Gather:
 
     Attributes:
         x: Windows of the inputs; where there is a future, of the past.
-        y: Windows of the targets.
+        y: Windows of the targets, or None where only inputs are asked for.
         future: Windows of what is known ahead, or None.
         weight: Windows of the sample weights, or None.
         class_weight: pairs of class and weight.
     """
 
     x: Windows = Windows("x")
-    y: Windows = Windows("y")
+    y: Windows | None = Windows("y")
     future: Windows | None = None
     weight: Windows | None = None
     class_weight: tuple[tuple[int, float], ...] = ()
@@ -66,7 +67,9 @@ class Gather:
     def __call__(self, arrays: dict[str, Any], index: Any) -> tuple[Any, Any, Any]:
         """Return `(x, y, sample_weight)` of the frames at `index`, an int tensor
         `(batch_size,)`."""
-        x, y = self.x(arrays, index), self.y(arrays, index)
+        x, y = self.x(arrays, index), None
+        if self.y is not None:
+            y = self.y(arrays, index)
         if self.future is not None:
             x = {"past": x, "future": self.future(arrays, index)}
         weight = None if self.weight is None else self.weight(arrays, index)
@@ -76,8 +79,10 @@ class Gather:
         return x, y, weight
 
     def batch(self, arrays: dict[str, Any], row: dict[str, Any]) -> tuple[Any, ...]:
-        """Return what a step takes, `(x, y)` or `(x, y, sample_weight)`, of a schedule's row."""
+        """Return what a step takes of a schedule's row: `(x,)`, `(x, y)` or with a weight."""
         x, y, weight = self(arrays, row["index"])
+        if self.y is None:
+            return (x,)
         if "weight" in row:
             weight = row["weight"] if weight is None else _by_row(weight, row["weight"])
         return (x, y) if weight is None else (x, y, weight)
@@ -105,6 +110,11 @@ class Feed:
         rows = len(tree.flatten(self.arrays["x"])[0])
         return index.astype(np.int32 if rows < 2**31 else np.int64)
 
+    def inputs_alone(self) -> "Feed":
+        """Return the same without targets and weights, for predictions."""
+        gather = Gather(self.gather.x, None, self.gather.future)
+        return Feed(_inputs(self.arrays), gather, self.size, self._starts)
+
     def load(self, frames: np.ndarray, room: int) -> tuple[dict[str, Any], np.ndarray]:
         """Return the arrays that hold some frames, and what `gather` takes for these.
 
@@ -128,6 +138,11 @@ class Stream(Feed):
     def __init__(self, take: Any, gather: Gather, size: int, nbytes: int):
         super().__init__({}, gather, size)
         self._take, self.nbytes_streamed = take, max(nbytes, 1)
+
+    def inputs_alone(self) -> "Stream":
+        gather = Gather(self.gather.x, None)
+        take = self._take
+        return Stream(lambda index: _inputs(take(index)), gather, self.size, self.nbytes_streamed)
 
     def load(self, frames: np.ndarray, room: int) -> tuple[dict[str, Any], np.ndarray]:
         steps, batch_size = frames.shape
@@ -197,12 +212,12 @@ def feed_frames(
 def feed_arrays(
     x: Any,
     y: Any,
-    weight: Any,
+    weight: Any = None,
     class_weight: dict[int, float] | None = None,
     max_device_bytes: float = math.inf,
 ) -> Feed:
-    """Return arrays, one row a sample, as a feed."""
-    arrays = _named((x, y) if weight is None else (x, y, weight))
+    """Return arrays, one row a sample, as a feed; without targets, `y=None`, for predictions."""
+    arrays = _named(item for item in (x, y, weight) if item is not None)
     if any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
         raise TypeError(
             "`frames`, as a tuple, must hold arrays with one row a sample, or nests of them. "
@@ -219,6 +234,7 @@ def feed_arrays(
     if size == 0:
         raise ValueError("`frames`, as arrays, must hold samples. Received: 0 samples.")
     gather = Gather(
+        y=None if y is None else Windows("y"),
         weight=None if weight is None else Windows("weight"),
         class_weight=_pairs(class_weight),
     )
@@ -232,8 +248,12 @@ def feed_arrays(
     return Feed(tree.map_structure(_as_keras_takes_it, arrays), gather, size)
 
 
-def _named(batch: tuple[Any, ...]) -> dict[str, Any]:
+def _named(batch: Iterable[Any]) -> dict[str, Any]:
     return dict(zip(("x", "y", "weight"), batch, strict=False))
+
+
+def _inputs(arrays: dict[str, Any]) -> dict[str, Any]:
+    return {name: array for name, array in arrays.items() if name in ("x", "future")}
 
 
 def _pairs(class_weight: dict[int, float] | None) -> tuple[tuple[int, float], ...]:

@@ -84,7 +84,10 @@ class Frames(FrameCollection):
         redraw: bool = False,
         **kwargs: Any,
     ) -> "keras.utils.PyDataset":
-        """Return the frames as a `keras.utils.PyDataset`, for `model.fit`.
+        """Return the frames as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
+
+        Without `shuffle=False`, Keras mixes the batches of an epoch once more, by a random state of
+        its own: each frame still comes once an epoch, but no seed tells when.
 
         Args:
             batch_size: int ≥ 1.

@@ -2,7 +2,7 @@
 
 import heapq
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +91,7 @@ class Lanes:
         """Return an iterator over the batches that can be stopped and resumed."""
         return LaneBatches(self)
 
-    def _run(self, numbers: Iterator[int]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
         """Go through the batches of these consecutive numbers."""
         size, first, stop, end = self.batch_size, 0, 0, len(self)
         for k in numbers:
@@ -152,7 +152,7 @@ class LaneBatches(BatchIterator):
     def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
         return self.lanes[k]
 
-    def _run(self, numbers: Iterator[int]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
         return self.lanes._run(numbers)
 
     def _identity(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Schedule:
         seed: int. Of the shuffle.
         lanes: Lanes whose batches are the steps, or None.
         resets: bool array `(steps, batch_size)`. Rows whose state each step resets first, or None.
+        nbytes: int. Bytes that are kept of each frame, such as predictions; they limit a chunk.
 
     Attributes:
         steps: int. Full batches of an epoch.
@@ -46,9 +47,10 @@ class Schedule:
         seed: int = 0,
         lanes: "Lanes | None" = None,
         resets: np.ndarray | None = None,
+        nbytes: int = 0,
     ):
         self.feed, self.batch_size = feed, batch_size
-        self.shuffle, self.seed, self.lanes = shuffle, seed, lanes
+        self.shuffle, self.seed, self.lanes, self.resets = shuffle, seed, lanes, resets
         if lanes is None:
             self.steps, self.remainder = divmod(feed.size, batch_size)
         else:
@@ -56,8 +58,8 @@ class Schedule:
         indices = self.steps * batch_size or 1
         room = min(_ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // indices)
         most = _MOST_INDICES
-        if feed.nbytes_streamed:
-            room, most = 1, min(most, _MOST_BYTES // feed.nbytes_streamed)
+        for bytes_each in filter(None, (feed.nbytes_streamed, nbytes)):
+            room, most = 1, min(most, _MOST_BYTES // bytes_each)
         self.epochs_a_call = max(room, 1)
         self.chunk = min(self.steps, max(most // batch_size, 1))
         self._frames: np.ndarray | None = None
@@ -97,6 +99,16 @@ class Schedule:
         room = self.chunk * (self.epochs_a_call if self.chunk == self.steps else 1)
         return arrays, {name: _filled(column, room) for name, column in rows.items()}
 
+    def places(self, first: int, stop: int) -> np.ndarray:
+        """Return which frame each row of some steps of an unshuffled epoch is, for `in_place`.
+
+        It is -1 where a row counts for nothing.
+        """
+        frames = self._frame_numbers(0, first, stop).ravel()
+        if "weight" not in self._fixed:
+            return frames
+        return np.where(self._fixed["weight"][first:stop].ravel() > 0, frames, -1)
+
     def last_batch(self, epoch: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the smaller last batch of an epoch, as a chunk of one step."""
         positions = np.arange(self.steps * self.batch_size, self.feed.size)
@@ -107,19 +119,32 @@ class Schedule:
         self, epoch: int, first: int, stop: int
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the arrays and the rows of the steps `first … stop - 1` of an epoch."""
-        if self._frames is not None:
-            frames = self._frames[first:stop]
-        else:
-            positions = np.arange(first * self.batch_size, stop * self.batch_size)
-            frames = self._order(positions, epoch).reshape(-1, self.batch_size)
+        frames = self._frame_numbers(epoch, first, stop)
         arrays, index = self.feed.load(frames, room=self.chunk)
         fixed = {name: column[first:stop] for name, column in self._fixed.items()}
         return arrays, {"index": index, **fixed}
+
+    def _frame_numbers(self, epoch: int, first: int, stop: int) -> np.ndarray:
+        if self._frames is not None:
+            return self._frames[first:stop]
+        positions = np.arange(first * self.batch_size, stop * self.batch_size)
+        return self._order(positions, epoch).reshape(-1, self.batch_size)
 
     def _order(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return positions
         return epoch_order(self.feed.size, self.seed, epoch, positions)
+
+
+def in_place(rows: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return rows at their places; those at -1 are left out.
+
+    >>> in_place(np.array([10, 20, 30]), np.array([1, -1, 0]))
+    array([30, 10])
+    """
+    placed = np.empty((place.max() + 1, *rows.shape[1:]), rows.dtype)
+    placed[place[place >= 0]] = rows[place >= 0]
+    return placed
 
 
 def resets_every(every: int, steps: int, batch_size: int) -> np.ndarray:

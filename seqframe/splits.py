@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,11 @@ def split_frames(
     seed: int | None,
 ) -> list["Frames"]:
     """Cut frames into consecutive parts; see `Frames.split`."""
+    if not all(isinstance(fraction, Real) for fraction in fractions):
+        raise TypeError(
+            f"`fractions` must be numbers, one for each part. Received: fractions={fractions}. "
+            "Pass them one by one, as in `split(0.7, 0.3)`."
+        )
     if not fractions or not (min(fractions) > 0 and sum(fractions) <= 1 + 1e-9):
         raise ValueError(
             f"`fractions` must be positive and sum to at most 1. Received: fractions={fractions}."

@@ -137,8 +137,8 @@ def fold_cuts(
         test_size: int ≥ 1. None: an equal share, `size // (folds + 1)`.
 
     Returns:
-        list of `(train start, train stop, test start, test stop)`. A size too small gives
-        empty parts.
+        list of `(train start, train stop, test start, test stop)`. What would lie before the
+        beginning is cut off, so a size too small gives empty parts.
 
     >>> fold_cuts(10, 2, "expanding", gap=1)
     [(0, 3, 4, 7), (0, 6, 7, 10)]
@@ -148,8 +148,9 @@ def fold_cuts(
     test_size = size // (folds + 1) if test_size is None else test_size
     cuts = []
     for fold in range(folds):
-        start = max(size - (folds - fold) * test_size, 0)
-        stop = max(start - gap, 0)
+        start = size - (folds - fold) * test_size
+        stop = start - gap
         first = fold * test_size if mode == "sliding" else 0
-        cuts.append((min(first, stop), stop, start, max(start + test_size, 0)))
+        cut = (min(first, stop), stop, start, start + test_size)
+        cuts.append(tuple(max(place, 0) for place in cut))
     return cuts

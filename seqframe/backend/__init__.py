@@ -2,10 +2,11 @@
 
 Each backend's module has the same names with the same meanings:
 
-- `StepLoop`: many steps of a model's own `train_step` or `test_step` in one program;
+- `StepLoop`: many of a model's own training, test or predict steps in one program;
 - `compile_program`: a function of tensors as one compiled program;
 - `to_device`, `scalars`: NumPy arrays and integers as what programs take;
 - `carried_states`: a context in which stateful layers keep their state, as Keras's docs say;
+- `is_distributed`: whether a model is under a strategy of the backend's own;
 - `call_with_values`: a call with variables at other values than their own;
 - `repeat`, `read_steps`, `write_steps`, `update_rows`, `seed_of_step`: the parts of a rollout;
 - `checked_function`: Keras's function of a model's step, with a check of its batch;
@@ -33,6 +34,7 @@ call_with_values = _module.call_with_values
 carried_states = _module.carried_states
 checked_function = _module.checked_function
 compile_program = _module.compile_program
+is_distributed = _module.is_distributed
 read_steps = _module.read_steps
 repeat = _module.repeat
 scalars = _module.scalars

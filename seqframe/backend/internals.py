@@ -79,17 +79,23 @@ def resumed_epoch(model: keras.Model) -> int | None:
     return getattr(model, "_initial_epoch", None)
 
 
-def after_a_look() -> bool:
-    """Whether Keras has only looked at a dataset's first batch, and now puts the dataset back.
+def forget_a_look() -> bool:
+    """Forget Keras's look at a dataset's first batch, and return whether it was no more than that.
 
     Why: under JAX and PyTorch, Keras takes a batch to create a model's metric variables. It tells
     the dataset of that as of an epoch, by `on_epoch_begin` and `on_epoch_end`: who calls the latter
-    is all that differs.
+    is all that differs. What workers made ready behind that batch it would give to the next epoch,
+    before that epoch's own.
     """
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not EpochIterator.reset.__code__:
         frame = frame.f_back
-    return frame is not None
+    if frame is None:
+        return False
+    enqueuer = getattr(frame.f_locals["self"].data_adapter, "enqueuer", None)
+    if enqueuer is not None:
+        enqueuer.ready_queue.queue.clear()
+    return True
 
 
 class _StateBox:

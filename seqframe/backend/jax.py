@@ -17,6 +17,7 @@ from seqframe.backend.internals import (
 )
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
     call_with_values,
+    named_outputs,
     read_steps,
     repeat,
     scalars,
@@ -26,13 +27,13 @@ from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's,
 )
 
 
-def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
-    """Return a function of tensors as one program."""
+def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> Callable[..., Any]:
+    """Return a function of tensors as one program; JAX always compiles with XLA."""
     return jax.jit(function)
 
 
 class StepLoop:
-    """Many steps of a model's own `train_step` or `test_step`, over several epochs, in one program.
+    """Many steps of a model's own step, over several epochs, in one program.
 
     See `seqframe.backend.tensorflow.StepLoop` for the arguments.
     """
@@ -43,10 +44,12 @@ class StepLoop:
         kind: str,
         gather: Any,
         states: list[Any],
-        xla: bool = True,
+        xla: bool | str = "auto",
     ):
         self._model, self._kind = model, kind
-        self._step = getattr(model, f"{kind}_step")
+        self._step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
+        self.outputs: Any = None
+        self.compiled_for: set[Any] = set()
         self._gather, self._states = gather, states
         self._run = jax.jit(self._loop)
 
@@ -63,7 +66,8 @@ class StepLoop:
     ) -> dict[str, np.ndarray]:
         """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
         row = tree.map_structure(lambda column: column[0], schedule)
-        build_for_training(self._model, jax.eval_shape(self._gather.batch, arrays, row))
+        if self._kind != "predict":
+            build_for_training(self._model, jax.eval_shape(self._gather.batch, arrays, row))
         variables = self._variables()
         values = tree.map_structure(lambda variable: variable.value, variables)
         values, logs = self._run(values, arrays, schedule, initial, first, steps, epochs, fresh)
@@ -77,7 +81,9 @@ class StepLoop:
         groups = [list(model.trainable_variables), list(model.non_trainable_variables)]
         if self._kind == "train":
             groups.append(list(model.optimizer.variables))
-        return (*groups, list(model.metrics_variables))
+        if self._kind != "predict":
+            groups.append(list(model.metrics_variables))
+        return tuple(groups)
 
     def _loop(self, values, arrays, schedule, initial, first, steps, epochs, fresh):
         _, logs = jax.eval_shape(self._one, values, arrays, schedule, initial, 0)
@@ -121,12 +127,24 @@ class StepLoop:
             others[i] = jnp.where(mask, fresh, others[i])
         return (trainable, others, *rest)
 
+    def _predict(self, values, data):
+        outputs, others = self._model.predict_step(values, data)
+        self.outputs, logs = named_outputs(outputs)
+        return logs, (values[0], others)
+
     def _reset_metrics(self, values):
+        if self._kind == "predict":
+            return values
         *others, metrics = values
         variables = self._model.metrics_variables
         with keras.StatelessScope(list(zip(variables, metrics, strict=True))) as scope:
             self._model.reset_metrics()
         return (*others, [scope.get_current_value(variable) for variable in variables])
+
+
+def is_distributed(model: keras.Model) -> bool:
+    """Whether a model is under a strategy of the backend's own: JAX knows Keras's alone."""
+    return False
 
 
 def to_device(value: Any) -> Any:

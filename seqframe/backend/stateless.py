@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 DRAWS_A_STEP = 1024
 
@@ -24,6 +24,17 @@ def call_with_values(
     with keras.StatelessScope(mapping) as scope:
         result = function()
         return result, [scope.get_current_value(variable) for variable in variables]
+
+
+def named_outputs(outputs: Any) -> tuple[Any, dict[str, Any]]:
+    """Return a nest of predictions as a nest of names, and as a dict by these names.
+
+    >>> named_outputs([10, {"a": 20}])
+    (['0', {'a': '1'}], {'0': 10, '1': 20})
+    """
+    flat = tree.flatten(outputs)
+    names = [str(number) for number in range(len(flat))]
+    return tree.pack_sequence_as(outputs, names), dict(zip(names, flat, strict=True))
 
 
 def scalars(*numbers: int) -> list[Any]:

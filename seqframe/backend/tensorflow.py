@@ -14,6 +14,7 @@ from keras import tree
 from seqframe.backend.internals import build_for_training
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
     call_with_values,
+    named_outputs,
     read_steps,
     repeat,
     scalars,
@@ -34,14 +35,16 @@ _XLA_REFUSALS = (
 _BATCH_SIZE_CHECK = "seqframe_batch_size"  # the operation's name, which its error repeats
 
 
-def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
+def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> Callable[..., Any]:
     """Return a function of tensors as one program.
 
-    It is compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line that says
-    why.
+    Args:
+        function: function of tensors.
+        xla: "auto": compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line
+            that says why. True: with XLA or not at all. False: a graph.
     """
-    graph = tf.function(function, autograph=False)
-    if not xla:
+    graph = tf.function(function, autograph=False, jit_compile=xla is True)
+    if xla != "auto":
         return graph
     programs = [tf.function(function, autograph=False, jit_compile=True)]
 
@@ -62,14 +65,19 @@ def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[
 
 
 class StepLoop:
-    """Many steps of a model's own `train_step` or `test_step`, over several epochs, in one program.
+    """Many steps of a model's own `train_step`, `test_step` or `predict_step`, over several epochs,
+    in one program.
 
     Args:
-        model: keras.Model, built and compiled.
-        kind: "train" | "test".
+        model: keras.Model, built and, but for predictions, compiled.
+        kind: "train" | "test" | "predict".
         gather: `seqframe.feed.Gather` that makes a batch.
         states: list of state variables `(batch_size, …)` that `resets` concerns.
-        xla: bool. Compile with XLA where it can.
+        xla: "auto" | bool, as `compile_program` has it.
+
+    Attributes:
+        outputs: nest like the predictions, of the names that `run` gives them; None before.
+        compiled_for: set, for its user to keep: shapes of arguments that it is compiled for.
     """
 
     def __init__(
@@ -78,14 +86,16 @@ class StepLoop:
         kind: str,
         gather: Any,
         states: list[Any],
-        xla: bool = True,
+        xla: bool | str = "auto",
     ):
-        self._model = model
-        self._step = getattr(model, f"{kind}_step")
+        self._model, self._kind = model, kind
+        self._step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
         self._gather = gather
         self._states = states
         self._run = compile_program(self._loop, xla)
-        self._is_built = False
+        self._is_built = kind == "predict"
+        self.outputs: Any = None
+        self.compiled_for: set[Any] = set()
 
     def run(
         self,
@@ -111,7 +121,8 @@ class StepLoop:
             fresh: bool. Whether metrics are reset before each epoch.
 
         Returns:
-            dict of arrays `(epochs,)`: what the last step of each epoch returned.
+            dict of arrays `(epochs, …)`: what the last step of each epoch returned. With no epoch,
+            the program is compiled, and nothing runs.
         """
         if not self._is_built:
             row = tree.map_structure(lambda column: column[0], schedule)
@@ -170,9 +181,20 @@ class StepLoop:
                 variable.assign(tf.where(mask, value, variable.value))
         return self._step(self._gather.batch(arrays, row))
 
+    def _predict(self, data):
+        self.outputs, logs = named_outputs(self._model.predict_step(data))
+        return logs
+
     def _reset_metrics(self):
-        self._model.reset_metrics()
+        if self._kind != "predict":
+            self._model.reset_metrics()
         return tf.constant(True)
+
+
+def is_distributed(model: keras.Model) -> bool:
+    """Whether a model is under a distribution strategy of TensorFlow."""
+    default = not tf.distribute.has_strategy()
+    return not default or model.distribute_strategy is not tf.distribute.get_strategy()
 
 
 def to_device(value: Any) -> Any:

@@ -10,10 +10,10 @@ import torch
 from keras import ops, tree
 
 from seqframe.backend.internals import copied_states
-from seqframe.backend.stateless import DRAWS_A_STEP
+from seqframe.backend.stateless import DRAWS_A_STEP, named_outputs
 
 
-def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
+def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> Callable[..., Any]:
     """Return a function of tensors that records no gradients."""
 
     def run(*args: Any) -> Any:
@@ -24,7 +24,7 @@ def compile_program(function: Callable[..., Any], xla: bool = True) -> Callable[
 
 
 class StepLoop:
-    """Many steps of a model's own `train_step` or `test_step`, over several epochs, one by one.
+    """Many steps of a model's own step, over several epochs, one by one.
 
     See `seqframe.backend.tensorflow.StepLoop` for the arguments.
     """
@@ -35,13 +35,16 @@ class StepLoop:
         kind: str,
         gather: Any,
         states: list[Any],
-        xla: bool = True,
+        xla: bool | str = "auto",
     ):
         self._model, self._kind = model, kind
         self._gather, self._states = gather, states
         # Keras's own switch, `model.compile(jit_compile=True)`: off unless the user asks for it.
-        step = getattr(model, f"{kind}_step")
-        self._step = torch.compile(step) if model.jit_compile else step
+        self._compiles = bool(getattr(model, "jit_compile", False)) if xla == "auto" else xla
+        step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
+        self._step = torch.compile(step) if self._compiles else step
+        self.outputs: Any = None
+        self.compiled_for: set[Any] = set()
 
     def run(
         self,
@@ -62,7 +65,7 @@ class StepLoop:
         # What `torch.compile` cannot compile runs as it is.
         fallback = torch._dynamo.config.patch(suppress_errors=True)
         with (
-            fallback if self._model.jit_compile else nullcontext(),
+            fallback if self._compiles else nullcontext(),
             torch.set_grad_enabled(training),
         ):
             for number in range(epochs):
@@ -72,7 +75,12 @@ class StepLoop:
                 for k in range(begin, begin + steps):
                     logs = self._step(self._batch(arrays, schedule, initial, k))
                 records.append(tree.map_structure(_as_numpy, logs))
-        return {name: np.array([logs[name] for logs in records]) for name in records[0]}
+        names = records[0] if records else ()
+        return {name: np.array([logs[name] for logs in records]) for name in names}
+
+    def _predict(self, data):
+        self.outputs, logs = named_outputs(self._model.predict_step(data))
+        return logs
 
     def _batch(self, arrays, schedule, initial, k):
         row = tree.map_structure(lambda column: column[k], schedule)
@@ -147,6 +155,11 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
 
 def _as_numpy(log: Any) -> Any:
     return ops.convert_to_numpy(log) if torch.is_tensor(log) else log
+
+
+def is_distributed(model: keras.Model) -> bool:
+    """Whether a model is under a strategy of the backend's own: Keras knows none for PyTorch."""
+    return False
 
 
 def to_device(value: Any) -> Any:

@@ -130,6 +130,8 @@ class Batches(BatchIterator):
         self._draw()
 
     def _draw(self) -> None:
+        # The first position of those whose frames are known, and these.
+        self._known = (-1, np.empty(0, np.int64))
         self._drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
 
     @property
@@ -145,8 +147,23 @@ class Batches(BatchIterator):
 
     def __getitem__(self, k: int) -> "Batch":
         first = self._resolve(k) * self.batch_size
-        positions = np.arange(first, min(first + self.batch_size, self.num_frames))
-        return self._drawn.take(self.order(positions, self.epoch))
+        stop = min(first + self.batch_size, self.num_frames)
+        return self._drawn.take(self._ordered(first, stop))
+
+    def _ordered(self, first: int, stop: int) -> np.ndarray:
+        """Return which frames stand at some positions of the epoch.
+
+        Where these follow the ones asked for before, the order is worked out for many at once: it
+        costs more a call than a position.
+        """
+        begin, known = self._known
+        end = begin + len(known)
+        if not begin <= first < stop <= end:
+            ahead = first + _ORDER_BLOCK if first == end else stop
+            positions = np.arange(first, min(max(ahead, stop), self.num_frames))
+            begin, known = first, self.order(positions, self.epoch)
+            self._known = begin, known  # at once: threads may ask at the same time
+        return known[first - begin : stop - begin]
 
     def at_epoch(self, epoch: int) -> "Batches":
         """Return another epoch's batches."""

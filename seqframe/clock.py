@@ -34,21 +34,23 @@ def find_targets(targets: Any, raw: list[Any], inputs: Rows, vocabulary: Vocabul
     """
     if targets is None:
         return inputs
-    if len(inputs.row_shape) > 0 and are_columns(targets, inputs.row_shape[0]):
-        columns = find_columns(targets, column_names(raw[0]), inputs.row_shape[0])
-        kept = _as_slice(columns)
-        if isinstance(kept, list):
-            return Rows(inputs.arrays, kept)
-        return Rows([array[:, kept] for array in inputs.arrays])
+    columns = _find_columns(targets, "targets", raw, inputs)
+    if columns is not None:
+        return columns
     outputs = _for_each_sequence(targets, "targets", inputs, vocabulary)
     _check_clock("targets", outputs, inputs)
     return Rows(outputs)
 
 
-def find_future(future: Any, inputs: Rows, vocabulary: Vocabulary | None) -> Rows | None:
+def find_future(
+    future: Any, raw: list[Any], inputs: Rows, vocabulary: Vocabulary | None
+) -> Rows | None:
     """Return the rows of values known ahead, or None where there are none."""
     if future is None:
         return None
+    columns = _find_columns(future, "future", raw, inputs)
+    if columns is not None:
+        return columns
     outputs = _for_each_sequence(future, "future", inputs, vocabulary)
     for number, (array, output) in enumerate(zip(inputs.arrays, outputs, strict=True)):
         if len(output) < len(array):
@@ -90,7 +92,7 @@ def find_weights(weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple
     if len(steps) > 1 and _is_flat(weights):
         weights = _split_flat(weights, steps, counts)
     outputs = _for_each_sequence(weights, "sample_weight", inputs)
-    if outputs[0].ndim != 1 or outputs[0].dtype.kind == "c":
+    if outputs[0].ndim != 1 or outputs[0].dtype.kind in "cmM":
         raise ValueError(
             "`sample_weight` must hold one real number for each step, or for each frame. Received: "
             f"weights of shape {outputs[0].shape} and dtype {outputs[0].dtype}."
@@ -126,6 +128,16 @@ def _check_numeric(name: str, values: Any) -> None:
             f"`{name}` must be an array of one value for each step, not symbols or a name. "
             "Received: strings. Of a column, pass the values, as `table[name]`."
         )
+
+
+def _find_columns(values: Any, name: str, raw: list[Any], inputs: Rows) -> Rows | None:
+    """Return the columns of the sequence that are named, or None where values are no columns."""
+    if len(inputs.row_shape) == 0 or not are_columns(values, inputs.row_shape[0]):
+        return None
+    kept = _as_slice(find_columns(values, column_names(raw[0]), inputs.row_shape[0], name))
+    if isinstance(kept, list):
+        return Rows(inputs.arrays, kept)
+    return Rows([array[:, kept] for array in inputs.arrays])
 
 
 def _for_each_sequence(

@@ -165,9 +165,10 @@ class SequenceFramer:
             targets: None for the sequence itself; or values on the same clock (`targets[t]` belongs
                 to step `t`), one array for each sequence; or the names or positions of columns of
                 the sequence.
-            future: array `(steps,)` or `(steps, …)`. Values known ahead (calendar, prices, plans),
-                on the same clock and at least as long. Each frame then also carries the `horizon`
-                rows at its target steps: `x` is a dict of "past" and "future".
+            future: values known ahead (calendar, prices, plans): an array `(steps,)` or `(steps,
+                …)` on the same clock and at least as long; or the names or positions of columns of
+                the sequence. Each frame then also carries the `horizon` rows at its target steps:
+                `x` is a dict of "past" and "future".
             sample_weight: array `(steps,)`, weights of the target steps; or an array with one
                 weight for each frame. Batches are then `(x, y, sample_weight)`. A Keras loss
                 averages over the last axis of a target, so where that is the horizon, its steps

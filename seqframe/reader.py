@@ -52,7 +52,7 @@ def read_source(
     source = Source(
         inputs,
         find_targets(targets, raw, inputs, vocabulary),
-        find_future(future, inputs, vocabulary),
+        find_future(future, raw, inputs, vocabulary),
         valid=find_valid(valid, inputs),
         skip_nan=bool(skip_nan),
         labels=range(len(raw)),

@@ -76,7 +76,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
         vocabulary: Vocabulary that encodes symbols.
 
     Raises:
-        TypeError: if it is not a sequence, is masked, or holds Python objects, dates or records.
+        TypeError: if it is not a sequence, is masked, or holds Python objects or records.
         ValueError: if it is ragged, or holds an unknown symbol.
     """
     if holds_symbols(sequence, vocabulary):
@@ -114,7 +114,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {type(sequence).__name__}."
         )
-    if array.dtype.kind in "OSTUmM" or array.dtype.type is np.void:
+    if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
         raise TypeError(
             f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
             f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "
@@ -167,32 +167,40 @@ def column_names(sequence: Any) -> list[str] | None:
     return None if columns is None else [str(column) for column in columns]
 
 
-def find_columns(columns: Any, names: list[str] | None, width: int) -> int | list[int]:
+def find_columns(
+    columns: Any, names: list[str] | None, width: int, argument: str = "targets"
+) -> int | list[int]:
     """Return the positions of columns given by name or position; one of them as an int.
+
+    Args:
+        columns: str, int, or a list of these.
+        names: names of the columns, or None where they have none.
+        width: int. Number of columns.
+        argument: str. What the columns were given as, for an error.
 
     >>> names = ["price", "volume"]
     >>> find_columns("price", names, 2), find_columns(["volume", 0], names, 2)
     (0, [1, 0])
     """
     if isinstance(columns, (list, tuple)):
-        found = [find_columns(column, names, width) for column in columns]
+        found = [find_columns(column, names, width, argument) for column in columns]
         if len(set(found)) < len(found):
             raise ValueError(
-                f"`targets` names a column twice. Received: targets={columns!r}, which are the "
-                f"columns {found}. Leave one out."
+                f"`{argument}` names a column twice. Received: {argument}={columns!r}, which are "
+                f"the columns {found}. Leave one out."
             )
         return found
     if isinstance(columns, str):
         if names is None or columns not in names:
             known = f"columns {names}" if names else "no column names"
             raise ValueError(
-                f"`targets` names the column {columns!r}, but the sequence has {known}. "
+                f"`{argument}` names the column {columns!r}, but the sequence has {known}. "
                 "Name one of its columns, or give a position."
             )
         return names.index(columns)
     if not -width <= columns < width:
         raise ValueError(
-            f"`targets` must be a column in 0 … {width - 1}. Received: targets={columns}."
+            f"`{argument}` must be a column in 0 … {width - 1}. Received: {argument}={columns}."
         )
     return int(columns) % width
 

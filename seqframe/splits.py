@@ -53,7 +53,13 @@ def split_frames(
     history = _history(frames) if share_history else 0
     cuts = np.array([cut_points(length, fractions) for length in frames.source.steps])
     return [
-        _cut(frames, np.maximum(cuts[:, part] - history, 0), cuts[:, part + 1], name)
+        _cut(
+            frames,
+            np.maximum(cuts[:, part] - history, 0),
+            cuts[:, part + 1],
+            name,
+            may_share=part > 0 and not share_history,
+        )
         for part, name in enumerate(names)
     ]
 
@@ -84,7 +90,7 @@ def fold_frames(
         if in_time:
             test_start = np.maximum(test_start - history, 0)
             train = _cut(frames, train_start, train_stop, names[0])
-            test = _cut(frames, test_start, test_stop, names[1])
+            test = _cut(frames, test_start, test_stop, names[1], may_share=not share_history)
         else:
             train = _select(frames, np.arange(train_start[0], train_stop[0]), names[0])
             test = _select(frames, np.arange(test_start[0], test_stop[0]), names[1])
@@ -115,13 +121,14 @@ def _history(frames: "Frames") -> int:
     return max(span + frames.framer.gap, 0)
 
 
-def _cut(frames: "Frames", starts: Any, stops: Any, name: str) -> "Frames":
+def _cut(frames: "Frames", starts: Any, stops: Any, name: str, may_share: bool = False) -> "Frames":
     part = frames.on(frames.source.cut(starts, stops))
     if not len(part):
         steps = int(np.max(np.asarray(stops) - starts))
         if steps >= frames.framer.least_steps:
             raise _too_much_missing(name)
-        share = ", or pass `share_history=True`" if frames.framer.mode == "windows" else ""
+        may_share &= frames.framer.mode == "windows"
+        share = ", or pass `share_history=True`" if may_share else ""
         raise ValueError(
             f"{name} has no frame: a frame needs {frames.framer.least_steps} steps. Received: "
             f"{steps} steps. Give it more steps{share}."

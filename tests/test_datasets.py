@@ -1,11 +1,12 @@
 """Frames and lanes train with Keras's own `fit`."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.datasets import FramesDataset
 
 # Powers of two: a sum of them says how often each one was in it.
 STEPS = np.sqrt(2.0 ** np.arange(-1, 13)).astype("float32")
@@ -32,16 +33,21 @@ def dense_model():
     return model
 
 
+WORKERS = {
+    "none": {},
+    "threads": {"workers": 2},
+    "processes": {"workers": 2, "use_multiprocessing": True},
+}
+any_workers = pytest.mark.parametrize("workers", WORKERS.values(), ids=WORKERS.keys())
+# JAX has threads of its own, of which it warns where a process forks.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("workers", [1, 2])
+@any_workers
 def test_fit_sees_every_frame_once_an_epoch(shuffle, workers):
-    frames = framed()
-    dataset = frames.dataset(4, shuffle=shuffle, workers=workers)
-    model = counting_model()
-    # Under JAX and PyTorch, Keras takes a batch of its own to build a model's metrics, and with
-    # workers then mixes the batches of different epochs. It takes none for metrics that are built.
-    model.train_on_batch(*frames[:4])
-    history = model.fit(dataset, epochs=3, verbose=0)
+    dataset = framed().dataset(2, shuffle=shuffle, **workers)
+    history = counting_model().fit(dataset, epochs=3, verbose=0)
     np.testing.assert_allclose(history.history["squares"], (2**13 - 1) / 13, rtol=1e-6)
 
 
@@ -60,9 +66,71 @@ def test_fit_and_evaluate_on_arrays_are_the_same_as_on_a_dataset():
     )
 
 
+def known_ahead():
+    steps = np.linspace(-1, 1, 40, dtype="float32")
+    return SequenceFramer(3).frame(steps, future=steps**2, sample_weight=abs(steps))
+
+
+def model_of(frames):
+    """Return a model whose weights tell in which order it saw the frames, never trained before."""
+    keras.utils.set_random_seed(1)
+    shapes = frames.x_shape
+    if isinstance(shapes, dict):
+        inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+        parts = [keras.layers.Flatten()(part) for part in inputs.values()]
+        hidden = keras.layers.Concatenate()(parts)
+    else:
+        inputs = keras.Input(shapes)
+        hidden = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
+    model.compile(keras.optimizers.Adam(0.1), "mse", metrics=["mae"])
+    return model
+
+
+def assert_same_weights(model, other):
+    for weight, same in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, same, rtol=1e-5, atol=1e-6)
+
+
+def trained_by_hand(model, epochs):
+    for batches in epochs:
+        for batch in batches:
+            model.train_on_batch(*batch)
+    return model
+
+
+@any_workers
+@pytest.mark.parametrize("make", [framed, known_ahead])
+def test_fit_goes_through_the_epochs_in_their_order(make, workers):
+    # Whatever Keras looks at before the first, and whatever else the model does in between.
+    frames = make()
+    arguments = {"shuffle": True, "seed": 3, "drop_last": True}
+    dataset, validation = frames.dataset(4, **arguments, **workers), frames.dataset(5)
+    epochs = []
+    count = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: epochs.append((epoch, dataset.epoch)),
+        on_epoch_end=lambda epoch, logs: epochs.append((epoch, dataset.epoch)),
+    )
+    model = model_of(frames)
+    given = {"callbacks": [count], "shuffle": False, "verbose": 0}
+    model.fit(dataset, epochs=2, validation_data=validation, **given)
+    model.evaluate(validation, verbose=0)
+    model.predict(validation, verbose=0)
+    model.fit(dataset, epochs=1, **given)
+    assert epochs == [(0, 0), (0, 1), (1, 1), (1, 2), (0, 2), (0, 3)]
+    assert (dataset.epoch, validation.epoch) == (3, 4)  # each pass is one
+    by_hand = [frames.batches(4, epoch=epoch, **arguments) for epoch in range(3)]
+    assert_same_weights(model, trained_by_hand(model_of(frames), by_hand))
+
+
 def epoch_of(dataset):
     batches = [dataset[k] for k in range(len(dataset))]
-    return np.concatenate([y for _, y in batches]).tolist()
+    return np.concatenate([batch[1] for batch in batches]).tolist()
+
+
+def go_on(dataset):
+    dataset.on_epoch_begin()
+    dataset.on_epoch_end()
 
 
 def test_each_epoch_is_shuffled_anew():
@@ -73,30 +141,174 @@ def test_each_epoch_is_shuffled_anew():
         orders.append(epoch_of(dataset))
         batches = frames.batches(8, shuffle=True, seed=7, epoch=epoch)
         assert orders[-1] == np.concatenate([y for _, y in batches]).tolist()
-        dataset.on_epoch_begin()
-        dataset.on_epoch_end()
-        dataset.on_epoch_end()  # as after a look at the first batch, when no epoch has begun
+        go_on(dataset)
+        dataset.on_epoch_end()  # as Keras does where no epoch has begun
     assert all(sorted(order) == list(range(1, 50)) for order in orders)
     assert len({str(order) for order in orders}) == 4
 
 
-def test_fit_goes_from_epoch_to_epoch():
-    seen = []
+def test_each_epoch_is_drawn_anew_if_asked():
+    framer = SequenceFramer(5, mode="subsequences", num_samples=20, seed=7)
+    frames = framer.frame(np.arange(50))
+    for redraw in (False, True):
+        dataset = frames.dataset(8, shuffle=True, seed=1, redraw=redraw)
+        for epoch in range(3):
+            drawn = frames.redraw(epoch) if redraw else frames
+            expected = drawn.batches(8, shuffle=True, seed=1, epoch=epoch)
+            assert epoch_of(dataset) == np.concatenate([y for _, y in expected]).tolist()
+            go_on(dataset)
 
-    class Watched(FramesDataset):
-        def __getitem__(self, k):
-            x, y = super().__getitem__(k)
-            seen.append((self.epoch, k, y.tolist()))
-            return x, y
 
-    frames = framed()
-    watched = Watched(frames.batches(4, shuffle=True, seed=1))
-    counting_model().fit(watched, epochs=3, verbose=0)
-    assert watched.epoch == 3
-    for epoch in range(3):  # whatever Keras looked at before the first
-        batches = {k: y for e, k, y in seen if e == epoch}
-        expected = frames.batches(4, shuffle=True, seed=1, epoch=epoch)
-        assert batches == {k: y.tolist() for k, (_, y) in enumerate(expected)}
+def test_a_last_batch_can_be_dropped():
+    dataset = framed(np.arange(50)).dataset(8, drop_last=True)
+    assert len(dataset) == 6
+    assert epoch_of(dataset) == list(range(1, 49))
+
+
+# --- Shards.
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_shards_of_a_dataset_are_those_of_its_batches(drop_last):
+    frames = framed(np.arange(50))
+    arguments = {"shuffle": True, "seed": 7, "drop_last": drop_last}
+    whole = frames.dataset(8, **arguments, workers=3, max_queue_size=5, use_multiprocessing=True)
+    for index in range(3):
+        shard = whole.shard(3, index)
+        assert (shard.workers, shard.max_queue_size, shard.use_multiprocessing) == (3, 5, True)
+        for epoch in range(2):
+            batches = frames.batches(8, epoch=epoch, **arguments).shard(3, index)
+            assert len(shard) == len(batches)
+            assert epoch_of(shard) == np.concatenate([y for _, y in batches]).tolist()
+            go_on(shard)
+
+
+def test_a_shard_trains_on_its_share():
+    dataset = framed().dataset(4).shard(2, 1)
+    history = counting_model().fit(dataset, epochs=2, verbose=0)
+    own = sum(4.0**k for k in range(6)) * 2  # every other power of two
+    np.testing.assert_allclose(history.history["squares"], own / 6, rtol=1e-6)
+
+
+def test_a_dataset_refuses_a_shard_that_is_none():
+    with pytest.raises(ValueError, match="`index` must be below `num_shards`"):
+        framed().dataset(4).shard(2, 2)
+
+
+# --- Interrupted and continued.
+
+
+class InterruptionError(Exception):
+    """What ends a training."""
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves model and dataset after each epoch, and ends the training within one."""
+
+    def __init__(self, dataset, path, last):
+        super().__init__()
+        self.dataset, self.path, self.last = dataset, path, last
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == self.last and batch == 1:
+            raise InterruptionError
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.save(self.path / "model.keras")
+        (self.path / "state.json").write_text(json.dumps(self.dataset.get_state()))
+
+
+def drawn():
+    framer = SequenceFramer(3, mode="subsequences", num_samples=20, seed=7)
+    return framer.frame(np.linspace(-1, 1, 40, dtype="float32"))
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [(framed, {}), (known_ahead, {"drop_last": True}), (drawn, {"redraw": True})],
+)
+def test_a_fit_that_was_interrupted_goes_on_as_if_it_had_not_been(make, arguments, tmp_path):
+    arguments = {"shuffle": True, **arguments}
+    dataset = make().dataset(4, **arguments)
+    whole = make().dataset(4, **arguments)
+    whole.set_state(dataset.get_state())  # the same seed, whichever was drawn
+    model = model_of(make())
+    given = {"epochs": 4, "shuffle": False, "verbose": 0}
+    with pytest.raises(InterruptionError):
+        model.fit(dataset, callbacks=[Checkpoint(dataset, tmp_path, last=2)], **given)
+    # Another process, on another day.
+    model = keras.models.load_model(tmp_path / "model.keras")
+    dataset = make().dataset(4, **arguments)
+    dataset.set_state(json.loads((tmp_path / "state.json").read_text()))
+    assert dataset.epoch == 2
+    model.fit(dataset, initial_epoch=2, **given)
+    uninterrupted = model_of(make())
+    uninterrupted.fit(whole, **given)
+    assert_same_weights(model, uninterrupted)
+    assert dataset.get_state() == whole.get_state()
+
+
+def test_a_dataset_takes_the_state_of_batches_between_epochs():
+    frames = framed(np.arange(50))
+    batches = frames.batches(8, shuffle=True, epoch=3)
+    dataset = frames.dataset(8, shuffle=True)
+    dataset.set_state(batches.get_state())
+    assert dataset.epoch == 3
+    assert epoch_of(dataset) == np.concatenate([y for _, y in batches]).tolist()
+
+
+def test_keras_begins_no_epoch_in_its_midst():
+    frames = framed(np.arange(50))
+    batches = frames.batches(8, shuffle=True)
+    next(batches)
+    dataset = frames.dataset(8, shuffle=True)
+    before = dataset.get_state()
+    message = (
+        "a state at batch 1 of an epoch. Finish that epoch with the batches that it is of, and "
+    )
+    with pytest.raises(ValueError, match=message):
+        dataset.set_state(batches.get_state())
+    assert dataset.get_state() == before
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        (None, TypeError, "`state` must be what `get_state` returned. Received: None"),
+        ({}, TypeError, "`state` must be what `get_state` returned. Received: {}"),
+        (framed().dataset(4).get_state(), ValueError, "over the same frames"),
+        (framed(np.arange(50)).dataset(5).get_state(), ValueError, "batch_size=5, where .* has 8"),
+        (
+            {**framed(np.arange(50)).dataset(8).get_state(), "epoch": "2"},
+            TypeError,
+            "`epoch` must be an integer ≥ 0. Received: epoch='2'",
+        ),
+    ],
+)
+def test_a_dataset_refuses_the_state_of_another(state, error, message):
+    dataset = framed(np.arange(50)).dataset(8)
+    before = dataset.get_state()
+    with pytest.raises(error, match=message):
+        dataset.set_state(state)
+    assert dataset.get_state() == before
+
+
+def test_lanes_have_a_state_that_says_which_they_are():
+    lanes = framed(np.arange(50)).lanes(4)
+    dataset = lanes.dataset()
+    dataset.set_state(json.loads(json.dumps(framed(np.arange(50)).lanes(4).dataset().get_state())))
+    with pytest.raises(ValueError, match="Received: lanes=5, where this iterator has 4"):
+        dataset.set_state(framed(np.arange(50)).lanes(5).dataset().get_state())
+    batches = lanes.batches()
+    next(batches)
+    with pytest.raises(ValueError, match=r"Keras begins each epoch .* a state at batch 1"):
+        dataset.set_state(batches.get_state())
+
+
+# --- What a dataset is made of.
 
 
 def test_a_seed_is_drawn_where_none_is_given():

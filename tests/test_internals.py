@@ -16,6 +16,7 @@ from seqframe.backend.internals import (
     borrowed_states,
     build_for_training,
     copied_states,
+    forget_a_look,
     traveling_states,
 )
 
@@ -67,6 +68,38 @@ def test_keras_lists_one_level_of_layers_only():
         assert not any(layer is other for other in model.layers)
         assert sum(layer is other for other in all_layers(model)) == 1
     assert any(model is layer for layer in all_layers(model))
+
+
+class Watched(keras.utils.PyDataset):
+    """Counts its epochs, and those that were no more than a look."""
+
+    begun = ended = looks = 0
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, k):
+        return numbers(2, 1), numbers(2, 1)
+
+    def on_epoch_begin(self):
+        self.begun += 1
+
+    def on_epoch_end(self):
+        self.ended += 1
+        self.looks += forget_a_look()
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="a workaround for JAX and PyTorch")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_keras_takes_its_look_at_a_dataset_for_an_epoch(workers):
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    for looks in (1, 0):  # the second fit has no need of one
+        dataset = Watched(workers=workers)
+        model.fit(dataset, epochs=2, verbose=0)
+        assert dataset.begun == 2 + looks
+        assert dataset.looks == 1  # Keras also ends an epoch where it has taken none
+        assert dataset.ended == 3
 
 
 def own_states(size):

@@ -1,10 +1,14 @@
 """Row b of batch k + 1 continues row b of batch k, and every frame comes once."""
 
+import copy
+import json
 import warnings
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seqframe import Lanes, SequenceFramer
 from seqframe.lanes import cut_lanes, pack_lanes
@@ -23,7 +27,6 @@ def several(lengths):
 def assert_laws(frames, batch_size):
     """Check everything that lanes promise, batch by batch."""
     lanes = frames.lanes(batch_size)
-    one = len(frames.counts) == 1
     seen, before = [], np.full(batch_size, -1)
     for k in range(len(lanes)):
         (index,), (weight,), (reset,) = lanes.index(np.array([k]))
@@ -34,20 +37,10 @@ def assert_laws(frames, batch_size):
         seen += index[active].tolist()
         # A row that ran out stays out, repeats its last frame, and resets no more.
         assert not (active & (before == -2)).any()
-        assert not reset[~active].any()
-        starts = [frames.steps(i) for i in index]
-        firsts = np.array([f.inputs[0] == 0 for f in starts])
-        if one:
-            assert (reset == (k == 0)).all()
-        else:
-            np.testing.assert_array_equal(reset[active], firsts[active])
-        continues = active & ~reset
-        np.testing.assert_array_equal(index[continues], before[continues] + 1)
-        for row in np.flatnonzero(continues):
-            last = frames.steps(before[row])
-            rate = frames.framer.sampling_rate
-            assert starts[row].sequence == last.sequence
-            assert starts[row].inputs[0] == last.inputs[-1] + rate
+        continues = [k > 0 and follows(frames, *pair) for pair in zip(before, index, strict=True)]
+        np.testing.assert_array_equal(reset, active & ~np.array(continues))
+        went_on = active & ~reset
+        np.testing.assert_array_equal(index[went_on], before[went_on] + 1)
         assert_batch_is(lanes, k, index, weight, reset)
         before = np.where(active, index, -2)
     assert sorted(seen) == list(range(len(frames)))
@@ -56,9 +49,16 @@ def assert_laws(frames, batch_size):
         np.testing.assert_array_equal(whole[::-1], part)
 
 
+def follows(frames, before, after):
+    """Whether one frame's input begins where the other's ends."""
+    one, other = frames.steps(before), frames.steps(after)
+    rate = frames.framer.sampling_rate
+    return one.sequence == other.sequence and one.inputs[-1] + rate == other.inputs[0]
+
+
 def assert_batch_is(lanes, k, index, weight, reset):
     x, y, w = lanes[k]
-    expected_x, expected_y = lanes.frames[index]
+    expected_x, expected_y, *_ = lanes.frames[index]
     np.testing.assert_array_equal(x, expected_x)
     np.testing.assert_array_equal(y, expected_y)
     np.testing.assert_array_equal(w, weight)
@@ -141,6 +141,212 @@ def best_possible(counts, batch_size):
     )
 
 
+def test_fewer_sequences_than_lanes_are_cut_into_lanes():
+    for lengths in product((2, 3, 8), repeat=2):
+        frames = framed(several(lengths))
+        for batch_size in range(3, len(frames) + 1):
+            assert_laws(frames, batch_size)
+            assert len(frames.lanes(batch_size)) == -(-len(frames) // batch_size)
+
+
+# --- Missing data.
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    masks=st.lists(
+        st.lists(st.sampled_from([True, True, True, False]), min_size=4, max_size=30),
+        min_size=1,
+        max_size=4,
+    ),
+    length=st.integers(1, 2),
+    return_sequences=st.booleans(),
+    data=st.data(),
+)
+def test_lanes_over_missing_data(masks, length, return_sequences, data):
+    valid = [np.array([*mask, True, True, True, True]) for mask in masks]
+    framer = SequenceFramer(length, sequence_stride=length, return_sequences=return_sequences)
+    frames = framer.frame(several(map(len, valid)), valid=valid)
+    assert_laws(frames, data.draw(st.integers(1, min(len(frames), 5))))
+
+
+@pytest.mark.parametrize(
+    ("missing", "inputs", "resets"),
+    [
+        ([], range(9), [0]),
+        ([4], [0, 1, 2, 5, 6, 7, 8], [0, 3]),  # as a target and as an input
+        ([4, 5], [0, 1, 2, 6, 7, 8], [0, 3]),
+        ([4, 6], [0, 1, 2, 7, 8], [0, 3]),  # nothing between the two has its target
+        ([3, 6], [0, 1, 4, 7, 8], [0, 2, 3]),
+        ([0], range(1, 9), [0]),
+        ([9], range(8), [0]),
+    ],
+)
+def test_a_row_resets_where_steps_are_missing(missing, inputs, resets):
+    valid = ~np.isin(np.arange(10), missing)
+    lanes = SequenceFramer(1).frame(np.arange(10), valid=valid).lanes(1)
+    assert [int(x[0, 0, 0]) for x, _, _ in lanes] == list(inputs)
+    assert [k for k in range(len(lanes)) if lanes.resets(k)[0]] == resets
+
+
+def test_a_row_resets_where_a_missing_target_leaves_out_a_frame():
+    targets = np.arange(8.0)
+    targets[4] = np.nan
+    lanes = SequenceFramer(1).frame(np.arange(8), targets, skip_nan=True).lanes(1)
+    assert [int(x[0, 0, 0]) for x, _, _ in lanes] == [0, 1, 2, 4, 5, 6]
+    assert [bool(lanes.resets(k)[0]) for k in range(6)] == [True, False, False, True, False, False]
+
+
+# --- Weights and what is known ahead.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"horizon": 2}, {"return_sequences": True}, {"return_sequences": True, "horizon": 2}],
+)
+@pytest.mark.parametrize("columns", [(), (1,)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_weights_of_steps_are_times_those_of_rows(arguments, columns, dtype):
+    sequences = [one.reshape(-1, *columns) for one in several((9, 24, 7))]
+    weights = [(one.ravel() % 1000 + 1).astype(dtype) for one in sequences]
+    frames = framed(sequences, 2, **arguments)
+    weighted = frames.framer.frame(sequences, sample_weight=weights)
+    lanes = weighted.lanes(2)
+    for k, (x, y, weight) in enumerate(lanes):
+        (index,), (row_weight,), _ = lanes.index(np.array([k]))
+        expected_x, expected_y, own = weighted[index]
+        assert weight.shape == (2, *weighted.sample_weight_shape)
+        assert weight.dtype == own.dtype
+        expected = own.copy()
+        expected[row_weight == 0] = 0
+        np.testing.assert_array_equal(weight, expected)
+        np.testing.assert_array_equal(lanes[k][2], expected)
+        np.testing.assert_array_equal(x, expected_x)
+        np.testing.assert_array_equal(y, expected_y)
+    assert (row_weight == 0).any()  # a row that ran out
+    assert_laws(frames, 2)
+
+
+def test_weights_of_frames_are_times_those_of_rows():
+    lanes = (
+        SequenceFramer(1)
+        .frame(several((4, 7)), sample_weight=[np.full(3, 2.0), np.full(6, 3.0)])
+        .lanes(2)
+    )
+    assert [w.tolist() for _, _, w in lanes] == [[3, 2]] * 3 + [[3, 0]] * 3
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_lanes_carry_what_is_known_ahead(return_sequences):
+    sequences = several((9, 14, 7))
+    framer = SequenceFramer(2, sequence_stride=2, horizon=2, return_sequences=return_sequences)
+    frames = framer.frame(sequences, future=[one / 2 for one in sequences])
+    lanes = frames.lanes(2)
+    for k, (x, _, _) in enumerate(lanes):
+        (index,), _, _ = lanes.index(np.array([k]))
+        expected = frames[index][0]
+        assert x.keys() == expected.keys() == {"past", "future"}
+        for name in x:
+            np.testing.assert_array_equal(x[name], expected[name])
+            np.testing.assert_array_equal(lanes[k][0][name], expected[name])
+
+
+# --- Stopped and resumed.
+
+LANES = {
+    "one sequence": lambda: framed(np.arange(20)).lanes(3),
+    "several sequences": lambda: framed(several((4, 6, 3, 9))).lanes(2),
+    "fewer than lanes": lambda: framed(several((9, 5))).lanes(4),
+    "missing": lambda: SequenceFramer(1).frame(np.arange(20), valid=np.arange(20) % 7 > 0).lanes(3),
+    "future and weight": lambda: (
+        SequenceFramer(1)
+        .frame(np.arange(20), future=np.arange(20), sample_weight=np.arange(20))
+        .lanes(3)
+    ),
+}
+
+
+def flat(batch):
+    x, *others = batch
+    return [*(x.values() if isinstance(x, dict) else [x]), *others]
+
+
+def assert_all_same(batches, expected):
+    for batch, other in zip(batches, expected, strict=True):
+        for array, same in zip(flat(batch), flat(other), strict=True):
+            np.testing.assert_array_equal(array, same)
+            assert array.dtype == same.dtype
+
+
+@pytest.mark.parametrize("make", LANES.values(), ids=LANES.keys())
+def test_batches_of_lanes_resume_on_lanes_made_anew(make):
+    every = [make()[k] for k in range(len(make()))]
+    for stop in range(len(every) + 1):
+        batches, again = make().batches(), make().batches()
+        assert len(batches) == len(every)
+        taken = [*islice(batches, stop // 2), *(next(batches) for _ in range(stop - stop // 2))]
+        assert_all_same(taken, every[:stop])
+        again.set_state(json.loads(json.dumps(batches.get_state())))
+        twin = copy.copy(batches)
+        for rest in (batches, again, twin):
+            assert_all_same([rest[k] for k in range(len(rest))], every)  # which moves nothing
+            assert_all_same(rest, every[stop:])
+            assert list(rest) == []
+
+
+def test_long_lanes_go_on_from_any_batch():
+    # More batches than places are worked out for together.
+    lanes = framed([np.arange(30_000), np.arange(20_000)]).lanes(2)
+    every = [(*x.ravel(), *y, *weight) for x, y, weight in lanes]
+    assert len(every) == 29_999
+    for stop in (0, 1, 4095, 4096, 4097, 12_345, 29_998):
+        batches = lanes.batches()
+        batches.set_state({**batches.get_state(), "batch": stop})
+        assert [(*x.ravel(), *y, *weight) for x, y, weight in batches] == every[stop:]
+        x, y, weight = lanes[stop]
+        assert (*x.ravel(), *y, *weight) == every[stop]
+
+
+def test_each_loop_over_lanes_begins_anew():
+    lanes = LANES["several sequences"]()
+    next(iter(lanes))
+    assert len(list(lanes)) == len(list(lanes)) == len(lanes)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        ({}, TypeError, "`state` must be what `get_state` returned"),
+        (LANES["several sequences"]().batches().get_state(), ValueError, "over the same frames"),
+        (framed(np.arange(20)).batches(3).get_state(), ValueError, "Received: lanes=None, where"),
+        (
+            framed(np.arange(20)).lanes(4).batches().get_state(),
+            ValueError,
+            "over the same batches. Received: lanes=4, where this iterator has 3",
+        ),
+        (
+            {**LANES["one sequence"]().batches().get_state(), "batch": 8},
+            ValueError,
+            "`state` must name a batch in 0 … 7. Received: batch=8",
+        ),
+        (
+            {**LANES["one sequence"]().batches().get_state(), "batch": 0.5},
+            TypeError,
+            "`batch` must be an integer ≥ 0. Received: batch=0.5",
+        ),
+    ],
+)
+def test_a_state_of_other_lanes_is_refused(state, error, message):
+    batches = LANES["one sequence"]().batches()
+    next(batches)
+    with pytest.raises(error, match=message):
+        batches.set_state(state)
+    assert batches.get_state()["batch"] == 1
+
+
+# --- Rows and their ends.
+
+
 def test_rows_that_ran_out_repeat_their_last_frame_with_weight_zero():
     lanes = framed(several((3, 7))).lanes(2)
     assert len(lanes) == 6
@@ -174,6 +380,16 @@ def test_an_index_is_in_range(k):
     lanes = framed(np.arange(10)).lanes(3)
     for use in (lanes.__getitem__, lanes.resets):
         with pytest.raises(IndexError, match=f"There are 3 batches. Received: index {k}"):
+            use(k)
+
+
+@pytest.mark.parametrize("k", [1.0, True, None, slice(0, 2)])
+def test_an_index_is_an_integer(k):
+    lanes = framed(np.arange(10)).lanes(3)
+    for use in (lanes.__getitem__, lanes.resets, lanes.batches().__getitem__):
+        with pytest.raises(
+            TypeError, match=r"The number of a batch must be an integer. Received: "
+        ):
             use(k)
 
 

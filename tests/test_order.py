@@ -1,5 +1,6 @@
 """Orders are permutations, draws are uniform, and both depend on (seed, epoch, index) alone."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqframe.order import epoch_order, random_seed, uniform
+from seqframe.order import Order, epoch_order, random_seed, uniform
 
 LARGE = 2**16  # above it, no permutation is kept in memory
 SEEDS = st.integers(0, 2**64)
@@ -137,3 +138,73 @@ def test_random_seed_is_a_new_one_each_time():
     seeds = {random_seed() for _ in range(20)}
     assert len(seeds) == 20
     assert all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+
+
+# --- An order as an object, whole or a shard.
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_an_order_is_a_shuffle_or_the_numbers_themselves(shuffle):
+    for size, epoch in ((1, 0), (10, 0), (10, 3), (LARGE + 5, 1)):
+        order = Order(size, shuffle, seed=7)
+        expected = whole(size, 7, epoch) if shuffle else np.arange(size)
+        assert len(order) == size
+        np.testing.assert_array_equal(order(np.arange(size), epoch), expected)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_shards_deal_out_every_small_order(shuffle):
+    for size in range(1, 13):
+        order = Order(size, shuffle, seed=7)
+        everything = order(np.arange(size), 2).tolist()
+        for num_shards in range(1, size + 1):
+            shards = [order.shard(num_shards, index) for index in range(num_shards)]
+            dealt = [shard(np.arange(len(shard)), 2).tolist() for shard in shards]
+            assert dealt == [everything[index::num_shards] for index in range(num_shards)]
+
+
+@given(size=st.integers(1, 2**62), data=st.data())
+def test_a_shard_of_an_order_of_any_size(size, data):
+    num_shards = data.draw(st.integers(1, size))
+    index = data.draw(st.integers(0, num_shards - 1))
+    order = Order(size, size > LARGE, seed=7)
+    shard = order.shard(num_shards, index)
+    assert len(shard) == (size - index + num_shards - 1) // num_shards
+    positions = np.array(data.draw(st.lists(st.integers(0, len(shard) - 1), max_size=5)), np.int64)
+    np.testing.assert_array_equal(shard(positions, 1), order(positions * num_shards + index, 1))
+
+
+def test_a_seed_is_drawn_once_and_can_be_set():
+    order = Order(50, shuffle=True)
+    positions = np.arange(50)
+    assert order(positions, 0).tolist() == whole(50, order.seed).tolist()
+    assert order.seed != Order(50, shuffle=True).seed
+    other = Order(50, shuffle=True).shard(3, 1).with_seed(order.seed)
+    assert other(np.arange(5), 4).tolist() == whole(50, order.seed, 4)[1:15:3].tolist()
+
+
+def test_the_state_of_an_order_is_json():
+    state = Order(5, True, np.int64(7)).shard(np.int64(2), np.int64(1)).get_state()
+    expected = {"frames": 5, "shuffle": True, "num_shards": 2, "shard": 1, "seed": 7}
+    assert json.loads(json.dumps(state)) == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Order(5, seed=-1), ValueError, "`seed` must be an integer ≥ 0"),
+        (lambda: Order(5, seed=1.5), TypeError, "`seed` must be an integer ≥ 0"),
+        (lambda: Order(5).shard(0, 0), ValueError, "`num_shards` must be an integer ≥ 1"),
+        (lambda: Order(5).shard(2, -1), ValueError, "`index` must be an integer ≥ 0"),
+        (lambda: Order(5).shard(2, 2), ValueError, "`index` must be below `num_shards`"),
+        (lambda: Order(5).shard(6, 0), ValueError, "must not exceed the number of frames, 5"),
+        (
+            lambda: Order(5).shard(2, 1).shard(2, 1),
+            ValueError,
+            "A shard cannot be cut into shards. Received: shard 1 of 2. Call `shard` once",
+        ),
+    ],
+)
+def test_an_order_checks_its_arguments(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

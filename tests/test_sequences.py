@@ -205,11 +205,20 @@ def test_whatever_offers_itself_as_an_array_is_taken():
         (np.array([["A", "B"]]), TypeError, "dtype=<U1 and 2 dimensions"),
         (np.array([b"A", b"B"]), TypeError, r"dtype=\|S1 and 1 dimensions"),
         (np.ma.array([1, 2], mask=[0, 1]), TypeError, "masked array.* 1 masked values. Fill them"),
+        # Records.
+        (np.zeros(3, "V4"), TypeError, r"must hold numbers.* dtype=\|V4"),
+        (np.zeros(3, [("a", float)]), TypeError, r"dtype=\[\('a', '<f8'\)\].* Convert it first"),
     ],
 )
 def test_what_is_no_sequence_is_refused(sequence, error, message):
     with pytest.raises(error, match=message):
         to_array(sequence, "prompt")
+
+
+def test_short_floats_are_numbers():
+    # NumPy counts them among the records.
+    short = pytest.importorskip("ml_dtypes", reason="it defines NumPy's bfloat16").bfloat16
+    assert to_array(np.zeros(3, short), "sequences").dtype == short
 
 
 def test_an_unknown_symbol_is_placed_in_its_sequence():
@@ -252,11 +261,15 @@ def test_find_columns(columns, found):
         ),
         (2, ["a", "b"], "must be a column in 0 … 1. Received: targets=2"),
         ([0, -3], None, "must be a column in 0 … 1. Received: targets=-3"),
+        ([0, -2], None, r"a column twice. Received: targets=\[0, -2\], which are .* \[0, 0\]"),
+        (["b", 1], ["a", "b"], r"names a column twice. .* which are the columns \[1, 1\]. Leave"),
     ],
 )
 def test_columns_that_are_not_there(columns, names, message):
     with pytest.raises(ValueError, match=message):
         find_columns(columns, names, 2)
+    with pytest.raises(ValueError, match=message.replace("targets=", "future=")):
+        find_columns(columns, names, 2, "future")
 
 
 @pytest.mark.parametrize(

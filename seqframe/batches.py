@@ -174,7 +174,8 @@ class Batches(BatchIterator):
 
         The frames are dealt out one by one in the order of the epoch, shuffle included, so that
         together the workers see each frame once. Their numbers of frames differ by at most one;
-        with `drop_last=True` all have the same number of batches.
+        with `drop_last=True` all have the same number of batches. Where they shuffle, give all
+        workers the same `seed`.
 
         Example:
 

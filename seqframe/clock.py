@@ -145,10 +145,9 @@ def _for_each_sequence(
 ) -> list[np.ndarray]:
     """Return the array that belongs to each sequence, of whatever length."""
     count = len(inputs.arrays)
-    given = split_sequences(values, vocabulary) if count > 1 else [values]
     is_list_of_one = isinstance(values, (list, tuple)) and len(values) == 1
-    if count == 1 and is_list_of_one and len(inputs.arrays[0]) != 1:
-        given = list(values)
+    split = count > 1 or (is_list_of_one and len(inputs.arrays[0]) != 1)
+    given = split_sequences(values, vocabulary) if split else [values]
     if len(given) != count:
         raise ValueError(
             f"`{name}` must have one array for each sequence. "

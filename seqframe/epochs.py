@@ -109,11 +109,16 @@ class EpochRunner:
 
     def evaluate(self, hooks: keras.callbacks.CallbackList) -> Logs:
         """Run one pass of validation and return its logs."""
-        hooks.on_test_begin()
+        self.model.stop_evaluating = False
+        stride = self._steps_a_call(hooks)
         logs: Logs = {}
-        for last, logs in self._run_epoch(0, self.schedule.steps, hooks.on_test_batch_begin):
-            hooks.on_test_batch_end(last, logs)
-        hooks.on_test_end(logs)
+        with self._undone_by_error():
+            hooks.on_test_begin()
+            for last, logs in self._run_epoch(0, stride, hooks.on_test_batch_begin):
+                hooks.on_test_batch_end(last, logs)
+                if self.model.stop_evaluating:
+                    break
+            hooks.on_test_end(logs)
         return logs
 
     def predict(self, hooks: keras.callbacks.CallbackList) -> Any:

@@ -7,14 +7,11 @@ import keras
 
 from seqframe import backend
 from seqframe.checks import check_compiled, check_model
-from seqframe.epochs import EpochRunner
-from seqframe.fallback import evaluation_data, runs_by_keras
-from seqframe.frames import Frames
-from seqframe.lanes import Lanes
+from seqframe.epochs import EpochRunner, Logs
+from seqframe.fallback import evaluation_dataset, predict_by_keras, runs_by_keras
 from seqframe.plan import find_policy, plan
-from seqframe.schedule import in_place
 from seqframe.state import stateful_layers
-from seqframe.stateful import StatefulTrainer
+from seqframe.windows import check_choice
 
 
 def evaluate(
@@ -61,20 +58,19 @@ def evaluate(
     3.5
     """
     check_compiled(model)
-    policy = find_policy(model, callbacks)
-    limits = {"batch_size": batch_size, "max_device_bytes": max_device_bytes}
+    check_choice("jit_compile", jit_compile, ("auto", True, False))
+    policy, callbacks = find_policy(model, callbacks)
+    by_keras = runs_by_keras(model)
+    limits = {"batch_size": batch_size, "max_device_bytes": 0 if by_keras else max_device_bytes}
     schedule = plan(model, frames, "test", policy, **limits)
-    if runs_by_keras(model):
-        data = evaluation_data(frames, schedule)
-        given = {"verbose": verbose, "return_dict": return_dict}
-        return model.evaluate(**data, callbacks=_with_policy(callbacks, policy), **given)
+    if by_keras:
+        given = {"verbose": verbose, "callbacks": callbacks, "return_dict": return_dict}
+        return model.evaluate(evaluation_dataset(schedule), **given)
     runner = EpochRunner(model, schedule, "test", policy, jit_compile, verbose)
     logs = _run(runner, runner.evaluate, callbacks)
     if return_dict:
         return logs
-    # JAX sorts what it returns; Keras lists metrics as the model does.
-    names = [name for name in model.get_metrics_result() if name in logs]
-    values = [logs[name] for name in names]
+    values = _listed(model, logs)
     return values[0] if len(values) == 1 else values
 
 
@@ -118,18 +114,13 @@ def predict(
     array([2., 3.], dtype=float32)
     """
     check_model(model)
-    policy = find_policy(model, callbacks)
-    limits = {"batch_size": batch_size, "max_device_bytes": max_device_bytes}
+    check_choice("jit_compile", jit_compile, ("auto", True, False))
+    policy, callbacks = find_policy(model, callbacks)
+    by_keras = runs_by_keras(model)
+    limits = {"batch_size": batch_size, "max_device_bytes": 0 if by_keras else max_device_bytes}
     schedule = plan(model, frames, "predict", policy, **limits)
-    if runs_by_keras(model):
-        framed = isinstance(frames, (Frames, Lanes))
-        data = evaluation_data(frames if framed else (frames, None), schedule)
-        given = {"batch_size": data.get("batch_size"), "verbose": verbose}
-        predictions = model.predict(data["x"], callbacks=_with_policy(callbacks, policy), **given)
-        place = schedule.places(0, schedule.steps) if schedule.lanes is not None else None
-        return keras.tree.map_structure(
-            lambda rows: rows if place is None else in_place(rows, place), predictions
-        )
+    if by_keras:
+        return predict_by_keras(model, schedule, verbose=verbose, callbacks=callbacks)
     runner = EpochRunner(model, schedule, "predict", policy, jit_compile, verbose)
     return _run(runner, runner.predict, callbacks)
 
@@ -137,11 +128,11 @@ def predict(
 def _run(
     runner: EpochRunner,
     go: Callable[[keras.callbacks.CallbackList], Any],
-    callbacks: list[keras.callbacks.Callback] | None,
+    callbacks: list[keras.callbacks.Callback],
 ) -> Any:
     """Run one pass with Keras's hooks around it."""
     hooks = keras.callbacks.CallbackList(
-        _with_policy(callbacks, runner.policy),
+        callbacks,
         add_progbar=runner.verbose != 0,
         verbose=1 if runner.verbose == "auto" else runner.verbose,
         epochs=1,
@@ -152,8 +143,12 @@ def _run(
         return go(hooks)
 
 
-def _with_policy(
-    callbacks: list[keras.callbacks.Callback] | None, policy: StatefulTrainer | None
-) -> list[keras.callbacks.Callback]:
-    callbacks = list(callbacks or [])
-    return callbacks if policy is None or policy in callbacks else [*callbacks, policy]
+def _listed(model: keras.Model, logs: Logs) -> list[Any]:
+    """Return the values of logs as Keras lists them: metrics as the model has them, then others by
+    name."""
+    names: list[str] = []
+    for metric in model.metrics:
+        compiled = metric.name == "compile_metrics"
+        names += [each.name for each in metric.metrics] if compiled else [metric.name]
+    names = [name for name in names if name in logs]
+    return [logs[name] for name in (*names, *sorted(logs.keys() - set(names)))]

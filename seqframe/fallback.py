@@ -4,12 +4,14 @@ import logging
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops, tree
 
 from seqframe import backend
-from seqframe.frames import Frames
-from seqframe.lanes import Lanes
-from seqframe.schedule import Schedule
-from seqframe.stateful import StatefulTrainer
+from seqframe.datasets import FramesDataset
+from seqframe.schedule import Schedule, in_place
+from seqframe.state import reset_states
+from seqframe.stateful import StatefulTrainer, refuse_resets_inside
 
 logger = logging.getLogger("seqframe")
 
@@ -28,68 +30,98 @@ def runs_by_keras(model: keras.Model) -> bool:
     return True
 
 
-def keras_data(
-    frames: Any, schedule: Schedule, policy: StatefulTrainer | None
-) -> tuple[dict[str, Any], StatefulTrainer | None]:
-    """Return what Keras's `fit`, `evaluate` or `predict` takes for frames, by argument, and the
-    trainer that resets their state.
-
-    Args:
-        frames: Frames, Lanes or arrays that `schedule` was laid out of.
-        schedule: Schedule.
-        policy: StatefulTrainer, or None.
-    """
-    if not isinstance(frames, (Frames, Lanes)):
-        x, y, weight = frames if len(frames) == 3 else (*frames, None)
-        shuffle = {"shuffle": schedule.shuffle}
-        size = {"batch_size": schedule.batch_size}
-        return {"x": x, "y": y, "sample_weight": weight, **size, **shuffle}, policy
-    lanes = frames if isinstance(frames, Lanes) else schedule.lanes
-    if lanes is None:
-        order = {"shuffle": schedule.shuffle, "seed": schedule.seed}
-        return {"x": frames.dataset(schedule.batch_size, **order), "shuffle": False}, policy
-    if policy is not None and policy.lanes is None:
-        policy = StatefulTrainer(policy.reset, lanes, policy.initial_state)
-    return {"x": lanes.dataset(), "shuffle": False}, policy
-
-
 def fit_by_keras(
     model: keras.Model,
-    frames: Any,
     schedule: Schedule,
     policy: StatefulTrainer | None,
+    callbacks: list[keras.callbacks.Callback],
+    *,
     validation_data: Any,
-    callbacks: list[keras.callbacks.Callback] | None,
+    initial_epoch: int,
     **arguments: Any,
 ) -> keras.callbacks.History:
-    """Train by Keras's own `fit`; `validation_data` and `arguments` are what that takes."""
-    data, own = keras_data(frames, schedule, policy)
-    callbacks = [callback for callback in callbacks or [] if callback is not policy]
-    if own is not None:
-        callbacks.append(own)
-    return model.fit(**data, validation_data=validation_data, callbacks=callbacks, **arguments)
+    """Train by Keras's own `fit`.
+
+    Args:
+        model: keras.Model.
+        schedule: Schedule of ready frames.
+        policy: StatefulTrainer, or None.
+        callbacks: list of keras.callbacks.Callback, `policy` among them.
+        validation_data: Schedule of ready frames, or what Keras's `fit` takes.
+        initial_epoch: int.
+        **arguments: of Keras's `fit`.
+    """
+    if isinstance(validation_data, Schedule):
+        validation_data = evaluation_dataset(validation_data)
+    if policy is not None:
+        callbacks = [*callbacks, _RowResets(schedule.resets, policy.initial_state)]
+    return model.fit(
+        FramesDataset(_Batches(schedule, initial_epoch)),
+        shuffle=False,
+        validation_data=validation_data,
+        initial_epoch=initial_epoch,
+        callbacks=callbacks,
+        **arguments,
+    )
 
 
-def evaluation_data(frames: Any, schedule: Schedule) -> dict[str, Any]:
-    """Return what Keras's `evaluate` takes for frames, by argument.
+def evaluation_dataset(schedule: Schedule) -> FramesDataset:
+    """Return what Keras's `evaluate` and `predict` take for a schedule of ready frames.
 
     Raises:
         ValueError: if rows would have to be reset on the way, which Keras's own loop cannot.
     """
-    data, _ = keras_data(frames, schedule, None)
-    del data["shuffle"]
     if schedule.resets is not None and schedule.resets[1:].any():
         raise ValueError(
             "Keras's own loop cannot reset the rows of a state that begin a new sequence while it "
             "evaluates or predicts. Received: lanes of several sequences. Pass one sequence, or "
             "run the model without `run_eagerly` and distribution."
         )
-    return data
+    return FramesDataset(_Batches(schedule))
 
 
-def validation_pair(data: dict[str, Any]) -> Any:
-    """Return what Keras's `fit` takes as `validation_data`."""
-    if "y" not in data:
-        return data["x"]
-    weight = data["sample_weight"]
-    return (data["x"], data["y"]) if weight is None else (data["x"], data["y"], weight)
+def predict_by_keras(model: keras.Model, schedule: Schedule, **arguments: Any) -> Any:
+    """Return predictions by Keras's own `predict`, in the order of the frames."""
+    predictions = model.predict(evaluation_dataset(schedule), **arguments)
+    if schedule.lanes is None:
+        return predictions
+    place = schedule.places(0, schedule.steps)
+    return tree.map_structure(lambda rows: in_place(rows, place), predictions)
+
+
+class _Batches:
+    """The batches of an epoch of a schedule, as arrays, for `FramesDataset`."""
+
+    def __init__(self, schedule: Schedule, epoch: int = 0):
+        self.epoch, self._schedule = epoch, schedule
+
+    def __len__(self) -> int:
+        return self._schedule.steps + (self._schedule.remainder > 0)
+
+    def __getitem__(self, k: int) -> tuple[Any, ...]:
+        arrays, rows = self._schedule.batch(self.epoch, k)
+        row = {name: column[0] for name, column in rows.items()}
+        batch = self._schedule.feed.gather.batch(*backend.to_device((arrays, row)))
+        return tree.map_structure(ops.convert_to_numpy, batch)
+
+    def at_epoch(self, epoch: int) -> "_Batches":
+        return _Batches(self._schedule, epoch)
+
+
+class _RowResets(keras.callbacks.Callback):
+    """Resets the rows of the state that a schedule says, before each batch of training."""
+
+    def __init__(self, resets: np.ndarray, values: Any):
+        super().__init__()
+        self._resets, self._values = resets, values
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        calls = self.model.steps_per_execution
+        inside = np.arange(len(self._resets)) % calls > 0
+        if self._resets[inside].any():
+            refuse_resets_inside(calls)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        rows = self._resets[batch]
+        if rows.any():
+            reset_states(self.model, self._values, rows)

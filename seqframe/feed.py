@@ -218,7 +218,7 @@ def feed_arrays(
 ) -> Feed:
     """Return arrays, one row a sample, as a feed; without targets, `y=None`, for predictions."""
     arrays = _named(item for item in (x, y, weight) if item is not None)
-    if any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
+    if not arrays or any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
         raise TypeError(
             "`frames`, as a tuple, must hold arrays with one row a sample, or nests of them. "
             "Received: single values. Convert lists with `np.array`."
@@ -233,6 +233,11 @@ def feed_arrays(
     size = sizes.pop()
     if size == 0:
         raise ValueError("`frames`, as arrays, must hold samples. Received: 0 samples.")
+    if class_weight and tree.is_nested(y):
+        raise ValueError(
+            "`class_weight` is for models with a single output. Received: several targets. Use "
+            "sample weights instead."
+        )
     gather = Gather(
         y=None if y is None else Windows("y"),
         weight=None if weight is None else Windows("weight"),

@@ -1,6 +1,7 @@
 """Plans: what is to be run, checked against the model and laid out as a schedule."""
 
 import math
+from numbers import Real
 from typing import Any
 
 import keras
@@ -46,6 +47,11 @@ def plan(
         batch_size = check_integer("batch_size", batch_size, 1)
     if seed is not None:
         seed = check_integer("seed", seed, 0)
+    if not isinstance(max_device_bytes, Real) or not max_device_bytes >= 0:
+        raise ValueError(
+            "`max_device_bytes` must be a number ≥ 0. Received: "
+            f"max_device_bytes={max_device_bytes!r}."
+        )
     stateful = policy is not None
     if stateful and shuffle:
         raise ValueError(
@@ -173,11 +179,17 @@ def _build(model: keras.Model, feed: Any, batch_size: int | None) -> None:
         reset_states(model)
 
 
-def find_policy(model: keras.Model, callbacks: Any) -> StatefulTrainer | None:
-    """Return the StatefulTrainer that says when a stateful model is reset; None if it is
-    stateless."""
-    given = [item for item in callbacks or [] if isinstance(item, StatefulTrainer)]
-    if given:
-        require_stateful(model)
-        return given[0]
-    return StatefulTrainer() if stateful_layers(model) else None
+def find_policy(
+    model: keras.Model, callbacks: Any
+) -> tuple[StatefulTrainer | None, list[keras.callbacks.Callback]]:
+    """Return the StatefulTrainer that says when a stateful model is reset, and the callbacks with
+    it among them; None and the callbacks if the model is stateless."""
+    callbacks = tree.flatten(callbacks or [])
+    for item in callbacks:
+        if isinstance(item, StatefulTrainer):
+            require_stateful(model)
+            return item, callbacks
+    if not stateful_layers(model):
+        return None, callbacks
+    policy = StatefulTrainer()
+    return policy, [*callbacks, policy]

@@ -93,7 +93,9 @@ def _fits(value: Any, dtype: np.dtype) -> bool:
         return value == value // 1 and limits.min <= value <= limits.max
     if dtype.kind in "fc":
         return not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
-    return dtype.kind == "b" and value in (0, 1)
+    if dtype.kind == "b":
+        return value in (0, 1)
+    return dtype.kind == "V"  # NumPy's kind for short floats such as bfloat16
 
 
 def no_frame(framer: "SequenceFramer", label: Hashable | None, steps: int) -> ValueError:

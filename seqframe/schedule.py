@@ -85,7 +85,8 @@ class Schedule:
             dict of arrays `(steps of a call, batch_size)`: "index", and where needed "weight",
             "reset".
         """
-        epochs = [self._rows(epoch, 0, self.steps)[1] for epoch in range(first, first + count)]
+        whole = (0, self.steps, self.chunk)
+        epochs = [self._rows(epoch, *whole)[1] for epoch in range(first, first + count)]
         rows = self.steps * self.epochs_a_call
         return {
             name: _filled(np.concatenate([epoch[name] for epoch in epochs]), rows)
@@ -95,7 +96,7 @@ class Schedule:
     def load(self, epoch: int, number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the chunk number `number` of an epoch: its arrays, and its rows as `epochs`."""
         first = number * self.chunk
-        arrays, rows = self._rows(epoch, first, min(first + self.chunk, self.steps))
+        arrays, rows = self._rows(epoch, first, min(first + self.chunk, self.steps), self.chunk)
         room = self.chunk * (self.epochs_a_call if self.chunk == self.steps else 1)
         return arrays, {name: _filled(column, room) for name, column in rows.items()}
 
@@ -109,6 +110,12 @@ class Schedule:
             return frames
         return np.where(self._fixed["weight"][first:stop].ravel() > 0, frames, -1)
 
+    def batch(self, epoch: int, number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the batch number `number` of an epoch, as a chunk of one step."""
+        if number == self.steps:
+            return self.last_batch(epoch)
+        return self._rows(epoch, number, number + 1, room=1)
+
     def last_batch(self, epoch: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the smaller last batch of an epoch, as a chunk of one step."""
         positions = np.arange(self.steps * self.batch_size, self.feed.size)
@@ -116,11 +123,12 @@ class Schedule:
         return arrays, {"index": index}
 
     def _rows(
-        self, epoch: int, first: int, stop: int
+        self, epoch: int, first: int, stop: int, room: int
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return the arrays and the rows of the steps `first … stop - 1` of an epoch."""
+        """Return the arrays, with room for so many steps, and the rows of the steps
+        `first … stop - 1` of an epoch."""
         frames = self._frame_numbers(epoch, first, stop)
-        arrays, index = self.feed.load(frames, room=self.chunk)
+        arrays, index = self.feed.load(frames, room)
         fixed = {name: column[first:stop] for name, column in self._fixed.items()}
         return arrays, {"index": index, **fixed}
 

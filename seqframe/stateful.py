@@ -142,11 +142,7 @@ class StatefulTrainer(keras.callbacks.Callback):
                 self.lanes.resets(k).any() for k in range(len(self.lanes)) if k % calls
             )
         if calls > 1 and (between or self.reset == "batch"):
-            raise ValueError(
-                "Keras calls no hook between the steps of one execution, so no state can be reset "
-                f"there. Received: a model compiled with steps_per_execution={calls}. Compile it "
-                "with 1, or train with `seqframe.fit`, which resets inside its program."
-            )
+            refuse_resets_inside(calls)
 
     def _set_state_aside(self) -> None:
         layers = require_stateful(self.model)
@@ -173,11 +169,13 @@ class StatefulTrainer(keras.callbacks.Callback):
         if carried is not None:
             carried.close()
 
-    def _give_up(self, kind: str) -> None:
-        """Leave things as they were: Keras calls no hook where a batch is refused."""
-        self._end(kind)
-        if kind != "train":
-            self._put_state_back()
+    def give_up(self, kind: str) -> None:
+        """Leave things as they were before "train", "test" or "predict" began, if it has: Keras
+        calls no hook where an exception ends it."""
+        if kind in self._carried:
+            self._end(kind)
+            if kind != "train":
+                self._put_state_back()
 
     def _guard(self, kind: str) -> None:
         """Have each step look at its batch size before it changes anything.
@@ -199,7 +197,7 @@ class StatefulTrainer(keras.callbacks.Callback):
             try:
                 return plain.guarded(*args)
             except ValueError:
-                self._give_up(kind)
+                self.give_up(kind)
                 raise
 
         guarded.plain = plain
@@ -235,6 +233,15 @@ def _checked_batch(model: keras.Model, data: Any) -> Any:
         return backend.with_batch_size(data, expected)
     require_batch_size(int(received), expected)
     return data
+
+
+def refuse_resets_inside(calls: int) -> None:
+    """Raise, because the state is to be reset between steps that Keras runs in one call."""
+    raise ValueError(
+        "Keras calls no hook between the steps of one execution, so no state can be reset "
+        f"there. Received: a model compiled with steps_per_execution={calls}. Compile it "
+        "with 1, or train with `seqframe.fit`, which resets inside its program."
+    )
 
 
 def require_batch_size(received: int, expected: int | None) -> None:

@@ -1,7 +1,7 @@
 """fit: Keras's fit with each epoch as one compiled program."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ from seqframe import backend
 from seqframe.backend.internals import resumed_epoch
 from seqframe.checks import check_compiled
 from seqframe.epochs import EpochRunner, Logs
-from seqframe.fallback import evaluation_data, fit_by_keras, runs_by_keras, validation_pair
+from seqframe.fallback import fit_by_keras, runs_by_keras
 from seqframe.plan import find_policy, is_framed, plan
 from seqframe.state import stateful_layers
 from seqframe.stateful import StatefulTrainer
@@ -90,12 +90,18 @@ def fit(
     """
     check_compiled(model)
     epochs = check_integer("epochs", epochs, 0)
+    initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
     if steps_per_execution is not None:
         check_integer("steps_per_execution", steps_per_execution, 1)
-    for each in [validation_freq] if isinstance(validation_freq, int) else validation_freq:
-        check_integer("validation_freq", each, 1)
+    if isinstance(validation_freq, Iterable) and not isinstance(validation_freq, str):
+        validation_freq = [check_integer("validation_freq", each, 1) for each in validation_freq]
+    else:
+        validation_freq = check_integer("validation_freq", validation_freq, 1)
     check_choice("jit_compile", jit_compile, ("auto", True, False))
-    policy = find_policy(model, callbacks)
+    policy, callbacks = find_policy(model, callbacks)
+    by_keras = runs_by_keras(model)
+    if by_keras:
+        max_device_bytes = 0  # Keras's loop takes ready batches
     schedule = plan(
         model,
         frames,
@@ -118,29 +124,22 @@ def fit(
             max_device_bytes=max_device_bytes,
             name="validation_data",
         )
-    if runs_by_keras(model):
-        if validation is not None:
-            validation_data = validation_pair(evaluation_data(validation_data, validation))
+    if by_keras:
         return fit_by_keras(
             model,
-            frames,
             schedule,
             policy,
-            validation_data,
             callbacks,
+            validation_data=validation_data if validation is None else validation,
             validation_freq=validation_freq,
             epochs=epochs,
             initial_epoch=initial_epoch,
-            class_weight=class_weight,
             verbose=verbose,
         )
     trainer = EpochRunner(model, schedule, "train", policy, jit_compile, verbose)
     tester = None
     if validation is not None:
         tester = EpochRunner(model, validation, "test", policy, jit_compile, verbose)
-    callbacks = list(callbacks or [])
-    if policy is not None and policy not in callbacks:
-        callbacks.append(policy)
     hooks = keras.callbacks.CallbackList(
         callbacks,
         add_history=True,
@@ -161,12 +160,13 @@ def fit(
             run = trainer.run_grouped(hooks, initial_epoch, epochs)
         else:
             run = trainer.run_epochs(hooks, initial_epoch, epochs, steps_per_execution)
-        for epoch, logs in run:
-            if _is_due(validation_freq, epoch):
-                logs |= _validate(model, tester, validation_data, hooks)
-            hooks.on_epoch_end(epoch, logs)
-            if model.stop_training:
-                break
+        with closing(run):
+            for epoch, logs in run:
+                if _is_due(validation_freq, epoch):
+                    logs |= _validate(model, tester, validation_data, hooks)
+                hooks.on_epoch_end(epoch, logs)
+                if model.stop_training:
+                    break
         if epochs > 0:
             model.optimizer.finalize_variable_values(model.trainable_variables)
         hooks.on_train_end(logs)
@@ -202,5 +202,8 @@ def _in_program(policy: StatefulTrainer | None) -> Iterator[None]:
     policy.in_program = True
     try:
         yield
+    except BaseException:
+        policy.give_up("train")
+        raise
     finally:
         policy.in_program = False

@@ -1,0 +1,422 @@
+"""Targets, future and weights are on the sequence's clock: read at the steps that frames name."""
+
+from itertools import permutations, product
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from seqframe import SequenceFramer
+from seqframe.clock import _as_slice
+
+LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
+
+# --- The oracle: rows picked at the steps that a frame names, and filled up.
+
+WINDOWS = [
+    dict(sequence_length=length, sequence_stride=stride, sampling_rate=rate)
+    for length, stride, rate in product((1, 3), (1, 2), (1, 2))
+]
+PREFIXES = [
+    dict(mode="prefixes", sequence_length=3, min_length=least, padding=padding, padding_value=-7)
+    for least, padding in product((1, 2), ("pre", "post"))
+]
+SUBSEQUENCES = [
+    dict(mode="subsequences", sequence_length=3, num_samples=12, wrap=wrap, padding=padding, seed=5)
+    for wrap, padding in product((False, True), ("pre", "post"))
+]
+HOW = pytest.mark.parametrize(
+    "how",
+    [*WINDOWS, *PREFIXES, *SUBSEQUENCES],
+    ids=lambda how: "-".join(map(str, how.values())),
+)
+AHEAD = [
+    dict(horizon=horizon, gap=gap, return_sequences=return_sequences)
+    for horizon, gap, return_sequences in product((1, 3), (-1, 0, 1, 2), (False, True))
+]
+LENGTHS = (11, 10)
+
+
+def values(first, lengths, columns=(), dtype=np.float64):
+    """Return a distinct number for each value of several sequences."""
+    ends = first + np.cumsum([length * np.prod(columns, dtype=int) for length in lengths])
+    starts = [first, *ends[:-1]]
+    return [
+        np.arange(start, end).reshape(-1, *columns).astype(dtype)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def filled(framer, rows, filling):
+    """Return the rows of a frame's input steps, filled up where these are."""
+    if not framer.return_sequences or not framer.pads:
+        return rows
+    blank = np.full((framer.sequence_length - len(rows), *rows.shape[1:]), filling, rows.dtype)
+    return np.concatenate([blank, rows] if framer.padding == "pre" else [rows, blank])
+
+
+def picked(framer, rows, steps, filling):
+    """Return rows at a frame's target steps, without the axis of a horizon of 1."""
+    rows = rows[steps]
+    if framer.horizon == 1:
+        rows = rows[:, 0] if framer.return_sequences else rows[0]
+    return filled(framer, np.asarray(rows), filling)
+
+
+@HOW
+def test_all_are_read_at_the_target_steps(how):
+    data = values(0, LENGTHS)
+    for ahead, columns in product(AHEAD, ((), (2,))):
+        framer = SequenceFramer(**how, **ahead)
+        targets = values(1000, LENGTHS, columns)
+        future = values(2000, (13, 10), columns, np.float32)  # one goes on, one does not
+        weights = values(3000, LENGTHS, dtype=np.float32)
+        frames = framer.frame(data, targets, future=future, sample_weight=weights)
+        one_weight = framer.horizon > 1 and not columns
+        X, Y, W = frames.arrays()
+        for i in range(len(frames)):
+            k, inputs, ahead_steps = frames.steps(i)
+            x, y, weight = frames[i]
+            real = frames.mask(i)[0]
+            assert x["past"][real, 0].tolist() == (inputs + 11 * k).tolist()
+            assert (x["past"][~real] == framer.padding_value).all()
+            ahead_rows = future[k][ahead_steps].reshape(*ahead_steps.shape, *(columns or (1,)))
+            expected = filled(framer, ahead_rows, framer.padding_value)
+            np.testing.assert_array_equal(x["future"], expected, strict=True)
+            expected = picked(framer, targets[k], ahead_steps, framer.padding_value)
+            np.testing.assert_array_equal(y, expected)
+            expected = picked(framer, weights[k], ahead_steps, 0)
+            np.testing.assert_allclose(weight, expected.mean(axis=-1) if one_weight else expected)
+            for array, single in ((X["past"], x["past"]), (X["future"], x["future"]), (Y, y)):
+                np.testing.assert_array_equal(array[i], single)
+            np.testing.assert_array_equal(W[i], weight)
+        assert (X["future"].dtype, Y.dtype, W.dtype) == (np.float32, np.float64, np.float32)
+
+
+@pytest.mark.parametrize(
+    "how", [*WINDOWS, *PREFIXES], ids=lambda how: "-".join(map(str, how.values()))
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_weights_of_frames_follow_their_frames(how, several):
+    data = values(0, LENGTHS) if several else values(0, LENGTHS)[0]
+    for ahead in AHEAD:
+        framer = SequenceFramer(**how, **ahead)
+        counts = [framer.count(length) for length in LENGTHS[: 1 + several]]
+        if counts == list(LENGTHS[: 1 + several]):
+            continue  # a weight for each step
+        weights = np.arange(100, 100 + sum(counts))
+        given = np.split(weights, np.cumsum(counts)[:-1])
+        for form in (weights, weights.tolist(), pd.Series(weights, index=weights[::-1]), given):
+            frames = framer.frame(data, sample_weight=form)
+            assert frames.sample_weight_shape == ()
+            assert frames.arrays()[2].tolist() == weights.tolist()
+            assert frames[::-1][2].tolist() == weights[::-1].tolist()
+            assert frames[-1][2] == weights[-1]
+        if several:
+            last = frames.split(0.5, 0.5, by="sequences")[1]
+            assert last.arrays()[2].tolist() == given[1].tolist()
+
+
+@pytest.mark.parametrize("share_history", [False, True])
+def test_weights_of_frames_are_cut_with_them(share_history):
+    data, weights = np.arange(20), np.arange(100, 116)
+    framer = SequenceFramer(2, horizon=2, gap=1)
+    frames = framer.frame(data, sample_weight=weights)
+    for part in frames.split(0.3, 0.7, share_history=share_history):
+        assert part.arrays()[2].tolist() == [
+            100 + part.steps(i).inputs[0] for i in range(len(part))
+        ]
+    for how in (dict(sequence_stride=2), dict(mode="prefixes")):
+        framer = SequenceFramer(2, **how)
+        frames = framer.frame(data, sample_weight=np.ones(framer.count(20)))
+        for cut in (lambda frames=frames: frames.split(0.5, 0.5), lambda f=frames: f.folds(1)):
+            with pytest.raises(
+                ValueError, match=r"A sample weight for each frame .* each step, or"
+            ):
+                cut()
+
+
+def test_a_horizon_shares_the_mean_of_its_weights():
+    weights = np.array([0, 1, 2, 4, 9])
+    table = np.arange(10.0).reshape(5, 2)
+    framer = SequenceFramer(1, horizon=2)
+    assert framer.frame(table, 0, sample_weight=weights)[:][2].tolist() == [1.5, 3, 6.5]
+    assert framer.frame(table, [0], sample_weight=weights)[:][2].tolist() == [
+        [1, 2],
+        [2, 4],
+        [4, 9],
+    ]
+    for dtype, mean in (("f2", "f2"), ("f8", "f8"), ("i8", "f4"), ("?", "f4")):
+        frames = framer.frame(table, 0, sample_weight=weights.astype(dtype))
+        assert frames[0][2].dtype == frames.arrays()[2].dtype == mean
+    each = SequenceFramer(2, horizon=2, mode="prefixes", return_sequences=True)
+    assert each.frame(table, 0, sample_weight=weights)[:][2].tolist() == [
+        [0, 1.5],
+        [1.5, 3],
+        [3, 6.5],
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint64", "bool"])
+def test_dtypes_are_kept(dtype):
+    data, rows = np.arange(9.0), np.array([0, 1, 1, 0, 1, 1, 0, 1, 1], dtype)
+    for mode, return_sequences in product(("windows", "prefixes"), (False, True)):
+        framer = SequenceFramer(2, mode=mode, return_sequences=return_sequences)
+        frames = framer.frame(data, rows, future=rows, sample_weight=rows)
+        for x, y, weight in (frames.arrays(), frames[[1, 0]], frames[0]):
+            assert (x["past"].dtype, x["future"].dtype) == (float, dtype)
+            assert (y.dtype, weight.dtype) == (dtype, dtype)
+
+
+# --- Columns of the sequence.
+
+
+@pytest.mark.parametrize("shape", [(12, 4), (12, 4, 3), (12, 4, 1)], ids=str)
+def test_any_columns_in_any_order_are_targets_and_future(shape):
+    data = np.arange(np.prod(shape)).reshape(shape)
+    framers = [
+        SequenceFramer(2, horizon=2),
+        SequenceFramer(2, return_sequences=True, sequence_stride=3),
+        SequenceFramer(3, mode="prefixes", return_sequences=True),
+    ]
+    orders = [list(order) for size in (1, 2, 3, 4) for order in permutations(range(4), size)]
+    for framer, columns in product(framers, orders):
+        frames = framer.frame(data, columns, future=columns[::-1])
+        expected = framer.frame(data, data[:, columns], future=data[:, columns[::-1]])
+        assert np.shares_memory(frames.targets.arrays[0], data)
+        assert np.shares_memory(frames.source.future.arrays[0], data)
+        assert (frames.x_shape, frames.y_shape) == (expected.x_shape, expected.y_shape)
+        batches = [(frames.arrays(), expected.arrays()), (frames[[2, 0]], expected[[2, 0]])]
+        parts = zip(frames.split(0.5, 0.5), expected.split(0.5, 0.5), strict=True)
+        batches += [(part.arrays(), other.arrays()) for part, other in parts]
+        for (x, y), (expected_x, expected_y) in batches:
+            np.testing.assert_array_equal(y, expected_y, strict=True)
+            for name, array in expected_x.items():
+                np.testing.assert_array_equal(x[name], array, strict=True)
+
+
+@LIBRARIES
+def test_columns_of_tables_are_named(library):
+    data = np.arange(36.0).reshape(9, 4)
+    table = library.DataFrame({name: data[:, k] for k, name in enumerate("abcd")})
+    for columns in permutations(range(4), 3):
+        names = ["abcd"[k] for k in columns]
+        x, y = SequenceFramer(2).frame([table, table[2:]], names, future=names[0]).arrays()
+        assert y.tolist() == [*data[2:, columns].tolist(), *data[4:, columns].tolist()]
+        assert x["future"][:, 0, 0].tolist() == y[:, 0].tolist()
+
+
+@pytest.mark.parametrize("size", range(1, 5))
+def test_evenly_spaced_columns_are_a_slice(size):
+    row = np.arange(4)[None]
+    for columns in permutations(range(4), size):
+        kept = _as_slice(list(columns))
+        assert row[:, kept].tolist() == [list(columns)]
+        assert isinstance(kept, slice) == (len(set(np.diff(columns))) <= 1)
+
+
+@pytest.mark.parametrize("targets", [[0, -2], [1, -1], ("a", 0), ["b", -1]])
+def test_a_column_is_a_target_once(targets):
+    table = pd.DataFrame(np.zeros((9, 2)), columns=["a", "b"])
+    with pytest.raises(ValueError, match=r"`targets` names a column twice. .* Leave one out"):
+        SequenceFramer(2).frame(table, targets)
+    with pytest.raises(ValueError, match=r"`future` names a column twice"):
+        SequenceFramer(2).frame(table, future=targets)
+
+
+# --- Nothing is copied before it must be.
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_framing_copies_nothing(several):
+    data, clock = np.zeros((100, 5)), np.ones((100, 3), np.float32)
+    future, targets = np.zeros((120, 3), np.float32)[::-1], np.zeros((100, 2))[:, ::-1]
+    weights, valid = np.ones((100, 2))[:, 1], np.ones(200, bool)[::2]
+    given = dict(targets=targets, future=future, sample_weight=weights, valid=valid)
+    rows = dict(inputs=data, targets=targets, future=future, weight=weights, valid=valid)
+    if several:
+        given = {name: [array[:50], array[50:]] for name, array in given.items()}
+    frames = SequenceFramer(5).frame([data[:50], data[50:]] if several else data, **given)
+    parts = [frames, *frames.split(0.5, 0.5), *frames.folds(1)[0]]
+    for part, (name, array) in product(parts, rows.items()):
+        assert all(np.shares_memory(own, array) for own in getattr(part.source, name).arrays)
+    X, y, weight = (
+        SequenceFramer(5).frame(data, targets, future=clock, sample_weight=weights).arrays()
+    )
+    pairs = ((X["past"], data), (X["future"], clock), (y, targets), (weight, weights))
+    for view, array in pairs:
+        assert np.shares_memory(view, array)
+        assert not view.flags.writeable
+
+
+def test_what_is_taken_is_a_copy():
+    data, future, weights = np.arange(9.0), np.arange(9.0), np.arange(9.0)
+    frames = SequenceFramer(2).frame(data, future=future, sample_weight=weights)
+    x, y, weight = frames[:]
+    for array in (x["past"], x["future"], y, weight):
+        array[:] = -1
+    for array in (data, future, weights):
+        assert array.tolist() == list(range(9))
+
+
+# --- The forms in which they may be given.
+
+
+@LIBRARIES
+def test_future_may_come_in_any_form(library):
+    data, rows = [1, 2, 3], np.array([[4, 5], [6, 7], [8, 9], [10, 11]])
+    table = library.DataFrame({"a": rows[:, 0], "b": rows[:, 1]})
+    for future in (rows, rows.tolist(), table, [rows], [table]):
+        x, _ = SequenceFramer(1).frame(data, future=future)[:]
+        assert x["future"].tolist() == [[[6, 7]], [[8, 9]]]
+    for future in ([rows, rows[1:]], [table, table[1:]]):
+        x, _ = SequenceFramer(1).frame([data, data], future=future)[:]
+        assert x["future"].tolist() == [[[6, 7]], [[8, 9]], [[8, 9]], [[10, 11]]]
+    for future in (table["a"], rows[:, 0], [4, 6, 8], [[4, 6, 8]]):
+        x, _ = SequenceFramer(1).frame(data, future=future)[:]
+        assert x["future"].tolist() == [[[6]], [[8]]]
+
+
+@LIBRARIES
+def test_weights_may_come_in_any_form(library):
+    data, weights = [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
+    for form in (weights, np.array(weights), library.Series(weights), [weights]):
+        assert SequenceFramer(1).frame(data, sample_weight=form)[:][2].tolist() == [5, 6]
+    assert SequenceFramer(2).frame(data, sample_weight=[7])[0][2] == 7  # its only frame's
+    several = [[1, 2, 3], [4, 5]]
+    for form in ([weights, [7.0, 8.0]], [library.Series(weights), np.array([7.0, 8])]):
+        assert SequenceFramer(1).frame(several, sample_weight=form)[:][2].tolist() == [5, 6, 8]
+    for form in (
+        [*weights, 7, 8],
+        np.array([*weights, 7, 8]),
+        library.Series([*weights, 7.0, 8.0]),
+    ):
+        assert SequenceFramer(1).frame(several, sample_weight=form)[:][2].tolist() == [5, 6, 8]
+
+
+@LIBRARIES
+def test_valid_may_come_in_any_form(library):
+    valid = [False, True, True, True]
+    for form in (valid, np.array(valid), library.Series(valid), [valid]):
+        frames = SequenceFramer(1).frame([1, 2, 3, 4], valid=form)
+        assert frames[:][1].tolist() == [3, 4]
+    several = [[1, 2, 3, 4], [5, 6]]
+    for form in ([valid, [True, True]], [library.Series(valid), np.array([True, True])]):
+        assert SequenceFramer(1).frame(several, valid=form)[:][1].tolist() == [3, 4, 6]
+
+
+# --- What is refused.
+
+X = np.arange(20.0).reshape(10, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        # Future: as long, or longer.
+        (
+            dict(future=np.ones(9)),
+            ValueError,
+            r"`future` .* at least as long. .*: 9 steps for 10\.",
+        ),
+        (dict(future=[]), ValueError, r"`future` .* Received: 0 steps for 10"),
+        (dict(future=1.5), TypeError, r"`future` must be a string, a list, an array"),
+        (dict(future=2), ValueError, r"`future` must be a column in 0 … 1. Received: future=2"),
+        (dict(future="price"), ValueError, r"`future` names the column 'price', but .* no column"),
+        (dict(future=np.zeros(10, object)), TypeError, r"`future` must hold numbers.*object"),
+        (dict(future=np.zeros((10, 0))), ValueError, r"`future` must have at least one feature"),
+        # Weights: for each step, or for each frame.
+        (
+            dict(sample_weight=np.ones(7)),
+            ValueError,
+            r"one number for each of the 10 steps, or for each of its 8 frames. .*: 7 numbers",
+        ),
+        (dict(sample_weight=np.ones((10, 1))), ValueError, r"one real number .* shape \(10, 1\)"),
+        (dict(sample_weight=np.ones(10, complex)), ValueError, r"real number .* complex128"),
+        (
+            dict(sample_weight=np.ones(10, "m8[s]")),
+            ValueError,
+            r"`sample_weight` must hold one real number .* timedelta64\[s\]",
+        ),
+        (
+            dict(sample_weight="w"),
+            TypeError,
+            r"`sample_weight` must be an array .* `table\[name\]`",
+        ),
+        (dict(sample_weight=["a"] * 10), TypeError, r"`sample_weight` must be an array .* strings"),
+        (dict(sample_weight=2.0), TypeError, r"`sample_weight` must be .* Received: float"),
+        (dict(sample_weight=[1, [2]]), ValueError, r"`sample_weight` is ragged"),
+        # Valid: a bool for each step.
+        (
+            dict(valid=np.ones(10, int)),
+            TypeError,
+            r"`valid` must hold a bool .* dtype=int64 and 1 d",
+        ),
+        (
+            dict(valid=np.ones((10, 2), bool)),
+            TypeError,
+            r"`valid` must hold a bool .* 2 dimensions",
+        ),
+        (
+            dict(valid=np.ones(9, bool)),
+            ValueError,
+            r"`valid` .* 9 valid for 10 steps. Row `t` of `v",
+        ),
+        (
+            dict(valid=np.ones(11, bool)),
+            ValueError,
+            r"`valid` must be on the same clock .* 11 valid",
+        ),
+        (dict(valid="ok"), TypeError, r"`valid` must be an array .* pass the values, as `table"),
+        (dict(valid=np.array([True, None] * 5)), TypeError, r"`valid` must hold .* dtype=object"),
+        (dict(targets=[5.0]), ValueError, r"1 targets for 10 steps"),
+        (dict(targets=np.zeros(9)), ValueError, r"9 targets for 10 steps. To predict later steps"),
+        (dict(targets=np.zeros(10, "V4")), TypeError, r"`targets` must hold numbers.* dtype=\|V4"),
+    ],
+)
+def test_what_is_not_on_the_clock_is_refused(given, error, message):
+    with pytest.raises(error, match=message):
+        SequenceFramer(2).frame(X, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (dict(future=np.ones(10)), r"`future` must have one array for each .* 1 for 2 sequences"),
+        (dict(future=[np.ones(10), np.ones(5)]), r"`future` .*: 5 steps for 6 of sequence 1"),
+        (dict(future=[np.ones(10), np.ones((6, 1))]), r"`future` must agree in features and dtype"),
+        (dict(valid=[np.ones(10, bool)] * 2), r"`valid` .* 10 valid for 6 steps of sequence 1"),
+        (dict(valid=np.ones(16, bool)), r"`valid` must have one array for each .* 1 for 2"),
+        (
+            dict(sample_weight=[np.ones(10), np.ones(5)]),
+            r"for each of the 6 steps of sequence 1, or for each of its 4 frames. .*: 5 numbers",
+        ),
+        (
+            dict(sample_weight=np.ones(15)),
+            r"each of the 16 steps of the 2 sequences, or for each of their 12 frames. .*: 15 n",
+        ),
+        # One sequence's by step, the other's by frame.
+        (dict(sample_weight=[np.ones(8), np.ones(6)]), r"of the 10 steps of sequence 0.*8 numbers"),
+        (
+            dict(sample_weight=[np.ones(10)]),
+            r"`sample_weight` must have one array for each .* 1 for",
+        ),
+    ],
+)
+def test_several_have_one_array_each(given, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceFramer(2).frame([X, X[:6]], **given)
+
+
+@pytest.mark.parametrize("weights", [np.ones(12), [np.ones(8), np.ones(4)]])
+def test_drawn_frames_have_no_weights_of_their_own(weights):
+    framer = SequenceFramer(2, mode="subsequences", min_length=2, num_samples=12)
+    with pytest.raises(
+        ValueError, match=r"one number for each of the 1[06] steps.*numbers"
+    ) as error:
+        framer.frame([X, X[:6]], sample_weight=weights)
+    assert "for each of its" not in str(error.value)
+    assert framer.frame(X, sample_weight=np.ones(10)).sample_weight_shape == ()
+    with pytest.raises(ValueError, match=r"each of the 10 steps. Received: 12 numbers"):
+        framer.frame(X, sample_weight=np.ones(12))

@@ -1,0 +1,336 @@
+"""A table's groups are sequences: framed as a list of them, and called by their labels."""
+
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqframe import SequenceFramer, Vocabulary
+from seqframe.groups import find_groups
+
+LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
+NAMES = ["b", "a", "c"]
+LABELS = ["b"] * 7 + ["a"] * 9 + ["c"] * 6  # in the table's own order
+VALUES = np.arange(44.0).reshape(22, 2)
+TARGETS, FUTURE, WEIGHTS = np.arange(100, 122), np.arange(66).reshape(22, 3), np.arange(22) / 8
+VALID = ~np.isin(np.arange(22), (0, 21))
+
+
+def table(library, labels=LABELS, **columns):
+    return library.DataFrame({"x": VALUES[:, 0], "group": labels, "y": VALUES[:, 1], **columns})
+
+
+def listed(array):
+    """Return what belongs to the groups as a list."""
+    return [array[:7], array[7:16], array[16:]]
+
+
+def flat(batch):
+    x, *rest = batch
+    return [*(x.values() if isinstance(x, dict) else [x]), *rest]
+
+
+def assert_same(frames, expected, labels=NAMES):
+    """Compare frames of groups with those of a list of sequences, also by where they lie."""
+    assert len(frames) == len(expected)
+    for array, other in zip(flat(frames.arrays()), flat(expected.arrays()), strict=True):
+        np.testing.assert_array_equal(array, other, strict=True)
+    for i in range(len(frames)):
+        mine, theirs = frames.steps(i), expected.steps(i)
+        assert mine.sequence == labels[theirs.sequence]
+        assert mine.inputs.tolist() == theirs.inputs.tolist()
+        assert mine.targets.tolist() == theirs.targets.tolist()
+    assert frames.breaks.tolist() == expected.breaks.tolist()
+
+
+# --- The law: groups are a list of sequences.
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("own", "each"),
+    [
+        (dict(), dict()),
+        (dict(targets="y"), dict(targets=1)),
+        (dict(targets=["y", "x"]), dict(targets=[1, 0])),
+        (dict(targets="y", future=["y", "x"]), dict(targets=1, future=[1, 0])),
+        (dict(targets=0), dict(targets=0)),  # counted without the column of labels
+        (dict(targets=TARGETS), dict(targets=listed(TARGETS))),
+        (
+            dict(future=FUTURE, sample_weight=WEIGHTS),
+            dict(future=listed(FUTURE), sample_weight=listed(WEIGHTS)),
+        ),
+        (
+            dict(targets=TARGETS, valid=VALID, sample_weight=listed(WEIGHTS)),
+            dict(targets=listed(TARGETS), valid=listed(VALID), sample_weight=listed(WEIGHTS)),
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "framer",
+    [
+        SequenceFramer(2),
+        SequenceFramer(2, horizon=2, return_sequences=True),
+        SequenceFramer(1, sequence_stride=2, gap=1),
+        SequenceFramer(3, mode="prefixes", min_length=2),
+        SequenceFramer(3, mode="subsequences", num_samples=30, seed=2),
+    ],
+    ids=repr,
+)
+def test_groups_are_framed_as_a_list_of_them(library, framer, own, each):
+    frames = framer.frame(table(library), by="group", **own)
+    expected = framer.frame(listed(VALUES), **each)
+    assert_same(frames, expected)
+    splits = [((0.6, 0.4), {}), ((0.4, 0.6), dict(by="sequences", seed=1))]
+    for fractions, how in splits:
+        parts = zip(frames.split(*fractions, **how), expected.split(*fractions, **how), strict=True)
+        for part, other in parts:
+            assert_same(part, other)
+    for part, other in zip(frames.folds(1)[0], expected.folds(1)[0], strict=True):
+        assert_same(part, other)
+
+
+def test_weights_of_frames_are_in_the_order_of_the_table():
+    framer = SequenceFramer(2)
+    counts = [5, 7, 4]
+    weights = np.arange(16.0)
+    expected = framer.frame(listed(VALUES), sample_weight=np.split(weights, np.cumsum(counts)[:-1]))
+    assert_same(framer.frame(table(pd), by="group", sample_weight=weights), expected)
+
+
+def test_a_part_knows_its_groups_steps():
+    frames = SequenceFramer(2).frame(table(pd), by="group")
+    later = frames.split(0.5, 0.5)[1]
+    assert [later.steps(i).sequence for i in range(len(later))] == ["b", "b", "a", "a", "a", "c"]
+    assert later.steps(2).inputs.tolist() == [4, 5]  # of the group's own steps
+    last = frames.split(0.5, 0.5, by="sequences")[1].split(0.5, 0.5)[1]
+    assert [last.steps(i).sequence for i in range(len(last))] == ["a", "a", "a", "c"]
+
+
+@given(
+    lengths=st.lists(st.integers(4, 9), min_size=1, max_size=6),
+    length=st.integers(1, 2),
+    padded=st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_any_groups_are_a_list(lengths, length, padded):
+    values = np.arange(sum(lengths) * 1.0)
+    labels = np.repeat(np.arange(len(lengths)) * -3, lengths)
+    framer = SequenceFramer(length, mode="prefixes" if padded else "windows", gap=1)
+    expected = framer.frame(np.split(values, np.cumsum(lengths)[:-1]))
+    assert_same(framer.frame(values, by=labels), expected, [-3 * k for k in range(len(lengths))])
+
+
+# --- What may be a label, and what may be labelled.
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ([1, 1, 1, 0, 0, 0], [1, 0]),
+        ([0.5] * 3 + [-np.inf] * 3, [0.5, -np.inf]),
+        ([True] * 3 + [False] * 3, [True, False]),
+        (["x"] * 3 + [""] * 3, ["x", ""]),
+        (["x"] * 6, ["x"]),
+        (np.arange("2026-01-01", "2026-01-03", dtype="M8[D]").repeat(3), None),
+        (np.arange("2026-01-01", "2026-01-03", dtype="M8[D]").repeat(3).astype("M8[ns]"), None),
+    ],
+    ids=str,
+)
+def test_labels_may_be_of_any_type(library, labels, found):
+    frames = SequenceFramer(2).frame(library.DataFrame({"g": labels, "v": np.arange(6.0)}), by="g")
+    names = [frames.steps(i).sequence for i in range(len(frames))]
+    days = [np.datetime64("2026-01-01"), np.datetime64("2026-01-02")]
+    assert list(dict.fromkeys(names)) == (days if found is None else found)
+
+
+def test_labels_may_be_categories():
+    labels = ["x"] * 3 + ["y"] * 3
+    for categories in (
+        pd.DataFrame({"g": pd.Categorical(labels), "v": range(6)}),
+        pl.DataFrame({"g": pl.Series(labels, dtype=pl.Categorical), "v": range(6)}),
+    ):
+        frames = SequenceFramer(2).frame(categories, by="g")
+        assert [frames.steps(i).sequence for i in range(2)] == ["x", "y"]
+
+
+@LIBRARIES
+@pytest.mark.parametrize("by", [["group", "run"], ("group", "run"), ["run", "group"]])
+def test_several_columns_make_a_label_together(library, by):
+    runs = [1] * 4 + [2] * 3 + [2] * 3 + [1] * 6 + [1] * 6
+    frames = SequenceFramer(2).frame(table(library, run=runs), by=by)
+    names = dict.fromkeys(frames.steps(i).sequence for i in range(len(frames)))
+    pairs = [("b", 1), ("b", 2), ("a", 2), ("a", 1), ("c", 1)]
+    assert list(names) == [pair if by[0] == "group" else pair[::-1] for pair in pairs]
+    assert frames.x_shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        np.array(LABELS),
+        pd.Series(LABELS, index=range(22, 0, -1)),
+        pl.Series(LABELS),
+        np.array(LABELS, object),
+        np.array(LABELS, np.dtypes.StringDType()),
+    ],
+    ids=lambda by: type(by).__module__ + str(by.dtype),
+)
+@pytest.mark.parametrize("data", [VALUES, VALUES.tolist(), [VALUES], pd.DataFrame(VALUES)])
+def test_labels_may_be_an_array_beside_the_data(by, data):
+    if isinstance(data, list) and len(data) > 1:
+        by, data = by, np.array(data)
+    frames = SequenceFramer(2).frame(data, by=by)
+    assert_same(frames, SequenceFramer(2).frame(listed(VALUES)))
+
+
+def test_texts_and_lists_may_be_labelled(capsys):
+    SequenceFramer(2).frame("ABCXYZ", by=[0, 0, 0, 1, 1, 1]).describe()
+    SequenceFramer(1).frame([1, 2, 3, 4], by=np.array(["x", "x", "y", "y"])).describe()
+    words = Vocabulary(["the", "cat", "sat"])
+    framer = SequenceFramer(1, vocabulary=words)
+    framer.frame(["the", "cat", "the", "sat"], by=[1, 1, 2, 2]).describe()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["AB -> C", "XY -> Z", "1 -> 2", "3 -> 4", "the -> cat", "the -> sat"]
+
+
+def test_columns_are_taken_by_their_place():
+    # pandas may call columns by numbers, and two by one name.
+    numbered = pd.DataFrame(np.column_stack([np.repeat([0, 1, 2], [7, 9, 6]), VALUES]))
+    assert_same(
+        SequenceFramer(2).frame(numbered, by="0"), SequenceFramer(2).frame(listed(VALUES)), range(3)
+    )
+    twice = pd.DataFrame(numbered.to_numpy(), columns=["g", "v", "v"])
+    assert SequenceFramer(2).frame(twice, by="g").x_shape == (2, 2)
+    twice.columns = ["g", "g", "v"]
+    assert SequenceFramer(2).frame(twice, by="g").x_shape == (2, 1)
+
+
+def test_an_array_is_not_copied():
+    data = np.zeros((22, 3))
+    frames = SequenceFramer(2).frame(data, by=np.array(LABELS))
+    assert all(np.shares_memory(array, data) for array in frames.inputs.arrays)
+
+
+# --- What is refused.
+
+MISSING = r"`by` must give every row a label. .* Leave those rows out, or fill in a label"
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a"] * 7 + ["b"] * 9 + ["a"] * 6, r"rows of 'a' again after those of another.* Sort the"),
+        ([1, 2] * 11, r"rows of 1 again .* Sort the table by group and time first"),
+        ([None] * 22, MISSING),
+        (["a"] * 21 + [None], MISSING),
+        ([None] * 3 + ["a"] * 19, MISSING),
+        ([1.0] * 10 + [np.nan] * 12, MISSING),
+        (np.array(["2026-01-01"] * 20 + ["NaT"] * 2, "M8[ms]"), MISSING),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_groups_follow_each_other_and_have_labels(library, labels, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceFramer(2).frame(table(library, labels), by="group")
+
+
+@pytest.mark.parametrize("labels", [["a"] * 21 + [None], [None] * 22, [None] + ["a"] * 21])
+@pytest.mark.parametrize("dtype", ["string", "object", "category"])
+def test_pandas_missing_value_is_no_label(labels, dtype):
+    with pytest.raises(ValueError, match=MISSING):
+        SequenceFramer(2).frame(table(pd, pd.array(labels, dtype=dtype)), by="group")
+    one_row = table(pd, pd.array(labels, dtype=dtype))[-1:]
+    if labels[-1] is None:
+        with pytest.raises(ValueError, match=MISSING):
+            SequenceFramer(1, gap=-1).frame(one_row, by="group")
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("by", "error", "message"),
+    [
+        (
+            "z",
+            ValueError,
+            r"`by` names the column 'z', but the table has columns \['x', 'group', 'y'",
+        ),
+        (["group", "z"], ValueError, r"names the column 'z'"),
+        ([], ValueError, r"`by` must name some of the columns, and leave some as features"),
+        (["group", "x", "y"], ValueError, r"`by` must name some .* leave some as features"),
+        (1, ValueError, r"`by` must name columns, or be an array of one label.* shape \(\) for 22"),
+        (np.zeros(21), ValueError, r"one label for each row. .* shape \(21,\) for 22 rows"),
+        (np.zeros((22, 2)), ValueError, r"one label for each row. .* shape \(22, 2\)"),
+    ],
+)
+def test_by_names_columns_or_labels_rows(library, by, error, message):
+    with pytest.raises(error, match=message):
+        SequenceFramer(2).frame(table(library), by=by)
+
+
+@pytest.mark.parametrize(
+    ("data", "by", "error", "message"),
+    [
+        (
+            VALUES,
+            "group",
+            TypeError,
+            r"only a DataFrame has. .* a ndarray. Pass an array of labels",
+        ),
+        (VALUES, LABELS, TypeError, r"`by` names columns, which only a DataFrame has"),
+        ("ABCD", "group", TypeError, r"only a DataFrame has. .* a str"),
+        (pd.Series([1, 2]), "group", TypeError, r"only a DataFrame has. .* a Series"),
+        ([VALUES, VALUES], [1] * 22, ValueError, r"`by` cuts one table .* a list of 2 sequences"),
+        ([VALUES, VALUES], [1, 2], ValueError, r"Stack them, or leave `by` out: each is one"),
+        (
+            pd.DataFrame({"g": [], "v": []}),
+            "g",
+            ValueError,
+            r"`by` needs rows .* a table of no rows",
+        ),
+        (np.zeros((0, 2)), np.array([]), ValueError, r"`by` needs rows to tell the groups of"),
+    ],
+)
+def test_what_has_no_groups(data, by, error, message):
+    with pytest.raises(error, match=message):
+        SequenceFramer(2).frame(data, by=by)
+
+
+@LIBRARIES
+def test_each_group_has_a_frame(library):
+    with pytest.raises(
+        ValueError, match=r"needs 8 steps. Received: sequence 'b', which is of 7 st"
+    ):
+        SequenceFramer(7).frame(table(library), by="group")
+    with pytest.raises(ValueError, match=r"22 steps of the 3 sequences, or .* 16 frames.*: 9 numb"):
+        SequenceFramer(2).frame(table(library), by="group", sample_weight=np.ones(9))
+    # Unless its steps are missing.
+    valid = np.arange(22) >= 7
+    frames = SequenceFramer(2).frame(table(library), by="group", valid=valid)
+    assert frames.steps(0).sequence == "a"
+
+
+# --- The arithmetic.
+
+
+@given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_find_groups(labels):
+    runs = [(label, len(list(rows))) for label, rows in groupby(labels)]
+    if len({label for label, _ in runs}) < len(runs):
+        with pytest.raises(ValueError, match=r"The rows of a group must follow each other"):
+            find_groups([np.array(labels)])
+        return
+    found, edges = find_groups([np.array(labels)])
+    assert found == [label for label, _ in runs]
+    assert np.diff(edges).tolist() == [length for _, length in runs]
+    pairs, edges_of_pairs = find_groups([np.array(labels), np.zeros(len(labels))])
+    assert pairs == [(label, 0.0) for label in found]
+    assert edges_of_pairs.tolist() == edges.tolist()
+    assert all(type(label) is int for label in found)  # Python's own

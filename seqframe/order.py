@@ -67,7 +67,8 @@ class Order:
         shard: int = 0,
     ):
         self.size, self.shuffle = size, bool(shuffle)
-        self.seed = random_seed() if seed is None else check_integer("seed", seed, 0)
+        self._is_seeded = seed is not None
+        self.seed = check_integer("seed", seed, 0) if self._is_seeded else random_seed()
         self.num_shards, self.shard_index = num_shards, shard
 
     def __len__(self) -> int:
@@ -95,6 +96,11 @@ class Order:
             raise ValueError(
                 f"`num_shards` must not exceed the number of frames, {self.size}. "
                 f"Received: num_shards={num_shards}."
+            )
+        if self.shuffle and not self._is_seeded:
+            raise ValueError(
+                "A shuffle that is dealt out to workers needs `seed`: else each would deal out an "
+                "order of its own. Received: seed=None. Pass the same `seed` to all."
             )
         if self.num_shards > 1:
             raise ValueError(

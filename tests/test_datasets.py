@@ -33,18 +33,15 @@ def dense_model():
     return model
 
 
-WORKERS = {
-    "none": {},
-    "threads": {"workers": 2},
-    "processes": {"workers": 2, "use_multiprocessing": True},
-}
-any_workers = pytest.mark.parametrize("workers", WORKERS.values(), ids=WORKERS.keys())
+NONE, THREADS = {}, {"workers": 2}
+PROCESSES = {"workers": 2, "use_multiprocessing": True}
 # JAX has threads of its own, of which it warns where a process forks.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-@any_workers
+@pytest.mark.parametrize(
+    ("shuffle", "workers"), [(False, NONE), (True, NONE), (True, THREADS), (True, PROCESSES)]
+)
 def test_fit_sees_every_frame_once_an_epoch(shuffle, workers):
     dataset = framed().dataset(2, shuffle=shuffle, **workers)
     history = counting_model().fit(dataset, epochs=3, verbose=0)
@@ -99,8 +96,9 @@ def trained_by_hand(model, epochs):
     return model
 
 
-@any_workers
-@pytest.mark.parametrize("make", [framed, known_ahead])
+@pytest.mark.parametrize(
+    ("make", "workers"), [(framed, NONE), (known_ahead, THREADS), (known_ahead, PROCESSES)]
+)
 def test_fit_goes_through_the_epochs_in_their_order(make, workers):
     # Whatever Keras looks at before the first, and whatever else the model does in between.
     frames = make()
@@ -228,7 +226,7 @@ def drawn():
 
 @pytest.mark.parametrize(
     ("make", "arguments"),
-    [(framed, {}), (known_ahead, {"drop_last": True}), (drawn, {"redraw": True})],
+    [(known_ahead, {"drop_last": True}), (drawn, {"redraw": True})],
 )
 def test_a_fit_that_was_interrupted_goes_on_as_if_it_had_not_been(make, arguments, tmp_path):
     arguments = {"shuffle": True, **arguments}

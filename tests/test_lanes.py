@@ -27,7 +27,7 @@ def several(lengths):
 def assert_laws(frames, batch_size):
     """Check everything that lanes promise, batch by batch."""
     lanes = frames.lanes(batch_size)
-    seen, before = [], np.full(batch_size, -1)
+    seen, before, ends = [], np.full(batch_size, -1), [None] * batch_size
     for k in range(len(lanes)):
         (index,), (weight,), (reset,) = lanes.index(np.array([k]))
         assert (index.dtype, weight.dtype, reset.dtype) == (np.int64, np.float32, bool)
@@ -37,23 +37,18 @@ def assert_laws(frames, batch_size):
         seen += index[active].tolist()
         # A row that ran out stays out, repeats its last frame, and resets no more.
         assert not (active & (before == -2)).any()
-        continues = [k > 0 and follows(frames, *pair) for pair in zip(before, index, strict=True)]
+        steps = [frames.steps(i) for i in index]
+        continues = [(s.sequence, s.inputs[0]) == end for s, end in zip(steps, ends, strict=True)]
         np.testing.assert_array_equal(reset, active & ~np.array(continues))
         went_on = active & ~reset
         np.testing.assert_array_equal(index[went_on], before[went_on] + 1)
         assert_batch_is(lanes, k, index, weight, reset)
         before = np.where(active, index, -2)
+        ends = [(s.sequence, s.inputs[-1] + frames.framer.sampling_rate) for s in steps]
     assert sorted(seen) == list(range(len(frames)))
     everything = lanes.index(np.arange(len(lanes)))
     for whole, part in zip(everything, lanes.index(np.arange(len(lanes))[::-1]), strict=True):
         np.testing.assert_array_equal(whole[::-1], part)
-
-
-def follows(frames, before, after):
-    """Whether one frame's input begins where the other's ends."""
-    one, other = frames.steps(before), frames.steps(after)
-    rate = frames.framer.sampling_rate
-    return one.sequence == other.sequence and one.inputs[-1] + rate == other.inputs[0]
 
 
 def assert_batch_is(lanes, k, index, weight, reset):
@@ -296,10 +291,10 @@ def test_batches_of_lanes_resume_on_lanes_made_anew(make):
 
 def test_long_lanes_go_on_from_any_batch():
     # More batches than places are worked out for together.
-    lanes = framed([np.arange(30_000), np.arange(20_000)]).lanes(2)
+    lanes = framed([np.arange(9_000), np.arange(7_000)]).lanes(2)
     every = [(*x.ravel(), *y, *weight) for x, y, weight in lanes]
-    assert len(every) == 29_999
-    for stop in (0, 1, 4095, 4096, 4097, 12_345, 29_998):
+    assert len(every) == 8_999
+    for stop in (4_095, 4_096, 5_000):
         batches = lanes.batches()
         batches.set_state({**batches.get_state(), "batch": stop})
         assert [(*x.ravel(), *y, *weight) for x, y, weight in batches] == every[stop:]

@@ -179,7 +179,7 @@ def test_a_seed_is_drawn_once_and_can_be_set():
     positions = np.arange(50)
     assert order(positions, 0).tolist() == whole(50, order.seed).tolist()
     assert order.seed != Order(50, shuffle=True).seed
-    other = Order(50, shuffle=True).shard(3, 1).with_seed(order.seed)
+    other = Order(50, shuffle=True, seed=0).shard(3, 1).with_seed(order.seed)
     assert other(np.arange(5), 4).tolist() == whole(50, order.seed, 4)[1:15:3].tolist()
 
 
@@ -208,3 +208,9 @@ def test_the_state_of_an_order_is_json():
 def test_an_order_checks_its_arguments(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_shuffle_for_several_workers_is_seeded():
+    with pytest.raises(ValueError, match=r"needs `seed`: .* Received: seed=None"):
+        Order(10, shuffle=True).shard(2, 0)
+    assert len(Order(10).shard(2, 0)) == 5

@@ -1,0 +1,423 @@
+"""Frames reach tf.data, PyTorch's DataLoader and Grain as they are, and train through them."""
+
+import json
+import pickle
+import sys
+from itertools import islice
+
+import keras
+import numpy as np
+import pytest
+
+from seqframe import SequenceFramer, adapters
+from seqframe.backend.internals import build_for_training
+
+STEPS = np.linspace(-1, 1, 40, dtype="float32")
+KINDS = {
+    "one sequence": lambda: SequenceFramer(3).frame(STEPS),
+    "several sequences": lambda: SequenceFramer(2, horizon=2).frame([STEPS, 0.3 * STEPS[:9]]),
+    "prefixes": lambda: SequenceFramer(4, mode="prefixes").frame(STEPS),
+    "future and weight": lambda: SequenceFramer(3).frame(
+        STEPS, future=STEPS**2, sample_weight=abs(STEPS)
+    ),
+}
+every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
+plain_and_rich = pytest.mark.parametrize("kind", ["one sequence", "future and weight"])
+# Of libraries that are loaded beside each other, and of processes that fork from one with threads.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::RuntimeWarning", "ignore:Your input ran out:UserWarning"
+)
+
+
+@pytest.fixture
+def tf():
+    return pytest.importorskip("tensorflow", reason="the adapter's library")
+
+
+@pytest.fixture
+def data():
+    torch = pytest.importorskip("torch", reason="the adapter's library")
+    return torch.utils.data
+
+
+@pytest.fixture
+def grain():
+    return pytest.importorskip("grain", reason="the adapter's library")
+
+
+def drawn():
+    return SequenceFramer(5, mode="subsequences", num_samples=20, seed=7).frame(STEPS)
+
+
+def flat(batch):
+    """Return the arrays of a batch in a list, from whichever library."""
+    x, *others = batch
+    inputs = [x["past"], x["future"]] if isinstance(x, dict) else [x]
+    return [np.asarray(array) for array in (*inputs, *others)]
+
+
+def key(arrays):
+    """Return what tells a frame from others."""
+    return b"".join(array.tobytes() for array in arrays)
+
+
+def assert_same(batch, expected):
+    assert isinstance(batch[0], dict) == isinstance(expected[0], dict)
+    if isinstance(batch[0], dict):
+        assert batch[0].keys() == expected[0].keys()
+    for array, other in zip(flat(batch), flat(expected), strict=True):
+        assert array.dtype == other.dtype
+        np.testing.assert_array_equal(array, other)
+
+
+def assert_all_same(batches, expected):
+    for batch, other in zip(batches, expected, strict=True):
+        assert_same(batch, other)
+
+
+def model_of(frames):
+    """Return a model whose weights tell in which order it saw the frames."""
+    keras.utils.set_random_seed(1)
+    shapes = frames.x_shape
+    if isinstance(shapes, dict):
+        inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+        hidden = keras.layers.Concatenate()([keras.layers.Flatten()(x) for x in inputs.values()])
+    else:
+        inputs = keras.Input(shapes)
+        hidden = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(int(np.prod(frames.y_shape)))(hidden))
+    # Without memory: where Keras does not know an epoch's end, TensorFlow counts a step too many.
+    model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
+    # Else Keras takes a pass of its own, under some backends.
+    build_for_training(model, frames[:4])
+    return model
+
+
+def assert_trains_like_arrays(frames, dataset, epochs, order_of_epoch, batch_size=4):
+    """Fit on a dataset, and on arrays in the same order, and compare."""
+    model, other = model_of(frames), model_of(frames)
+    model.fit(dataset, epochs=epochs, shuffle=False, verbose=0)
+    for epoch in range(epochs):
+        x, y, *weight = frames[order_of_epoch(epoch)]
+        weight = weight[0] if weight else None
+        other.fit(x, y, sample_weight=weight, batch_size=batch_size, shuffle=False, verbose=0)
+    for one, same in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, same, rtol=1e-5, atol=1e-6)
+
+
+# --- tf.data.
+
+
+@plain_and_rich
+def test_tf_trains_like_arrays_in_the_same_order(tf, kind):
+    frames = KINDS[kind]()
+    dataset = frames.to_tf(4, shuffle=True, seed=3, epoch=2)
+    batches = frames.batches(4, shuffle=True, seed=3)
+    everything = np.arange(len(frames))
+    assert_trains_like_arrays(
+        frames, dataset, 2, lambda epoch: batches.order(everything, epoch + 2)
+    )
+
+
+@every_kind
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_tf_knows_what_it_holds(tf, make, drop_last):
+    frames = make()
+    dataset = frames.to_tf(4, drop_last=drop_last)
+    size = 4 if drop_last else None
+
+    def spec(shape):
+        return tf.TensorSpec((size, *shape), tf.float32)
+
+    shapes = frames.x_shape
+    x = {name: spec(s) for name, s in shapes.items()} if isinstance(shapes, dict) else spec(shapes)
+    weight = () if frames.sample_weight_shape is None else (spec(frames.sample_weight_shape),)
+    assert dataset.element_spec == (x, spec(frames.y_shape), *weight)
+    batches = frames.batches(4, drop_last=drop_last)
+    assert int(dataset.cardinality()) == len(dataset) == len(batches)
+    assert_all_same(dataset, batches)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int8", "uint16", "int64", "bool"])
+def test_tf_keeps_the_dtype(tf, dtype):
+    frames = SequenceFramer(2, horizon=2).frame(STEPS.astype(dtype), sample_weight=np.arange(40))
+    dataset = frames.to_tf(7)
+    assert [spec.dtype.name for spec in dataset.element_spec] == [dtype, dtype, "float32"]
+    assert_all_same(dataset, frames.batches(7))  # weights that were averaged among them
+
+
+def passes(dataset, count):
+    return [np.concatenate([batch[1] for batch in dataset]).tolist() for _ in range(count)]
+
+
+def test_each_pass_over_tf_is_an_epoch(tf):
+    frames = KINDS["one sequence"]()
+
+    def expected(epoch):
+        batches = frames.batches(4, shuffle=True, seed=3, epoch=epoch)
+        return np.concatenate([y for _, y in batches]).tolist()
+
+    dataset = frames.to_tf(4, shuffle=True, seed=3, epoch=1)
+    assert passes(dataset, 3) == [expected(1), expected(2), expected(3)]
+    repeated = frames.to_tf(4, shuffle=True, seed=3).repeat(3)
+    assert int(repeated.cardinality()) == 30
+    assert passes(repeated, 1) == [expected(0) + expected(1) + expected(2)]
+    next(iter(frames.to_tf(4, shuffle=True)))  # one that is left after a batch
+    ordered = frames.to_tf(4)
+    assert passes(ordered, 2) == [frames[:][1].tolist()] * 2
+    one, other = frames.to_tf(4, shuffle=True), frames.to_tf(4, shuffle=True)
+    assert passes(one, 1) != passes(other, 1)  # a seed is drawn
+
+
+def test_tf_draws_anew_if_asked(tf):
+    frames = drawn()
+    found = passes(frames.to_tf(4, redraw=True), 2)
+    assert found == [frames[:][1].tolist(), frames.redraw(1)[:][1].tolist()]
+    assert passes(frames.to_tf(4), 2) == [frames[:][1].tolist()] * 2
+
+
+def test_tf_of_no_batch_is_empty(tf):
+    dataset = KINDS["one sequence"]().to_tf(99, drop_last=True)
+    assert int(dataset.cardinality()) == 0
+    assert list(dataset) == []
+
+
+def test_tf_checks_its_arguments(tf):
+    frames = KINDS["one sequence"]()
+    for arguments, message in (
+        ({"batch_size": 0}, "`batch_size` must be an integer ≥ 1"),
+        ({"batch_size": 2, "epoch": -1}, "`epoch` must be an integer ≥ 0"),
+        ({"batch_size": 2, "seed": -1}, "`seed` must be an integer ≥ 0"),
+        ({"batch_size": 2, "redraw": True}, '`redraw=True` needs `mode="subsequences"`'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            frames.to_tf(**arguments)
+
+
+# --- PyTorch's DataLoader.
+
+COLLATE = pytest.mark.parametrize("own", [True, False], ids=["own collate", "default collate"])
+
+
+def collate_of(dataset, own):
+    return {"collate_fn": dataset.collate} if own else {}
+
+
+@plain_and_rich
+@COLLATE
+def test_torch_trains_like_arrays_in_the_same_order(data, kind, own):
+    frames = KINDS[kind]()
+    dataset = frames.to_torch()
+    order = np.random.default_rng(3).permutation(len(frames))
+    loader = data.DataLoader(dataset, 4, sampler=order.tolist(), **collate_of(dataset, own))
+    assert_trains_like_arrays(frames, loader, 2, lambda epoch: order)
+
+
+@every_kind
+@COLLATE
+def test_a_loader_holds_the_frames_of_its_sampler(data, make, own):
+    frames = make()
+    dataset = frames.to_torch()
+    given = collate_of(dataset, own)
+    assert len(dataset) == len(frames)
+    assert_all_same(data.DataLoader(dataset, 7, **given), frames.batches(7))
+    shuffled = list(data.DataLoader(dataset, 7, shuffle=True, drop_last=True, **given))
+    assert len(shuffled) == len(frames) // 7
+    seen = [key(frame) for batch in shuffled for frame in zip(*flat(batch), strict=True)]
+    assert len(set(seen)) == len(seen)
+    assert set(seen) <= {key(flat(frame)) for frame in frames}
+
+
+@COLLATE
+def test_a_loader_has_workers(data, own):
+    frames = KINDS["future and weight"]()
+    dataset = frames.to_torch()
+    loader = data.DataLoader(dataset, 7, num_workers=2, **collate_of(dataset, own))
+    for _ in range(2):
+        assert_all_same(loader, frames.batches(7))
+
+
+@COLLATE
+def test_a_loader_gathers_once_a_batch(data, monkeypatch, own):
+    frames = KINDS["future and weight"]()
+    gather, sizes = frames.gather, []
+
+    def counting(places):
+        arrays = gather(places)
+        sizes.append(len(arrays[0]))
+        return arrays
+
+    monkeypatch.setattr(frames, "gather", counting)
+    dataset = frames.to_torch()
+    loader = data.DataLoader(dataset, 8, shuffle=True, **collate_of(dataset, own))
+    assert len(list(loader)) == 5
+    assert sizes == [8, 8, 8, 8, 5]
+
+
+def test_frames_are_tensors_without_a_copy(data):
+    dataset = KINDS["one sequence"]().to_torch()
+    fetched = dataset.__getitems__([3, 1])
+    x, _ = dataset.collate(fetched)
+    assert np.shares_memory(x.numpy(), fetched.arrays[0])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "uint16", "bool"])
+def test_torch_keeps_the_dtype(data, dtype):
+    frames = SequenceFramer(2).frame(STEPS.astype(dtype))
+    dataset = frames.to_torch()
+    for own in (True, False):
+        loader = data.DataLoader(dataset, 7, **collate_of(dataset, own))
+        assert_all_same(loader, frames.batches(7))
+
+
+@every_kind
+def test_frames_that_were_fetched_are_a_sequence_of_frames(data, make):
+    frames = make()
+    dataset = frames.to_torch()
+    fetched = dataset.__getitems__([5, -1, 5])
+    assert len(fetched) == 3
+    for frame, index in zip(fetched, (5, -1, 5), strict=True):
+        assert_same(frame, frames[index])
+        assert_same(dataset[index], frames[index])
+    with pytest.raises(IndexError):
+        fetched[3]
+
+
+def test_parts_of_a_torch_dataset_fetch_together_too(data):
+    frames = KINDS["future and weight"]()
+    dataset = frames.to_torch()
+    part = data.Subset(dataset, [8, 3, 5])
+    assert_all_same(
+        data.DataLoader(part, 2, collate_fn=dataset.collate), [frames[[8, 3]], frames[[5]]]
+    )
+
+
+def test_a_torch_dataset_reaches_workers_that_are_spawned(data):
+    frames = KINDS["future and weight"]()
+    dataset, collate = pickle.loads(pickle.dumps((frames.to_torch(), frames.to_torch().collate)))
+    assert_all_same(data.DataLoader(dataset, 7, collate_fn=collate), frames.batches(7))
+
+
+def test_batches_are_a_torch_dataset_as_they_are(data):
+    frames = KINDS["one sequence"]()
+    batches = frames.batches(7, shuffle=True, seed=1)
+    assert_all_same(
+        data.DataLoader(batches, batch_size=None), frames.batches(7, shuffle=True, seed=1)
+    )
+
+
+def test_a_sampler_that_is_out_of_range_is_told_so(data):
+    dataset = KINDS["one sequence"]().to_torch()
+    for index in (37, -38):
+        with pytest.raises(IndexError, match=f"There are 37 frames. Received: index {index}"):
+            dataset.__getitems__([0, index])
+
+
+def test_collate_takes_what_was_fetched(data):
+    dataset = KINDS["one sequence"]().to_torch()
+    loader = data.DataLoader(dataset, batch_size=None, collate_fn=dataset.collate)
+    message = (
+        "`collate` takes .* Received: a tuple. Give the DataLoader a `batch_size`, or leave out"
+    )
+    with pytest.raises(TypeError, match=message):
+        next(iter(loader))
+    single = data.DataLoader(dataset, batch_size=None)
+    assert [float(y) for _, y in single] == dataset.frames[:][1].tolist()
+
+
+# --- Grain.
+
+
+@plain_and_rich
+def test_grain_trains_like_arrays_in_the_same_order(grain, kind):
+    frames = KINDS[kind]()
+    keys = [key(flat(frame)) for frame in frames]
+    order = [keys.index(key(flat(frame))) for frame in frames.to_grain().shuffle(seed=7)]
+    assert sorted(order) == list(range(len(frames)))
+    assert order != sorted(order)
+    dataset = frames.to_grain().shuffle(seed=7).batch(4)
+    assert_trains_like_arrays(frames, dataset, 2, lambda epoch: np.array(order))
+
+
+def test_grain_of_batches_trains_like_arrays_in_the_same_order(grain):
+    frames = KINDS["future and weight"]()
+    batches = frames.batches(4, shuffle=True, seed=3)
+    order = batches.order(np.arange(len(frames)), 0)
+    dataset = grain.MapDataset.source(batches)
+    assert_trains_like_arrays(frames, dataset, 2, lambda epoch: order)
+
+
+@every_kind
+def test_grain_holds_the_frames(grain, make):
+    frames = make()
+    dataset = frames.to_grain()
+    assert isinstance(dataset, grain.MapDataset)
+    assert len(dataset) == len(frames)
+    assert_all_same(dataset, frames)
+    assert_all_same(dataset.batch(7), frames.batches(7))
+    assert_all_same(dataset.batch(7, drop_remainder=True), frames.batches(7, drop_last=True))
+
+
+@every_kind
+def test_grain_shards_frames_and_batches(grain, make):
+    frames = make()
+    for index in range(3):
+        assert_all_same(frames.to_grain()[index::3], list(frames)[index::3])
+        batches = frames.batches(4, shuffle=True, seed=1)
+        assert_all_same(grain.MapDataset.source(batches)[index::3], list(batches)[index::3])
+    shard = frames.batches(4, shuffle=True, seed=1).shard(3, 1)
+    assert_all_same(grain.MapDataset.source(shard), shard)
+
+
+@every_kind
+@pytest.mark.parametrize("of_batches", [False, True])
+def test_grain_resumes(grain, make, of_batches):
+    def iterator():
+        if of_batches:
+            dataset = grain.MapDataset.source(make().batches(4, shuffle=True, seed=1))
+        else:
+            dataset = make().to_grain().shuffle(seed=7).batch(4)
+        return iter(dataset.to_iter_dataset())
+
+    stopped, again = iterator(), iterator()
+    first = list(islice(stopped, 3))
+    next(again)
+    again.set_state(json.loads(json.dumps(stopped.get_state())))
+    rest = list(stopped)
+    assert_all_same(again, rest)
+    assert_all_same(iterator(), first + rest)
+
+
+def test_grain_hands_frames_to_threads_that_read_ahead(grain):
+    frames = KINDS["several sequences"]()
+    options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=16)
+    assert_all_same(frames.to_grain().batch(4).to_iter_dataset(options), frames.batches(4))
+
+
+# --- Libraries that are not there.
+
+ADAPTERS = {
+    "tensorflow": lambda frames: frames.to_tf(4),
+    "torch": lambda frames: frames.to_torch(),
+    "grain": lambda frames: frames.to_grain(),
+}
+
+
+@pytest.mark.parametrize(
+    ("library", "method"), [("tensorflow", "to_tf"), ("torch", "to_torch"), ("grain", "to_grain")]
+)
+def test_a_library_that_is_missing_is_named(library, method, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    message = f"`{method}` needs the library '{library}'. Install it with `pip install {library}`"
+    with pytest.raises(ImportError, match=message):
+        ADAPTERS[library](KINDS["one sequence"]())
+
+
+@pytest.mark.parametrize("library", ADAPTERS)
+def test_a_library_that_misses_another_says_so_itself(library, monkeypatch):
+    def broken(name):
+        raise ModuleNotFoundError(f"{name} needs another", name="another")
+
+    monkeypatch.setattr(adapters, "import_module", broken)
+    with pytest.raises(ModuleNotFoundError, match=f"^{library} needs another$"):
+        ADAPTERS[library](KINDS["one sequence"]())

@@ -1,0 +1,540 @@
+"""Batches are the frames in the epoch's order, one after the other, from anywhere and again."""
+
+import copy
+import json
+import pickle
+import tracemalloc
+from itertools import combinations, islice, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqframe import SequenceFramer
+from seqframe.order import epoch_order
+
+STEPS = np.arange(100, 140)
+
+
+def framed(length=3, steps=STEPS, **arguments):
+    return SequenceFramer(length, **arguments).frame(steps)
+
+
+def valid_but(*missing):
+    return ~np.isin(np.arange(40), missing)
+
+
+def drawn(seed=7):
+    return framed(5, mode="subsequences", num_samples=23, seed=seed)
+
+
+# Made anew each time, as after a restart.
+KINDS = {
+    "one sequence": framed,
+    "several sequences": lambda: framed(2, [STEPS, STEPS[:9] + 100, STEPS[:17] + 200]),
+    "rows": lambda: framed(2, STEPS.reshape(20, 2), return_sequences=True),
+    "no view": lambda: framed(3, STEPS.reshape(20, 2), layout="features", sampling_rate=2),
+    "prefixes": lambda: framed(mode="prefixes"),
+    "subsequences": drawn,
+    "missing": lambda: SequenceFramer(2).frame(STEPS, valid=valid_but(5, 20, 21)),
+    "future and weight": lambda: SequenceFramer(2, horizon=2).frame(
+        STEPS, future=STEPS / 4, sample_weight=np.arange(40)
+    ),
+    "weight of a frame": lambda: SequenceFramer(2, sequence_stride=3).frame(
+        STEPS, sample_weight=np.linspace(0, 1, 13)
+    ),
+}
+every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
+
+
+def flat(batch):
+    """Return the arrays of a batch in a list."""
+    x, *others = batch
+    return [*(x.values() if isinstance(x, dict) else [x]), *others]
+
+
+def assert_same(batch, expected):
+    assert type(batch) is tuple
+    assert isinstance(batch[0], dict) == isinstance(expected[0], dict)
+    for array, other in zip(flat(batch), flat(expected), strict=True):
+        assert array.dtype == other.dtype
+        np.testing.assert_array_equal(array, other)
+
+
+def assert_all_same(batches, expected):
+    for batch, other in zip(batches, expected, strict=True):
+        assert_same(batch, other)
+
+
+def targets(batches):
+    return [y.tolist() for _, y, *_ in batches]
+
+
+# --- Which frames are in which batch.
+
+
+@every_kind
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_batches_are_the_frames_in_the_order_of_the_epoch(make, shuffle):
+    frames = make()
+    count = len(frames)
+    order = np.arange(count)
+    for size, drop_last in product((1, 3, 8, count, 99), (False, True)):
+        for epoch in (0, 5):
+            if shuffle:
+                order = epoch_order(count, 2, epoch, np.arange(count))
+            batches = frames.batches(
+                size, shuffle=shuffle, seed=2, epoch=epoch, drop_last=drop_last
+            )
+            firsts = range(0, count // size * size if drop_last else count, size)
+            expected = [frames[order[first : first + size]] for first in firsts]
+            assert len(batches) == len(expected)
+            assert_all_same([batches[k] for k in range(len(batches))], expected)
+            assert_all_same([batches[~k] for k in range(len(batches))], expected[::-1])
+            assert_all_same(batches, expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    size=st.integers(1, 100_000),
+    batch_size=st.integers(1, 500),
+    shuffle=st.booleans(),
+    data=st.data(),
+)
+def test_a_batch_by_its_number_is_the_one_that_iteration_comes_to(size, batch_size, shuffle, data):
+    # Large enough that order, place and gather are worked out for many batches at once.
+    frames = SequenceFramer(1).frame([np.arange(size + 1), np.arange(3)])
+    batches = frames.batches(batch_size, shuffle=shuffle, seed=1)
+    k = data.draw(st.integers(0, len(batches) - 1))
+    assert_same(next(islice(batches, k, None)), batches[k])
+    order = batches.order(np.arange(len(frames)), 0)
+    for begin in data.draw(st.lists(st.integers(0, len(batches) - 1), max_size=5)):
+        for number in range(begin, min(begin + 3, len(batches))):  # in turn, here and there
+            first = number * batch_size
+            assert_same(batches[number], frames[order[first : first + batch_size]])
+
+
+def test_redrawn_batches_are_of_the_epochs_own_draws():
+    frames = drawn()
+    for epoch, shuffle in product(range(3), (False, True)):
+        arguments = {"shuffle": shuffle, "seed": 1, "epoch": epoch}
+        expected = frames.redraw(epoch).batches(8, **arguments)
+        batches = frames.batches(8, redraw=True, **arguments)
+        assert_all_same([batches[k] for k in range(3)], [expected[k] for k in range(3)])
+        assert_all_same(batches, expected)
+    assert targets(frames.batches(8, redraw=True, epoch=1)) != targets(frames.batches(8, epoch=1))
+
+
+def test_a_last_batch_that_is_dropped_may_have_been_the_only_one():
+    batches = framed().batches(99, drop_last=True)
+    assert (len(batches), list(batches)) == (0, [])
+    with pytest.raises(IndexError, match=r"There are 0 batches. Received: index 0."):
+        batches[0]
+
+
+# --- Shards.
+
+
+@every_kind
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_shards_are_disjoint_and_together_everything(make, shuffle):
+    frames = make()
+    count = len(frames)
+    for num_shards, size, drop_last in product((1, 2, 3, count), (1, 4), (False, True)):
+        whole = frames.batches(size, shuffle=shuffle, seed=3, epoch=1, drop_last=drop_last)
+        shards = [whole.shard(num_shards, index) for index in range(num_shards)]
+        order = whole.order(np.arange(count), 1)
+        for index, shard in enumerate(shards):
+            own = order[index::num_shards]
+            if drop_last:  # the same number of batches for every worker
+                own = own[: count // num_shards // size * size]
+            expected = [frames[own[first : first + size]] for first in range(0, len(own), size)]
+            assert len(shard) == len(expected)
+            assert_all_same([shard[k] for k in range(len(shard))], expected)
+            assert_all_same(shard, expected)
+        assert max(map(len, shards)) - min(map(len, shards)) <= (0 if drop_last else 1)
+
+
+def test_a_shard_of_another_epoch_is_that_epochs_shard():
+    batches = framed().batches(4, shuffle=True, seed=3)
+    expected = targets(framed().batches(4, shuffle=True, seed=3, epoch=2).shard(3, 1))
+    assert targets(batches.shard(3, 1).at_epoch(2)) == expected
+    assert targets(batches.at_epoch(2).shard(3, 1)) == expected
+
+
+# --- Stopped and resumed.
+
+STOPPED = {
+    "in order": {},
+    "shuffled": {"shuffle": True},
+    "another epoch": {"shuffle": True, "epoch": 3},
+    "last dropped": {"shuffle": True, "drop_last": True},
+    "by a seed": {"shuffle": True, "seed": 7},
+}
+
+
+def resumed(batches, again):
+    """Give `again` the state of `batches`, as after a restart, and return it."""
+    again.set_state(json.loads(json.dumps(batches.get_state())))
+    return again
+
+
+@every_kind
+@pytest.mark.parametrize("arguments", STOPPED.values(), ids=STOPPED.keys())
+@pytest.mark.parametrize("shard", [None, (3, 1)])
+def test_batches_resume_on_frames_made_anew(make, arguments, shard):
+    def batches():
+        if not shard:
+            return make().batches(4, **arguments)
+        return make().batches(4, **{"seed": 3, **arguments}).shard(*shard)
+
+    for stop in range(len(batches()) + 1):
+        stopped, again = batches(), batches()
+        for _ in range(stop):
+            next(stopped)
+        next(again, None)  # wherever it stood
+        assert len(list(map(again.__getitem__, range(len(again))))) == len(again)
+        assert_all_same(resumed(stopped, again), list(stopped))
+        assert_all_same(
+            [again[k] for k in range(len(again))], [*map(stopped.__getitem__, range(len(again)))]
+        )
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("shard", [(1, 0), (2, 1)])
+def test_redrawn_batches_resume(shuffle, shard):
+    arguments = {"shuffle": shuffle, "seed": 5, "redraw": True, "drop_last": True}
+    for stop in range(3):
+        stopped = drawn().batches(4, epoch=2, **arguments).shard(*shard)
+        list(islice(stopped, stop))
+        again = resumed(stopped, drawn().batches(4, **arguments).shard(*shard))
+        assert again.epoch == 2
+        assert_all_same(again, list(stopped))
+
+
+def test_a_resumed_iterator_goes_through_its_later_epochs_alike():
+    batches = framed().batches(4, shuffle=True)
+    again = resumed(batches, framed().batches(4, shuffle=True))
+    assert targets(again.at_epoch(1)) == targets(batches.at_epoch(1))
+
+
+OPERATIONS = st.sampled_from(["next", "loop", "nest", "zip", "state", "copy", "pickle"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    operations=st.lists(st.tuples(OPERATIONS, st.integers(0, 3)), max_size=12),
+    kind=st.sampled_from(sorted(KINDS)),
+    shuffle=st.booleans(),
+)
+def test_it_is_one_iterator_however_it_is_used(operations, kind, shuffle):
+    duplicates = {"copy": copy.copy, "pickle": lambda one: pickle.loads(pickle.dumps(one))}
+    batches = KINDS[kind]().batches(2, shuffle=shuffle)
+    rest = [batches[k] for k in range(len(batches))]
+    for operation, count in operations:
+        taken = []
+        if operation == "next":
+            taken = [next(batches) for _ in range(min(count, len(rest)))]
+        elif operation == "loop":
+            for batch in islice(batches, count):
+                taken.append(batch)
+        elif operation == "nest":
+            for batch in batches:
+                taken += [batch, *islice(batches, count)]
+                if len(taken) > count + 1:  # the outer loop has gone on
+                    break
+            assert len(taken) == min(2 * count + 2, len(rest))
+        elif operation == "zip":  # which drops one where it finds no partner
+            pairs = list(islice(zip(batches, batches, strict=False), count))
+            assert len(pairs) == min(count, len(rest) // 2)
+            taken = [batch for pair in pairs for batch in pair]
+        elif operation == "state":
+            batches = resumed(batches, KINDS[kind]().batches(2, shuffle=shuffle))
+        else:
+            before, batches = batches, duplicates[operation](batches)
+            next(before, None)  # which does not move the copy
+        assert_all_same(taken, rest[: len(taken)])
+        rest = rest[batches.position - (len(batches) - len(rest)) :]
+    assert_all_same(batches, rest)
+    assert next(batches, None) is None
+
+
+def test_an_exhausted_iterator_stays_exhausted_until_it_is_set_back():
+    batches = framed().batches(10, shuffle=True)
+    start = batches.get_state()
+    once = targets(batches)
+    assert list(batches) == []
+    with pytest.raises(StopIteration):
+        next(batches)
+    batches.set_state(start)
+    assert targets(batches) == once
+
+
+def test_an_error_does_not_end_the_iteration(monkeypatch):
+    frames = framed(steps=[STEPS, STEPS])
+    batches = frames.batches(10)
+    first = next(batches)[1]
+    monkeypatch.setattr(type(frames._cutter), "gather", None)
+    stopped = frames.batches(10)
+    with pytest.raises(TypeError):
+        next(stopped)
+    monkeypatch.undo()
+    assert targets(stopped)[-1] == targets(batches)[-1]
+    assert first.tolist() == list(range(103, 113))
+
+
+def test_setting_the_state_ends_a_loop_that_is_under_way():
+    batches = framed().batches(10)
+    start = batches.get_state()
+    seen = []
+    for _, y in batches:
+        seen.append(y[0])
+        if len(seen) == 2:
+            batches.set_state(start)
+    assert seen == [103, 113]
+    assert len(list(batches)) == 4
+
+
+# --- States that are of something else.
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        framed(4),
+        framed(steps=np.arange(41)),
+        framed(steps=[STEPS]).split(0.5, 0.5)[0],
+        framed(mode="prefixes"),
+        framed(gap=1, horizon=1),
+        framed(steps=[STEPS[:20], STEPS[:23]]),
+    ],
+)
+def test_a_state_of_other_frames_is_refused(other):
+    state = other.batches(4).get_state()
+    with pytest.raises(ValueError, match="must be of an iterator over the same frames"):
+        framed().batches(4).set_state(state)
+
+
+def test_frames_are_told_apart_by_more_than_their_number():
+    pairs = [
+        (drawn(), drawn(8)),
+        (drawn(), drawn().redraw(1)),
+        (drawn(None), drawn(None)),  # each draws a seed of its own
+        tuple(framed(steps=[STEPS, STEPS]).split(0.5, 0.5, by="sequences")),
+        tuple(framed(steps=np.arange(80)).split(0.5, 0.5)),
+        tuple(SequenceFramer(2).frame(STEPS, valid=valid_but(k)) for k in (5, 9)),
+        tuple(SequenceFramer(2).frame(STEPS, by=np.array([name] * 40)) for name in "ab"),
+    ]
+    for one, other in pairs:
+        assert len(one) == len(other)
+        assert one.fingerprint != other.fingerprint
+
+
+@every_kind
+def test_frames_made_anew_are_the_same_frames(make):
+    assert make().fingerprint == make().fingerprint
+    assert pickle.loads(pickle.dumps(make())).fingerprint == make().fingerprint
+
+
+def test_values_may_change_under_a_state():
+    # As where the last session's data were read in another precision.
+    state = framed(steps=STEPS * 1.0).batches(4).get_state()
+    framed(steps=STEPS * 2).batches(4).set_state(state)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shard", "message"),
+    [
+        ({"batch_size": 5}, None, "Received: batch_size=5, where this iterator has 4"),
+        ({"drop_last": True}, None, "Received: drop_last=True, where this iterator has False"),
+        ({"shuffle": True}, None, "Received: shuffle=True, where this iterator has False"),
+        ({"redraw": True}, None, "Received: redraw=True, where this iterator has False"),
+        ({}, (2, 0), "Received: num_shards=2, where this iterator has 1"),
+        ({}, (1, 0), None),
+    ],
+)
+def test_a_state_of_other_batches_is_refused(arguments, shard, message):
+    other = drawn().batches(**{"batch_size": 4, **arguments})
+    state = (other.shard(*shard) if shard else other).get_state()
+    batches = drawn().batches(4)
+    if message is None:
+        batches.set_state(state)
+    else:
+        with pytest.raises(ValueError, match=f"over the same batches. {message}"):
+            batches.set_state(state)
+    with pytest.raises(ValueError, match="Received: shard=1, where this iterator has 0"):
+        drawn().batches(4).shard(2, 0).set_state(drawn().batches(4).shard(2, 1).get_state())
+
+
+@pytest.mark.parametrize("state", [None, {}, [], 3, "state", {"epoch": 1}])
+def test_what_is_no_state_is_refused(state):
+    with pytest.raises(TypeError, match=r"`state` must be what `get_state` returned. Received: "):
+        framed().batches(4).set_state(state)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"batch": 11}, ValueError, "`state` must name a batch in 0 … 10. Received: batch=11"),
+        ({"batch": -1}, ValueError, "`batch` must be an integer ≥ 0. Received: batch=-1"),
+        ({"batch": 1.5}, TypeError, "`batch` must be an integer ≥ 0. Received: batch=1.5"),
+        ({"batch": None}, TypeError, "`batch` must be an integer ≥ 0. Received: batch=None"),
+        ({"epoch": -1}, ValueError, "`epoch` must be an integer ≥ 0. Received: epoch=-1"),
+        ({"epoch": None}, TypeError, "`epoch` must be an integer ≥ 0. Received: epoch=None"),
+        ({"seed": "7"}, TypeError, "`seed` must be an integer ≥ 0. Received: seed='7'"),
+        ({"seed": None}, TypeError, "`seed` must be an integer ≥ 0. Received: seed=None"),
+        ({"batch_size": None}, ValueError, "over the same batches. Received: batch_size=None"),
+    ],
+)
+def test_a_state_that_was_spoilt_is_refused_and_changes_nothing(change, error, message):
+    batches = framed().batches(4, shuffle=True, seed=7)
+    next(batches)
+    before = batches.get_state()
+    with pytest.raises(error, match=message):
+        batches.set_state({**before, "batch": 5, "epoch": 2, **change})
+    assert batches.get_state() == before
+    assert targets(batches) == targets(framed().batches(4, shuffle=True, seed=7))[1:]
+
+
+# --- Whose memory it is.
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        framed,
+        lambda: framed(return_sequences=True, layout="features", horizon=2),
+        lambda: SequenceFramer(3).frame(STEPS, valid=valid_but(0, 1, 39)),
+        lambda: SequenceFramer(3).frame(STEPS, future=STEPS, sample_weight=STEPS),
+    ],
+)
+def test_batches_of_one_sequence_in_order_are_read_only_views(make):
+    frames = make()
+    for size in (1, 7, 99):
+        batches = frames.batches(size)
+        for k, batch in enumerate(batches):
+            for array in flat(batch):
+                assert not array.flags.writeable
+                assert np.shares_memory(array, frames.source.inputs.arrays[0])
+            assert_same(batches[k], batch)
+            for array in flat(batches[k]):
+                assert array.flags.writeable
+                assert not np.shares_memory(array, frames.source.inputs.arrays[0])
+
+
+@every_kind
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_shuffled_batches_are_writable_and_share_no_memory(make, size):
+    frames = make()
+    kept = [rows.copy() for rows in flat(frames[:])]
+    source = frames.source
+    data = [
+        array
+        for rows in (source.inputs, source.targets, source.future, source.weight)
+        for array in (rows.arrays if rows else ())
+    ]
+    for batches in (
+        frames.batches(size, shuffle=True),
+        frames.batches(size).shard(2, 0),
+        map(frames.batches(size).__getitem__, range(2)),
+    ):
+        arrays = [array for batch in batches for array in flat(batch)]
+        assert not any(np.shares_memory(*pair) for pair in product(arrays, data))
+        assert not any(np.shares_memory(*pair) for pair in combinations(arrays, 2))
+        for number, array in enumerate(arrays):
+            array[:] = number  # so none of them is written over by another
+        assert all((array == number).all() for number, array in enumerate(arrays))
+    assert all(map(np.array_equal, flat(frames[:]), kept))
+
+
+# --- As large as can be.
+
+
+SIZE = 10**10
+
+
+@pytest.mark.parametrize("columns", [(), (100,)])
+def test_sequences_larger_than_memory_are_shuffled_and_split(columns):
+    steps = np.broadcast_to(np.float32(7), (SIZE, *columns))  # of four bytes
+    tracemalloc.start()
+    frames = SequenceFramer(50, horizon=3).frame(steps)
+    assert len(frames) == SIZE - 52
+    batches = frames.batches(256, shuffle=True)
+    assert len(batches) == -(-len(frames) // 256)
+    place = {**batches.get_state(), "batch": len(batches) // 3}
+    batches.set_state(place)
+    x, y = next(batches)
+    assert (x.shape, y.shape) == ((256, 50, *(columns or (1,))), (256, 3, *columns))
+    assert len(batches.shard(1000, 999)[-1][1]) <= 256
+    for part in frames.split(0.5, 0.5):
+        assert len(part) == SIZE // 2 - 52
+        x, y = next(part.batches(256))
+        assert not y.flags.writeable
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 256 * 53 * 4 * 100
+
+
+def test_windows_far_into_a_sequence_are_at_their_places():
+    steps = np.zeros(3 * 2**30, np.uint8)  # memory that is never touched takes none
+    frames = SequenceFramer(2).frame(steps)
+    batches = frames.batches(4, shuffle=True, seed=1)
+    k = len(batches) // 3
+    firsts = batches.order(np.arange(4 * k, 4 * k + 4), 0)
+    assert len(set(firsts)) == 4
+    assert max(firsts) > 2**31
+    for number, first in enumerate(firsts):
+        steps[first : first + 3] = 10 * number + np.arange(3)
+    expected = [[10 * number, 10 * number + 1] for number in range(4)]
+    x, y = batches[k]
+    assert (x[:, :, 0].tolist(), y.tolist()) == (expected, [2, 12, 22, 32])
+    batches.set_state({**batches.get_state(), "batch": k})
+    assert_same(next(batches), (x, y))
+
+
+# --- Arguments that make no sense.
+
+
+@pytest.mark.parametrize("index", [1.0, True, None, "0", slice(0, 2), [0]])
+def test_the_number_of_a_batch_is_an_integer(index):
+    with pytest.raises(TypeError, match=r"The number of a batch must be an integer. Received: "):
+        framed().batches(4)[index]
+
+
+@pytest.mark.parametrize("index", [10, -11, np.int8(10), np.uint8(200)])
+def test_the_number_of_a_batch_is_in_range(index):
+    batches = framed().batches(4)
+    assert_same(batches[np.int8(-1)], batches[9])
+    with pytest.raises(IndexError, match=f"There are 10 batches. Received: index {int(index)}."):
+        batches[index]
+
+
+@pytest.mark.parametrize(
+    ("num_shards", "index", "error", "message"),
+    [
+        (2, 2, ValueError, "`index` must be below `num_shards`. Received: index=2, num_shards=2"),
+        (2, -1, ValueError, "`index` must be an integer ≥ 0. Received: index=-1"),
+        (2, 0.0, TypeError, "`index` must be an integer ≥ 0. Received: index=0.0"),
+        (0, 0, ValueError, "`num_shards` must be an integer ≥ 1. Received: num_shards=0"),
+        (2.0, 0, TypeError, "`num_shards` must be an integer ≥ 1. Received: num_shards=2.0"),
+        (38, 0, ValueError, "`num_shards` must not exceed the number of frames, 37. Received: num"),
+    ],
+)
+def test_a_shard_is_one_of_as_many_as_there_can_be(num_shards, index, error, message):
+    with pytest.raises(error, match=message):
+        framed().batches(4).shard(num_shards, index)
+
+
+def test_a_shard_is_cut_once():
+    shard = framed().batches(4).shard(2, 1)
+    message = "cannot be cut into shards. Received: shard 1 of 2. Call `shard` once, on the whole"
+    with pytest.raises(ValueError, match=message):
+        shard.shard(2, 0)
+
+
+@pytest.mark.parametrize("mode", ["windows", "prefixes"])
+def test_only_what_is_drawn_is_drawn_anew(mode):
+    message = f'`redraw=True` needs `mode="subsequences"`: .* frames of mode="{mode}"'
+    with pytest.raises(ValueError, match=message):
+        framed(mode=mode).batches(4, redraw=True)

@@ -1,0 +1,435 @@
+"""Parts of frames lie where they should, and share no step that they should not."""
+
+from itertools import chain, combinations, pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqframe import SequenceFramer
+from seqframe.windows import fold_cuts
+
+SEQUENCES = [np.arange(60), 1000 + np.arange(37), 2000 + np.arange(44)]
+MODES = {
+    "windows": {},
+    "prefixes": {"mode": "prefixes"},
+    "subsequences": {"mode": "subsequences", "num_samples": 80, "seed": 3},
+}
+every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
+
+
+def framed(sequences=SEQUENCES, length=3, **arguments):
+    """Return frames that carry all there is: each value says which step of which sequence it is."""
+    several = isinstance(sequences, list)
+
+    def like(change):
+        return [change(one) for one in sequences] if several else change(sequences)
+
+    return SequenceFramer(length, **arguments).frame(
+        sequences,
+        future=like(lambda one: one + 0.25),
+        sample_weight=like(lambda one: one + 0.5),
+    )
+
+
+def steps_only(lengths, **arguments):
+    """Return frames of which each is one step, input and target in one."""
+    sequences = [1000 * k + np.arange(n) for k, n in enumerate(lengths)]
+    return SequenceFramer(1, gap=-1, **arguments).frame(sequences)
+
+
+def numbers(frames):
+    return frames[:][1].tolist()
+
+
+def used(frames):
+    """Return the inputs and the targets that frames use, as sets of values; check each frame."""
+    inputs, targets = set(), set()
+    for i in range(len(frames)):
+        number, input_steps, target_steps = frames.steps(i)
+        x, y, *weight = frames[i]
+        past = x["past"] if isinstance(x, dict) else x
+        own_inputs = 1000 * number + input_steps
+        own_targets = 1000 * number + target_steps.ravel()
+        assert past.ravel()[-len(input_steps) :].tolist() == own_inputs.tolist()
+        assert np.ravel(y).tolist() == own_targets.tolist()
+        if weight:
+            assert x["future"].ravel().tolist() == (own_targets + 0.25).tolist()
+            assert weight[0] == own_targets.mean() + 0.5
+        inputs |= set(own_inputs.tolist())
+        targets |= set(own_targets.tolist())
+    return inputs, targets
+
+
+# --- Where the cuts are.
+
+
+def test_folds_in_time_are_scikit_learns():
+    selection = pytest.importorskip("sklearn.model_selection", reason="the oracle")
+    for size, n, gap, test_size in product(range(2, 13), (1, 2, 3, 5), (0, 1, 3), (None, 1, 3)):
+        frames = steps_only([size])
+        for mode in ("expanding", "sliding"):
+            arguments = {"gap": gap, "test_size": test_size}
+            try:
+                if n == 1:  # scikit-learn wants two; the last of two is what one is
+                    share = size // 2 if test_size is None else test_size
+                    first = size - share - gap
+                    expected = [(np.arange(first), np.arange(size - share, size))]
+                    if first < 1 or share < 1:
+                        raise ValueError
+                else:
+                    oracle = selection.TimeSeriesSplit(n, **arguments)
+                    expected = list(oracle.split(np.zeros(size)))
+            except ValueError:
+                with pytest.raises(ValueError, match=r"part of fold 0 has no frame"):
+                    frames.folds(n, mode=mode, **arguments)
+                continue
+            if mode == "sliding" and n > 1:
+                longest = len(expected[0][0])
+                oracle = selection.TimeSeriesSplit(n, max_train_size=longest, **arguments)
+                expected = list(oracle.split(np.zeros(size)))
+            found = frames.folds(n, mode=mode, **arguments)
+            for (train, test), (one, other) in zip(found, expected, strict=True):
+                assert (numbers(train), numbers(test)) == (one.tolist(), other.tolist())
+
+
+def test_folds_by_sequences_are_cut_like_those_in_time():
+    for size, n, gap, test_size in product(range(2, 10), (1, 2, 3), (0, 1), (None, 2)):
+        frames = steps_only([2] * size)
+        for mode in ("expanding", "sliding"):
+            cuts = fold_cuts(size, n, mode, gap, test_size)
+            arguments = {"by": "sequences", "mode": mode, "gap": gap, "test_size": test_size}
+            if any(a >= b or c >= d for a, b, c, d in cuts):
+                with pytest.raises(ValueError, match=f"has no sequence. Received: {size} seq"):
+                    frames.folds(n, **arguments)
+                continue
+            for (train, test), (a, b, c, d) in zip(frames.folds(n, **arguments), cuts, strict=True):
+                assert list(train.source.labels) == list(range(a, b))
+                assert list(test.source.labels) == list(range(c, d))
+                used(train), used(test)
+
+
+def test_test_parts_lie_next_to_each_other_in_every_sequence():
+    # Some are too short for their part of the first folds: what would lie before their beginning
+    # is cut off.
+    lengths = [40, 13, 10, 7, 3, 1]
+    frames = steps_only(lengths)
+    for n, test_size, gap, mode in product((1, 2, 3), (1, 4, 10), (0, 2), ("expanding", "sliding")):
+        folds = frames.folds(n, test_size=test_size, gap=gap, mode=mode)
+        for k, length in enumerate(lengths):
+            rest = list(range(max(length - n * test_size, 0), length))
+            tested = [[y - 1000 * k for y in numbers(test) if y // 1000 == k] for _, test in folds]
+            assert list(chain(*tested)) == rest
+            for fold, ((train, _), test) in enumerate(zip(folds, tested, strict=True)):
+                begin = length - (n - fold) * test_size
+                first = fold * test_size if mode == "sliding" else 0
+                trained = [y - 1000 * k for y in numbers(train) if y // 1000 == k]
+                assert trained == list(range(first, max(begin - gap, first, 0)))
+                assert not set(trained) & set(test)
+
+
+def test_parts_by_sequences_are_whole_and_in_order():
+    for size in range(1, 9):
+        frames = steps_only([2, 3] * size)
+        for fractions in ((1.0,), (0.5, 0.5), (0.6, 0.2, 0.2), (0.5, 0.25)):
+            ends = [int(2 * size * total + 1e-9) for total in np.cumsum((0, *fractions))]
+            if any(a == b for a, b in pairwise(ends)):
+                with pytest.raises(ValueError, match=r"Part \d of the split has no sequence"):
+                    frames.split(*fractions, by="sequences")
+                continue
+            parts = frames.split(*fractions, by="sequences")
+            for part, (a, b) in zip(parts, pairwise(ends), strict=True):
+                assert list(part.source.labels) == list(range(a, b))
+                assert numbers(part) == [y for y in numbers(frames) if a <= y // 1000 < b]
+
+
+def test_which_sequences_go_where_can_be_drawn():
+    frames = steps_only([2] * 20)
+
+    def labels(seed):
+        parts = frames.split(0.5, 0.3, 0.2, by="sequences", seed=seed)
+        return [list(part.source.labels) for part in parts]
+
+    drawn = [labels(seed) for seed in range(20)]
+    assert labels(7) == drawn[7]
+    assert len({str(one) for one in drawn}) == 20
+    for parts in drawn:
+        assert list(map(len, parts)) == [10, 6, 4]
+        assert sorted(chain(*parts)) == list(range(20))
+        assert all(part == sorted(part) for part in parts)  # in each part, the order stays
+    assert {part[0] for parts in drawn for part in parts} > set(range(5))
+
+
+# --- What parts share.
+
+
+@every_mode
+@pytest.mark.parametrize("several", [False, True])
+def test_no_step_is_in_two_parts(mode, several):
+    frames = framed(SEQUENCES if several else SEQUENCES[0], **mode)
+    for parts in (
+        frames.split(0.5, 0.5),
+        frames.split(0.4, 0.3, 0.2),
+        *([frames.split(0.34, 0.34, 0.32, by="sequences")] if several else []),
+        *frames.folds(3),
+        *frames.folds(2, mode="sliding", gap=4, test_size=12),
+        *(frames.folds(2, by="sequences") if several else []),
+    ):
+        steps = [set.union(*used(part)) for part in parts]
+        assert all(steps)
+        assert not any(one & other for one, other in combinations(steps, 2))
+
+
+FRAMERS = st.fixed_dictionaries(
+    {
+        "length": st.integers(1, 4),
+        "horizon": st.integers(1, 3),
+        "gap": st.integers(-1, 3),
+        "sampling_rate": st.integers(1, 3),
+        "sequence_stride": st.integers(1, 2),
+        "return_sequences": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    framer=FRAMERS,
+    lengths=st.lists(st.integers(33, 60), min_size=1, max_size=3),
+    cut=st.sampled_from(["split", "expanding", "sliding"]),
+)
+def test_with_shared_history_targets_never_overlap_and_none_is_lost(framer, lengths, cut):
+    length = framer.pop("length")
+    sequences = [1000 * k + np.arange(n) for k, n in enumerate(lengths)]
+    frames = SequenceFramer(length, **framer).frame(sequences)
+    if cut == "split":
+        pairs = [frames.split(0.6, 0.4, share_history=True)]
+        begins = [int(n * 0.6 * (1 + 1e-12)) for n in lengths]
+    else:
+        pairs = frames.folds(1, mode=cut, share_history=True)
+        begins = [n - n // 2 for n in lengths]
+    for train, test in pairs:
+        inputs, targets = used(test)
+        assert not used(train)[1] & targets
+        for k, (n, begin) in enumerate(zip(lengths, begins, strict=True)):
+            own = sorted(step - 1000 * k for step in targets if step // 1000 == k)
+            first = int(frames.steps(0).targets.min())  # where a window first has a target
+            assert min(own) >= begin
+            if framer["sequence_stride"] == 1:
+                assert own == list(range(max(begin, first), n))
+            reach = (length - 1) * framer["sampling_rate"] + framer["gap"] + 1
+            back = begin - min(step - 1000 * k for step in inputs if step // 1000 == k)
+            assert back <= max(reach, 0)
+
+
+@pytest.mark.parametrize("lengths", list(product((1, 2, 3, 10), repeat=3)))
+def test_a_part_may_have_no_step_of_a_sequence(lengths):
+    # In memory of all kinds, of which an empty stretch still has an address.
+    layout = np.arange(6000).reshape(2, 3000)[1][::-2]
+    for change in (np.copy, lambda one: np.repeat(one, 2)[::2], lambda one: one[::-1].copy()[::-1]):
+        sequences = [change(layout[100 * k : 100 * k + n]) for k, n in enumerate(lengths)]
+        frames = SequenceFramer(1, gap=-1).frame(sequences)
+        for fractions in ((0.5, 0.5), (0.1, 0.9), (0.9, 0.1)):
+            cuts = [int(n * fractions[0] * (1 + 1e-12)) for n in lengths]
+            expected = [
+                np.concatenate([one[:cut] for one, cut in zip(sequences, cuts, strict=True)]),
+                np.concatenate([one[cut:] for one, cut in zip(sequences, cuts, strict=True)]),
+            ]
+            if not len(expected[0]):
+                with pytest.raises(ValueError, match="Part 0 of the split has no frame"):
+                    frames.split(*fractions)
+                continue
+            for part, values in zip(frames.split(*fractions), expected, strict=True):
+                np.testing.assert_array_equal(part[:][1], values)
+                np.testing.assert_array_equal(part[::-1][0].ravel(), values[::-1])
+                batches = part.batches(4, shuffle=True, seed=1)
+                assert sorted(y for _, some in batches for y in some) == sorted(values)
+
+
+# --- What parts keep.
+
+
+def test_weights_of_frames_go_with_their_frames():
+    frames = SequenceFramer(2).frame(
+        [np.arange(20), np.arange(9)], sample_weight=[np.arange(18.0), 100 + np.arange(7.0)]
+    )
+    for parts in (frames.split(0.5, 0.5), *frames.folds(2, mode="sliding"), *frames.folds(1)):
+        for part in parts:
+            x, y, weight = part[:]
+            of_sequence = [part.steps(i).sequence for i in range(len(part))]
+            assert weight.tolist() == (x[:, 0, 0] + 100 * np.array(of_sequence)).tolist()
+            assert (y == x[:, -1, 0] + 1).all()
+    second = frames.split(0.5, 0.5, by="sequences")[1]
+    assert second[:][2].tolist() == list(range(100, 107))
+
+
+@pytest.mark.parametrize("arguments", [{"sequence_stride": 2}, {"mode": "prefixes"}])
+def test_weights_of_frames_that_change_are_not_cut(arguments):
+    framer = SequenceFramer(2, **arguments)
+    counts = [len(framer.frame(np.arange(n))) for n in (20, 12)]
+    frames = framer.frame([np.arange(20), np.arange(12)], sample_weight=list(map(np.ones, counts)))
+    message = (
+        "A sample weight for each frame cannot be cut in time.* a weight for each step, or spl"
+    )
+    with pytest.raises(ValueError, match=message):
+        frames.split(0.5, 0.5)
+    with pytest.raises(ValueError, match=message):
+        frames.folds(2)
+    assert [len(part) for part in frames.split(0.5, 0.5, by="sequences")] == counts
+
+
+def test_missing_steps_stay_missing():
+    steps = np.arange(60.0)
+    steps[[5, 33, 34, 50]] = np.nan
+    valid = np.arange(60) != 20
+    frames = SequenceFramer(2).frame(steps, valid=valid, skip_nan=True)
+    whole = set(numbers(frames))
+    for parts in (frames.split(0.5, 0.5, share_history=True), *frames.folds(2, share_history=True)):
+        targets = [numbers(part) for part in parts]
+        assert set().union(*targets) <= whole
+        # Of the targets that the whole has from here on, a part with its history has all.
+        assert targets[1] == [y for y in numbers(frames) if min(targets[1]) <= y <= targets[1][-1]]
+
+
+def test_groups_keep_their_labels():
+    labels = np.repeat(["a", "b", "c", "d"], 10)
+    frames = SequenceFramer(2).frame(np.arange(40), by=labels)
+    assert [part.source.labels for part in frames.split(0.5, 0.5, by="sequences")] == [
+        ["a", "b"],
+        ["c", "d"],
+    ]
+    train, test = frames.folds(3, by="sequences")[2]
+    assert (train.steps(8).sequence, test.steps(0).sequence) == ("b", "d")
+    assert test.steps(0).targets.tolist() == [2]
+
+
+@every_mode
+def test_a_fold_can_be_split_again(mode):
+    train, _ = framed(**mode).folds(1)[0]
+    for part in train.split(0.6, 0.4):
+        assert used(part)[0] < set(np.concatenate([one[:30] for one in SEQUENCES]).tolist())
+
+
+def test_parts_of_draws_draw_for_themselves():
+    framer = SequenceFramer(4, mode="subsequences", num_samples=50)
+    for train, test in framer.frame(SEQUENCES).folds(2):
+        assert (len(train), len(test)) == (50, 50)
+        assert used(train) == used(train)  # without a seed, too, they stay what they are
+
+
+# --- Parts that cannot be.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"n": 5},
+            r"The test part of fold 0 .* needs 4 .* 3 steps.* or pass `share_history=True`.$",
+        ),
+        ({"n": 5, "test_size": 1, "gap": 12, "share_history": True}, r"The train .* more steps.$"),
+        (
+            {"n": 1, "test_size": 20, "share_history": True},
+            r"The train part of fold 0 .* more steps.$",
+        ),
+        (
+            {"n": 30},
+            r"The test part of fold 0 .* Received: 0 steps. Give it more steps, or pass `sha",
+        ),
+        (
+            {"n": 2, "test_size": 9},
+            r"The train part of fold 0 .* Received: 2 steps. Give .* steps.$",
+        ),
+        (
+            {"n": 2, "gap": 5},
+            r"The train part of fold 0 .* Received: 3 steps. Give it more steps.$",
+        ),
+        ({"n": 2, "by": "sequences"}, r"The test part of fold 0 has no sequence. Received: 1 seq"),
+    ],
+)
+def test_folds_have_enough_steps(arguments, message):
+    frames = SequenceFramer(3).frame(np.arange(20))
+    with pytest.raises(ValueError, match=message):
+        frames.folds(**arguments)
+
+
+def test_a_part_whose_steps_are_missing_is_told_so():
+    valid = np.arange(40) < 20
+    frames = SequenceFramer(3).frame([np.arange(40)] * 2, valid=[valid, np.arange(40) > 90])
+    message = "Part 1 of the split has no frame: each touches a step that is missing, as `skip_nan`"
+    for by in ("time", "sequences"):
+        with pytest.raises(ValueError, match=message):
+            frames.split(0.5, 0.5, by=by)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"n": 0}, ValueError, "`n` must be an integer ≥ 1. Received: n=0"),
+        ({"n": 2.0}, TypeError, "`n` must be an integer ≥ 1. Received: n=2.0"),
+        ({"gap": -1}, ValueError, "`gap` must be an integer ≥ 0. Received: gap=-1"),
+        ({"test_size": 0}, ValueError, "`test_size` must be an integer ≥ 1. Received: test_size=0"),
+        ({"test_size": 0.2}, TypeError, "`test_size` must be an integer ≥ 1. Received: test_size="),
+        ({"mode": "rolling"}, ValueError, r"`mode` must be one of .*'sliding'.* mode='rolling'"),
+        (
+            {"by": "groups"},
+            ValueError,
+            r"`by` must be one of \('time', 'sequences'\).* by='groups'",
+        ),
+        (
+            {"by": "sequences", "share_history": True},
+            ValueError,
+            '`share_history=True` needs `mode="windows"` and `by="time"`.* by="sequences"',
+        ),
+    ],
+)
+def test_folds_check_their_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        framed().folds(**{"n": 2, **arguments})
+
+
+@pytest.mark.parametrize("mode", ["prefixes", "subsequences"])
+def test_only_windows_share_history(mode):
+    message = f'`share_history=True` needs `mode="windows"`.* Received: mode="{mode}", by="time"'
+    frames = framed(**MODES[mode])
+    with pytest.raises(ValueError, match=message):
+        frames.folds(2, share_history=True)
+    with pytest.raises(ValueError, match=message):
+        frames.split(0.5, 0.5, share_history=True)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "arguments", "error", "message"),
+    [
+        (
+            ([0.5, 0.5],),
+            {},
+            TypeError,
+            r"must be numbers, one for each .* as in `split\(0.7, 0.3\)`",
+        ),
+        (("0.5",), {}, TypeError, r"`fractions` must be numbers.* Received: fractions=\('0.5',\)"),
+        ((0.5, 0.5), {"by": 2}, ValueError, r"`by` must be one of \('time', 'sequences'\).* by=2"),
+        (
+            (0.5, 0.5),
+            {"seed": 1},
+            ValueError,
+            '`seed` has no meaning for `by="time"`.*seed=1. Leave',
+        ),
+        (
+            (0.5, 0.5),
+            {"seed": -1, "by": "sequences"},
+            ValueError,
+            "`seed` must be an integer ≥ 0. Received: seed=-1",
+        ),
+        (
+            (0.2, 0.8),
+            {"by": "sequences"},
+            ValueError,
+            'Part 0 of the split has no sequence. Received: 3 .* cut each in time with `by="time"`',
+        ),
+    ],
+)
+def test_a_split_checks_its_arguments(fractions, arguments, error, message):
+    with pytest.raises(error, match=message):
+        framed().split(*fractions, **arguments)

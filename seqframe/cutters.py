@@ -99,6 +99,7 @@ class WindowCutter:
     """Cuts windows, which are stretches of their sequence."""
 
     def __init__(self, framer: "SequenceFramer", source: "Source", placement: Placement):
+        self._made_of = (framer, source, placement)
         self._placement, self._stride = placement, framer.sequence_stride
         self._one_weight = weighs_horizon_as_one(framer, source)
         shapes = frame_shapes(framer, source)
@@ -116,18 +117,30 @@ class WindowCutter:
             (source.weight, *weights, weight),
         ]
         self._parts = [Part(*part) for part in found if part[0] is not None]
+        self._addresses = [self._first_addresses(part) for part in self._parts]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Addresses mean nothing to a copy, in this process or another: it finds its own.
+        return WindowCutter, self._made_of
+
+    def _first_addresses(self, part: Part) -> tuple[np.ndarray, int]:
+        """Return where frame 0 would lie for each run, and how far apart its frames are.
+
+        Frames that follow each other lie as far apart as they are numbered, so where one lies is
+        its run's own number plus its own number times a step.
+        """
+        runs, begins = self._placement.runs, self._placement.find.begins
+        stride = 1 if part.offset is None else self._stride
+        row = runs.first * stride + (part.offset or 0)
+        step = stride * part.rows.pitch(part.axes)
+        return part.rows.address(runs.sequence, row, part.axes) - begins * step, step
 
     def place(self, index: np.ndarray) -> list[np.ndarray]:
         """Return where each part of the frames number `index` lies, for `gather`."""
-        sequence, start, length = self._placement.locate(index)
-        return [
-            part.rows.address(
-                sequence,
-                self._placement.rank(start, length) if part.offset is None else start + part.offset,
-                part.axes,
-            )
-            for part in self._parts
-        ]
+        if len(self._placement.runs.count) == 1:
+            return [first[0] + index * step for first, step in self._addresses]
+        run = self._placement.find.run(index)
+        return [first[run] + index * step for first, step in self._addresses]
 
     def gather(self, places: list[np.ndarray], which: slice) -> list[np.ndarray]:
         """Copy the arrays of some of the frames that were placed."""

@@ -102,6 +102,10 @@ class Rows:
         origin = self._origins[0] if len(self.arrays) == 1 else self._origins[array]
         return row if self._row == 1 and len(self.arrays) == 1 else origin + row * self._row
 
+    def pitch(self, axes: tuple[Axis, ...] = ()) -> int:
+        """Return how far apart the addresses of one array's neighbouring rows are."""
+        return self._row if self._view(axes) is not None else self._joined.pitch(axes)
+
     def gather(self, address: np.ndarray, axes: tuple[Axis, ...] = ()) -> np.ndarray:
         """Copy the windows at addresses that `address` returned for the same axes."""
         view = self._view(axes)

@@ -33,24 +33,24 @@ class Placement:
         self, framer: "SequenceFramer", steps: np.ndarray, runs: Runs, seed: int, epoch: int
     ):
         self._framer, self._seed, self.epoch = framer, seed, epoch
-        self.steps, self._runs = steps, runs
+        self.steps, self.runs = steps, runs
         self.counts = np.bincount(runs.sequence, runs.count, len(steps)).astype(np.int64)
-        self._find = Finder(runs.count)
-        total = self._find.total
+        self.find = Finder(runs.count)
+        total = self.find.total
         self.size = (framer.num_samples or total) if total else 0
 
     @property
     def breaks(self) -> np.ndarray:
         """Frame numbers at which a run begins."""
-        return self._find.begins
+        return self.find.begins
 
     @property
     def only_run(self) -> tuple[int, int] | None:
         """The first frame's number in its sequence and the number of frames, where these are all of
         one sequence and follow each other; else None."""
-        if len(self.steps) > 1 or len(self._runs.count) > 1:
+        if len(self.steps) > 1 or len(self.runs.count) > 1:
             return None
-        return int(self._runs.first[0]), int(self._runs.count[0])
+        return int(self.runs.first[0]), int(self.runs.count[0])
 
     def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the sequence, the first input step and the true length of frames.
@@ -64,13 +64,13 @@ class Placement:
         framer = self._framer
         if framer.mode == "subsequences":
             return self._draw(index)
-        run, rank = self._find(index)
-        rank = rank + self._runs.first[run]
+        run, rank = self.find(index)
+        rank = rank + self.runs.first[run]
         if framer.mode == "prefixes":
             start, length = locate_prefixes(rank, framer.min_length, framer.sequence_length)
         else:
             start, length = locate_windows(rank, framer.sequence_stride, framer.sequence_length)
-        return self._runs.sequence[run], start, length
+        return self.runs.sequence[run], start, length
 
     def rank(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return which of its sequence's frames each is, those left out counted as well."""
@@ -81,15 +81,15 @@ class Placement:
     def _draw(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw a start uniformly from all that fit, then a length uniformly from those that fit."""
         framer = self._framer
-        draw = uniform(self._seed, self.epoch, index, stream=0) * self._find.total
-        run, rank = self._find(draw.astype(np.int64))
-        start = rank + self._runs.first[run]
+        draw = uniform(self._seed, self.epoch, index, stream=0) * self.find.total
+        run, rank = self.find(draw.astype(np.int64))
+        start = rank + self.runs.first[run]
         longest = framer.sequence_length
         if not framer.wrap:
-            longest = np.minimum(longest, self._runs.stop[run] - start - framer.ahead)
+            longest = np.minimum(longest, self.runs.stop[run] - start - framer.ahead)
         choices = longest - framer.min_length + 1
         length = uniform(self._seed, self.epoch, index, stream=1) * choices
-        return self._runs.sequence[run], start, framer.min_length + length.astype(np.int64)
+        return self.runs.sequence[run], start, framer.min_length + length.astype(np.int64)
 
 
 class Finder:
@@ -122,10 +122,15 @@ class Finder:
         """Return the run of each number, and its place in it; int arrays of one shape."""
         if len(self._ends) == 1:
             return np.zeros_like(number), number
+        run = self.run(number)
+        return run, number - self.begins[run]
+
+    def run(self, number: np.ndarray) -> np.ndarray:
+        """Return the run of each number, an int array of its shape."""
         if self._looks > 4:
             run = np.searchsorted(self._ends, number, side="right")
         else:
             run = self._table[number >> self._shift]
             for _ in range(self._looks):
                 run += number >= self._ends[run]
-        return run, number - self.begins[run]
+        return run

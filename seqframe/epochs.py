@@ -12,7 +12,7 @@ from keras import ops, tree
 
 from seqframe import backend
 from seqframe.chunks import Chunks
-from seqframe.schedule import Schedule, in_place
+from seqframe.schedule import Schedule, place_rows
 from seqframe.state import (
     checked_states,
     fresh_state,
@@ -67,11 +67,15 @@ class EpochRunner:
         steps_per_execution: int | None,
     ) -> Iterator[tuple[int, Logs]]:
         """Run each epoch by itself, with hooks before, between and after its calls."""
-        stride = steps_per_execution or self._steps_a_call(hooks)
+        updates = _PROGRESS_UPDATES if self.verbose in ("auto", 1) else 1
+        most = -(-self.schedule.steps // updates)
+        stride = steps_per_execution
+        stride = stride or self._steps_between(hooks, self.model.steps_per_execution, most)
         for epoch in range(initial_epoch, epochs):
             hooks.on_epoch_begin(epoch)
             logs: Logs = {}
-            for last, logs in self._run_epoch(epoch, stride, hooks.on_train_batch_begin):
+            for last, records in self._run_epoch(epoch, stride, hooks.on_train_batch_begin):
+                logs = _logs_of(records, 0)
                 hooks.on_train_batch_end(last, logs)
                 if self.model.stop_training:
                     break
@@ -109,12 +113,13 @@ class EpochRunner:
 
     def evaluate(self, hooks: keras.callbacks.CallbackList) -> Logs:
         """Run one pass of validation and return its logs."""
+        stride = self._steps_between(hooks, self.model.steps_per_execution, self.schedule.steps)
         self.model.stop_evaluating = False
-        stride = self._steps_a_call(hooks)
         logs: Logs = {}
-        with self._undone_by_error():
+        with self._undone_by_errors():
             hooks.on_test_begin()
-            for last, logs in self._run_epoch(0, stride, hooks.on_test_batch_begin):
+            for last, records in self._run_epoch(0, stride, hooks.on_test_batch_begin):
+                logs = _logs_of(records, 0)
                 hooks.on_test_batch_end(last, logs)
                 if self.model.stop_evaluating:
                     break
@@ -124,63 +129,65 @@ class EpochRunner:
     def predict(self, hooks: keras.callbacks.CallbackList) -> Any:
         """Run one pass and return the predictions, a nest of arrays `(frames, …)`, in the order of
         the frames."""
-        hooks.on_predict_begin()
-        schedule, size = self.schedule, self.schedule.chunk
-        kept, places = [], []
-        for first in range(0, schedule.steps, max(size, 1)):
-            stop = min(first + size, schedule.steps)
-            hooks.on_predict_batch_begin(first)
-            # As many epochs of one step each: what an epoch's last step returns is kept.
-            chunk = self.chunks(0, first // size)
-            rows = self._call(chunk, 0, 1, stop - first, fresh=False)
-            kept.append({name: row.reshape(-1, *row.shape[2:]) for name, row in rows.items()})
-            places.append(schedule.places(first, stop))
-            hooks.on_predict_batch_end(stop - 1, {"outputs": rows})
-        if schedule.remainder:
-            hooks.on_predict_batch_begin(schedule.steps)
-            chunk = self.chunks.last_batch(0)
-            rows = self._call(chunk, 0, 1, 1, fresh=False, jit_compile=False)
-            kept.append({name: row[0] for name, row in rows.items()})
-            places.append(np.arange(schedule.feed.size - schedule.remainder, schedule.feed.size))
-            hooks.on_predict_batch_end(schedule.steps, {"outputs": rows})
-        hooks.on_predict_end()
-        place = np.concatenate(places)
-        return tree.map_structure(
-            lambda name: in_place(np.concatenate([rows[name] for rows in kept]), place),
-            self.outputs,
-        )
+        stride = self._steps_between(hooks, 1, self.schedule.chunk)
+        found: Any = None
+        with self._undone_by_errors():
+            hooks.on_predict_begin()
+            for last, records in self._run_epoch(0, stride, hooks.on_predict_batch_begin):
+                steps = len(next(iter(records.values())))
+                place = self.schedule.places(last + 1 - steps, last + 1)
+                rows = {name: row.reshape(-1, *row.shape[2:]) for name, row in records.items()}
+                outputs = tree.map_structure(rows.get, self.outputs)
+                found = place_rows(outputs, place, self.schedule.feed.size, found)
+                hooks.on_predict_batch_end(last, {"outputs": outputs})
+            hooks.on_predict_end()
+        return found
+
+    @contextmanager
+    def _undone_by_errors(self) -> Iterator[None]:
+        """Give a model its own state back where an exception ends validation or prediction."""
+        try:
+            yield
+        except BaseException:
+            if self.policy is not None:
+                self.policy.give_up(self.kind)
+            raise
 
     def can_group(self, hooks: keras.callbacks.CallbackList) -> bool:
         """Whether nothing looks at the model between epochs."""
-        every = (*_EPOCH_HOOKS, *_BATCH_HOOKS)
-        watched = any(_overrides(callback, every) for callback in hooks.callbacks)
+        hooked = (*_EPOCH_HOOKS, *_BATCH_HOOKS["train"])
+        watched = any(_overrides(callback, hooked) for callback in hooks.callbacks)
         return not watched and self.schedule.can_group
 
-    def _steps_a_call(self, hooks: keras.callbacks.CallbackList) -> int:
-        if any(_overrides(callback, _BATCH_HOOKS) for callback in hooks.callbacks):
-            return self.model.steps_per_execution
-        updates = _PROGRESS_UPDATES if self.verbose in ("auto", 1) else 1
-        return max(1, -(-self.schedule.steps // updates))
+    def _steps_between(
+        self, hooks: keras.callbacks.CallbackList, watched: int, unwatched: int
+    ) -> int:
+        """Return how many steps a call runs: fewer where a callback looks at batches."""
+        looks = any(_looks_at_batches(callback, self.kind) for callback in hooks.callbacks)
+        return max(watched if looks else unwatched, 1)
 
-    def _run_epoch(self, epoch: int, stride: int, before: Any) -> Iterator[tuple[int, Logs]]:
-        """Run an epoch `stride` steps a call; yield the number of the last step and its logs."""
+    def _run_epoch(self, epoch: int, stride: int, before: Any) -> Iterator[tuple[int, Any]]:
+        """Run an epoch `stride` steps a call; yield the number of the last step and what the call
+        returned: of the last step, of predictions every step."""
         steps, size = self.schedule.steps, self.schedule.chunk
+        predicts = self.kind == "predict"
         for first in range(0, steps, stride):
             stop = min(first + stride, steps)
             before(first)
-            logs: dict[str, Any] = {}
+            records: dict[str, Any] = {}
             # A call goes no further than the schedule that is on the device.
             for number in range(first // size, (stop - 1) // size + 1):
                 begin, end = max(first, number * size), min(stop, (number + 1) * size)
-                chunk = self.chunks(epoch, number)
-                logs = self._call(chunk, begin - number * size, end - begin, 1, fresh=begin == 0)
-            yield stop - 1, _logs_of(logs, 0)
+                chunk, row = self.chunks(epoch, number), begin - number * size
+                # What the last step of each epoch returns is kept, so these have one step each.
+                shape = (1, end - begin) if predicts else (end - begin, 1)
+                records = self._call(chunk, row, *shape, fresh=begin == 0 and not predicts)
+            yield stop - 1, records
         if self.schedule.remainder:
             before(steps)
             # One step of another shape is not worth compiling with XLA.
-            chunk = self.chunks.last_batch(epoch)
-            logs = self._call(chunk, 0, 1, 1, fresh=steps == 0, jit_compile=False)
-            yield steps, _logs_of(logs, 0)
+            chunk, fresh = self.chunks.last_batch(epoch), steps == 0 and not predicts
+            yield steps, self._call(chunk, 0, 1, 1, fresh=fresh, jit_compile=False)
 
     def _call(
         self,
@@ -238,20 +245,25 @@ def _initial_state(model: keras.Model, policy: StatefulTrainer | None) -> list[A
 
 
 _EPOCH_HOOKS = ("on_epoch_begin", "on_epoch_end")
-_BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+_BATCH_HOOKS = {
+    "train": ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
+    "test": ("on_test_batch_begin", "on_test_batch_end"),
+    "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
+}
 # Their hooks are served by the loop itself.
 _SERVED = (keras.callbacks.History, keras.callbacks.ProgbarLogger, StatefulTrainer)
+
+
+def _looks_at_batches(callback: keras.callbacks.Callback, kind: str) -> bool:
+    # ModelCheckpoint, BackupAndRestore and TensorBoard may be told to look at epochs only.
+    told = (getattr(callback, "save_freq", None), getattr(callback, "update_freq", None))
+    return "epoch" not in told and _overrides(callback, _BATCH_HOOKS[kind])
 
 
 def _overrides(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) -> bool:
     """Whether a callback has a hook of its own among `hooks`."""
     if type(callback) in _SERVED:
         return False
-    if hooks == _BATCH_HOOKS and "epoch" in (
-        getattr(callback, "save_freq", None),
-        getattr(callback, "update_freq", None),
-    ):
-        return False  # ModelCheckpoint, BackupAndRestore, TensorBoard: told to look at epochs only
     return any(
         hook in vars(callback)
         or getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)

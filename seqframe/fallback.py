@@ -9,7 +9,7 @@ from keras import ops, tree
 
 from seqframe import backend
 from seqframe.datasets import FramesDataset
-from seqframe.schedule import Schedule, in_place
+from seqframe.schedule import Schedule, place_rows
 from seqframe.state import reset_states
 from seqframe.stateful import StatefulTrainer, refuse_resets_inside
 
@@ -86,7 +86,7 @@ def predict_by_keras(model: keras.Model, schedule: Schedule, **arguments: Any) -
     if schedule.lanes is None:
         return predictions
     place = schedule.places(0, schedule.steps)
-    return tree.map_structure(lambda rows: in_place(rows, place), predictions)
+    return place_rows(predictions, place, schedule.feed.size)
 
 
 class _Batches:

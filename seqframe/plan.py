@@ -118,9 +118,14 @@ def _output_bytes(model: keras.Model, feed: Feed) -> int:
     """Return the bytes that a frame's predictions take."""
     arrays, index = feed.load(np.zeros((1, model_batch_size(model) or 1), np.int64), room=1)
     x, _, _ = feed.gather(*backend.to_device((arrays, index[0])))
-    specs = tree.map_structure(lambda item: keras.KerasTensor(item.shape, item.dtype), x)
-    outputs = tree.flatten(model.compute_output_spec(specs))
-    return sum(math.prod(output.shape[1:]) * 4 for output in outputs)
+    # Kept, because Keras finds them by tracing the model. Past `__setattr__`, which tracks dicts.
+    known = vars(model).setdefault("_seqframe_output_bytes", {})
+    shapes = str(tree.map_structure(lambda item: (tuple(item.shape), item.dtype), x))
+    if shapes not in known:
+        specs = tree.map_structure(lambda item: keras.KerasTensor(item.shape, item.dtype), x)
+        outputs = tree.flatten(model.compute_output_spec(specs))
+        known[shapes] = sum(math.prod(output.shape[1:]) * 4 for output in outputs)
+    return known[shapes]
 
 
 def _resets(

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from keras import tree
 
 from seqframe.order import epoch_order
 
@@ -101,10 +102,12 @@ class Schedule:
         return arrays, {name: _filled(column, room) for name, column in rows.items()}
 
     def places(self, first: int, stop: int) -> np.ndarray:
-        """Return which frame each row of some steps of an unshuffled epoch is, for `in_place`.
+        """Return which frame each row of some batches of an unshuffled epoch is, for `place_rows`.
 
         It is -1 where a row counts for nothing.
         """
+        if self.lanes is None:
+            return np.arange(first * self.batch_size, min(stop * self.batch_size, self.feed.size))
         frames = self._frame_numbers(0, first, stop).ravel()
         if "weight" not in self._fixed:
             return frames
@@ -144,15 +147,23 @@ class Schedule:
         return epoch_order(self.feed.size, self.seed, epoch, positions)
 
 
-def in_place(rows: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return rows at their places; those at -1 are left out.
+def place_rows(rows: Any, place: np.ndarray, size: int, into: Any = None) -> Any:
+    """Return a nest of arrays of `size` rows, with rows at their places; those at -1 are left out.
 
-    >>> in_place(np.array([10, 20, 30]), np.array([1, -1, 0]))
+    Args:
+        rows: nest of arrays.
+        place: int array, the place of each row.
+        size: int.
+        into: nest of arrays that other rows have been placed in; None makes new ones.
+
+    >>> place_rows(np.array([10, 20, 30]), np.array([1, -1, 0]), 2)
     array([30, 10])
     """
-    placed = np.empty((place.max() + 1, *rows.shape[1:]), rows.dtype)
-    placed[place[place >= 0]] = rows[place >= 0]
-    return placed
+    if into is None:
+        into = tree.map_structure(lambda row: np.empty((size, *row.shape[1:]), row.dtype), rows)
+    for whole, part in zip(tree.flatten(into), tree.flatten(rows), strict=True):
+        whole[place[place >= 0]] = part[place >= 0]
+    return into
 
 
 def resets_every(every: int, steps: int, batch_size: int) -> np.ndarray:

@@ -130,7 +130,7 @@ class StepLoop:
             self._is_built = True
         numbers = scalars(first, steps, epochs)
         logs = self._run(arrays, schedule, initial, *numbers, tf.constant(fresh))
-        return {name: value.numpy()[:epochs] for name, value in logs.items()}
+        return {name: value[:epochs].numpy() for name, value in logs.items()}
 
     def _loop(self, arrays, schedule, initial, first, steps, epochs, fresh):
         one_step = self._trace_step(arrays, schedule, initial)

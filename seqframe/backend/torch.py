@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from keras import ops, tree
 
-from seqframe.backend.internals import copied_states
+from seqframe.backend.internals import build_for_training, copied_states
 from seqframe.backend.stateless import DRAWS_A_STEP, named_outputs
 
 
@@ -58,6 +58,13 @@ class StepLoop:
         fresh: bool,
     ) -> dict[str, np.ndarray]:
         """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
+        if not epochs:
+            # There is nothing to compile, but metrics are made, and fail where they must, before
+            # anything has run.
+            if self._kind != "predict":
+                row = tree.map_structure(lambda column: column[0], schedule)
+                build_for_training(self._model, self._gather.batch(arrays, row))
+            return {}
         training = self._kind == "train"
         # As Keras's own trainer does: PyTorch layers among Keras's look at this.
         self._model.train(training)
@@ -75,8 +82,7 @@ class StepLoop:
                 for k in range(begin, begin + steps):
                     logs = self._step(self._batch(arrays, schedule, initial, k))
                 records.append(tree.map_structure(_as_numpy, logs))
-        names = records[0] if records else ()
-        return {name: np.array([logs[name] for logs in records]) for name in names}
+        return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 
     def _predict(self, data):
         self.outputs, logs = named_outputs(self._model.predict_step(data))

@@ -54,6 +54,9 @@ def fit_by_keras(
     if isinstance(validation_data, Schedule):
         validation_data = evaluation_dataset(validation_data)
     if policy is not None:
+        inside = np.arange(schedule.steps) % model.steps_per_execution > 0
+        if schedule.resets[inside].any():
+            refuse_resets_inside(model.steps_per_execution)
         callbacks = [*callbacks, _RowResets(schedule.resets, policy.initial_state)]
     return model.fit(
         FramesDataset(_Batches(schedule, initial_epoch)),
@@ -114,12 +117,6 @@ class _RowResets(keras.callbacks.Callback):
     def __init__(self, resets: np.ndarray, values: Any):
         super().__init__()
         self._resets, self._values = resets, values
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        calls = self.model.steps_per_execution
-        inside = np.arange(len(self._resets)) % calls > 0
-        if self._resets[inside].any():
-            refuse_resets_inside(calls)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         rows = self._resets[batch]

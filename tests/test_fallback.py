@@ -1,0 +1,249 @@
+"""What has to run by Keras's own loop gives what the compiled program gives, and says so."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from models import assert_same, compiled, contents, numbers, put_back, recurrent, seeded
+
+from seqframe import SequenceFramer, StatefulTrainer, evaluate, fit, get_states, predict
+
+BACKEND = keras.backend.backend()
+ONE = SequenceFramer(1).frame(numbers(10))  # 9 frames: batches of 4, 4 and 1, lanes of 5 and 4
+SEVERAL = SequenceFramer(1).frame([numbers(n, seed=n) for n in (6, 2, 2)])  # of 5 and 1 + 1
+ARRAYS = *ONE.arrays(), np.linspace(0, 2, len(ONE), dtype="float32")
+LABELS = ARRAYS[0], np.arange(len(ONE)) % 2, ARRAYS[2]
+WEIGHTED = SequenceFramer(1).frame(numbers(10), sample_weight=np.abs(numbers(10, seed=1)))
+PAIRS = ARRAYS[0][:6], ARRAYS[1][:6]
+
+
+class Pair:
+    """Two models of the same numbers, of which one runs eagerly."""
+
+    def __init__(self, batch_size=None):
+        self.models = [
+            compiled(model(batch_size), "adam", run_eagerly=run_eagerly, weighted_metrics=["mae"])
+            for run_eagerly in (False, True)
+        ]
+        self.before = contents(self.models[0])
+
+    def each(self, run):
+        """Return what a function of each model gives, and what it makes of the model."""
+        results = []
+        for model in self.models:
+            put_back(model, self.before)
+            results.append([run(model), contents(model)])
+        return results
+
+
+def model(batch_size):
+    if batch_size:
+        return recurrent(
+            batch_size=batch_size, steps=1, unroll=True
+        )  # a loop is slow to run eagerly
+    return seeded(keras.Sequential([keras.Input((1, 1)), layers.Flatten(), layers.Dense(1)]))
+
+
+@pytest.fixture(scope="module")
+def stateless():
+    return Pair()
+
+
+@pytest.fixture(scope="module")
+def stateful():
+    return Pair(batch_size=2)
+
+
+def assert_alike(results):
+    one, other = results
+    assert_same(other, one, atol=1e-5)
+
+
+def trained(pair, data, **kwargs):
+    def run(model):
+        made = {name: value() if callable(value) else value for name, value in kwargs.items()}
+        history = fit(model, data, **{"epochs": 2, "seed": 4, "verbose": 0, **made})
+        return [history.epoch, history.history]
+
+    return pair.each(run)
+
+
+@pytest.mark.parametrize(
+    ("data", "kwargs"),
+    [
+        (ONE, {}),  # with a smaller last batch
+        (ONE, {"initial_epoch": 1}),  # in the order of the second epoch
+        (ARRAYS, {}),  # in our order, not in Keras's
+        (WEIGHTED, {}),
+        (LABELS, {"class_weight": {0: 2.0, 1: 0.5}}),  # which Keras refuses beside weights
+        (ONE, {"validation_data": ARRAYS, "validation_freq": [2], "epochs": 3}),
+        (SEVERAL.lanes(4), {}),
+    ],
+)
+def test_a_stateless_model_trains_the_same(data, kwargs, stateless):
+    assert_alike(trained(stateless, data, batch_size=4, **kwargs))
+
+
+@pytest.mark.parametrize(
+    ("data", "reset"),
+    [
+        (ONE, "never"),  # also not at the beginning of an epoch
+        (SEVERAL, None),
+        (SEVERAL, 2),
+        (SEVERAL.lanes(2), "never"),  # but where these rows begin
+        (PAIRS, "batch"),
+    ],
+)
+def test_a_stateful_model_trains_the_same(data, reset, stateful):
+    trainers = {} if reset is None else {"callbacks": lambda: [StatefulTrainer(reset)]}
+    assert_alike(trained(stateful, data, validation_data=ONE, **trainers))
+
+
+def test_a_trainer_with_lanes_and_a_state_of_its_own_is_followed(stateful):
+    lanes = SEVERAL.lanes(2)
+    ones = [[np.ones((2, 2), "float32")]]
+    trainer = lambda: [StatefulTrainer("never", lanes, ones)]  # noqa: E731
+    assert_alike(trained(stateful, SEVERAL, callbacks=trainer))
+
+
+@pytest.mark.parametrize("data", [ONE, ARRAYS])
+def test_a_stateless_model_evaluates_and_predicts_the_same(data, stateless):
+    inputs = data if data is ONE else data[0]
+    assert_alike(stateless.each(lambda model: evaluate(model, data, batch_size=4, verbose=0)))
+    assert_alike(stateless.each(lambda model: predict(model, inputs, batch_size=4, verbose=0)))
+    lanes = SEVERAL.lanes(4)
+    assert_alike(stateless.each(lambda model: predict(model, lanes, verbose=0)))
+
+
+def test_a_stateful_model_evaluates_and_predicts_the_same(stateful):
+    assert_alike(stateful.each(lambda model: evaluate(model, ONE, verbose=0, return_dict=True)))
+    assert_alike(stateful.each(lambda model: predict(model, ONE, verbose=0)))
+
+
+def test_lanes_of_several_sequences_are_not_evaluated(stateful):
+    _, eager = stateful.models
+    before = contents(eager)
+    for attempt in (
+        lambda: evaluate(eager, SEVERAL, verbose=0),
+        lambda: predict(eager, SEVERAL.lanes(2), verbose=0),
+        lambda: fit(eager, ONE, validation_data=SEVERAL, verbose=0),
+    ):
+        with pytest.raises(ValueError, match=r"lanes of several sequences.*without `run_eagerly`"):
+            attempt()
+    assert_same(contents(eager), before)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras runs one step a call under PyTorch")
+def test_no_state_is_reset_between_steps_of_one_execution():
+    eager = compiled(model(2), run_eagerly=True, steps_per_execution=2)
+    fit(eager, ONE, verbose=0)
+    before = contents(eager)
+    with pytest.raises(ValueError, match=r"steps_per_execution=2"):
+        fit(eager, SEVERAL, verbose=0)
+    assert_same(contents(eager), before)
+
+
+def test_a_log_line_says_so_and_why(stateless, caplog):
+    plain, eager = stateless.models
+    with caplog.at_level(logging.WARNING, "seqframe"):
+        predict(plain, ONE, verbose=0)
+        assert not caplog.records
+        for run in (
+            lambda: fit(eager, ONE, verbose=0),
+            lambda: evaluate(eager, ONE, verbose=0),
+            lambda: predict(eager, ONE, verbose=0),
+        ):
+            caplog.clear()
+            run()
+            (record,) = caplog.records
+            assert "by Keras's own loop, step by step" in record.getMessage()
+            assert "`run_eagerly=True`" in record.getMessage()
+
+
+def test_python_in_a_train_step_runs_at_every_step():
+    seen = []
+
+    class Own(keras.Sequential):
+        def train_step(self, *args):
+            seen.append(len(args[-1][0]))
+            return super().train_step(*args)
+
+    own = Own([keras.Input((1, 1)), layers.Flatten(), layers.Dense(1)])
+    compiled(own, run_eagerly=True)
+    fit(own, ONE, batch_size=4, epochs=2, verbose=0)
+    assert seen == [4, 4, 1] * 2
+
+
+# More than one device: in a process of its own, because devices are made when a backend starts.
+
+TRAIN = """
+import contextlib, json, keras, numpy as np
+from seqframe import SequenceFramer, evaluate, fit, predict
+
+frames = SequenceFramer(2).frame(np.random.default_rng(1).normal(size=22).astype("float32"))
+
+def train(context=contextlib.nullcontext()):
+    with context:
+        keras.utils.set_random_seed(1)
+        layers = [keras.Input((2, 1)), keras.layers.Flatten(), keras.layers.Dense(1)]
+        model = keras.Sequential(layers)
+        model.compile(keras.optimizers.Adam(0.01), "mse")
+    given = {"batch_size": 4, "verbose": 0}
+    history = fit(model, frames, epochs=2, seed=1, **given)
+    loss, predictions = evaluate(model, frames, **given), predict(model, frames, **given)
+    weights = [weight.ravel().tolist() for weight in model.get_weights()]
+    return [history.history, loss, predictions.ravel().tolist(), sum(weights, [])]
+"""
+MIRRORED = """
+import tensorflow as tf
+devices = tf.config.list_physical_devices("CPU")
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(devices[0], two)
+one = train()
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert strategy.num_replicas_in_sync == 2
+print(json.dumps([one, train(strategy.scope())]))
+"""
+PARALLEL = """
+one = train()
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+assert len(keras.distribution.list_devices()) == 2
+print(json.dumps([one, train()]))
+"""
+
+
+def in_a_process(script):
+    flags = "--xla_force_host_platform_device_count=2"
+    environment = {**os.environ, "XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ran = subprocess.run(
+        [sys.executable, "-c", TRAIN + script],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1]), ran.stderr
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras distributes nothing under PyTorch")
+def test_two_devices_train_as_one():
+    tensorflow = BACKEND == "tensorflow"
+    (one, two), messages = in_a_process(MIRRORED if tensorflow else PARALLEL)
+    reason = "a distribution strategy" if tensorflow else "a `keras.distribution` is set"
+    assert reason in messages
+    assert np.isfinite(two[-1]).all()
+    assert_same(two, one, atol=1e-4)
+
+
+def test_states_are_kept_by_the_pair(stateful):
+    """The models of a pair are compared by their states, too."""
+    for _, (_, states) in trained(stateful, ONE, callbacks=lambda: [StatefulTrainer("never")]):
+        assert np.abs(states[0][0]).min() > 0
+    assert_same(get_states(stateful.models[1]), states)

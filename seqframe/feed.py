@@ -81,11 +81,11 @@ class Gather:
     def batch(self, arrays: dict[str, Any], row: dict[str, Any]) -> tuple[Any, ...]:
         """Return what a step takes of a schedule's row: `(x,)`, `(x, y)` or with a weight."""
         x, y, weight = self(arrays, row["index"])
-        if self.y is None:
-            return (x,)
-        if "weight" in row:
+        if "weight" in row and y is not None:
             weight = row["weight"] if weight is None else _by_row(weight, row["weight"])
-        return (x, y) if weight is None else (x, y, weight)
+        if weight is None:
+            return (x,) if y is None else (x, y)
+        return (x, y, weight)
 
 
 class Feed:
@@ -217,7 +217,8 @@ def feed_arrays(
     max_device_bytes: float = math.inf,
 ) -> Feed:
     """Return arrays, one row a sample, as a feed; without targets, `y=None`, for predictions."""
-    arrays = _named(item for item in (x, y, weight) if item is not None)
+    given = {"x": x, "y": y, "weight": weight}
+    arrays = {name: item for name, item in given.items() if item is not None}
     if not arrays or any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
         raise TypeError(
             "`frames`, as a tuple, must hold arrays with one row a sample, or nests of them. "
@@ -233,10 +234,10 @@ def feed_arrays(
     size = sizes.pop()
     if size == 0:
         raise ValueError("`frames`, as arrays, must hold samples. Received: 0 samples.")
-    if class_weight and tree.is_nested(y):
+    if class_weight and (y is None or tree.is_nested(y)):
         raise ValueError(
-            "`class_weight` is for models with a single output. Received: several targets. Use "
-            "sample weights instead."
+            "`class_weight` is for models with a single output. Received: "
+            f"{'no' if y is None else 'several'} targets. Use sample weights instead."
         )
     gather = Gather(
         y=None if y is None else Windows("y"),

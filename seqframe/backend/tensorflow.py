@@ -43,16 +43,20 @@ def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> C
         xla: "auto": compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line
             that says why. True: with XLA or not at all. False: a graph.
     """
-    graph = tf.function(function, autograph=False, jit_compile=xla is True)
-    if xla != "auto":
+    graph = tf.function(function, autograph=False)
+    if not xla:
         return graph
-    programs = [tf.function(function, autograph=False, jit_compile=True)]
+    compiled = tf.function(function, autograph=False, jit_compile=True)
+    programs = [compiled]
 
     def run(*args: Any) -> Any:
+        if programs[0] is graph:
+            return graph(*args)
         try:
-            return programs[0](*args)
+            _refuse_strings(args)
+            return compiled(*args)
         except _XLA_REFUSALS as error:
-            if programs[0] is graph:
+            if xla != "auto":
                 raise
             reason = str(error).strip().split("\n")[0][:300]
             logger.warning(
@@ -62,6 +66,12 @@ def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> C
             return graph(*args)
 
     return run
+
+
+def _refuse_strings(args: Any) -> None:
+    """Raise as XLA should where it is given strings, instead of ending the process."""
+    if any(getattr(item, "dtype", None) == tf.string for item in tree.flatten(args)):
+        raise tf.errors.InvalidArgumentError(None, None, "It is given strings.")
 
 
 class StepLoop:
@@ -183,7 +193,11 @@ class StepLoop:
 
     def _predict(self, data):
         self.outputs, logs = named_outputs(self._model.predict_step(data))
-        return logs
+        batch_size = tree.flatten(data)[0].shape[0]
+        # An operation of the model may have lost the batch size, which is known.
+        return {
+            name: tf.ensure_shape(log, (batch_size, *log.shape[1:])) for name, log in logs.items()
+        }
 
     def _reset_metrics(self):
         if self._kind != "predict":

@@ -12,6 +12,7 @@ from models import (
     compiled,
     contents,
     numbers,
+    put_back,
     recurrent,
     run,
     seeded,
@@ -377,6 +378,26 @@ def test_an_interruption_gives_the_state_back(kind, stateful):
             model, ONE, verbose=0, callbacks=[trainer, Interrupt()]
         )
     assert_same(contents(model), before)
+
+
+class Look(keras.callbacks.Callback):
+    """Evaluates and predicts after each epoch of training."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        evaluate(self.model, ONE, verbose=0)
+        predict(self.model, ONE, verbose=0)
+
+
+def test_training_goes_on_as_if_nobody_had_looked(stateful):
+    model, _ = stateful
+    before, results = contents(model), []
+    for callbacks in [], [Look()]:
+        put_back(model, before)
+        callbacks = [StatefulTrainer("never"), *callbacks]
+        history = fit(model, ONE, epochs=2, verbose=0, callbacks=callbacks)
+        results.append([history.history, contents(model)])
+    assert_same(*results)
+    put_back(model, before)
 
 
 # What does not fit.

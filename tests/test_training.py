@@ -1,12 +1,23 @@
 """fit: Keras's own fit, weight for weight, each epoch as one program."""
 
+import csv
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 from models import Counter, assert_same, compiled, contents, numbers, put_back, recurrent, seeded
 
-from seqframe import SequenceFramer, StatefulTrainer, fit, get_states
+from seqframe import (
+    SequenceFramer,
+    StatefulTrainer,
+    evaluate,
+    fit,
+    get_states,
+    predict,
+    set_states,
+    training,
+)
 from seqframe.state import stateful_layers
 
 TORCH = keras.backend.backend() == "torch"
@@ -565,12 +576,349 @@ def test_numbers_out_of_range_are_told(wrong, simple):
     assert_same(contents(model), before)
 
 
-@pytest.mark.skipif(not TORCH, reason="elsewhere `jit_compile` says nothing to `seqframe.fit`")
-def test_a_step_can_be_compiled_by_torch():
+# Compilation.
+
+
+def flat(*more, optimizer="sgd", **kwargs):
+    """Return a small model that is quick to compile, with more layers before its last."""
+    inner = [keras.Input((2, 1)), *more, layers.Flatten(), layers.Dense(1)]
+    return compiled(seeded(keras.Sequential(inner)), optimizer, **kwargs)
+
+
+def test_one_program_trains_other_data_for_other_epochs_in_another_order():
+    counter = Counter()
+    model = flat(counter, loss="mse")
+    fit(model, FULL, batch_size=2, epochs=1, verbose=0, validation_data=FULL)
+    before = counter.calls
+    other = X[2:] + 1, Y[2:] * 2
+    for kwargs in {"epochs": 3}, {"shuffle": False}, {"seed": 5, "steps_per_execution": 3}:
+        fit(model, other, batch_size=2, verbose=0, validation_data=other, **kwargs)
+    # PyTorch has no program to trace: the layer runs at each step of training and validation.
+    assert counter.calls - before == (5 * 8 if TORCH else 0)
+
+
+def test_a_step_is_the_same_however_it_is_compiled():
+    """Under PyTorch, `torch.compile` makes it, where the call or Keras's own switch says so."""
     weights = []
-    for jit_compile in (False, True):
-        model = recurrent()
-        model.compile("sgd", "mse", jit_compile=jit_compile)
-        fit(model, (X, Y), batch_size=5, epochs=2, shuffle=False, verbose=0)
+    for switch, choice in [(False, False), (False, "auto"), (False, True), (True, "auto")]:
+        model = flat()
+        model.compile("sgd", "mse", jit_compile=switch)
+        kwargs = {"batch_size": 5, "shuffle": False, "verbose": 0, "jit_compile": choice}
+        fit(model, (X, Y), epochs=2, **kwargs)
         weights.append(model.get_weights())
-    assert_same(*weights, atol=1e-5)
+    for other in weights[1:]:
+        assert_same(other, weights[0], atol=1e-5)
+
+
+only_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="elsewhere a step is compiled in one way only"
+)
+
+
+@only_tensorflow
+@pytest.mark.parametrize("operation", ["strings", "Python"])
+def test_what_xla_cannot_compile_runs_as_a_graph(operation, caplog):
+    import tensorflow as tf
+
+    class Foreign(layers.Layer):
+        def call(self, x):
+            if operation == "Python":
+                return tf.ensure_shape(tf.py_function(lambda v: 1 * v, [x], tf.float32), x.shape)
+            return x * tf.cast(tf.strings.length(tf.strings.as_string(x)) > 0, tf.float32)
+
+    weights = []
+    for choice in "auto", False:
+        model = flat(Foreign())
+        with caplog.at_level("WARNING", "seqframe"):
+            for _ in range(2):
+                fit(model, FULL, batch_size=2, seed=1, verbose=0, jit_compile=choice)
+        weights.append(model.get_weights())
+    (record,) = caplog.records
+    assert record.getMessage().startswith("XLA cannot compile this program; it runs as a graph")
+    assert_same(*weights)
+
+    before = contents(model)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unsupported operations"):
+        fit(model, FULL, batch_size=2, verbose=0, jit_compile=True)
+    assert_same(contents(model), before)
+
+
+@only_tensorflow
+def test_strings_never_reach_xla(caplog):
+    """It would end the process."""
+    import tensorflow as tf
+
+    words = layers.TextVectorization(output_sequence_length=2, vocabulary=["a", "b"])
+    inner = [keras.Input((1,), dtype="string"), words, layers.Embedding(4, 2), layers.Flatten()]
+    model = compiled(seeded(keras.Sequential([*inner, layers.Dense(1)])), jit_compile=False)
+    text, y = np.array([["a b"], ["b"], ["a a"]]), numbers(3, 1)
+    before = contents(model)
+    model.fit(tf.constant(text), y, batch_size=3, verbose=0, shuffle=False)
+    expected = trained(model)
+    for limit in 2**30, 0:
+        put_back(model, before)
+        fit(model, (text, y), batch_size=3, verbose=0, shuffle=False, max_device_bytes=limit)
+        assert_same(trained(model), expected, atol=1e-6)
+    assert "It is given strings" in caplog.text
+    predictions = predict(model, text, verbose=0)
+    np.testing.assert_allclose(predictions, model(tf.constant(text)), atol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="given strings"):
+        fit(model, (text, y), verbose=0, jit_compile=True)
+
+
+def test_the_time_of_compilation_is_told(caplog, capsys):
+    model = flat()
+    with caplog.at_level("INFO", "seqframe"):
+        for _ in range(2):
+            fit(model, FULL, batch_size=2, verbose=2)
+    told = [] if TORCH else ["Compiled the training step in"]
+    assert [record.getMessage()[:29] for record in caplog.records] == told
+    assert capsys.readouterr().out.count("Compiled the training step in") == len(told)
+
+
+# Errors and interruptions.
+
+
+def failing(*args, **kwargs):
+    raise RuntimeError("this cannot be traced")
+
+
+class BadMetric(keras.metrics.Metric):
+    def __init__(self, which):
+        super().__init__()
+        setattr(self, which, failing)
+
+    def update_state(self, *args, **kwargs):
+        pass
+
+    def result(self):
+        return ops.zeros(())
+
+
+@pytest.mark.parametrize("wrong", ["loss", "update_state", "result"])
+def test_what_cannot_be_traced_leaves_the_model_as_it_was(wrong):
+    metrics = [] if wrong == "loss" else [BadMetric(wrong)]
+    model = recurrent(batch_size=2, steps=1)
+    compiled(model, "adam", failing if wrong == "loss" else "mse", metrics=metrics)
+    set_states(model, [[np.ones((2, 2), "float32")]])
+    before, trainer = contents(model), StatefulTrainer()
+    for run in fit, evaluate:
+        with pytest.raises(RuntimeError, match="this cannot be traced"):
+            run(model, LANES, verbose=0, callbacks=[trainer])
+        assert_same(contents(model), before)
+    compiled(model, "adam", metrics=[])
+    fit(model, LANES, verbose=0, callbacks=[trainer])
+    assert not np.array_equal(model.get_weights()[0], before[0][0])
+
+
+def interrupted(model, hook, **kwargs):
+    callback = keras.callbacks.LambdaCallback(**{hook: interrupt})
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, LANES, epochs=3, verbose=0, callbacks=[callback], **kwargs)
+
+
+def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_leaves_a_model_that_goes_on():
+    model = regressor("adam", batch_size=2, steps=1)
+    names = [variable.path for variable in model.variables]
+    interrupted(model, "on_train_begin")
+    interrupted(model, "on_train_batch_end")
+    interrupted(model, "on_epoch_end", validation_data=LANES)
+    assert [variable.path for variable in model.variables] == names
+    assert int(model.optimizer.iterations) == 1 + len(LANES)
+
+    x, y, weight = IN_LANES
+    given = {"batch_size": 2, "verbose": 0, "callbacks": [StatefulTrainer(lanes=LANES)]}
+    twin = regressor("adam", batch_size=2, steps=1)
+    put_back(twin, contents(model))
+    fit(model, LANES, verbose=0)
+    twin.fit(x, y, sample_weight=weight, shuffle=False, **given)
+    assert_same(trained(model), trained(twin), atol=1e-5)
+    evaluate(model, LANES, verbose=0)
+    assert len(predict(model, LANES, verbose=0)) == len(LANES.frames)
+
+
+def test_an_interruption_between_epochs_that_run_together_leaves_the_trainer_free(monkeypatch):
+    model, trainer = stateful(), StatefulTrainer()
+    seen = []
+
+    def due(freq, epoch):
+        seen.append(trainer.paused)
+        if trainer.paused:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_is_due", due)
+    with pytest.raises(KeyboardInterrupt) as kept:  # with all that its traceback holds
+        fit(model, LANES, epochs=20, verbose=0, callbacks=[trainer])
+    assert seen[-1]
+    assert kept.value.__traceback__ is not None
+    assert not trainer.paused
+    assert not trainer.in_program
+
+
+def test_a_loss_that_is_no_number_stops_as_in_keras():
+    histories, events = [], []
+    for train in fit, keras_fit:
+        record = recorder()
+        callbacks = [keras.callbacks.TerminateOnNaN(), record]
+        kwargs = {"shuffle": False, "verbose": 0} if train is fit else {}
+        y = np.where(np.arange(SAMPLES) == 5, np.nan, Y[:, 0]).astype("float32")
+        history = train(flat(), (X, y), batch_size=2, epochs=3, callbacks=callbacks, **kwargs)
+        histories.append(history.history)
+        events.append(record.events)
+    assert_same(*histories)
+    assert np.isnan(histories[0]["loss"]).tolist() == [True]
+    assert events[0] == events[1]
+    assert events[0][-3] == ("on_train_batch_end", 2)
+
+
+# Keras's callbacks do in `seqframe.fit` what they do in `model.fit`.
+
+
+def by_both(make, callbacks, data=FULL, epochs=3, **kwargs):
+    """Train by both; return the models, what `callbacks(name)` gave each, and the histories."""
+    kwargs = {"batch_size": 2, "epochs": epochs, "validation_data": data, **kwargs}
+    results = []
+    for name, train in ("seqframe", fit), ("keras", keras_fit):
+        model, made = make(), callbacks(name)
+        own = {"shuffle": False, "verbose": 0} if train is fit else {}
+        history = train(model, data, callbacks=list(made), **own, **kwargs)
+        results.append((model, made, history.history))
+    assert_same(results[0][2], results[1][2], atol=1e-5)
+    assert_same(trained(results[0][0]), trained(results[1][0]), atol=1e-5)
+    return zip(*results, strict=True)
+
+
+def rows_of(path):
+    with path.open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_callbacks_do_as_in_keras(tmp_path):
+    seen = {"seqframe": [], "keras": []}
+
+    def callbacks(name):
+        folder, events = tmp_path / name, seen[name]
+        folder.mkdir()
+        best = {"save_best_only": True, "save_weights_only": True}
+        return [
+            keras.callbacks.ModelCheckpoint(folder / "best.weights.h5", "val_loss", **best),
+            keras.callbacks.ModelCheckpoint(folder / "step{batch}.keras", save_freq=3),
+            keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=10.0),
+            keras.callbacks.CSVLogger(folder / "log.csv"),
+            keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda epoch, logs: events.append(epoch),
+                on_train_batch_end=lambda batch, logs: events.append((batch, sorted(logs))),
+                on_train_end=lambda logs: events.append(sorted(logs)),
+            ),
+        ]
+
+    *_, histories = by_both(lambda: flat(optimizer="adam"), callbacks)
+    assert seen["seqframe"] == seen["keras"]
+    assert len(set(histories[0]["learning_rate"])) > 1
+    own, theirs = tmp_path / "seqframe", tmp_path / "keras"
+    files = sorted(path.name for path in theirs.iterdir())
+    assert sorted(path.name for path in own.iterdir()) == files
+    assert "step2.keras" in files
+    assert_same(rows_of(own / "log.csv"), rows_of(theirs / "log.csv"), atol=1e-5)
+    for name in set(files) - {"log.csv"}:
+        saved = flat(optimizer="adam"), flat(optimizer="adam")
+        for model, folder in zip(saved, (own, theirs), strict=True):
+            model.load_weights(folder / name)
+        assert_same(trained(saved[0]), trained(saved[1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_weights_are_swapped_for_their_averages_as_in_keras(swap_on_epoch):
+    def make():
+        return flat(optimizer=keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
+
+    by_both(make, lambda name: [keras.callbacks.SwapEMAWeights(swap_on_epoch)])
+
+
+def test_events_are_logged_for_tensorboard_as_in_keras(tmp_path):
+    pytest.importorskip("tensorboard", reason="its callback needs TensorBoard")
+    by_both(flat, lambda name: [keras.callbacks.TensorBoard(tmp_path / name)])
+    for part in "train", "validation":
+        own, theirs = (events_in(tmp_path / name / part) for name in ("seqframe", "keras"))
+        assert_same(own, theirs, atol=1e-5)
+        assert len(own["epoch_loss"]) == 3
+
+
+def events_in(folder):
+    """Return the steps and the values of the numbers that were logged, by their names."""
+    from tensorboard.backend.event_processing import event_accumulator
+
+    events = event_accumulator.EventAccumulator(str(folder)).Reload()
+    found = {}
+    for name in set(events.Tags()["tensors"]) - {"keras"}:  # which holds the model's config
+        logged = [(each.step, each.tensor_proto.tensor_content) for each in events.Tensors(name)]
+        found[name] = [(step, *np.frombuffer(value, "float32")) for step, value in logged]
+    return found
+
+
+@pytest.mark.parametrize("validation_freq", [2, [1, 3]])
+def test_validation_is_due_as_in_keras(validation_freq):
+    *_, (history, _) = by_both(flat, lambda name: [], epochs=4, validation_freq=validation_freq)
+    assert len(history["val_loss"]) == 2
+
+
+def test_a_callback_needs_no_list(simple):
+    record = recorder()
+    simple_fit(simple, callbacks=record, epochs=1)
+    assert record.events
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"validation_freq": 0}, ValueError, "`validation_freq` must be an integer ≥ 1"),
+        ({"validation_freq": [1, 0]}, ValueError, "`validation_freq` must be an integer ≥ 1"),
+        ({"validation_freq": 1.5}, TypeError, "`validation_freq` must be an integer ≥ 1"),
+        ({"validation_freq": "2"}, TypeError, "`validation_freq` must be an integer ≥ 1"),
+        ({"initial_epoch": -1}, ValueError, "`initial_epoch` must be an integer ≥ 0"),
+        ({"jit_compile": "yes"}, ValueError, "`jit_compile` must be one of"),
+        ({"max_device_bytes": None}, ValueError, "`max_device_bytes` must be a number ≥ 0"),
+        ({"validation_data": (X, Y, Y, Y)}, TypeError, "`validation_data` must be `Frames`"),
+    ],
+)
+def test_what_makes_no_sense_is_told(wrong, error, message, simple):
+    model, before = simple
+    put_back(model, before)
+    with pytest.raises(error, match=message):
+        fit(model, FULL, verbose=0, **wrong)
+    assert_same(contents(model), before)
+
+
+def test_a_loss_of_ones_own_needs_no_targets():
+    class Small(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            assert y is None
+            weight = 1.0 if sample_weight is None else sample_weight
+            return ops.mean(weight * ops.square(y_pred[:, 0]))
+
+    def make():
+        model = seeded(Small([keras.Input((2, 1)), layers.Flatten(), layers.Dense(1)]))
+        model.compile("sgd")
+        return model
+
+    own, theirs = make(), make()
+    fit(own, (X, None), batch_size=5, shuffle=False, verbose=0)
+    keras_fit(theirs, (X, None), batch_size=5)
+    assert_same(trained(own), trained(theirs), atol=1e-6)
+    before = own.get_weights()
+    fit(own, (X, None, 0 * WEIGHT), batch_size=5, verbose=0)  # Keras would drop the weights
+    assert_same(own.get_weights(), before)
+    with pytest.raises(ValueError, match=r"`class_weight` is for .*Received: no targets"):
+        fit(make(), (X, None), class_weight={0: 2.0}, verbose=0)
+
+
+def test_classes_weigh_one_output_only():
+    inputs = keras.Input((2, 1))
+    parts = [layers.Dense(1, name=name)(layers.Flatten()(inputs)) for name in "ab"]
+    model = compiled(keras.Model(inputs, parts), loss=["mse", "mse"])
+    with pytest.raises(ValueError, match=r"`class_weight` is for .* a single output.*several"):
+        fit(model, (X, [Y, Y]), class_weight={0: 2.0}, verbose=0)

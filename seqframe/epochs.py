@@ -95,7 +95,8 @@ class EpochRunner:
             for number in range(count):
                 # The program has reset the state between these epochs; the last one's end is left.
                 with self._paused(number < count - 1):
-                    hooks.on_epoch_begin(epoch + number)
+                    for callback in hooks.callbacks:
+                        callback.on_epoch_begin(epoch + number)
                     yield epoch + number, _logs_of(logs, number)
             epoch += count
             count = max(1, min(2 * count, int(count * _GROUPED_SECONDS / seconds)))

@@ -86,12 +86,11 @@ class Schedule:
             dict of arrays `(steps of a call, batch_size)`: "index", and where needed "weight",
             "reset".
         """
-        whole = (0, self.steps, self.chunk)
-        epochs = [self._rows(epoch, *whole)[1] for epoch in range(first, first + count)]
-        rows = self.steps * self.epochs_a_call
+        orders = [self._frame_numbers(first + k, 0, self.steps) for k in range(count)]
+        fixed = {name: np.concatenate([column] * count) for name, column in self._fixed.items()}
+        rows = {"index": self.feed.index(np.concatenate(orders)), **fixed}
         return {
-            name: _filled(np.concatenate([epoch[name] for epoch in epochs]), rows)
-            for name in epochs[0]
+            name: _filled(column, self.steps * self.epochs_a_call) for name, column in rows.items()
         }
 
     def load(self, epoch: int, number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

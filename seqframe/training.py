@@ -158,13 +158,17 @@ def fit(
         unwatched = verbose == 0 and validation_data is None and steps_per_execution is None
         if unwatched and trainer.can_group(hooks):
             run = trainer.run_grouped(hooks, initial_epoch, epochs)
+            # Keras's list looks for values to convert, which takes longer than a small epoch.
+            ended = hooks.callbacks
         else:
             run = trainer.run_epochs(hooks, initial_epoch, epochs, steps_per_execution)
+            ended = [hooks]
         with closing(run):
             for epoch, logs in run:
                 if _is_due(validation_freq, epoch):
                     logs |= _validate(model, tester, validation_data, hooks)
-                hooks.on_epoch_end(epoch, logs)
+                for callback in ended:
+                    callback.on_epoch_end(epoch, logs)
                 if model.stop_training:
                     break
         if epochs > 0:

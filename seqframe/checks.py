@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from seqframe.backend.internals import all_layers
 
@@ -167,3 +168,102 @@ def _check_steppable(
                 "one to the next, or reads them backwards. Make every recurrent layer stateful "
                 "and forward."
             )
+
+
+# Layers that make each time step of that step alone: it makes no difference to them whether steps
+# come together or one after the other.
+_BY_STEP = (
+    keras.layers.InputLayer,
+    keras.layers.Dense,
+    keras.layers.Embedding,
+    keras.layers.Activation,
+    keras.layers.Dropout,
+    keras.layers.GaussianNoise,
+    keras.layers.GaussianDropout,
+    keras.layers.LayerNormalization,
+    keras.layers.BatchNormalization,
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+    keras.layers.CategoryEncoding,
+    keras.layers.TimeDistributed,
+    keras.layers.Masking,
+    keras.layers.Softmax,
+    keras.layers.Add,
+    keras.layers.Multiply,
+    keras.layers.Concatenate,
+)
+
+
+def recurrent_layers(model: keras.Model, framer: "SequenceFramer") -> list[Any]:
+    """Return a stateless model's recurrent layers, if it can be run as a stateful one, or raise."""
+    inner: set[int] = set()
+    found = []
+    for layer in all_layers(model):
+        if id(layer) in inner or isinstance(layer, keras.Model):
+            continue
+        is_recurrent = isinstance(layer, keras.layers.RNN)
+        if is_recurrent:
+            inner |= {id(part) for part in layer._flatten_layers(include_self=False)}
+        if isinstance(layer, keras.layers.TimeDistributed):
+            inner.add(id(layer.layer))
+        if (is_recurrent and layer.go_backwards) or not (
+            is_recurrent or isinstance(layer, _BY_STEP)
+        ):
+            raise ValueError(
+                "`stateful=True` is for models that read their steps one by one. Received: a model "
+                f"with the layer {layer.name!r}, a {type(layer).__name__}, which looks at several "
+                "at once, or is not known not to."
+            )
+        found += [layer] if is_recurrent else []
+    if not found:
+        raise ValueError(
+            f"`stateful=True` is for models with recurrent layers. Received: {model.name!r}, "
+            "which has none."
+        )
+    if framer.layout == "features" or framer.sampling_rate > 1:
+        raise ValueError(
+            "`stateful=True` is for frames whose time steps are single steps that follow each "
+            f'other. Received: layout="{framer.layout}", sampling_rate={framer.sampling_rate}.'
+        )
+    return found
+
+
+def check_prompt_length(length: int, framer: "SequenceFramer", stepped: bool) -> None:
+    """Raise if a prompt is shorter than what a model needs to see."""
+    context = 1 if stepped and framer.layout != "features" else framer.span
+    needed = (1 if framer.pads else context) + framer.gap
+    if length < needed:
+        raise ValueError(
+            f"A prompt needs at least {needed} steps for a model with "
+            f"`sequence_length={framer.sequence_length}`. Received: {length} steps. "
+            'Give a longer prompt, or train on frames that pad (`mode="prefixes"`).'
+        )
+
+
+def check_classes(framer: "SequenceFramer", outputs: tuple[int, ...] | None) -> None:
+    """Raise if a model's outputs, of this shape if it is known, are not one for each symbol."""
+    vocabulary, horizon = framer.vocabulary, framer.horizon
+    classes = outputs[-1] if outputs else None
+    blocks = [(horizon,)] if horizon > 1 else [(), (1,)]
+    if outputs and outputs[:-1] not in blocks:
+        raise ValueError(
+            "`generate` needs a model that predicts the framer's horizon. Received: outputs of "
+            f"shape {outputs} for horizon={horizon}."
+        )
+    if vocabulary is not None and classes not in (None, len(vocabulary)):
+        raise ValueError(
+            "`generate` needs a model with one output for each symbol. Received: "
+            f"{classes} outputs for a vocabulary of {len(vocabulary)} ids."
+        )
+
+
+def check_ids(ids: Any, vocabulary: Any, outputs: tuple[int, ...] | None) -> None:
+    """Raise if the ids of a prompt are none that a model could have predicted."""
+    classes = outputs[-1] if outputs else np.iinfo(np.int32).max
+    limit = classes if vocabulary is None else len(vocabulary)
+    outside = np.flatnonzero((ids < 0) | (ids >= limit))
+    if outside.size:
+        raise ValueError(
+            f"The ids of a prompt must be in 0 … {limit - 1}. "
+            f"Received: {ids[outside[0]]} at position {outside[0]}."
+        )

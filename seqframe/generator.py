@@ -1,48 +1,56 @@
 """Generator: a model's predictions fed back in, as text or as a forecast."""
 
-import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
-from seqframe.checks import check_framer, declared_shape
+from seqframe.checks import check_framer, declared_shape, recurrent_layers
+from seqframe.forecasting import Forecaster
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
-from seqframe.rollout import Rollout, context_steps, least_steps
-from seqframe.samplers import get_sampler, outputs_probabilities
-from seqframe.sequences import holds_symbols, split_sequences, to_array
+from seqframe.prompts import GeneratorState
+from seqframe.rollout import Rollout
+from seqframe.samplers import BeamSampler, get_sampler, outputs_probabilities
 from seqframe.state import stateful_layers
 from seqframe.windows import check_integer
-
-# Programs are compiled for these sizes and their doubles, not for each prompt and step count.
-_LEAST_ROOM = 64
-_LEAST_WIDTH = 16
+from seqframe.writing import Writer
 
 
 class Generator:
     """Feeds a model's predictions back in: symbols or real values, step by step, in one program.
 
     Any Keras model that maps a frame to a target can roll out: a stateless one through its window,
-        a
-    stateful one through its state, primed with the prompt, whatever batch size it was trained with.
-    The model itself, its weights and its state are left as they are.
+    a stateful one through its state, primed with the prompt, whatever batch size it was trained
+    with. The model itself, its weights and its state are left as they are.
 
     Args:
         model: keras.Model, built.
         framer: SequenceFramer that framed the training data; `frames.framer` has the vocabulary
             too. None: single steps for a stateful model, else windows as long as the model's input.
-        sampler: "greedy", "random", or a function `(logits, seed) -> ids` (see
-            `seqframe.samplers`).
+        sampler: "greedy", "random", "top_k", "top_p", "beam"; an object of `seqframe.samplers`; a
+            function `(logits, seed) -> ids`; or a sampler of keras-hub.
+        feedback: function `(prediction, last_input) -> next_input` of tensors, for a model whose
+            output is not its input: prediction `(rows, …)` of one step (for symbols the ids chosen,
+            `(rows,)`), the inputs `(rows, …)` as the framer's sequences have their steps. None:
+            what is predicted is fed back.
+        targets: names or positions of the columns that the model predicts, as `frame` took them.
+            Of the other columns `forecast` needs the `future`. None: the model predicts all.
+        logits_processor: function `(logits, generated, step) -> logits` of tensors, that bans or
+            forces symbols: logits `(rows, symbols)`, -inf where a symbol is banned; generated
+            `(rows, …)` the ids so far, then -1; step how many they are.
         from_logits: bool. Whether the model's outputs are logits rather than probabilities. None:
             told by its last layer, probabilities if that is a softmax.
+        stateful: True: run a model of stateless recurrent layers as if these were stateful, shown
+            one step at a time. It then looks back without end, and each step costs a window less.
+            None: as the model is.
         seed: int ≥ 0. Of random samplers: the same seed gives the same symbols. None draws one
             for each call.
 
     Raises:
-        ValueError: if the model is not built, its framer does not fit it, or the sampler does not
-            exist.
+        ValueError: if the model is not built, its framer does not fit it, the sampler does not
+            exist, or the model cannot be run statefully.
 
     Example:
 
@@ -64,7 +72,11 @@ class Generator:
         framer: SequenceFramer | None = None,
         *,
         sampler: Any = "greedy",
+        feedback: Callable[[Any, Any], Any] | None = None,
+        targets: Any = None,
+        logits_processor: Callable[[Any, Any, Any], Any] | None = None,
         from_logits: bool | None = None,
+        stateful: bool | None = None,
         seed: int | None = None,
     ):
         if not isinstance(model, keras.Model):
@@ -74,21 +86,48 @@ class Generator:
                 f"`model` must be built. Received: {model.name!r}, which is not. "
                 "Train it, or call it on one batch."
             )
-        self.model = model
-        self._stateful = bool(stateful_layers(model))
+        for name, function in ("feedback", feedback), ("logits_processor", logits_processor):
+            if function is not None and not callable(function):
+                raise TypeError(f"`{name}` must be a function. Received: {function!r}.")
         if framer is not None and not isinstance(framer, SequenceFramer):
             raise TypeError(
                 f"`framer` must be a `SequenceFramer`. Received: {type(framer).__name__}."
             )
-        self.framer = _default_framer(model) if framer is None else framer
-        check_framer(model, self.framer, self._stateful)
+        self.model = model
+        self.stateful = stateful
+        own = stateful_layers(model)
+        if stateful is False and own:
+            raise ValueError(
+                "`stateful=False` is for models without state. Received: a model with the stateful "
+                f"layer {own[0].name!r}. Leave it out."
+            )
+        self.framer = _default_framer(model, bool(own)) if framer is None else framer
+        self._carried = recurrent_layers(model, self.framer) if stateful and not own else own
+        check_framer(model, self.framer, bool(own))
         self.sampler = get_sampler(sampler)
+        self.feedback, self.targets = feedback, targets
+        self.logits_processor = logits_processor
         self.from_logits = not outputs_probabilities(model) if from_logits is None else from_logits
         self.seed = None if seed is None else check_integer("seed", seed, 0)
+        if self.framer.horizon > 1 and (logits_processor or isinstance(self.sampler, BeamSampler)):
+            raise ValueError(
+                "Beams and a `logits_processor` need a model that predicts one step at a time. "
+                f"Received: a framer with horizon={self.framer.horizon}."
+            )
         self._rollouts: dict[Any, Rollout] = {}
 
     def generate(
-        self, prompt: Any, steps: int, *, num_samples: int = 1, include_prompt: bool = False
+        self,
+        prompt: Any,
+        steps: int,
+        *,
+        num_samples: int = 1,
+        stop: Any = None,
+        include_prompt: bool = False,
+        verbose: int = 0,
+        state: GeneratorState | None = None,
+        return_state: bool = False,
+        return_scores: bool = False,
     ) -> Any:
         """Continue a prompt symbol by symbol.
 
@@ -96,164 +135,185 @@ class Generator:
             prompt: str, list of symbols, or int array `(steps,)` of ids; or a list of prompts, of
                 any lengths, each of which gives what it would give alone. Where the framer pads, a
                 short prompt is padded and a long one keeps its last `sequence_length` steps;
-                where it does not, a stateless model needs `sequence_length` steps.
+                where it does not, a stateless model needs `sequence_length` steps. With a `state`
+                it may be empty.
             steps: int ≥ 1. Symbols to generate.
-            num_samples: int ≥ 1. Continuations of each prompt.
+            num_samples: int ≥ 1. Continuations of each prompt; the best ones of a beam sampler.
+            stop: a str, a symbol or id, or a list of these. A continuation ends before the first of
+                them that is generated.
             include_prompt: bool. Begin what is returned with the prompt.
+            verbose: 0 | 1. Whether to show a progress bar.
+            state: GeneratorState that an earlier call returned, to go on from where that stopped:
+                what comes out is what would have come out then, had the prompt been longer.
+            return_state: bool. Whether to return a GeneratorState.
+            return_scores: bool. Whether to return log-probabilities.
 
         Returns:
             str for a str, list of symbols for a list, int array of ids for an array; a list of
             these for a list of prompts, and for each prompt a list of these if `num_samples > 1`.
+            With `return_scores` and `return_state` a tuple of that and: the log-probability that
+            the model gives to each continuation, as a float or a nested list like the above; the
+            state.
 
         Raises:
             ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's
-                output is not one value for each symbol.
+                output is not one value for each symbol, or is NaN.
         """
-        steps = check_integer("steps", steps, 1)
-        num_samples = check_integer("num_samples", num_samples, 1)
-        prompts, several = _split_prompts(prompt, self.framer.vocabulary)
-        self._check_classes()
-        encoded = [self._encode(item) for item in prompts]
-        repeated = [ids for ids in encoded for _ in range(num_samples)]
-        predicted = self._roll(np.int32, repeated, steps)
-        results = []
-        for number, item in enumerate(prompts):
-            rows = predicted[number * num_samples : (number + 1) * num_samples]
-            if include_prompt:
-                rows = [np.concatenate([encoded[number], row]) for row in rows]
-            decoded = [self._decode(row, item) for row in rows]
-            results.append(decoded if num_samples > 1 else decoded[0])
-        return results if several else results[0]
+        return Writer(self).generate(
+            prompt,
+            check_integer("steps", steps, 1),
+            check_integer("num_samples", num_samples, 1),
+            stop,
+            include_prompt,
+            verbose,
+            state,
+            return_state,
+            return_scores,
+        )
 
-    def forecast(self, history: Any, steps: int) -> np.ndarray:
+    def stream(self, prompt: Any, steps: int, *, stop: Any = None) -> Iterator[Any]:
+        """Continue a prompt, and hand each symbol over as it comes.
+
+        Args:
+            prompt: as of `generate`.
+            steps: int ≥ 1. Symbols to generate.
+            stop: as of `generate`.
+
+        Returns:
+            iterator of symbols or ids, which together are what `generate` returns; for several
+            prompts of lists with one for each, None for one that has ended.
+
+        Raises:
+            ValueError: as `generate`, at the call.
+
+        Example:
+
+        >>> import keras
+        >>> from seqframe import Generator, SequenceFramer, Vocabulary
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Dense(3)])
+        >>> generator = Generator(model, SequenceFramer(1, vocabulary=Vocabulary("ABC")))
+        >>> text = generator.generate("A", 5)
+        >>> "".join(generator.stream("A", 5)) == text
+        True
+        """
+        return Writer(self).stream(prompt, check_integer("steps", steps, 1), stop)
+
+    def forecast(
+        self,
+        history: Any,
+        steps: int,
+        *,
+        future: Any = None,
+        num_samples: int | None = None,
+        noise: Any = None,
+        quantiles: Any = None,
+    ) -> Any:
         """Continue a sequence of real values.
 
         Args:
-            history: array `(length,)` or `(length, features)`, or what a framer takes as one
-                sequence of numbers.
+            history: array `(length,)` or `(length, features)`, DataFrame or Series, or what a
+                framer takes as one sequence of numbers; or a list of these, of any lengths.
             steps: int ≥ 1. Steps to forecast.
+            future: array `(length,)` or `(length, features)` of values known ahead, or a DataFrame;
+                a list where histories are. Its first row is of the first step that is forecast. A
+                model that takes a "future" for each step of its input (stateful, or with
+                `return_sequences`) needs that of the history before it. Where the model predicts
+                some columns alone, it holds the other ones. As many rows as `steps`, rounded up
+                to whole horizons.
+            num_samples: int ≥ 1. Sample paths, each made with its own `noise`.
+            noise: function `(prediction, seed) -> prediction` of tensors `(rows, horizon, …)`,
+                with `seed` for `keras.random`; an array of errors `(errors, …)` to draw from, such
+                as `Backtest.residuals`; or "dropout": the model's own dropout stays at work (Gal
+                and Ghahramani, https://arxiv.org/abs/1506.02142).
+            quantiles: list of float in [0, 1]. Return these of the sample paths.
 
         Returns:
-            float array `(steps,)` or `(steps, features)`.
+            float array `(steps,)` or `(steps, features)`, features being the predicted ones. With
+            `num_samples`, `(num_samples, …)`; with `quantiles`, `(quantiles, …)`. For a DataFrame
+            or Series a DataFrame or Series with its index continued, of quantiles with a column for
+            each, of sample paths an array. For a list a list.
 
         Raises:
-            ValueError: if the history is too short, or the model does not predict all its features.
+            ValueError: if a history or its future is too short, the model does not predict all of
+                its features, or predicts NaN.
         """
-        steps = check_integer("steps", steps, 1)
-        values = to_array(history, "history").astype(keras.config.floatx(), copy=False)
-        self._check_values(values)
-        return self._roll(values.dtype, [values], steps)[0]
+        return Forecaster(self).forecast(
+            history, check_integer("steps", steps, 1), future, num_samples, noise, quantiles
+        )
 
-    def _roll(self, dtype: Any, prompts: list[np.ndarray], steps: int) -> np.ndarray:
-        """Lay the prompts out in a buffer and run the program."""
-        for row in prompts:
-            self._check_length(row)
-        framer, batch_size, row_shape = self.framer, len(prompts), prompts[0].shape[1:]
-        width = context_steps(framer, self._stateful) + framer.gap
-        if self._stateful:
-            # The whole prompt, and room for the padding that its first steps may be seen with.
-            padding = context_steps(framer, True) - least_steps(framer, True)
-            width = _doubled(max(map(len, prompts)) + padding, _LEAST_WIDTH)
-        room = _doubled(steps + framer.horizon - 1, _LEAST_ROOM)
-        buffer = np.full((batch_size, width + room, *row_shape), framer.padding_value, dtype)
-        for row, prompt in zip(buffer, prompts, strict=True):
-            kept = prompt[-width:]
-            row[width - len(kept) : width] = kept
-        lengths = np.array([min(len(prompt), width) for prompt in prompts], np.int32)
-        seed = random_seed() if self.seed is None else self.seed
-        kind = "symbols" if np.dtype(dtype).kind == "i" else "values"
-        key = (kind, batch_size, self.sampler, self.from_logits)
+    def save(self, path: str | Path) -> None:
+        """Save all of the generator in one file: a `.keras` file, which Keras can load as a model.
+
+        Args:
+            path: path that ends in ".keras".
+
+        Raises:
+            ValueError: if the path ends in something else, or a function cannot be saved: one that
+                is not registered with `keras.saving.register_keras_serializable`.
+        """
+        from seqframe.saving import save_generator
+
+        save_generator(self, path)
+
+    @staticmethod
+    def load(path: str | Path, custom_objects: dict[str, Any] | None = None) -> "Generator":
+        """Load what `save` saved. No code of the file is run.
+
+        Args:
+            path: path of the file.
+            custom_objects: dict of name to class or function, as Keras's `load_model` takes it.
+
+        Returns:
+            Generator.
+
+        Raises:
+            ValueError: if the file is not a generator's.
+        """
+        from seqframe.saving import load_generator
+
+        return load_generator(path, custom_objects)
+
+    def export(self, path: str | Path, *, batch_size: int = 1) -> None:
+        """Write `generate` as a TensorFlow SavedModel, which needs TensorFlow alone to run.
+
+        Args:
+            path: path of a directory.
+            batch_size: int ≥ 1. Prompts that a call takes, all of one length.
+
+        Raises:
+            RuntimeError: if Keras's backend is not TensorFlow.
+        """
+        from seqframe.export import export_generator
+
+        export_generator(self, path, batch_size)
+
+    def rollout(self, key: Any, rows: int, chooser: Callable[[], Any], **options: Any) -> Rollout:
+        """Return the rollout for some rows, kept for the next call of that key."""
+        key = (key, rows, *options.items())
         if key not in self._rollouts:
-            choose = self._choose_symbol if kind == "symbols" else _choose_value
-            self._rollouts[key] = Rollout(self.model, framer, batch_size, choose)
-        return self._rollouts[key].run(buffer, width, lengths, steps, seed % (2**31 - 1))
-
-    def _choose_symbol(self, output: Any, seed: keras.random.SeedGenerator) -> Any:
-        logits = ops.cast(output, "float32")
-        logits = ops.reshape(logits, (-1, logits.shape[-1]))
-        if not self.from_logits:
-            logits = ops.log(logits)
-        vocabulary = self.framer.vocabulary
-        if vocabulary is not None and vocabulary.padding_id is not None:
-            is_padding = ops.arange(logits.shape[-1]) == vocabulary.padding_id
-            logits = ops.where(is_padding, -math.inf, logits)
-        return self.sampler(logits, seed)
-
-    def _encode(self, prompt: Any) -> np.ndarray:
-        ids = to_array(prompt, "prompt", self.framer.vocabulary)
-        if ids.size and (ids.ndim != 1 or ids.dtype.kind not in "iu"):
-            raise ValueError(
-                "A prompt must be a string, a list of symbols, or a one-dimensional array of ids. "
-                f"Received: an array of shape {ids.shape} and dtype {ids.dtype}. "
-                "For real values, use `forecast`."
-            )
-        self._check_ids(ids)
-        return ids
-
-    def _decode(self, ids: np.ndarray, prompt: Any) -> Any:
-        vocabulary = self.framer.vocabulary
-        if not holds_symbols(prompt, vocabulary):
-            return ids.tolist() if isinstance(prompt, list) else ids
-        symbols = vocabulary.decode(ids)
-        return symbols if isinstance(prompt, str) else list(symbols)
-
-    def _check_length(self, prompt: np.ndarray) -> None:
-        framer = self.framer
-        needed = least_steps(framer, self._stateful) + framer.gap
-        if len(prompt) < needed:
-            raise ValueError(
-                f"A prompt needs at least {needed} steps for a model with "
-                f"`sequence_length={framer.sequence_length}`. Received: {len(prompt)} steps. "
-                'Give a longer prompt, or train on frames that pad (`mode="prefixes"`).'
-            )
-
-    def _check_classes(self) -> None:
-        vocabulary = self.framer.vocabulary
-        classes = self._outputs[-1] if self._outputs else None
-        horizon = self.framer.horizon
-        blocks = [(horizon,)] if horizon > 1 else [(), (1,)]
-        if self._outputs and self._outputs[:-1] not in blocks:
-            raise ValueError(
-                "`generate` needs a model that predicts the framer's horizon. Received: outputs of "
-                f"shape {self._outputs} for horizon={horizon}."
-            )
-        if vocabulary is not None and classes not in (None, len(vocabulary)):
-            raise ValueError(
-                "`generate` needs a model with one output for each symbol. Received: "
-                f"{classes} outputs for a vocabulary of {len(vocabulary)} ids."
-            )
-
-    def _check_ids(self, ids: np.ndarray) -> None:
-        vocabulary = self.framer.vocabulary
-        classes = self._outputs[-1] if self._outputs else np.iinfo(np.int32).max
-        limit = classes if vocabulary is None else len(vocabulary)
-        outside = np.flatnonzero((ids < 0) | (ids >= limit))
-        if outside.size:
-            raise ValueError(
-                f"The ids of a prompt must be in 0 … {limit - 1}. "
-                f"Received: {ids[outside[0]]} at position {outside[0]}."
-            )
-
-    def _check_values(self, values: np.ndarray) -> None:
-        features = math.prod(values.shape[1:])
-        predicted = None if self._outputs is None else math.prod(self._outputs)
-        if predicted not in (None, features * self.framer.horizon):
-            raise ValueError(
-                "`forecast` feeds predictions back in, so the model must predict every feature of "
-                f"its input for each of the {self.framer.horizon} steps of the framer's horizon. "
-                f"Received: a history of {features} features for a model with {predicted} outputs."
-            )
+            made = Rollout(self.model, self.framer, rows, chooser(), self._carried, **options)
+            self._rollouts[key] = made
+        return self._rollouts[key]
 
     @property
-    def _outputs(self) -> tuple[int, ...] | None:
+    def is_stepped(self) -> bool:
+        """Whether the model is shown single steps, and its state carried along."""
+        return bool(self._carried)
+
+    @property
+    def outputs(self) -> tuple[int, ...] | None:
         """Shape of one prediction, or None where the model does not declare it."""
         shape = declared_shape(self.model, "output_shape")
         if shape is not None and self.framer.return_sequences:
             shape = shape[1:]
         return None if not shape or None in shape else shape
 
+    def draw_seed(self) -> int:
+        """Return the seed of a call."""
+        return (random_seed() if self.seed is None else self.seed) % (2**31 - 1)
 
-def _default_framer(model: keras.Model) -> SequenceFramer:
+
+def _default_framer(model: keras.Model, stateful: bool) -> SequenceFramer:
     shape = declared_shape(model, "input_shape")
     if not shape:
         raise ValueError(
@@ -261,32 +321,10 @@ def _default_framer(model: keras.Model) -> SequenceFramer:
             f"Received: {model.name!r}, which declares none. Pass the framer of its training data."
         )
     layout = "tokens" if len(shape) == 1 else "timesteps"
-    length = 1 if stateful_layers(model) else shape[0]
+    length = 1 if stateful else shape[0]
     if length is None:
         raise ValueError(
             "`framer` can be left out only for a model with a fixed number of time steps. "
             f"Received: input shape {shape}. Pass the framer of its training data."
         )
     return SequenceFramer(length, layout=layout)
-
-
-def _split_prompts(prompt: Any, vocabulary: Any) -> tuple[list[Any], bool]:
-    """Return the prompts in what the user passed, and whether it was several."""
-    if not isinstance(prompt, (list, tuple)) or not len(prompt):
-        return [prompt], False
-    if all(isinstance(item, str) for item in prompt):
-        words = vocabulary is not None and not vocabulary.is_text
-        return ([prompt], False) if words else (list(prompt), True)
-    parts = split_sequences(prompt, vocabulary)
-    return parts, parts[0] is not prompt
-
-
-def _choose_value(output: Any, seed: keras.random.SeedGenerator) -> Any:
-    return output
-
-
-def _doubled(size: int, least: int) -> int:
-    """Return `least`, doubled until it is `size` or more."""
-    while least < size:
-        least *= 2
-    return least

@@ -1,12 +1,14 @@
 """One program that feeds a model's predictions back in.
 
-All that was given and all that was predicted stands in one buffer, `(batch_size, width + room, …)`.
+All that was given and all that was predicted stands in one buffer, `(rows, width + room, …)`.
 Prompts end at `width`, predictions begin there. A pass over position `k` shows the model the steps
 that end at `k` and writes what it predicts, `gap + 1` positions further on: a stateless model its
 window, a stateful one the single step, with its state carried along.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,15 +16,43 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
-from seqframe.backend.internals import any_time_steps, borrowed_states
-from seqframe.state import fresh_state, stateful_layers
+from seqframe.backend.internals import all_layers, any_time_steps, borrowed_states
+from seqframe.choosers import Position
+from seqframe.state import fresh_state
 
 if TYPE_CHECKING:
     from seqframe.framer import SequenceFramer
 
+_SEEDS_APART = 7919  # of the layers that draw at random
+
+
+@dataclass
+class Prompts:
+    """What a rollout begins with.
+
+    Attributes:
+        buffer: array `(rows, width + room, …)` with prompts that end at `width`.
+        width: int.
+        lengths: int array `(rows,)`. How many steps before `width` are real.
+        begins: int array `(rows,)`. The first position that a stateful model is shown.
+        seed: int. Of what is drawn at random.
+        drawn: int. Steps that were drawn before, where this goes on.
+        future: array `(rows, width + room, …)` of what is known ahead, or None.
+        states: what a stateful model's state begins with, flat arrays; None: fresh.
+    """
+
+    buffer: np.ndarray
+    width: int
+    lengths: np.ndarray
+    begins: np.ndarray
+    seed: int
+    drawn: int = 0
+    future: np.ndarray | None = None
+    states: list[np.ndarray] | None = None
+
 
 class Rollout:
-    """A model's compiled rollout for one batch size.
+    """A model's compiled rollout for some rows.
 
     Works on state variables of its own, so the model, its weights and its state stay as they are,
     whatever batch size it was trained with.
@@ -30,94 +60,128 @@ class Rollout:
     Args:
         model: keras.Model, built.
         framer: SequenceFramer that says what the model takes and predicts.
-        batch_size: int. Rows that are rolled out together.
-        choose: function `(output, seed) -> next steps`, of tensors; output `(batch_size, …)` of one
-            target step, seed a `keras.random.SeedGenerator`.
+        rows: int. Rows that are rolled out together.
+        choose: chooser, see `seqframe.choosers`.
+        carried: list of recurrent layers whose state is carried from step to step; empty for a
+            model that is shown windows.
+        dropout: bool. Whether the model's dropout is at work.
     """
 
     def __init__(
         self,
         model: keras.Model,
         framer: "SequenceFramer",
-        batch_size: int,
-        choose: Callable[[Any, Any], Any],
+        rows: int,
+        choose: Any,
+        carried: list[Any],
+        dropout: bool = False,
     ):
-        self.model, self.framer, self.choose = model, framer, choose
-        self._layers = stateful_layers(model)
+        self.model, self.framer, self.rows, self.choose = model, framer, rows, choose
+        self._layers, self._dropout = carried, dropout
         self._states = [
             tree.map_structure(
                 lambda value: keras.Variable(value, trainable=False, name="rollout_state"),
-                fresh_state(layer, batch_size),
+                fresh_state(layer, rows),
             )
             for layer in self._layers
         ]
         self._flat_states = tree.flatten(self._states)
         self._seed = keras.random.SeedGenerator(0)
         self._context = context_steps(framer, stateful=bool(self._layers))
-        self._least = least_steps(framer, stateful=bool(self._layers))
         self._program = backend.compile_program(self._run)
 
-    def run(
-        self, buffer: np.ndarray, width: int, lengths: np.ndarray, steps: int, seed: int
-    ) -> Any:
-        """Predict `steps` steps past the prompts.
+    @property
+    def is_stepped(self) -> bool:
+        """Whether the model is shown single steps, and its state carried along."""
+        return bool(self._layers)
+
+    def start(self, prompts: Prompts) -> "Run":
+        """Return a run that begins with prompts."""
+        return Run(self, prompts)
+
+    def states(self, values: list[np.ndarray] | None) -> list[Any]:
+        """Return the flat values of states as tensors; None: fresh ones."""
+        if values is None:
+            # Taken anew each time: a cell's initial state may depend on its weights.
+            values = tree.flatten([fresh_state(layer, self.rows) for layer in self._layers])
+        return [
+            ops.cast(value, variable.dtype)
+            for value, variable in zip(values, self._flat_states, strict=True)
+        ]
+
+    def run(self, carry: tuple[Any, ...], given: tuple[Any, ...], *numbers: int) -> tuple[Any, ...]:
+        """Run some passes.
 
         Args:
-            buffer: array `(batch_size, width + room, …)` with prompts that end at `width`.
-            width: int.
-            lengths: int array `(batch_size,)`. True lengths of the prompts.
-            steps: int. At most the room.
-            seed: int.
+            carry: buffer, states and extras, as tensors.
+            given: lengths, begins and future, as tensors.
+            *numbers: int. Seed, width, first position, passes, steps drawn before.
 
         Returns:
-            array `(batch_size, steps, …)`.
+            the carry afterwards.
         """
-        gap = self.framer.gap
-        if self._layers:
-            first = width - int(lengths.max()) + self._least - 1
-            passes = width + steps - gap - 1 - first
-        else:
-            first = width - gap - 1
-            passes = -(-steps // self.framer.horizon)
-        # Taken anew each time: a cell's initial state may depend on its weights.
-        fresh = [fresh_state(layer, len(buffer)) for layer in self._layers]
-        states = [ops.convert_to_tensor(state) for state in tree.flatten(fresh)]
         weights = [ops.convert_to_tensor(variable) for variable in self.model.variables]
-        buffer = self._program(
-            weights,
-            states,
-            ops.convert_to_tensor(buffer),
-            ops.convert_to_tensor(lengths, "int32"),
-            *backend.scalars(seed, width, first, passes),
-        )
-        return ops.convert_to_numpy(buffer)[:, width : width + steps]
+        with _undisturbed(self.model) if self._dropout else ExitStack():
+            return self._program(weights, carry, given, *backend.scalars(*numbers))
 
-    def _run(self, weights, states, buffer, lengths, seed, width, first, passes):
+    def _run(self, weights, carry, given, seed, width, first, passes, drawn):
+        lengths, begins, *future = given
+        future = future[0] if future else None
         stride = 1 if self._layers else self.framer.horizon
 
-        def one_pass(number, buffer, states):
+        def one_pass(number, buffer, states, extras):
             k = first + number * stride
-            real = lengths + (k + 1 - width)
             target = k + self.framer.gap + 1
-            drawn = backend.seed_of_step(seed, target - width)
-            predicted, after = self._predict(
-                weights, states, self._window(buffer, k, real), real, drawn
+            due = True
+            if self._layers:
+                # A stateful model also passes over the prompt, and over its own blocks.
+                due = target >= width
+                if self.framer.horizon > 1:
+                    due = due & ((target - width) % self.framer.horizon == 0)
+            at = Position(buffer, future, target, width, due, self._seed)
+            state = backend.seed_of_step(seed, target - width + drawn)
+            choice, after = self._predict(
+                weights, states, at, lengths + (k + 1 - width), state, extras
             )
-            buffer = self._write(buffer, predicted, target, width)
             if self._layers:
                 # Rows whose prompt has not begun yet keep their fresh state.
-                after = backend.update_rows(real >= self._least, states, after)
-            return buffer, after
+                after = backend.update_rows(k >= begins, states, after)
+            if choice.rows is not None:
+                buffer = ops.take(buffer, choice.rows, axis=0)
+                after = [ops.take(state, choice.rows, axis=0) for state in after]
+            buffer = backend.write_steps(buffer, target, ops.cast(choice.steps, buffer.dtype), due)
+            return buffer, after, choice.extras
 
         with borrowed_states(self._layers, self._states), any_time_steps(self.model):
-            buffer, _ = backend.repeat(passes, one_pass, buffer, states)
-        return buffer
+            return backend.repeat(passes, one_pass, *carry)
 
-    def _window(self, buffer, k, real):
-        """Return the model's input that ends at position `k`."""
-        x = backend.read_steps(buffer, k - self._context + 1, self._context)
-        if self._context == self.framer.span and self.framer.sampling_rate > 1:
-            x = x[:, :: self.framer.sampling_rate]
+    def _predict(self, weights, states, at, real, drawn, extras):
+        """Return what is chosen for the next steps, and the states after them."""
+        x = self._window(at, real)
+
+        def predict() -> Any:
+            output = self.model(x, training=self._dropout)
+            if self.framer.return_sequences:
+                output = self._last_step(output, real)
+            return self.choose(output, at, extras)
+
+        fixed = [*zip(self.model.variables, weights, strict=True), (self._seed.state, drawn)]
+        if self._dropout:
+            # Each step drops other units, each layer by a seed of its own.
+            own = _seed_states(self.model)
+            fixed = [pair for pair in fixed if not any(pair[0] is state for state in own)]
+            for number, variable in enumerate(own, start=1):
+                apart = ops.convert_to_tensor([number * _SEEDS_APART, 0], drawn.dtype)
+                fixed.append((variable, ops.cast(drawn + apart, variable.dtype)))
+        return backend.call_with_values(predict, fixed, self._flat_states, states)
+
+    def _window(self, at, real):
+        """Return the model's input that ends `gap + 1` positions before the target."""
+        framer, buffer = self.framer, at.buffer
+        begin = at.target - framer.gap - self._context
+        x = backend.read_steps(buffer, begin, self._context)
+        if self._context == framer.span and framer.sampling_rate > 1:
+            x = x[:, :: framer.sampling_rate]
         if self._pads_after:
             # Real steps first: a rotation by as many places as are padding.
             places = x.shape[1]
@@ -125,19 +189,24 @@ class Rollout:
             order = (ops.arange(places)[None] + shift[:, None]) % places
             order = ops.reshape(order, (*order.shape, *(1,) * (len(x.shape) - 2)))
             x = ops.take_along_axis(x, order, axis=1)
-        return _laid_out(x, self.framer.layout)
+        x = _laid_out(x, framer.layout)
+        if at.future is None or not takes_future(self.model):
+            return x
+        return {"past": x, "future": self._ahead(at, begin)}
 
-    def _predict(self, weights, states, x, real, drawn):
-        """Return the next steps and the states after them."""
-
-        def predict() -> Any:
-            output = self.model(x, training=False)
-            if self.framer.return_sequences:
-                output = self._last_step(output, real)
-            return self.choose(output, self._seed)
-
-        fixed = [*zip(self.model.variables, weights, strict=True), (self._seed.state, drawn)]
-        return backend.call_with_values(predict, fixed, self._flat_states, states)
+    def _ahead(self, at, begin):
+        """Return what is known of the target steps, of each input step's where all have targets."""
+        framer, future = self.framer, at.future
+        if len(future.shape) == 2:
+            future = future[..., None]
+        if not framer.return_sequences:
+            return backend.read_steps(future, at.target, framer.horizon)
+        inputs = np.arange(0, self._context, framer.sampling_rate)[:, None]
+        which = inputs + np.arange(framer.horizon)
+        steps = self._context + framer.horizon - 1
+        rows = backend.read_steps(future, begin + framer.gap + 1, steps)
+        rows = ops.take(rows, which.ravel(), axis=1)
+        return ops.reshape(rows, (rows.shape[0], *which.shape, *rows.shape[2:]))
 
     @property
     def _pads_after(self) -> bool:
@@ -150,18 +219,65 @@ class Rollout:
         last = ops.reshape(last, (-1, *(1,) * (len(output.shape) - 1)))
         return ops.take_along_axis(output, last, axis=1)[:, 0]
 
-    def _write(self, buffer, predicted, target, width):
-        """Return the buffer with the predicted steps at `target`."""
-        horizon = self.framer.horizon
-        shape = (buffer.shape[0], horizon, *buffer.shape[2:])
-        steps = ops.reshape(ops.cast(predicted, buffer.dtype), shape)
-        due = True
-        if self._layers:
-            # A stateful model also passes over the prompt, and over its own blocks.
-            due = target >= width
-            if horizon > 1:
-                due = due & ((target - width) % horizon == 0)
-        return backend.write_steps(buffer, target, steps, due)
+
+class Run:
+    """A rollout that is under way, on the device.
+
+    Attributes:
+        prompts: Prompts that it began with.
+        made: int. Steps that were predicted.
+    """
+
+    def __init__(self, rollout: Rollout, prompts: Prompts):
+        self._rollout, self.prompts, self.made = rollout, prompts, 0
+        extras = rollout.choose.begin(*prompts.buffer.shape[:2])
+        self._carry = (
+            ops.convert_to_tensor(prompts.buffer),
+            rollout.states(prompts.states),
+            [ops.convert_to_tensor(extra) for extra in extras],
+        )
+        given = [prompts.lengths.astype("int32"), prompts.begins.astype("int32")]
+        given += [] if prompts.future is None else [prompts.future]
+        self._given = tuple(map(ops.convert_to_tensor, given))
+        gap = rollout.framer.gap
+        # The position that the next pass is over.
+        self._next = int(prompts.begins.min()) if rollout.is_stepped else prompts.width - gap - 1
+
+    def advance(self, steps: int) -> None:
+        """Predict `steps` more."""
+        prompts, framer = self.prompts, self._rollout.framer
+        self.made += steps
+        if self._rollout.is_stepped:
+            passes = prompts.width + self.made - framer.gap - 1 - self._next
+            stride = 1
+        else:
+            stride = framer.horizon
+            done = self._next + framer.gap + 1 - prompts.width
+            passes = -(-(self.made - done) // stride)
+        numbers = (prompts.seed, prompts.width, self._next, max(passes, 0), prompts.drawn)
+        self._carry = self._rollout.run(self._carry, self._given, *numbers)
+        self._next += max(passes, 0) * stride
+
+    def steps(self, first: int = 0) -> np.ndarray:
+        """Return the predicted steps from number `first` on, `(rows, steps, …)`."""
+        width = self.prompts.width
+        return self._read(width + first, width + self.made)
+
+    def tail(self, count: int) -> np.ndarray:
+        """Return the last `count` steps that stand in the buffer."""
+        stop = self.prompts.width + self.made
+        return self._read(stop - count, stop)
+
+    def states(self) -> list[np.ndarray]:
+        """Return the flat states."""
+        return [ops.convert_to_numpy(state).copy() for state in self._carry[1]]
+
+    def extras(self) -> list[np.ndarray]:
+        """Return what the chooser keeps."""
+        return [ops.convert_to_numpy(extra) for extra in self._carry[2]]
+
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        return ops.convert_to_numpy(self._carry[0])[:, start:stop].copy()
 
 
 def context_steps(framer: "SequenceFramer", stateful: bool) -> int:
@@ -174,9 +290,47 @@ def least_steps(framer: "SequenceFramer", stateful: bool) -> int:
     return 1 if framer.pads else context_steps(framer, stateful)
 
 
+def takes_future(model: keras.Model) -> bool:
+    """Whether a model takes a dict of "past" and "future"."""
+    try:
+        inputs = model.input
+    except (AttributeError, ValueError):  # a model that declares no inputs
+        return False
+    return isinstance(inputs, dict) and "future" in inputs
+
+
 def _laid_out(x, layout):
     if layout == "tokens":
         return x
     if layout == "features":
         return ops.reshape(x, (x.shape[0], 1, -1))
     return x if len(x.shape) > 2 else x[..., None]
+
+
+def _seed_states(model: keras.Model) -> list[Any]:
+    """Return the variables of a model's seed generators: those that are no weights."""
+    weights = {id(variable) for variable in model.weights}
+    return [v for v in model.non_trainable_variables if id(v) not in weights and v.shape == (2,)]
+
+
+@contextmanager
+def _undisturbed(model: keras.Model) -> Iterator[None]:
+    """Run a model in training mode, but for what it would learn of its inputs.
+
+    Batch normalisation that is not trainable uses its statistics and keeps them.
+    """
+    frozen = [
+        layer
+        for layer in all_layers(model)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    kept = [(v, ops.copy(v.value)) for v in model.non_trainable_variables]
+    try:
+        for layer in frozen:
+            layer.trainable = False
+        yield
+    finally:
+        for layer in frozen:
+            layer.trainable = True
+        for variable, value in kept:
+            variable.assign(value)

@@ -23,20 +23,25 @@ def all_layers(model: keras.Model) -> list[keras.Layer]:
 
 @contextmanager
 def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
-    """Let stateful layers run on other state variables, of any batch size.
+    """Let recurrent layers, stateful ones or not, carry other state variables, of any batch size.
 
     Why: a stateful layer is tied to the batch size it was built with, by the shape of `states` and
     by a number that Keras compares each input with. Written past `__setattr__`, which would take
     the variables for weights; Keras keeps its own from that, too.
     """
-    before = [(layer.states, layer._expected_batch_size) for layer in layers]
+    names = ("states", "stateful", "_expected_batch_size")
+    before = [
+        {name: vars(layer)[name] for name in names if name in vars(layer)} for layer in layers
+    ]
     try:
         for layer, borrowed in zip(layers, states, strict=True):
-            vars(layer).update(states=borrowed, _expected_batch_size=None)
+            vars(layer).update(states=borrowed, stateful=True, _expected_batch_size=None)
         yield
     finally:
-        for layer, (own, batch_size) in zip(layers, before, strict=True):
-            vars(layer).update(states=own, _expected_batch_size=batch_size)
+        for layer, own in zip(layers, before, strict=True):
+            for name in names:
+                vars(layer).pop(name)
+            vars(layer).update(own)
 
 
 @contextmanager

@@ -1,0 +1,257 @@
+"""What becomes of a model's output before it is fed back in: symbols are chosen, values are moved.
+
+A chooser is a function `(output, position, extras) -> Choice` of tensors, run inside the compiled
+rollout after each pass of the model. `extras` are tensors of its own that go from pass to pass.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from seqframe import backend
+from seqframe.samplers import BeamSampler, Sampler
+
+
+class Position(NamedTuple):
+    """Where in a rollout a choice is made.
+
+    Attributes:
+        buffer: tensor `(rows, capacity, …)` of all that was given and generated before `target`.
+        future: tensor `(rows, capacity, …)` of what is known ahead, or None.
+        target: int tensor. The first place that is now chosen for.
+        width: int tensor. The first place that is not of a prompt.
+        due: bool tensor, or True. Whether the choice will be written, or is of a prompt's step.
+        seed: keras.random.SeedGenerator.
+    """
+
+    buffer: Any
+    future: Any
+    target: Any
+    width: Any
+    due: Any
+    seed: keras.random.SeedGenerator
+
+
+class Choice(NamedTuple):
+    """What comes next.
+
+    Attributes:
+        steps: tensor `(rows, horizon, …)`.
+        rows: int tensor `(rows,)`: the row that each goes on from; None: its own.
+        extras: list of tensors.
+    """
+
+    steps: Any
+    rows: Any
+    extras: list[Any]
+
+
+class SymbolChooser:
+    """Chooses ids from logits or probabilities.
+
+    Args:
+        sampler: function `(logits, seed) -> ids`, or a BeamSampler.
+        from_logits: bool. Whether outputs are logits rather than probabilities.
+        horizon: int. Steps that the model predicts at once.
+        num_samples: int. Rows of each prompt.
+        padding_id: int, an id that is never chosen, or None.
+        processor: function `(logits, generated, step) -> logits`, or None.
+        feedback: function `(ids, last_ids) -> next ids`, or None.
+        stops: tuple of tuples of ids at which beams end.
+        scored: bool. Whether log-probabilities are kept.
+    """
+
+    def __init__(
+        self,
+        sampler: Any,
+        *,
+        from_logits: bool,
+        horizon: int = 1,
+        num_samples: int = 1,
+        padding_id: int | None = None,
+        processor: Callable[..., Any] | None = None,
+        feedback: Callable[[Any, Any], Any] | None = None,
+        stops: tuple[tuple[int, ...], ...] = (),
+        scored: bool = False,
+    ):
+        self.sampler, self.horizon, self.num_samples = sampler, horizon, num_samples
+        self._from_logits, self._padding_id = from_logits, padding_id
+        self._processor, self._feedback = processor, feedback
+        self._stops, self._scored = stops, scored
+
+    @property
+    def follows_beams(self) -> bool:
+        """Whether several rows compete for each prompt."""
+        return isinstance(self.sampler, BeamSampler)
+
+    def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
+        """Return what `extras` begin with."""
+        if self.follows_beams:
+            # The beams of a prompt begin alike: all but the first would find the same again.
+            is_first = np.arange(rows) % self.sampler.num_beams == 0
+            return [np.where(is_first, 0, -np.inf).astype("float32"), np.zeros(rows, bool)]
+        return [np.zeros((rows, capacity), "float32")] if self._scored else []
+
+    def __call__(self, output: Any, at: Position, extras: list[Any]) -> Choice:
+        """Return the ids chosen; -1 where a logit is NaN."""
+        rows = at.buffer.shape[0]
+        logits = ops.cast(output, "float32")
+        logits = ops.reshape(logits, (rows * self.horizon, logits.shape[-1]))
+        if not self._from_logits:
+            logits = ops.log(logits)
+        if self._padding_id is not None:
+            is_padding = ops.arange(logits.shape[-1]) == self._padding_id
+            logits = ops.where(is_padding, -float("inf"), logits)
+        is_broken = ops.any(ops.isnan(logits), axis=-1)
+        if self._processor is not None:
+            step = at.target - at.width
+            logits = self._processor(logits, _generated(at), step)
+        if self.follows_beams:
+            return self._choose_beams(logits, is_broken, at, extras)
+        ids = ops.cast(self._sample(logits, at.seed), "int32")
+        if self._scored:
+            likelihoods = ops.log_softmax(logits, axis=-1)
+            found = ops.take_along_axis(likelihoods, ids[:, None], axis=-1)
+            found = ops.reshape(found, (rows, self.horizon))
+            extras = [backend.write_steps(extras[0], at.target, found, at.due)]
+        ids = ops.reshape(ops.where(is_broken, -1, ids), (rows, self.horizon))
+        return Choice(feed_back(ids, at, self._feedback), None, extras)
+
+    def _sample(self, logits: Any, seed: Any) -> Any:
+        if not isinstance(self.sampler, Sampler):
+            return self.sampler(logits, seed)
+        # Each prompt draws alike, as it would alone.
+        each = self.num_samples * self.horizon
+        return ops.reshape(
+            self.sampler(ops.reshape(logits, (-1, each, logits.shape[-1])), seed), (-1,)
+        )
+
+    def _choose_beams(self, logits: Any, is_broken: Any, at: Position, extras: list[Any]) -> Choice:
+        totals, finished = extras
+        ids, rows, found = self.sampler.choose(logits, totals, finished)
+        own = ops.arange(rows.shape[0], dtype=rows.dtype)
+        rows = ops.where(at.due, rows, own)
+        ids = ops.cast(ops.where(ops.take(is_broken, rows, axis=0), -1, ids), "int32")
+        steps = feed_back(ids[:, None], at, self._feedback)
+        before = ops.take(at.buffer, rows, axis=0)
+        finished = ops.take(finished, rows, axis=0)
+        ends = _end_here(backend.write_steps(before, at.target, steps, at.due), at, self._stops)
+        extras = [ops.where(at.due, found, totals), finished | (ends & at.due)]
+        return Choice(steps, rows, extras)
+
+
+def _generated(at: Position) -> Any:
+    """Return what was generated so far, `(rows, capacity)`; -1 where nothing was yet."""
+    places = ops.arange(at.buffer.shape[1])
+    turned = ops.take(at.buffer, (places + at.width) % at.buffer.shape[1], axis=1)
+    return ops.where(places < at.target - at.width, turned, -1)
+
+
+def _end_here(buffer: Any, at: Position, stops: Sequence[Sequence[int]]) -> Any:
+    """Return which rows end in one of `stops` with the step at the target."""
+    found = ops.zeros((buffer.shape[0],), "bool")
+    for stop in stops:
+        begin = at.target - len(stop) + 1
+        last = backend.read_steps(buffer, ops.maximum(begin, 0), len(stop))
+        found = found | (ops.all(last == ops.convert_to_tensor(stop), axis=1) & (begin >= at.width))
+    return found
+
+
+class ValueChooser:
+    """Takes real values as they are, or with noise.
+
+    Args:
+        horizon: int. Steps that the model predicts at once.
+        num_samples: int. Rows of each history.
+        row_shape: tuple of int. Shape of what is predicted of one step.
+        noise: function `(prediction, seed) -> prediction`, or None.
+        feedback: function `(prediction, last_input) -> next_input`, or None; or a `KnownColumns`.
+    """
+
+    def __init__(
+        self,
+        *,
+        horizon: int,
+        num_samples: int,
+        row_shape: tuple[int, ...],
+        noise: Callable[[Any, Any], Any] | None = None,
+        feedback: Any = None,
+    ):
+        self.horizon, self.num_samples, self.row_shape = horizon, num_samples, row_shape
+        self._noise, self._feedback = noise, feedback
+
+    def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
+        """Return what `extras` begin with: nothing."""
+        return []
+
+    def __call__(self, output: Any, at: Position, extras: list[Any]) -> Choice:
+        """Return the values of the next steps."""
+        rows = at.buffer.shape[0]
+        predicted = ops.cast(output, at.buffer.dtype)
+        predicted = ops.reshape(predicted, (rows, self.horizon, *self.row_shape))
+        if isinstance(self._noise, ResidualNoise):
+            predicted = self._noise.add(predicted, at.seed, self.num_samples)
+        elif self._noise is not None:
+            predicted = ops.cast(self._noise(predicted, at.seed), at.buffer.dtype)
+        return Choice(feed_back(predicted, at, self._feedback), None, extras)
+
+
+class ResidualNoise:
+    """Errors that a model made, drawn at random: the noise of a bootstrap.
+
+    Args:
+        residuals: array `(errors, …)` of a prediction's shape without its row axis; with a horizon,
+            `(errors, horizon, …)`, or `(errors, …)` to draw for each of its steps.
+    """
+
+    def __init__(self, residuals: np.ndarray):
+        self.residuals = residuals
+
+    def add(self, predicted: Any, seed: Any, num_samples: int) -> Any:
+        """Return predictions `(rows, horizon, …)` with errors drawn for them; alike for each
+        `num_samples` rows, so that a history in a batch gets what it gets alone."""
+        residuals = ops.convert_to_tensor(self.residuals, predicted.dtype)
+        together = len(residuals.shape) == len(predicted.shape)
+        shape = (num_samples,) if together else (num_samples, predicted.shape[1])
+        drawn = keras.random.randint(shape, 0, residuals.shape[0], dtype="int32", seed=seed)
+        errors = ops.take(residuals, drawn, axis=0)
+        repeats = predicted.shape[0] // num_samples
+        return predicted + ops.tile(errors, (repeats, *(1,) * (len(predicted.shape) - 1)))
+
+
+class KnownColumns:
+    """Makes an input of predicted columns and of those known ahead.
+
+    Args:
+        targets: list of int. Where the predicted columns stand in an input.
+        known: list of pairs of int: where a column stands in an input, and where in the future.
+    """
+
+    def __init__(self, targets: Sequence[int], known: Sequence[tuple[int, int]]):
+        self.targets, self.known = list(targets), list(known)
+
+    def __call__(self, prediction: Any, future: Any) -> Any:
+        """Return the input of a step from its prediction and its future, both `(rows, columns)`."""
+        columns = {place: prediction[:, k] for k, place in enumerate(self.targets)}
+        future = ops.cast(future, prediction.dtype)
+        columns |= {place: future[:, k] for place, k in self.known}
+        return ops.stack([columns[place] for place in range(len(columns))], axis=1)
+
+
+def feed_back(predicted: Any, at: Position, feedback: Any) -> Any:
+    """Return what is fed back in of predictions `(rows, horizon, …)`, one step after the other."""
+    if feedback is None:
+        return predicted
+    horizon, steps = predicted.shape[1], []
+    last = backend.read_steps(at.buffer, at.target - 1, 1)[:, 0]
+    for k in range(horizon):
+        if isinstance(feedback, KnownColumns):
+            future = backend.read_steps(at.future, at.target + k, 1)[:, 0]
+            last = feedback(predicted[:, k], future)
+        else:
+            last = feedback(predicted[:, k], last)
+        steps.append(ops.cast(last, at.buffer.dtype))
+    return ops.stack(steps, axis=1)

@@ -1,0 +1,112 @@
+"""Forecasts as the DataFrames and Series that their histories were, with the index continued."""
+
+from typing import Any
+
+import numpy as np
+
+
+def continue_table(
+    history: Any, values: np.ndarray, columns: Any = None, quantiles: Any = None
+) -> Any:
+    """Return values as a table like the history, of the steps after it; arrays as they are.
+
+    Args:
+        history: DataFrame or Series of pandas or polars; or something else.
+        values: array `(steps,)` or `(steps, features)`; with `quantiles`, `(quantiles, …)`.
+        columns: which columns of the history the values are of: an int, a list of int, or None for
+            all.
+        quantiles: list of float, or None.
+
+    Returns:
+        a Series for a Series, or for one column; else a DataFrame. With quantiles a DataFrame with
+        a column for each, or for each column and quantile. What is no table is an array.
+    """
+    module = type(history).__module__.partition(".")[0]
+    if module not in ("pandas", "polars"):
+        return values
+    is_series = not hasattr(history, "columns")
+    names = [history.name] if is_series else list(history.columns)
+    if columns is not None and not is_series:
+        names = [names[column] for column in np.atleast_1d(columns)]
+    flat = is_series or isinstance(columns, (int, np.integer))
+    if module == "polars":
+        return _polars_table(values, names, flat, quantiles)
+    return _pandas_table(history, values, names, flat, quantiles)
+
+
+def _pandas_table(history: Any, values: Any, names: list[Any], flat: bool, quantiles: Any) -> Any:
+    import pandas
+
+    index = continue_index(history.index, values.shape[-1 if flat else -2])
+    if quantiles is None:
+        if flat:
+            return pandas.Series(values, index, name=names[0])
+        return pandas.DataFrame(values, index, names)
+    levels = np.atleast_1d(quantiles).tolist()
+    if flat:
+        return pandas.DataFrame(values.T, index, pandas.Index(levels, name="quantile"))
+    pairs = pandas.MultiIndex.from_product([names, levels], names=[None, "quantile"])
+    table = np.moveaxis(values, 0, -1).reshape(len(index), -1)
+    return pandas.DataFrame(table, index, pairs)
+
+
+def _polars_table(values: np.ndarray, names: list[Any], flat: bool, quantiles: Any) -> Any:
+    import polars
+
+    if quantiles is None:
+        if flat:
+            return polars.Series(names[0], values)
+        return polars.DataFrame(values, schema=names)
+    levels = np.atleast_1d(quantiles).tolist()
+    values = values[..., None] if flat else values
+    return polars.DataFrame(
+        {
+            str(level) if flat else f"{name}_{level}": values[k, :, column]
+            for column, name in enumerate(names)
+            for k, level in enumerate(levels)
+        }
+    )
+
+
+def continue_index(index: Any, steps: int) -> Any:
+    """Return the index of the steps after those of a pandas index.
+
+    Args:
+        index: pandas.Index: dates with a frequency of their own or one that can be told from them,
+            periods, or evenly spaced numbers. After another one, steps are numbered.
+        steps: int.
+
+    Example:
+
+    >>> import pandas
+    >>> continue_index(pandas.RangeIndex(0, 10, 2), 3)
+    RangeIndex(start=10, stop=16, step=2)
+    >>> days = pandas.date_range("2024-02-27", periods=2)
+    >>> [str(day.date()) for day in continue_index(days, 3)]
+    ['2024-02-29', '2024-03-01', '2024-03-02']
+    """
+    import pandas
+
+    size = len(index)
+    if isinstance(index, pandas.RangeIndex):
+        return pandas.RangeIndex(
+            index.stop, index.stop + steps * index.step, index.step, name=index.name
+        )
+    if isinstance(index, pandas.PeriodIndex):
+        return pandas.period_range(index[-1] + 1, periods=steps, freq=index.freq, name=index.name)
+    if isinstance(index, (pandas.DatetimeIndex, pandas.TimedeltaIndex)):
+        step = index.freq
+        if step is None and size > 2:
+            step = pandas.infer_freq(index)
+        if step is None and size > 1 and (np.diff(index.asi8) == np.diff(index.asi8)[0]).all():
+            step = index[1] - index[0]
+        if step is not None:
+            dates = isinstance(index, pandas.DatetimeIndex)
+            make = pandas.date_range if dates else pandas.timedelta_range
+            return make(index[-1], periods=steps + 1, freq=step, name=index.name)[1:]
+    elif pandas.api.types.is_numeric_dtype(index) and size > 1:
+        distances = np.diff(index.to_numpy())
+        if np.allclose(distances, distances[0]) and distances[0] != 0:
+            values = index[-1] + distances[0] * np.arange(1, steps + 1)
+            return pandas.Index(values, dtype=index.dtype, name=index.name)
+    return pandas.RangeIndex(size, size + steps)

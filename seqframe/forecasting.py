@@ -1,0 +1,277 @@
+"""Forecasts: real values, or sample paths of them, and what is known ahead."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from seqframe.checks import check_prompt_length
+from seqframe.choosers import KnownColumns, ResidualNoise, ValueChooser
+from seqframe.continuation import continue_table
+from seqframe.prompts import lay_out
+from seqframe.rollout import takes_future
+from seqframe.sequences import column_names, find_columns, split_sequences, to_array, to_arrays
+from seqframe.windows import check_integer
+
+if TYPE_CHECKING:
+    from seqframe.generator import Generator
+
+_DROPOUT = "dropout"
+
+
+class Forecaster:
+    """Rolls a generator's model out over real values.
+
+    Args:
+        generator: Generator.
+    """
+
+    def __init__(self, generator: "Generator"):
+        self.generator, self.framer = generator, generator.framer
+
+    def forecast(
+        self,
+        history: Any,
+        steps: int,
+        future: Any = None,
+        num_samples: int | None = None,
+        noise: Any = None,
+        quantiles: Any = None,
+    ) -> Any:
+        """Return forecasts as the user is to see them; see `Generator.forecast`."""
+        samples = _checked_samples(num_samples, noise, quantiles)
+        raw = split_sequences(history)
+        several = raw[0] is not history
+        futures = None if future is None else (list(future) if several else [future])
+        paths, columns = self.paths(raw, steps, futures, samples, noise)
+        results = []
+        for item, path in zip(raw, paths, strict=True):
+            if num_samples is None:
+                results.append(continue_table(item, path[0], columns))
+            elif quantiles is None:
+                results.append(path)
+            else:
+                found = np.quantile(path, quantiles, axis=0).astype(path.dtype)
+                results.append(continue_table(item, found, columns, quantiles))
+        return results if several else results[0]
+
+    def paths(
+        self,
+        raw: list[Any],
+        steps: int,
+        futures: list[Any] | None = None,
+        num_samples: int = 1,
+        noise: Any = None,
+    ) -> tuple[np.ndarray, Any]:
+        """Return sample paths `(histories, num_samples, steps, …)`, and which columns they are of.
+
+        Args:
+            raw: list of histories.
+            steps: int.
+            futures: list of what is known ahead of each, or None.
+            num_samples: int.
+            noise: as of `Generator.forecast`.
+        """
+        dtype = keras.config.floatx()
+        values = [array.astype(dtype, copy=False) for array in to_arrays(raw, "history")]
+        for array in values:
+            check_prompt_length(len(array), self.framer, self.generator.is_stepped)
+        row_shape = values[0].shape[1:]
+        names = column_names(raw[0])
+        targets = self.generator.targets
+        columns = None
+        if targets is not None:
+            columns = find_columns(_plain(targets), names, math.prod(row_shape))
+        ahead = None if futures is None else self._ahead(futures, values, steps)
+        feedback, predicted = self._feedback(row_shape, columns, names, futures, ahead)
+        dropout = isinstance(noise, str)
+        if dropout and noise != _DROPOUT:
+            raise ValueError(
+                f'`noise` must be a function, errors, or "{_DROPOUT}". Received: noise={noise!r}.'
+            )
+        added = None
+        if noise is not None and not dropout:
+            added = _as_noise(noise, self.framer.horizon, predicted)
+
+        def chooser() -> ValueChooser:
+            return ValueChooser(
+                horizon=self.framer.horizon,
+                num_samples=num_samples,
+                row_shape=predicted,
+                noise=added,
+                feedback=feedback,
+            )
+
+        kept = None if noise is None or dropout else _Same(noise)
+        known = tuple(map(tuple, feedback.known)) if isinstance(feedback, KnownColumns) else None
+        key = ("values", num_samples, predicted, row_shape, kept, known, str(columns))
+        repeat = [k for k in range(len(values)) for _ in range(num_samples)]
+        rows = [values[k] for k in repeat]
+        prompts = lay_out(
+            rows,
+            steps,
+            self.framer,
+            self.generator.is_stepped,
+            self.generator.draw_seed(),
+            futures=None if ahead is None else [ahead[k] for k in repeat],
+            on_clock=self._needs_past,
+        )
+        run = self.generator.rollout(key, len(rows), chooser, dropout=dropout).start(prompts)
+        run.advance(steps)
+        found = run.steps()
+        if np.isnan(found).any():
+            row, step = np.argwhere(np.isnan(found))[0][:2]
+            raise ValueError(
+                f"The forecast is NaN. Received: that at step {step} of history "
+                f"{row // num_samples}. Fill what is missing of the history, and look at the "
+                "model's weights: training may have diverged."
+            )
+        found = found.reshape(len(raw), num_samples, *found.shape[1:])
+        return (found if columns is None else found[..., columns]), columns
+
+    @property
+    def _needs_past(self) -> bool:
+        """Whether the model takes what is "future" for steps of the history too."""
+        each = self.generator.is_stepped or self.framer.return_sequences
+        return each and takes_future(self.generator.model)
+
+    def _ahead(self, futures: list[Any], values: list[np.ndarray], steps: int) -> list[np.ndarray]:
+        """Return what is known ahead as arrays, long enough."""
+        if len(futures) != len(values):
+            raise ValueError(
+                f"`future` must be a list of one for each of {len(values)} histories. Received: "
+                f"{len(futures)}."
+            )
+        arrays = [
+            array.astype(keras.config.floatx(), copy=False)
+            for array in to_arrays(futures, "future")
+        ]
+        ahead = -(-steps // self.framer.horizon) * self.framer.horizon
+        for array, value in zip(arrays, values, strict=True):
+            needed = ahead + (len(value) if self._needs_past else 0)
+            if len(array) < needed:
+                what = "the history and the steps after it" if self._needs_past else "the steps"
+                raise ValueError(
+                    f"`future` must have {needed} rows, for {what} that are forecast. Received: "
+                    f"{len(array)} rows. Give more of it, or forecast fewer steps."
+                )
+        return arrays
+
+    def _feedback(
+        self,
+        row_shape: tuple[int, ...],
+        columns: Any,
+        names: list[str] | None,
+        futures: list[Any] | None,
+        ahead: list[np.ndarray] | None,
+    ) -> tuple[Any, tuple[int, ...]]:
+        """Return what makes an input of a prediction, and the shape of a prediction of one step."""
+        model, features = self.generator.model, math.prod(row_shape)
+        outputs = self.generator.outputs
+        chosen = None if columns is None else np.atleast_1d(columns).tolist()
+        count = features if chosen is None else len(chosen)
+        predicted = count * self.framer.horizon if outputs is None else math.prod(outputs)
+        count, rest = divmod(predicted, self.framer.horizon)
+        received = (
+            f"Received: a history of {features} features for a model with {predicted} outputs and "
+            f"a framer with horizon={self.framer.horizon}."
+        )
+        if rest or (chosen is not None and count != len(chosen)):
+            what = "every feature" if chosen is None else f"the {len(chosen)} `targets`"
+            raise ValueError(
+                f"The model must predict {what} for each step of the framer's horizon. {received}"
+            )
+        if takes_future(model) and ahead is None:
+            raise ValueError(
+                'The model takes a "future". Received: future=None. Pass what is known of the '
+                "steps that are forecast."
+            )
+        if self.generator.feedback is not None:
+            return self.generator.feedback, row_shape if count == features else (count,)
+        if chosen is None or chosen == list(range(features)):
+            if count != features:
+                raise ValueError(
+                    "`forecast` feeds predictions back in, so the model must predict every feature "
+                    f"of its input. {received} Tell the `Generator` which columns they are, by "
+                    "`targets`, and give `future` of the others; or give it a `feedback`."
+                )
+            return None, row_shape
+        known = _known_columns(chosen, features, names, futures, ahead)
+        return KnownColumns(chosen, known), (len(chosen),)
+
+
+class _Same:
+    """Equal to itself by identity, and keeps what it stands for."""
+
+    def __init__(self, item: Any):
+        self.item = item
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.item is other.item
+
+    def __hash__(self) -> int:
+        return id(self.item)
+
+
+def _known_columns(
+    chosen: list[int],
+    features: int,
+    names: list[str] | None,
+    futures: list[Any] | None,
+    ahead: list[np.ndarray] | None,
+) -> list[tuple[int, int]]:
+    """Return which column of the future each column that is not predicted is."""
+    others = [column for column in range(features) if column not in chosen]
+    width = 0 if ahead is None else math.prod(ahead[0].shape[1:])
+    given = None if futures is None else column_names(futures[0])
+    if names and given and all(names[column] in given for column in others):
+        return [(column, given.index(names[column])) for column in others]
+    if ahead is None or width != len(others) or ahead[0].ndim > 2:
+        called = [names[column] for column in others] if names else others
+        raise ValueError(
+            f"The model does not predict the columns {called} of its input, so `future` must hold "
+            f"them. Received: {'none' if ahead is None else f'{width} columns'}. Pass them, or "
+            "give the `Generator` a `feedback`."
+        )
+    if ahead[0].ndim == 1:
+        ahead[:] = [array[:, None] for array in ahead]
+    return [(column, k) for k, column in enumerate(others)]
+
+
+def _checked_samples(num_samples: int | None, noise: Any, quantiles: Any) -> int:
+    if num_samples is None:
+        for name, value in ("noise", noise), ("quantiles", quantiles):
+            if value is not None:
+                raise ValueError(
+                    f"`{name}` is for sample paths. Received: num_samples=None. Say how many by "
+                    "`num_samples`."
+                )
+        return 1
+    if noise is None:
+        raise ValueError(
+            "Sample paths need a `noise` to differ by. Received: noise=None. Pass a function, "
+            'errors measured by `backtest(…).residuals`, or "dropout".'
+        )
+    if quantiles is not None and not all(0 <= level <= 1 for level in np.atleast_1d(quantiles)):
+        raise ValueError(f"`quantiles` must be in 0 … 1. Received: quantiles={quantiles!r}.")
+    return check_integer("num_samples", num_samples, 1)
+
+
+def _as_noise(noise: Any, horizon: int, predicted: tuple[int, ...]) -> Any:
+    if callable(noise):
+        return noise
+    residuals = to_array(noise, "noise")
+    if residuals.shape[1:] not in (predicted, (horizon, *predicted)) or not len(residuals):
+        raise ValueError(
+            f"`noise`, as errors, must be of shape (errors, {', '.join(map(str, predicted))}), a "
+            f"prediction's. Received: shape {residuals.shape}."
+        )
+    if not np.isfinite(residuals).all():
+        raise ValueError("`noise`, as errors, must be finite. Received: NaN or infinity.")
+    return ResidualNoise(residuals)
+
+
+def _plain(targets: Any) -> Sequence[Any] | Any:
+    return list(targets) if isinstance(targets, (tuple, np.ndarray)) else targets

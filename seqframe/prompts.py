@@ -1,0 +1,209 @@
+"""Prompts: what a rollout begins with, laid out as a buffer, and where what it makes ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seqframe.rollout import Prompts, context_steps, least_steps
+from seqframe.sequences import holds_symbols, split_sequences, to_array
+
+# Programs are compiled for these sizes and their doubles, not for each prompt and step count.
+_LEAST_ROOM = 64
+_LEAST_WIDTH = 16
+
+
+@dataclass(frozen=True)
+class GeneratorState:
+    """Where a generation stopped, for `Generator.generate(…, state=…)` to go on from.
+
+    Attributes:
+        tail: array `(rows, steps)`, the last ids.
+        lengths: int array `(rows,)`. How many of these are real, not padding.
+        states: list of arrays, the recurrent states.
+        seed: int. What was drawn with.
+        drawn: int. How many steps were drawn.
+    """
+
+    tail: np.ndarray
+    lengths: np.ndarray
+    states: list[np.ndarray]
+    seed: int
+    drawn: int
+
+
+def lay_out(
+    rows: Sequence[np.ndarray],
+    steps: int,
+    framer: Any,
+    stepped: bool,
+    seed: int,
+    state: GeneratorState | None = None,
+    futures: Sequence[np.ndarray] | None = None,
+    on_clock: bool = False,
+) -> Prompts:
+    """Return prompts as a buffer with room for what is to be generated.
+
+    Args:
+        rows: list of arrays `(steps, …)`, one a row.
+        steps: int. What is to be generated.
+        framer: SequenceFramer.
+        stepped: bool. Whether the model is shown single steps.
+        seed: int.
+        state: GeneratorState that the rows go on from, or None.
+        futures: list of arrays `(steps, …)`, what is known ahead for each row, or None.
+        on_clock: bool. Whether futures begin with the row's first step, rather than after its last.
+    """
+    context, least = context_steps(framer, stepped), least_steps(framer, stepped)
+    gap = framer.gap
+    new = np.array([len(row) for row in rows])
+    known = new.copy()
+    if state is not None:
+        rows = [np.concatenate([tail, row]) for tail, row in zip(state.tail, rows, strict=True)]
+        known += state.lengths
+    width = context + gap
+    if stepped:
+        # The whole prompt, and room for the padding that its first steps may be seen with.
+        width = doubled(max(max(map(len, rows)) + context - least, width), _LEAST_WIDTH)
+    capacity = width + doubled(steps + framer.horizon - 1, _LEAST_ROOM)
+    shape = (len(rows), capacity, *rows[0].shape[1:])
+    buffer = np.full(shape, framer.padding_value, rows[0].dtype)
+    for place, row in zip(buffer, rows, strict=True):
+        kept = row[-width:]
+        place[width - len(kept) : width] = kept
+    # Where a run goes on, the model has been shown all but the last `gap + 1` steps.
+    begins = width - known + least - 1 if state is None else width - new - gap - 1
+    future = None
+    if futures is not None:
+        future = np.zeros((len(rows), capacity, *futures[0].shape[1:]), futures[0].dtype)
+        for place, ahead, length in zip(future, futures, new, strict=True):
+            start = width - length if on_clock else width
+            ahead = ahead[max(-start, 0) :][: capacity - max(start, 0)]
+            place[max(start, 0) : max(start, 0) + len(ahead)] = ahead
+    return Prompts(
+        buffer,
+        width,
+        np.minimum(known, width),
+        np.maximum(begins, 0),
+        seed,
+        0 if state is None else state.drawn,
+        future,
+        None if state is None else state.states,
+    )
+
+
+def doubled(size: int, least: int) -> int:
+    """Return `least`, doubled until it is `size` or more.
+
+    >>> doubled(5, 16), doubled(33, 16)
+    (16, 64)
+    """
+    while least < size:
+        least *= 2
+    return least
+
+
+def split_prompts(prompt: Any, vocabulary: Any) -> tuple[list[Any], bool]:
+    """Return the prompts in what the user passed, and whether it was several."""
+    if not isinstance(prompt, (list, tuple)) or not len(prompt):
+        return [prompt], False
+    if all(isinstance(item, str) for item in prompt):
+        words = vocabulary is not None and not vocabulary.is_text
+        return ([prompt], False) if words else (list(prompt), True)
+    parts = split_sequences(prompt, vocabulary)
+    return parts, parts[0] is not prompt
+
+
+def encode_prompt(prompt: Any, vocabulary: Any, name: str = "prompt") -> np.ndarray:
+    """Return a prompt as ids.
+
+    Raises:
+        ValueError: if it holds an unknown symbol, or is not one-dimensional.
+    """
+    if isinstance(prompt, (str, list, tuple)) and not len(prompt):
+        return np.zeros(0, np.int32)
+    ids = to_array(prompt, name, vocabulary)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise ValueError(
+            "A prompt must be a string, a list of symbols, or a one-dimensional array of ids. "
+            f"Received: an array of shape {ids.shape} and dtype {ids.dtype}. "
+            "For real values, use `forecast`."
+        )
+    return ids.astype(np.int32, copy=False)
+
+
+def decode_ids(ids: np.ndarray, prompt: Any, vocabulary: Any) -> Any:
+    """Return ids as the kind of thing that the prompt is."""
+    is_empty = isinstance(prompt, list) and not prompt
+    if not holds_symbols(prompt, vocabulary) or (vocabulary is None and is_empty):
+        return ids.tolist() if isinstance(prompt, list) else ids
+    symbols = vocabulary.decode(ids)
+    return symbols if isinstance(prompt, str) else list(symbols)
+
+
+def encode_stops(stop: Any, vocabulary: Any) -> tuple[tuple[int, ...], ...]:
+    """Return where a generation stops as tuples of ids.
+
+    Args:
+        stop: None; a str; a symbol or id; or a list of these. Where symbols are no characters, a
+            str is a symbol.
+        vocabulary: Vocabulary, or None.
+
+    >>> from seqframe import Vocabulary
+    >>> encode_stops("B", Vocabulary("ABC")), encode_stops(["AB", "C"], Vocabulary("ABC"))
+    (((1,),), ((0, 1), (2,)))
+    """
+    if stop is None:
+        return ()
+    stops = stop if isinstance(stop, (list, tuple)) else [stop]
+    if not stops:
+        raise ValueError("`stop` must name at least one symbol or string. Received: none.")
+    found = []
+    for item in stops:
+        text = isinstance(item, str) and (vocabulary is None or vocabulary.is_text)
+        if isinstance(item, str) and not item:
+            raise ValueError("`stop` must not hold an empty string. Received: ''.")
+        if isinstance(item, np.ndarray):
+            ids = item
+        elif vocabulary is None or (
+            isinstance(item, (int, np.integer)) and isinstance(vocabulary.symbols[0], str)
+        ):
+            if isinstance(item, str):
+                raise ValueError(
+                    f"`stop` holds a string, which needs a `vocabulary`. Received: {item!r}. "
+                    "Pass ids, or a framer with a vocabulary."
+                )
+            ids = [item]
+        else:
+            ids = encode_prompt(item if text else [item], vocabulary, "stop")
+        found.append(tuple(np.asarray(ids, np.int32).ravel().tolist()))
+    return tuple(found)
+
+
+def first_stop(
+    ids: np.ndarray, stops: Sequence[Sequence[int]], start: int = 0
+) -> tuple[int, int] | None:
+    """Return where the first stop in some ids begins and ends, or None.
+
+    Args:
+        ids: int array `(steps,)`.
+        stops: sequences of ids.
+        start: int. Stops that end before it are known not to be there.
+
+    >>> first_stop(np.array([0, 1, 2, 1]), [[2, 1], [1, 2]])
+    (1, 3)
+    """
+    best: tuple[int, int] | None = None
+    for stop in stops:
+        begin = max(start - len(stop), 0)
+        if len(ids) - begin < len(stop):
+            continue
+        windows = np.lib.stride_tricks.sliding_window_view(ids[begin:], len(stop))
+        where = np.flatnonzero((windows == np.asarray(stop)).all(axis=1))
+        if where.size:
+            found = (begin + int(where[0]), begin + int(where[0]) + len(stop))
+            # What ends first was said first; of two that end together, the longer.
+            if best is None or (found[1], found[0]) < (best[1], best[0]):
+                best = found
+    return best

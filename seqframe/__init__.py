@@ -13,6 +13,7 @@ from seqframe.lanes import Lanes
 from seqframe.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from seqframe.backtesting import Backtest, backtest
     from seqframe.evaluation import evaluate, predict
     from seqframe.generator import Generator
     from seqframe.state import carry_state, get_states, reset_states, set_states
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NEEDS_KERAS = {
+    "Backtest": "backtesting",
     "Generator": "generator",
     "StatefulTrainer": "stateful",
+    "backtest": "backtesting",
     "carry_state": "state",
     "evaluate": "evaluation",
     "fit": "training",
@@ -34,12 +37,14 @@ _NEEDS_KERAS = {
 }
 
 __all__ = [
+    "Backtest",
     "Frames",
     "Generator",
     "Lanes",
     "SequenceFramer",
     "StatefulTrainer",
     "Vocabulary",
+    "backtest",
     "carry_state",
     "evaluate",
     "fit",

@@ -228,10 +228,15 @@ def recurrent_layers(model: keras.Model, framer: "SequenceFramer") -> list[Any]:
     return found
 
 
-def check_prompt_length(length: int, framer: "SequenceFramer", stepped: bool) -> None:
-    """Raise if a prompt is shorter than what a model needs to see."""
+def least_prompt(framer: "SequenceFramer", stepped: bool) -> int:
+    """Return how many steps a model needs to be given."""
     context = 1 if stepped and framer.layout != "features" else framer.span
-    needed = (1 if framer.pads else context) + framer.gap
+    return (1 if framer.pads else context) + framer.gap
+
+
+def check_prompt_length(length: int, framer: "SequenceFramer", stepped: bool) -> None:
+    """Raise if a prompt is shorter than what a model needs to be given."""
+    needed = least_prompt(framer, stepped)
     if length < needed:
         raise ValueError(
             f"A prompt needs at least {needed} steps for a model with "

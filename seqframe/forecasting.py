@@ -1,13 +1,12 @@
 """Forecasts: real values, or sample paths of them, and what is known ahead."""
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from seqframe.checks import check_prompt_length
+from seqframe.checks import check_prompt_length, least_prompt
 from seqframe.choosers import KnownColumns, ResidualNoise, ValueChooser
 from seqframe.continuation import continue_table
 from seqframe.prompts import lay_out
@@ -83,7 +82,7 @@ class Forecaster:
         targets = self.generator.targets
         columns = None
         if targets is not None:
-            columns = find_columns(_plain(targets), names, math.prod(row_shape))
+            columns = find_columns(as_list(targets), names, math.prod(row_shape))
         ahead = None if futures is None else self._ahead(futures, values, steps)
         feedback, predicted = self._feedback(row_shape, columns, names, futures, ahead)
         dropout = isinstance(noise, str)
@@ -116,7 +115,7 @@ class Forecaster:
             self.generator.is_stepped,
             self.generator.draw_seed(),
             futures=None if ahead is None else [ahead[k] for k in repeat],
-            on_clock=self._needs_past,
+            on_clock=self.needs_past,
         )
         run = self.generator.rollout(key, len(rows), chooser, dropout=dropout).start(prompts)
         run.advance(steps)
@@ -132,7 +131,12 @@ class Forecaster:
         return (found if columns is None else found[..., columns]), columns
 
     @property
-    def _needs_past(self) -> bool:
+    def least_history(self) -> int:
+        """Steps that a history must have."""
+        return least_prompt(self.framer, self.generator.is_stepped)
+
+    @property
+    def needs_past(self) -> bool:
         """Whether the model takes what is "future" for steps of the history too."""
         each = self.generator.is_stepped or self.framer.return_sequences
         return each and takes_future(self.generator.model)
@@ -150,9 +154,9 @@ class Forecaster:
         ]
         ahead = -(-steps // self.framer.horizon) * self.framer.horizon
         for array, value in zip(arrays, values, strict=True):
-            needed = ahead + (len(value) if self._needs_past else 0)
+            needed = ahead + (len(value) if self.needs_past else 0)
             if len(array) < needed:
-                what = "the history and the steps after it" if self._needs_past else "the steps"
+                what = "the history and the steps after it" if self.needs_past else "the steps"
                 raise ValueError(
                     f"`future` must have {needed} rows, for {what} that are forecast. Received: "
                     f"{len(array)} rows. Give more of it, or forecast fewer steps."
@@ -273,5 +277,6 @@ def _as_noise(noise: Any, horizon: int, predicted: tuple[int, ...]) -> Any:
     return ResidualNoise(residuals)
 
 
-def _plain(targets: Any) -> Sequence[Any] | Any:
+def as_list(targets: Any) -> Any:
+    """Return several columns as a list, and one as it is."""
     return list(targets) if isinstance(targets, (tuple, np.ndarray)) else targets

@@ -102,7 +102,7 @@ class Generator:
                 f"layer {own[0].name!r}. Leave it out."
             )
         self.framer = _default_framer(model, bool(own)) if framer is None else framer
-        self._carried = recurrent_layers(model, self.framer) if stateful and not own else own
+        self.carried_layers = recurrent_layers(model, self.framer) if stateful and not own else own
         check_framer(model, self.framer, bool(own))
         self.sampler = get_sampler(sampler)
         self.feedback, self.targets = feedback, targets
@@ -273,32 +273,49 @@ class Generator:
 
         return load_generator(path, custom_objects)
 
-    def export(self, path: str | Path, *, batch_size: int = 1) -> None:
-        """Write `generate` as a TensorFlow SavedModel, which needs TensorFlow alone to run.
+    def export(
+        self,
+        path: str | Path,
+        *,
+        kind: str | None = None,
+        batch_size: int = 1,
+        max_prompt: int = 1024,
+        max_steps: int = 1024,
+    ) -> None:
+        """Write the rollout as a TensorFlow SavedModel, which needs TensorFlow alone to run.
+
+        After `served = tf.saved_model.load(path)`, `served.run(prompt, steps, seed)` takes a tensor
+        `(batch_size, length)` of ids, or of values `(batch_size, length, …)`, and two int32
+        numbers; it returns what comes after. Where the vocabulary is of characters,
+        `served.run_text(texts, steps, seed)` takes and returns strings `(batch_size,)`.
 
         Args:
             path: path of a directory.
-            batch_size: int ≥ 1. Prompts that a call takes, all of one length.
+            kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
+            batch_size: int ≥ 1. Prompts that a call takes.
+            max_prompt: int ≥ 1. Steps of a prompt that a stateful model can be shown.
+            max_steps: int ≥ 1. Steps that a call can generate.
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
+            ValueError: if the generator needs a `future`.
         """
         from seqframe.export import export_generator
 
-        export_generator(self, path, batch_size)
+        export_generator(self, path, kind, batch_size, max_prompt, max_steps)
 
     def rollout(self, key: Any, rows: int, chooser: Callable[[], Any], **options: Any) -> Rollout:
         """Return the rollout for some rows, kept for the next call of that key."""
         key = (key, rows, *options.items())
         if key not in self._rollouts:
-            made = Rollout(self.model, self.framer, rows, chooser(), self._carried, **options)
+            made = Rollout(self.model, self.framer, rows, chooser(), self.carried_layers, **options)
             self._rollouts[key] = made
         return self._rollouts[key]
 
     @property
     def is_stepped(self) -> bool:
         """Whether the model is shown single steps, and its state carried along."""
-        return bool(self._carried)
+        return bool(self.carried_layers)
 
     @property
     def outputs(self) -> tuple[int, ...] | None:

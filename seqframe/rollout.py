@@ -88,7 +88,7 @@ class Rollout:
         self._flat_states = tree.flatten(self._states)
         self._seed = keras.random.SeedGenerator(0)
         self._context = context_steps(framer, stateful=bool(self._layers))
-        self._program = backend.compile_program(self._run)
+        self._program = backend.compile_program(self.roll)
 
     @property
     def is_stepped(self) -> bool:
@@ -124,7 +124,8 @@ class Rollout:
         with _undisturbed(self.model) if self._dropout else ExitStack():
             return self._program(weights, carry, given, *backend.scalars(*numbers))
 
-    def _run(self, weights, carry, given, seed, width, first, passes, drawn):
+    def roll(self, weights, carry, given, seed, width, first, passes, drawn):
+        """Return the carry after some passes: the program, of tensors."""
         lengths, begins, *future = given
         future = future[0] if future else None
         stride = 1 if self._layers else self.framer.horizon

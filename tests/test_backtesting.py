@@ -1,0 +1,185 @@
+"""Backtests: each forecast is the one that was made at its origin, and intervals cover."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+from models import numbers, recurrent, seeded
+
+from seqframe import Backtest, Generator, SequenceFramer, Vocabulary, backtest
+
+
+def line(slope=1.0):
+    """Return a model that continues the last two steps by a straight line, or by a flat one."""
+    model = keras.Sequential(
+        [keras.Input((2, 1)), layers.Flatten(), layers.Dense(1, use_bias=False)]
+    )
+    model.set_weights([np.array([[-slope], [1 + slope]], "float32")])
+    return Generator(model)
+
+
+def blocks():
+    return Generator(recurrent(steps=3, features=2, outputs=4), SequenceFramer(3, horizon=2, gap=1))
+
+
+def stateful():
+    return Generator(recurrent(steps=1, batch_size=3), SequenceFramer(1))
+
+
+KINDS = {
+    "line": (line, (20,), 2),
+    "column": (line, (20, 1), 2),
+    "blocks with a gap": (blocks, (20, 2), 4),
+    "stateful": (stateful, (20,), 1),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_forecasts_are_those_made_at_each_origin(kind):
+    make, shape, least = KINDS[kind]
+    generator, data, horizon = make(), numbers(*shape), 5
+    result = backtest(generator, data, horizon, stride=3)
+
+    origins = list(range(least, len(data) - horizon + 1, 3))
+    assert result.origins.tolist() == [[0, origin] for origin in origins]
+    for k, origin in enumerate(origins):
+        known = data[:origin]
+        one_by_one = [generator.forecast(data[: origin + s], 1)[0] for s in range(horizon)]
+        np.testing.assert_array_equal(result.actual[k], data[origin : origin + horizon])
+        np.testing.assert_allclose(
+            result.free_run[k], generator.forecast(known, horizon), rtol=1e-5, atol=1e-6
+        )
+        np.testing.assert_allclose(result.one_step[k], one_by_one, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(result.last_value[k], [known[-1]] * horizon)
+    # Each step once, as it was forecast from the truth before it.
+    steps = sorted({o + s for o in origins for s in range(horizon)})
+    ahead = np.stack([generator.forecast(data[:step], 1)[0] for step in steps])
+    np.testing.assert_allclose(result.residuals, data[steps] - ahead, rtol=1e-4, atol=1e-5)
+
+
+def test_errors_are_means_over_origins_and_features():
+    shape = (4, 3, 2)
+    actual, free_run, one_step, last = (numbers(*shape, seed=seed) for seed in range(4))
+    result = Backtest(np.zeros((4, 2), int), actual, free_run, one_step, last, numbers(5, 2))
+    for name, found in result.errors().items():
+        expected = [np.mean(np.abs(getattr(result, name) - actual)[:, step]) for step in range(3)]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_the_table_tells_why_a_forecast_goes_flat():
+    wave = np.sin(np.arange(200) / 3)
+    flat = backtest(line(slope=0.0), wave, 9)  # each step is the last one, come what may
+    errors = flat.errors()
+    np.testing.assert_allclose(errors["free_run"], errors["last_value"], rtol=1e-5)
+    np.testing.assert_allclose(errors["one_step"], errors["one_step"][0], rtol=0.05)
+    table = str(flat).splitlines()
+    assert table[1].split() == ["step", "free", "run", "one", "step", "last", "value"]
+    assert [row.split()[0] for row in table[2:]] == ["1", "2", "4", "8", "9"]
+    for row in table[2:]:
+        step, *shown = row.split()
+        expected = [errors[name][int(step) - 1] for name in errors]
+        np.testing.assert_allclose([float(value) for value in shown], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])
+def test_intervals_cover_what_comes_as_often_as_stated(coverage):
+    # Steps of a random walk are forecast by its last value: errors are the same everywhere.
+    generator, horizon = line(slope=0.0), 3
+    rng = np.random.default_rng(5)
+    walks = [np.cumsum(rng.normal(size=5)) for _ in range(1500)]
+    calibrated = backtest(generator, walks[:500], horizon, start=2)
+    tested = backtest(generator, walks[500:], horizon, start=2)
+    lower, upper = zip(
+        *(calibrated.interval(forecast, coverage) for forecast in tested.free_run), strict=True
+    )
+    covered = (np.array(lower) <= tested.actual) & (tested.actual <= np.array(upper))
+    assert covered.shape == (1000, horizon)
+    # Four standard errors, of these 1,000 and of the 500 it is calibrated on.
+    margin = 4 * np.sqrt(coverage * (1 - coverage) * (1 / 1000 + 1 / 500))
+    np.testing.assert_allclose(covered.mean(axis=0), coverage, atol=margin)
+
+
+def test_an_interval_is_the_ranked_error():
+    actual = np.zeros((9, 2))
+    free_run = np.stack([np.arange(1, 10), -np.arange(10, 19)], axis=1).astype(float)
+    result = Backtest(np.zeros((9, 2), int), actual, free_run, free_run, free_run, free_run[:, 0])
+    for coverage, rank in (0.5, 5), (0.55, 6), (0.9, 9):
+        lower, upper = result.interval(np.array([100.0, 200.0]), coverage)
+        np.testing.assert_array_equal(upper, [100 + rank, 200 + 9 + rank])
+        np.testing.assert_array_equal(lower, [100 - rank, 200 - 9 - rank])
+    assert len(result.interval(np.array([100.0]), 0.5)[0]) == 1
+    with pytest.raises(ValueError, match=r"coverage=0.95` needs 19 origins.*of 9"):
+        result.interval(np.array([100.0]), 0.95)
+    for coverage in 0, 1, 90:
+        with pytest.raises(ValueError, match=r"`coverage` must be in \(0, 1\)"):
+            result.interval(np.array([100.0]), coverage)
+    for wrong in np.zeros(3), np.zeros((2, 1)):
+        with pytest.raises(ValueError, match="`forecast` must be of no more than the 2 steps"):
+            result.interval(wrong)
+
+
+def test_several_sequences_and_too_short_ones():
+    generator = line()
+    data = [numbers(9), numbers(6, seed=1), numbers(3, seed=2)]
+    result = backtest(generator, data, 4)
+    assert result.origins.tolist() == [[0, 2], [0, 3], [0, 4], [0, 5], [1, 2]]
+    np.testing.assert_allclose(result.free_run[-1], generator.forecast(data[1][:2], 4), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"`data` must have a sequence of 6 steps.*3 steps"):
+        backtest(generator, data[2], 4)
+    assert backtest(generator, data[0], 4, start=5).origins.tolist() == [[0, 5]]
+
+
+def test_more_origins_than_rows_of_a_program():
+    data = np.arange(700.0)
+    result = backtest(line(), data, 2)
+    assert len(result.origins) == 697
+    np.testing.assert_allclose(result.free_run, result.actual, rtol=1e-4)
+
+
+def test_a_stateful_model_can_be_shown_less():
+    generator, data = stateful(), numbers(30)
+    result = backtest(generator, data, 2, history=4)
+    for (_, origin), found in zip(result.origins, result.free_run, strict=True):
+        known = data[max(origin - 4, 0) : origin]
+        np.testing.assert_allclose(found, generator.forecast(known, 2), rtol=1e-4, atol=1e-6)
+
+
+def with_future():
+    past, future = keras.Input((3, 2), name="past"), keras.Input((2, 1), name="future")
+    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
+    return seeded(keras.Model({"past": past, "future": future}, layers.Dense(2)(merged)))
+
+
+def test_tables_and_what_is_known_ahead():
+    table = pd.DataFrame(
+        {"sales": numbers(16), "price": numbers(16, seed=1)},
+        index=pd.date_range("2024-01-31", periods=16, freq="ME"),
+    )
+    framer = SequenceFramer(3, horizon=2)
+    generator = Generator(with_future(), framer, targets="sales")
+    result = backtest(generator, table, 3, future=table[["price"]])
+    # The last block is told of two steps ahead.
+    assert result.origins[:, 1].tolist() == list(range(3, 13))
+    for (_, origin), found in zip(result.origins, result.free_run, strict=True):
+        expected = generator.forecast(
+            table.iloc[:origin], 3, future=table[["price"]].iloc[origin : origin + 4]
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+    frames = framer.frame(table, targets=["sales"], future=["price"])
+    by_place = Generator(generator.model, framer, targets=[0])
+    again = backtest(by_place, frames, 3)
+    np.testing.assert_allclose(again.free_run[..., 0], result.free_run, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(again.actual[..., 0], result.actual)
+    with pytest.raises(ValueError, match="`targets` of the generator are names"):
+        backtest(generator, frames, 3)
+    with pytest.raises(ValueError, match="`future` is part of frames"):
+        backtest(by_place, frames, 3, future=table[["price"]])
+
+
+def test_symbols_are_not_backtested():
+    framer = SequenceFramer(2, vocabulary=Vocabulary("AB"))
+    generator = Generator(recurrent(steps=2, outputs=2), framer)
+    with pytest.raises(ValueError, match="`backtest` is for real values"):
+        backtest(generator, "ABAB", 1)

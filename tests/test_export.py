@@ -1,0 +1,135 @@
+"""SavedModels: what TensorFlow alone makes of them is what the generator makes."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from models import numbers, recurrent, seeded
+
+from seqframe import Generator, SequenceFramer, Vocabulary
+
+ABCD = Vocabulary("ABCD")
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+needs_tensorflow = pytest.mark.skipif(not ON_TENSORFLOW, reason="TensorFlow writes SavedModels")
+
+
+def chain(*parts, steps=1, batch_size=None):
+    inputs = keras.Input((steps, 1), batch_size=batch_size)
+    return seeded(keras.Sequential([inputs, *parts, layers.Dense(4, use_bias=False)]), 2, seed=6)
+
+
+def stateful(**options):
+    model = chain(layers.LSTM(3, stateful=True), batch_size=4)
+    return Generator(model, SequenceFramer(1, vocabulary=ABCD), seed=3, **options)
+
+
+def served(generator, path, **options):
+    import tensorflow as tf
+
+    generator.export(path, **options)
+    return tf.saved_model.load(str(path))
+
+
+SYMBOLS = {
+    "greedy": stateful,
+    "random": lambda: stateful(sampler="random"),
+    "top p": lambda: stateful(sampler="top_p"),
+    "beam": lambda: stateful(sampler="beam"),
+    "window": lambda: Generator(
+        chain(layers.GRU(3), steps=3), SequenceFramer(3, gap=1, vocabulary=ABCD)
+    ),
+    "padded": lambda: Generator(
+        chain(layers.GRU(3), steps=6),
+        SequenceFramer(
+            6, mode="prefixes", padding="post", vocabulary=Vocabulary("ABC", reserve_padding=True)
+        ),
+    ),
+}
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("kind", SYMBOLS)
+def test_text_equals_the_generators(kind, tmp_path):
+    generator = SYMBOLS[kind]()
+    model = served(generator, tmp_path / "served", batch_size=2, max_prompt=20, max_steps=30)
+    for prompts in ["ABCB", "CCABA"], ["BACABBACAB", "ABCACBABC"]:
+        for steps in 1, 30:
+            found = model.run_text(prompts, steps, 3).numpy()
+            assert [text.decode() for text in found] == generator.generate(prompts, steps)
+    ids = generator.framer.vocabulary.encode("ABCBA")
+    together = np.stack([ids, ids[::-1]])
+    np.testing.assert_array_equal(model.run(together, 9, 3), generator.generate([*together], 9))
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: Generator(recurrent(steps=3), SequenceFramer(3)), (5,)),
+        (lambda: Generator(recurrent(steps=3), stateful=True), (5,)),
+        (
+            lambda: Generator(
+                recurrent(steps=3, features=2, outputs=6), SequenceFramer(3, horizon=3)
+            ),
+            (5, 2),
+        ),
+    ],
+)
+def test_values_equal_the_generators(make, shape, tmp_path):
+    generator, history = make(), numbers(*shape)
+    model = served(generator, tmp_path / "served")
+    for steps in 1, 7:
+        np.testing.assert_allclose(
+            model.run(history[None], steps, 0)[0], generator.forecast(history, steps), rtol=1e-5
+        )
+
+
+@needs_tensorflow
+def test_it_needs_tensorflow_alone(tmp_path):
+    generator = stateful()
+    generator.export(tmp_path / "served")
+    text = generator.generate("ABBA", 50)
+    code = f"""
+import sys
+sys.modules["seqframe"] = None
+import tensorflow as tf
+served = tf.saved_model.load({str(tmp_path / "served")!r})
+assert served.run_text(["ABBA"], 50, 0).numpy()[0].decode() == {text!r}
+call = served.signatures["text"]
+found = call(text=tf.constant(["ABBA"]), steps=tf.constant(50), seed=tf.constant(0))
+assert found["output_0"].numpy()[0].decode() == {text!r}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@needs_tensorflow
+def test_what_is_served_refuses(tmp_path):
+    import tensorflow as tf
+
+    model = served(stateful(), tmp_path / "served", max_prompt=8, max_steps=10)
+    for text, steps, message in [
+        ("AX", 5, "unknown symbol"),
+        ("", 5, "at least 1 step"),
+        ("ABCDABCDA", 5, "must not exceed 8"),
+        ("AB", 0, "`steps` must be 1 or more"),
+        ("AB", 11, "must not exceed 10"),
+    ]:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            model.run_text([text], steps, 0)
+
+
+@needs_tensorflow
+def test_what_is_known_ahead_cannot_be_served(tmp_path):
+    generator = Generator(recurrent(steps=3, features=2), SequenceFramer(3), targets=[0])
+    with pytest.raises(ValueError, match="cannot be exported"):
+        generator.export(tmp_path / "served")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(ON_TENSORFLOW, reason="TensorFlow writes SavedModels")
+def test_other_backends_say_what_to_do(tmp_path):
+    with pytest.raises(RuntimeError, match="KERAS_BACKEND=tensorflow"):
+        Generator(recurrent(steps=3)).export(tmp_path / "served")

@@ -226,10 +226,10 @@ class EpochRunner:
 
 
 def _logs_of(logs: dict[str, Any], epoch: int) -> Logs:
-    """Return one epoch's logs: numbers, and arrays where a metric has several."""
-    return {
-        name: log[epoch] if np.ndim(log[epoch]) else float(log[epoch]) for name, log in logs.items()
-    }
+    """Return one epoch's logs: numbers, and arrays where a metric has several. By name, as Keras
+    has them."""
+    found = {name: logs[name][epoch] for name in sorted(logs)}
+    return {name: log if np.ndim(log) else float(log) for name, log in found.items()}
 
 
 def _initial_state(model: keras.Model, policy: StatefulTrainer | None) -> list[Any]:

@@ -199,16 +199,17 @@ def recurrent_layers(model: keras.Model, framer: "SequenceFramer") -> list[Any]:
     inner: set[int] = set()
     found = []
     for layer in all_layers(model):
-        if id(layer) in inner or isinstance(layer, keras.Model):
+        if id(layer) in inner:
+            continue
+        if isinstance(layer, keras.Model):
+            _check_graph(layer)
             continue
         is_recurrent = isinstance(layer, keras.layers.RNN)
         if is_recurrent:
             inner |= {id(part) for part in layer._flatten_layers(include_self=False)}
         if isinstance(layer, keras.layers.TimeDistributed):
             inner.add(id(layer.layer))
-        if (is_recurrent and layer.go_backwards) or not (
-            is_recurrent or isinstance(layer, _BY_STEP)
-        ):
+        if (is_recurrent and layer.go_backwards) or not (is_recurrent or _is_by_step(layer)):
             raise ValueError(
                 "`stateful=True` is for models that read their steps one by one. Received: a model "
                 f"with the layer {layer.name!r}, a {type(layer).__name__}, which looks at several "
@@ -232,6 +233,27 @@ def least_prompt(framer: "SequenceFramer", stepped: bool) -> int:
     """Return how many steps a model needs to be given."""
     context = 1 if stepped and framer.layout != "features" else framer.span
     return (1 if framer.pads else context) + framer.gap
+
+
+def _check_graph(model: keras.Model) -> None:
+    """Raise if a model is not made of layers alone: what its code does with steps is not known."""
+    if isinstance(model, keras.Sequential):
+        return
+    operations = getattr(model, "operations", None)
+    others = [op for op in operations or [model] if not isinstance(op, keras.Layer)]
+    if operations is None or others:
+        what = "an own `call`" if operations is None else f"the operation {others[0].name!r}"
+        raise ValueError(
+            "`stateful=True` is for models that read their steps one by one. Received: the model "
+            f"{model.name!r} with {what}, which is not known to. Make it of layers."
+        )
+
+
+def _is_by_step(layer: Any) -> bool:
+    """Whether a layer makes each time step of that step alone."""
+    axis = getattr(layer, "axis", None)
+    axes = np.atleast_1d(-1 if axis is None else axis)
+    return isinstance(layer, _BY_STEP) and all(axis == -1 or axis > 1 for axis in axes)
 
 
 def check_prompt_length(length: int, framer: "SequenceFramer", stepped: bool) -> None:

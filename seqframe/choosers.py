@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from seqframe import backend
-from seqframe.samplers import BeamSampler, Sampler
+from seqframe.samplers import BeamSampler, GreedySampler, Sampler
 
 
 class Position(NamedTuple):
@@ -83,6 +83,11 @@ class SymbolChooser:
         self._stops, self._scored = stops, scored
 
     @property
+    def draws(self) -> bool:
+        """Whether anything is drawn at random."""
+        return type(self.sampler) not in (GreedySampler, BeamSampler)
+
+    @property
     def follows_beams(self) -> bool:
         """Whether several rows compete for each prompt."""
         return isinstance(self.sampler, BeamSampler)
@@ -98,16 +103,16 @@ class SymbolChooser:
     def __call__(self, output: Any, at: Position, extras: list[Any]) -> Choice:
         """Return the ids chosen; -1 where a logit is NaN."""
         rows = at.buffer.shape[0]
-        logits = ops.cast(output, "float32")
-        logits = ops.reshape(logits, (rows * self.horizon, logits.shape[-1]))
-        if not self._from_logits:
+        logits = _shaped(ops.cast(output, "float32"), rows * self.horizon, output.shape[-1])
+        if not self._from_logits and not self._takes_any_scale:
             logits = ops.log(logits)
         if self._padding_id is not None:
             is_padding = ops.arange(logits.shape[-1]) == self._padding_id
             logits = ops.where(is_padding, -float("inf"), logits)
         is_broken = ops.any(ops.isnan(logits), axis=-1)
         if self._processor is not None:
-            step = at.target - at.width
+            # Over a prompt's steps, whose choice is not written, nothing has been generated.
+            step = ops.maximum(at.target - at.width, 0)
             logits = self._processor(logits, _generated(at), step)
         if self.follows_beams:
             return self._choose_beams(logits, is_broken, at, extras)
@@ -117,11 +122,18 @@ class SymbolChooser:
             found = ops.take_along_axis(likelihoods, ids[:, None], axis=-1)
             found = ops.reshape(found, (rows, self.horizon))
             extras = [backend.write_steps(extras[0], at.target, found, at.due)]
-        ids = ops.reshape(ops.where(is_broken, -1, ids), (rows, self.horizon))
-        return Choice(feed_back(ids, at, self._feedback), None, extras)
+        steps = feed_back(_shaped(ids, rows, self.horizon), at, self._feedback)
+        is_broken = _shaped(is_broken, rows, self.horizon)
+        return Choice(ops.where(is_broken, -1, steps), None, extras)
+
+    @property
+    def _takes_any_scale(self) -> bool:
+        """Whether probabilities do as well as their logarithms: for the likeliest symbol."""
+        is_greedy = type(self.sampler) is GreedySampler
+        return is_greedy and self._processor is None and not self._scored
 
     def _sample(self, logits: Any, seed: Any) -> Any:
-        if not isinstance(self.sampler, Sampler):
+        if not isinstance(self.sampler, Sampler) or not self.draws:
             return self.sampler(logits, seed)
         # Each prompt draws alike, as it would alone.
         each = self.num_samples * self.horizon
@@ -131,16 +143,28 @@ class SymbolChooser:
 
     def _choose_beams(self, logits: Any, is_broken: Any, at: Position, extras: list[Any]) -> Choice:
         totals, finished = extras
-        ids, rows, found = self.sampler.choose(logits, totals, finished)
+        # NaN is not passed over for another beam: it is chosen, and seen.
+        is_broken = is_broken & ~finished
+        ids, rows, found = self.sampler.choose(
+            ops.where(is_broken[:, None], 0.0, logits),
+            ops.where(is_broken, float("inf"), totals),
+            finished,
+        )
         own = ops.arange(rows.shape[0], dtype=rows.dtype)
         rows = ops.where(at.due, rows, own)
-        ids = ops.cast(ops.where(ops.take(is_broken, rows, axis=0), -1, ids), "int32")
-        steps = feed_back(ids[:, None], at, self._feedback)
         before = ops.take(at.buffer, rows, axis=0)
         finished = ops.take(finished, rows, axis=0)
+        at = at._replace(buffer=before)
+        steps = feed_back(ops.cast(ids, "int32")[:, None], at, self._feedback)
+        steps = ops.where(ops.take(is_broken, rows, axis=0)[:, None], -1, steps)
         ends = _end_here(backend.write_steps(before, at.target, steps, at.due), at, self._stops)
         extras = [ops.where(at.due, found, totals), finished | (ends & at.due)]
         return Choice(steps, rows, extras)
+
+
+def _shaped(tensor: Any, *shape: int) -> Any:
+    """Return a tensor in a shape that it may have already, which costs PyTorch nothing then."""
+    return tensor if tuple(tensor.shape) == shape else ops.reshape(tensor, shape)
 
 
 def _generated(at: Position) -> Any:
@@ -183,6 +207,11 @@ class ValueChooser:
         self.horizon, self.num_samples, self.row_shape = horizon, num_samples, row_shape
         self._noise, self._feedback = noise, feedback
 
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn at random."""
+        return self._noise is not None
+
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
         """Return what `extras` begin with: nothing."""
         return []
@@ -195,7 +224,9 @@ class ValueChooser:
         if isinstance(self._noise, ResidualNoise):
             predicted = self._noise.add(predicted, at.seed, self.num_samples)
         elif self._noise is not None:
-            predicted = ops.cast(self._noise(predicted, at.seed), at.buffer.dtype)
+            noisy = self._noise(predicted, at.seed)
+            _check_shape("noise", noisy, predicted.shape)
+            predicted = ops.cast(noisy, at.buffer.dtype)
         return Choice(feed_back(predicted, at, self._feedback), None, extras)
 
 
@@ -208,7 +239,13 @@ class ResidualNoise:
     """
 
     def __init__(self, residuals: np.ndarray):
-        self.residuals = residuals
+        self.residuals = residuals.copy()  # a program keeps them, whatever becomes of the array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ResidualNoise) and np.array_equal(self.residuals, other.residuals)
+
+    def __hash__(self) -> int:
+        return hash((self.residuals.shape, self.residuals.tobytes()))
 
     def add(self, predicted: Any, seed: Any, num_samples: int) -> Any:
         """Return predictions `(rows, horizon, …)` with errors drawn for them; alike for each
@@ -236,8 +273,9 @@ class KnownColumns:
     def __call__(self, prediction: Any, future: Any) -> Any:
         """Return the input of a step from its prediction and its future, both `(rows, columns)`."""
         columns = {place: prediction[:, k] for k, place in enumerate(self.targets)}
-        future = ops.cast(future, prediction.dtype)
-        columns |= {place: future[:, k] for place, k in self.known}
+        if self.known:
+            future = ops.cast(future, prediction.dtype)
+            columns |= {place: future[:, k] for place, k in self.known}
         return ops.stack([columns[place] for place in range(len(columns))], axis=1)
 
 
@@ -249,9 +287,21 @@ def feed_back(predicted: Any, at: Position, feedback: Any) -> Any:
     last = backend.read_steps(at.buffer, at.target - 1, 1)[:, 0]
     for k in range(horizon):
         if isinstance(feedback, KnownColumns):
-            future = backend.read_steps(at.future, at.target + k, 1)[:, 0]
+            future = None
+            if feedback.known:
+                future = backend.read_steps(at.future, at.target + k, 1)[:, 0]
             last = feedback(predicted[:, k], future)
         else:
             last = feedback(predicted[:, k], last)
+            _check_shape("feedback", last, (at.buffer.shape[0], *at.buffer.shape[2:]))
         steps.append(ops.cast(last, at.buffer.dtype))
     return ops.stack(steps, axis=1)
+
+
+def _check_shape(name: str, value: Any, expected: Sequence[int]) -> None:
+    """Raise if a function of the user's has returned something of another shape."""
+    if tuple(value.shape) != tuple(expected):
+        raise ValueError(
+            f"`{name}` must return a tensor of shape {tuple(expected)} here. Received: shape "
+            f"{tuple(value.shape)}."
+        )

@@ -56,7 +56,7 @@ def _polars_table(values: np.ndarray, names: list[Any], flat: bool, quantiles: A
     if quantiles is None:
         if flat:
             return polars.Series(names[0], values)
-        return polars.DataFrame(values, schema=names)
+        return polars.DataFrame(values, schema=names, orient="row")
     levels = np.atleast_1d(quantiles).tolist()
     values = values[..., None] if flat else values
     return polars.DataFrame(
@@ -95,18 +95,34 @@ def continue_index(index: Any, steps: int) -> Any:
     if isinstance(index, pandas.PeriodIndex):
         return pandas.period_range(index[-1] + 1, periods=steps, freq=index.freq, name=index.name)
     if isinstance(index, (pandas.DatetimeIndex, pandas.TimedeltaIndex)):
-        step = index.freq
-        if step is None and size > 2:
-            step = pandas.infer_freq(index)
-        if step is None and size > 1 and (np.diff(index.asi8) == np.diff(index.asi8)[0]).all():
-            step = index[1] - index[0]
+        step = _distance_of_dates(index)
         if step is not None:
             dates = isinstance(index, pandas.DatetimeIndex)
             make = pandas.date_range if dates else pandas.timedelta_range
             return make(index[-1], periods=steps + 1, freq=step, name=index.name)[1:]
-    elif pandas.api.types.is_numeric_dtype(index) and size > 1:
-        distances = np.diff(index.to_numpy())
-        if np.allclose(distances, distances[0]) and distances[0] != 0:
-            values = index[-1] + distances[0] * np.arange(1, steps + 1)
-            return pandas.Index(values, dtype=index.dtype, name=index.name)
+    elif index.dtype.kind in "iuf" and size > 1 and not index.hasnans:
+        # In 64 bits, where unsigned ones can fall.
+        values = index.to_numpy("float64" if index.dtype.kind == "f" else "int64")
+        distance = values[1] - values[0]
+        if np.allclose(np.diff(values), distance, atol=0) and distance != 0:
+            after = values[-1] + distance * np.arange(1, steps + 1)
+            try:
+                return pandas.Index(after, dtype=index.dtype, name=index.name)
+            except (OverflowError, ValueError):  # they no longer fit
+                return pandas.Index(after, name=index.name)
     return pandas.RangeIndex(size, size + steps)
+
+
+def _distance_of_dates(index: Any) -> Any:
+    """Return the frequency of dates or of time differences, or None where they have none."""
+    if index.freq is not None:
+        return index.freq
+    if index.hasnans or not index.is_unique or len(index) < 2:
+        return None
+    if len(index) > 2:
+        # As `pandas.infer_freq`, without its warning of a change to come.
+        step = type(index)(index, freq="infer").freq
+        if step is not None:
+            return step
+    distances = np.diff(index.asi8)
+    return index[1] - index[0] if (distances == distances[0]).all() else None

@@ -43,8 +43,21 @@ def frame_shapes(framer: "SequenceFramer", source: "Source") -> Shapes:
     targets = (*ahead, framer.horizon) if framer.horizon > 1 else ahead
     if source.weight is not None:
         weight = ahead if weighs_horizon_as_one(framer, source) else targets
-        weight = () if source.weight_per_frame else weight
+        weight = frame_weight_shape(framer) if source.weight_per_frame else weight
     return Shapes(past, future, (*targets, *source.targets.row_shape), weight)
+
+
+def frame_weight_shape(framer: "SequenceFramer") -> Shape:
+    """Return the shape of a weight that counts a whole frame.
+
+    A Keras loss multiplies weights with what it has for each step of a target, so a weight needs
+    as many axes. Where the loss has one axis less, Keras drops a last one of length 1.
+
+    >>> from seqframe import SequenceFramer
+    >>> frame_weight_shape(SequenceFramer(3)), frame_weight_shape(SequenceFramer(3, horizon=2))
+    ((), (1,))
+    """
+    return (1,) * (framer.return_sequences + (framer.horizon > 1))
 
 
 def frame_dtypes(framer: "SequenceFramer", source: "Source") -> list[np.dtype | None]:
@@ -213,7 +226,8 @@ class PaddedCutter:
         if one_weight:
             arrays[-1] = mean_weight(arrays[-1])
         if source.weight_per_frame:
-            arrays.append(source.weight.take(sequence, self._placement.rank(start, length)))
+            weights = source.weight.take(sequence, self._placement.rank(start, length))
+            arrays.append(weights.reshape(-1, *shapes.weight))
         return arrays
 
     def views(self) -> None:

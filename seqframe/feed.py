@@ -6,14 +6,14 @@ step that uses it.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from seqframe.cutters import weighs_horizon_as_one
+from seqframe.cutters import frame_weight_shape, weighs_horizon_as_one
 
 if TYPE_CHECKING:
     from seqframe.frames import Frames
@@ -56,6 +56,7 @@ class Gather:
         future: Windows of what is known ahead, or None.
         weight: Windows of the sample weights, or None.
         class_weight: pairs of class and weight.
+        frame_weight: shape of a weight that counts a whole frame.
     """
 
     x: Windows = Windows("x")
@@ -63,6 +64,7 @@ class Gather:
     future: Windows | None = None
     weight: Windows | None = None
     class_weight: tuple[tuple[int, float], ...] = ()
+    frame_weight: tuple[int, ...] = ()
 
     def __call__(self, arrays: dict[str, Any], index: Any) -> tuple[Any, Any, Any]:
         """Return `(x, y, sample_weight)` of the frames at `index`, an int tensor
@@ -75,14 +77,18 @@ class Gather:
         weight = None if self.weight is None else self.weight(arrays, index)
         if self.class_weight:
             by_class = _class_weights(y, self.class_weight)
-            weight = by_class if weight is None else weight * by_class
+            weight = by_class if weight is None else _by_row(weight, by_class)
         return x, y, weight
 
     def batch(self, arrays: dict[str, Any], row: dict[str, Any]) -> tuple[Any, ...]:
         """Return what a step takes of a schedule's row: `(x,)`, `(x, y)` or with a weight."""
         x, y, weight = self(arrays, row["index"])
         if "weight" in row and y is not None:
-            weight = row["weight"] if weight is None else _by_row(weight, row["weight"])
+            rows = row["weight"]
+            if weight is None:
+                weight = ops.reshape(rows, (rows.shape[0], *self.frame_weight))
+            else:
+                weight = _by_row(weight, rows)
         if weight is None:
             return (x,) if y is None else (x, y)
         return (x, y, weight)
@@ -165,17 +171,19 @@ def feed_frames(
         max_device_bytes: number. Data that take more on the device stream to it.
     """
     framer, source = frames.framer, frames.source
-    size = len(frames)
+    size, whole = len(frames), frame_weight_shape(framer)
     kinds = [source.inputs, source.future, source.weight]
     kinds += [source.targets] if source.targets is not source.inputs else []
     raw = sum(item.nbytes for item in kinds if item is not None)
     if (size * frames.nbytes if framer.pads else raw) > max_device_bytes:
         weighted = Windows("weight") if source.weight is not None else None
-        gather = Gather(weight=weighted, class_weight=_pairs(class_weight))
+        gather = Gather(weight=weighted, class_weight=_pairs(class_weight), frame_weight=whole)
         return Stream(lambda index: _named(frames.take(index)), gather, size, frames.nbytes)
     if framer.pads:
         x, y, *weight = frames.arrays()
-        return feed_arrays(x, y, *(weight or [None]), class_weight=class_weight)
+        feed = feed_arrays(x, y, *(weight or [None]), class_weight=class_weight)
+        feed.gather = replace(feed.gather, frame_weight=whole)
+        return feed
     inputs = framer.sampling_rate * np.arange(framer.sequence_length)
     last = inputs[:, None] if framer.return_sequences else inputs[-1:]
     ahead = tuple((last + framer.gap + 1 + np.arange(framer.horizon)).ravel().tolist())
@@ -204,8 +212,9 @@ def feed_frames(
         arrays["weight"] = _joined(source.weight, source.steps)
         if source.weight_per_frame:
             weight = Windows("weight")
-            arrays["weight"] = _spread(arrays["weight"], starts(np.arange(len(frames))), begins[-1])
-    gather = Gather(x, y, future, weight, _pairs(class_weight))
+            spread = _spread(arrays["weight"], starts(np.arange(len(frames))), begins[-1])
+            arrays["weight"] = spread.reshape(-1, *whole)
+    gather = Gather(x, y, future, weight, _pairs(class_weight), whole)
     return Feed(arrays, gather, len(frames), starts)
 
 

@@ -43,6 +43,11 @@ class Forecaster:
         samples = _checked_samples(num_samples, noise, quantiles)
         raw = split_sequences(history)
         several = raw[0] is not history
+        if several and future is not None and not isinstance(future, (list, tuple)):
+            raise ValueError(
+                f"`future` must be a list of one for each of {len(raw)} histories. Received: "
+                f"{type(future).__name__}."
+            )
         futures = None if future is None else (list(future) if several else [future])
         paths, columns = self.paths(raw, steps, futures, samples, noise)
         results = []
@@ -52,7 +57,7 @@ class Forecaster:
             elif quantiles is None:
                 results.append(path)
             else:
-                found = np.quantile(path, quantiles, axis=0).astype(path.dtype)
+                found = np.quantile(path, np.atleast_1d(quantiles), axis=0).astype(path.dtype)
                 results.append(continue_table(item, found, columns, quantiles))
         return results if several else results[0]
 
@@ -81,8 +86,15 @@ class Forecaster:
         names = column_names(raw[0])
         targets = self.generator.targets
         columns = None
+        if targets is not None and len(row_shape) > 1:
+            raise ValueError(
+                "`targets` are columns, so a history must have shape (steps, features). Received: "
+                f"steps of shape {row_shape}."
+            )
         if targets is not None:
             columns = find_columns(as_list(targets), names, math.prod(row_shape))
+        if not row_shape:
+            columns = None  # a sequence of one column predicts that one
         ahead = None if futures is None else self._ahead(futures, values, steps)
         feedback, predicted = self._feedback(row_shape, columns, names, futures, ahead)
         dropout = isinstance(noise, str)
@@ -103,9 +115,9 @@ class Forecaster:
                 feedback=feedback,
             )
 
-        kept = None if noise is None or dropout else _Same(noise)
         known = tuple(map(tuple, feedback.known)) if isinstance(feedback, KnownColumns) else None
-        key = ("values", num_samples, predicted, row_shape, kept, known, str(columns))
+        own = self.generator.feedback
+        key = ("values", num_samples, predicted, row_shape, added, own, known, str(columns))
         repeat = [k for k in range(len(values)) for _ in range(num_samples)]
         rows = [values[k] for k in repeat]
         prompts = lay_out(
@@ -128,6 +140,12 @@ class Forecaster:
                 "model's weights: training may have diverged."
             )
         found = found.reshape(len(raw), num_samples, *found.shape[1:])
+        if dropout and num_samples > 1 and (found == found[:, :1]).all():
+            raise ValueError(
+                f"The model has no dropout: its paths are all the same. Received: "
+                f'noise="{_DROPOUT}" for {self.generator.model.name!r}. Pass a function, or errors '
+                "measured by `backtest(…).residuals`."
+            )
         return (found if columns is None else found[..., columns]), columns
 
     @property
@@ -206,19 +224,6 @@ class Forecaster:
         return KnownColumns(chosen, known), (len(chosen),)
 
 
-class _Same:
-    """Equal to itself by identity, and keeps what it stands for."""
-
-    def __init__(self, item: Any):
-        self.item = item
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.item is other.item
-
-    def __hash__(self) -> int:
-        return id(self.item)
-
-
 def _known_columns(
     chosen: list[int],
     features: int,
@@ -228,6 +233,8 @@ def _known_columns(
 ) -> list[tuple[int, int]]:
     """Return which column of the future each column that is not predicted is."""
     others = [column for column in range(features) if column not in chosen]
+    if not others:
+        return []
     width = 0 if ahead is None else math.prod(ahead[0].shape[1:])
     given = None if futures is None else column_names(futures[0])
     if names and given and all(names[column] in given for column in others):
@@ -258,8 +265,13 @@ def _checked_samples(num_samples: int | None, noise: Any, quantiles: Any) -> int
             "Sample paths need a `noise` to differ by. Received: noise=None. Pass a function, "
             'errors measured by `backtest(…).residuals`, or "dropout".'
         )
-    if quantiles is not None and not all(0 <= level <= 1 for level in np.atleast_1d(quantiles)):
-        raise ValueError(f"`quantiles` must be in 0 … 1. Received: quantiles={quantiles!r}.")
+    if quantiles is not None:
+        levels = np.atleast_1d(quantiles)
+        if levels.ndim != 1 or not levels.size or not all(0 <= level <= 1 for level in levels):
+            raise ValueError(
+                "`quantiles` must be a list of at least one number in 0 … 1. Received: "
+                f"quantiles={quantiles!r}."
+            )
     return check_integer("num_samples", num_samples, 1)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqframe.batches import BatchIterator, resolve_batch
+from seqframe.cutters import frame_weight_shape
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
@@ -80,9 +81,22 @@ class Lanes:
         return self._num_batches
 
     def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Return batch `k` as `(x, y, sample_weight)`; rows that ran out of data have weight 0."""
+        """Return batch `k` as `(x, y, sample_weight)`; rows that ran out of data have weight 0.
+
+        Weights are `(batch_size,)`, with an axis of length 1 more for each that targets have of
+        steps.
+        """
         index, weight, _ = self.index(np.array([resolve_batch(k, len(self))]))
-        return _weighted(self.frames.take(index[0]), weight[0])
+        return self._weighted(self.frames.take(index[0]), weight[0])
+
+    def _weighted(self, batch: tuple[Any, ...], weight: np.ndarray) -> tuple[Any, Any, np.ndarray]:
+        """Return a batch with the weights of its rows, times its own where it has some."""
+        x, y, *own = batch
+        if own:
+            weight = own[0] * weight.reshape(-1, *(1,) * (own[0].ndim - 1)).astype(own[0].dtype)
+        else:
+            weight = weight.reshape(-1, *frame_weight_shape(self.frames.framer))
+        return x, y, weight
 
     def __iter__(self) -> "LaneBatches":
         return self.batches()
@@ -101,7 +115,7 @@ class Lanes:
                 index, weights, _ = self.index(np.arange(first, stop))
                 places = self.frames.place(index.ravel())
             arrays = self.frames.gather(places, slice((k - first) * size, (k - first + 1) * size))
-            yield _weighted(self.frames.pack(arrays), weights[k - first])
+            yield self._weighted(self.frames.pack(arrays), weights[k - first])
 
     def resets(self, k: int) -> np.ndarray:
         """Return a bool array `(batch_size,)`: which rows begin a new sequence at batch `k`."""
@@ -218,14 +232,6 @@ def _segments(
             firsts.append(begins)
             counts.append(np.diff(begins, append=first + count))
     return tuple(map(np.concatenate, (rows, firsts, counts)))
-
-
-def _weighted(batch: tuple[Any, ...], weight: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Return a batch with the weights of its rows, times its own where it has some."""
-    x, y, *own = batch
-    if own:
-        weight = own[0] * weight.reshape(-1, *(1,) * (own[0].ndim - 1)).astype(own[0].dtype)
-    return x, y, weight
 
 
 def _warn_of_overlap(frames: "Frames") -> None:

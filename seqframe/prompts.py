@@ -135,8 +135,10 @@ def encode_prompt(prompt: Any, vocabulary: Any, name: str = "prompt") -> np.ndar
 
 def decode_ids(ids: np.ndarray, prompt: Any, vocabulary: Any) -> Any:
     """Return ids as the kind of thing that the prompt is."""
-    is_empty = isinstance(prompt, list) and not prompt
-    if not holds_symbols(prompt, vocabulary) or (vocabulary is None and is_empty):
+    # An empty list, which goes on from a state, is one of symbols where symbols come in lists.
+    is_empty = isinstance(prompt, (list, tuple)) and not prompt
+    words = is_empty and vocabulary is not None and not vocabulary.is_text
+    if not (words or holds_symbols(prompt, vocabulary)):
         return ids.tolist() if isinstance(prompt, list) else ids
     symbols = vocabulary.decode(ids)
     return symbols if isinstance(prompt, str) else list(symbols)
@@ -156,29 +158,43 @@ def encode_stops(stop: Any, vocabulary: Any) -> tuple[tuple[int, ...], ...]:
     """
     if stop is None:
         return ()
-    stops = stop if isinstance(stop, (list, tuple)) else [stop]
+    # Where symbols are tuples, a tuple may be one of them.
+    chords = vocabulary is not None and isinstance(vocabulary.symbols[0], tuple)
+    several = isinstance(stop, list) or (
+        isinstance(stop, tuple) and not (chords and stop in vocabulary)
+    )
+    stops = [_encode_stop(item, vocabulary) for item in (stop if several else [stop])]
     if not stops:
         raise ValueError("`stop` must name at least one symbol or string. Received: none.")
-    found = []
-    for item in stops:
-        text = isinstance(item, str) and (vocabulary is None or vocabulary.is_text)
-        if isinstance(item, str) and not item:
-            raise ValueError("`stop` must not hold an empty string. Received: ''.")
-        if isinstance(item, np.ndarray):
-            ids = item
-        elif vocabulary is None or (
-            isinstance(item, (int, np.integer)) and isinstance(vocabulary.symbols[0], str)
-        ):
-            if isinstance(item, str):
-                raise ValueError(
-                    f"`stop` holds a string, which needs a `vocabulary`. Received: {item!r}. "
-                    "Pass ids, or a framer with a vocabulary."
-                )
-            ids = [item]
-        else:
-            ids = encode_prompt(item if text else [item], vocabulary, "stop")
-        found.append(tuple(np.asarray(ids, np.int32).ravel().tolist()))
-    return tuple(found)
+    return tuple(stops)
+
+
+def _encode_stop(stop: Any, vocabulary: Any) -> tuple[int, ...]:
+    """Return one stop as ids."""
+    is_id = isinstance(stop, (int, np.integer)) and not isinstance(stop, bool)
+    if isinstance(stop, str) and not stop:
+        raise ValueError("`stop` must not hold an empty string. Received: ''.")
+    if isinstance(stop, str) and vocabulary is None:
+        raise ValueError(
+            f"`stop` holds a string, which needs a `vocabulary`. Received: {stop!r}. "
+            "Pass ids, or a framer with a vocabulary."
+        )
+    if isinstance(stop, np.ndarray) or vocabulary is None:
+        ids = np.atleast_1d(stop)
+    elif is_id and isinstance(vocabulary.symbols[0], str):
+        ids = np.array([stop])
+    else:
+        text = isinstance(stop, str) and vocabulary.is_text
+        ids = to_array(stop if text else [stop], "stop", vocabulary)
+    limit = np.iinfo(np.int32).max if vocabulary is None else len(vocabulary)
+    if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
+        raise ValueError(
+            "`stop` must be a string, a symbol, an id or a one-dimensional array of ids, or a list "
+            f"of these. Received: {stop!r}."
+        )
+    if (ids < 0).any() or (ids >= limit).any():
+        raise ValueError(f"The ids of `stop` must be in 0 … {limit - 1}. Received: {stop!r}.")
+    return tuple(ids.tolist())
 
 
 def first_stop(

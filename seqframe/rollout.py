@@ -104,6 +104,12 @@ class Rollout:
         if values is None:
             # Taken anew each time: a cell's initial state may depend on its weights.
             values = tree.flatten([fresh_state(layer, self.rows) for layer in self._layers])
+        shapes = [tuple(variable.shape) for variable in self._flat_states]
+        if [tuple(value.shape) for value in values] != shapes:
+            raise ValueError(
+                "`state` must be of a generator like this one. Received: recurrent states of "
+                f"shapes {[tuple(value.shape) for value in values]} for {shapes}."
+            )
         return [
             ops.cast(value, variable.dtype)
             for value, variable in zip(values, self._flat_states, strict=True)
@@ -120,14 +126,20 @@ class Rollout:
         Returns:
             the carry afterwards.
         """
-        weights = [ops.convert_to_tensor(variable) for variable in self.model.variables]
-        with _undisturbed(self.model) if self._dropout else ExitStack():
+        weights = backend.traveling_values(self.model.variables)
+        with ExitStack() as stack:
+            if self._dropout:
+                seed, _, first, *_ = numbers
+                stack.enter_context(backend.seeded_draws(seed + first))
+                stack.enter_context(_undisturbed(self.model))
             return self._program(weights, carry, given, *backend.scalars(*numbers))
 
     def roll(self, weights, carry, given, seed, width, first, passes, drawn):
         """Return the carry after some passes: the program, of tensors."""
         lengths, begins, *future = given
         future = future[0] if future else None
+        # PyTorch's weights stay where they are.
+        fixed = list(zip(self.model.variables, weights, strict=False))
         stride = 1 if self._layers else self.framer.horizon
 
         def one_pass(number, buffer, states, extras):
@@ -140,13 +152,10 @@ class Rollout:
                 if self.framer.horizon > 1:
                     due = due & ((target - width) % self.framer.horizon == 0)
             at = Position(buffer, future, target, width, due, self._seed)
-            state = backend.seed_of_step(seed, target - width + drawn)
-            choice, after = self._predict(
-                weights, states, at, lengths + (k + 1 - width), state, extras
-            )
-            if self._layers:
-                # Rows whose prompt has not begun yet keep their fresh state.
-                after = backend.update_rows(k >= begins, states, after)
+            own = [*fixed, *self._seeds(seed, target - width + drawn)]
+            # Rows whose prompt has not begun yet keep their fresh state.
+            begun = k >= begins if self._layers else None
+            choice, after = self._predict(own, states, begun, at, lengths + (k + 1 - width), extras)
             if choice.rows is not None:
                 buffer = ops.take(buffer, choice.rows, axis=0)
                 after = [ops.take(state, choice.rows, axis=0) for state in after]
@@ -156,7 +165,20 @@ class Rollout:
         with borrowed_states(self._layers, self._states), any_time_steps(self.model):
             return backend.repeat(passes, one_pass, *carry)
 
-    def _predict(self, weights, states, at, real, drawn, extras):
+    def _seeds(self, seed, step):
+        """Return pairs of a variable and its value for all that draws at random in a step."""
+        if not (self._dropout or self.choose.draws):
+            return []
+        drawn = backend.seed_of_step(seed, step)
+        pairs = [(self._seed.state, drawn)]
+        if self._dropout:
+            # Each step drops other units, each layer by a seed of its own.
+            for number, variable in enumerate(_seed_states(self.model), start=1):
+                apart = ops.convert_to_tensor([number * _SEEDS_APART, 0], drawn.dtype)
+                pairs.append((variable, ops.cast(drawn + apart, variable.dtype)))
+        return pairs
+
+    def _predict(self, fixed, states, begun, at, real, extras):
         """Return what is chosen for the next steps, and the states after them."""
         x = self._window(at, real)
 
@@ -166,15 +188,7 @@ class Rollout:
                 output = self._last_step(output, real)
             return self.choose(output, at, extras)
 
-        fixed = [*zip(self.model.variables, weights, strict=True), (self._seed.state, drawn)]
-        if self._dropout:
-            # Each step drops other units, each layer by a seed of its own.
-            own = _seed_states(self.model)
-            fixed = [pair for pair in fixed if not any(pair[0] is state for state in own)]
-            for number, variable in enumerate(own, start=1):
-                apart = ops.convert_to_tensor([number * _SEEDS_APART, 0], drawn.dtype)
-                fixed.append((variable, ops.cast(drawn + apart, variable.dtype)))
-        return backend.call_with_values(predict, fixed, self._flat_states, states)
+        return backend.call_with_values(predict, fixed, self._flat_states, states, begun)
 
     def _window(self, at, real):
         """Return the model's input that ends `gap + 1` positions before the target."""
@@ -183,19 +197,12 @@ class Rollout:
         x = backend.read_steps(buffer, begin, self._context)
         if self._context == framer.span and framer.sampling_rate > 1:
             x = x[:, :: framer.sampling_rate]
-        if self._pads_after:
-            # Real steps first: a rotation by as many places as are padding.
-            places = x.shape[1]
-            shift = places - ops.minimum(real, places)
-            order = (ops.arange(places)[None] + shift[:, None]) % places
-            order = ops.reshape(order, (*order.shape, *(1,) * (len(x.shape) - 2)))
-            x = ops.take_along_axis(x, order, axis=1)
-        x = _laid_out(x, framer.layout)
+        x = _laid_out(self._padded(x, real), framer.layout)
         if at.future is None or not takes_future(self.model):
             return x
-        return {"past": x, "future": self._ahead(at, begin)}
+        return {"past": x, "future": self._ahead(at, begin, real)}
 
-    def _ahead(self, at, begin):
+    def _ahead(self, at, begin, real):
         """Return what is known of the target steps, of each input step's where all have targets."""
         framer, future = self.framer, at.future
         if len(future.shape) == 2:
@@ -207,7 +214,25 @@ class Rollout:
         steps = self._context + framer.horizon - 1
         rows = backend.read_steps(future, begin + framer.gap + 1, steps)
         rows = ops.take(rows, which.ravel(), axis=1)
-        return ops.reshape(rows, (rows.shape[0], *which.shape, *rows.shape[2:]))
+        rows = ops.reshape(rows, (rows.shape[0], *which.shape, *rows.shape[2:]))
+        if framer.pads:
+            # Where an input step is padding, all of its targets are.
+            places = rows.shape[1]
+            is_real = ops.arange(places)[None] >= (places - real)[:, None]
+            is_real = ops.reshape(is_real, (*is_real.shape, *(1,) * (len(rows.shape) - 2)))
+            rows = ops.where(is_real, rows, ops.cast(framer.padding_value, rows.dtype))
+        return self._padded(rows, real)
+
+    def _padded(self, x, real):
+        """Return steps with their padding on the framer's side; it comes before them."""
+        if not self._pads_after:
+            return x
+        # Real steps first: a rotation by as many places as are padding.
+        places = x.shape[1]
+        shift = places - ops.minimum(real, places)
+        order = (ops.arange(places)[None] + shift[:, None]) % places
+        order = ops.reshape(order, (*order.shape, *(1,) * (len(x.shape) - 2)))
+        return ops.take_along_axis(x, order, axis=1)
 
     @property
     def _pads_after(self) -> bool:

@@ -147,6 +147,8 @@ class TopPSampler(Sampler):
         super().__init__(temperature)
 
     def narrow(self, logits: Any) -> Any:
+        if self.p == 1:
+            return logits  # rounded sums of many probabilities may reach 1 before the last of them
         probabilities = ops.softmax(logits, axis=-1)
         falling = -ops.sort(-probabilities, axis=-1)
         # A symbol is needed where those that are likelier do not have `p` yet.

@@ -77,7 +77,9 @@ class Writer:
         answer = [shape(results)]
         answer += [shape(scores)] if return_scores else []
         answer += (
-            [self._state_after(run, repeated, ends, rows, stops, state)] if return_state else []
+            [self._state_after(run, repeated, ends, rows, stops, return_scores, state)]
+            if return_state
+            else []
         )
         return tuple(answer) if len(answer) > 1 else answer[0]
 
@@ -128,11 +130,8 @@ class Writer:
         scored: bool = False,
         state: GeneratorState | None = None,
     ) -> Run:
-        if state is not None and len(state.tail) != len(rows):
-            raise ValueError(
-                "`state` must be of as many prompts and samples as there are now. Received: a "
-                f"state of {len(state.tail)} rows for {len(rows)}."
-            )
+        if state is not None:
+            self._check_state(state, len(rows))
         generator, vocabulary = self.generator, self.framer.vocabulary
         is_beam = isinstance(self.sampler, BeamSampler)
         options = {
@@ -155,6 +154,33 @@ class Writer:
         prompts = lay_out(rows, steps, self.framer, self.generator.is_stepped, seed, state)
         return generator.rollout(key, len(rows), chooser).start(prompts)
 
+    def _check_state(self, state: Any, rows: int) -> None:
+        if not isinstance(state, GeneratorState):
+            raise TypeError(
+                "`state` must be a `GeneratorState`, as `generate(…, return_state=True)` returns "
+                f"it. Received: {type(state).__name__}."
+            )
+        if isinstance(self.sampler, BeamSampler):
+            raise ValueError(
+                "`state` is not for beams, which went on in several ways. Received: "
+                f"sampler={self.sampler!r}. Generate again from the text that was the best."
+            )
+        if len(state.tail) != rows:
+            raise ValueError(
+                "`state` must be of as many prompts and samples as there are now. Received: a "
+                f"state of {len(state.tail)} rows for {rows}."
+            )
+        if state.tail.shape[1] != self._kept:
+            raise ValueError(
+                "`state` must be of a generator like this one. Received: a state with "
+                f"{state.tail.shape[1]} steps for a model that needs {self._kept}."
+            )
+
+    @property
+    def _kept(self) -> int:
+        """How many of the last ids a state keeps."""
+        return context_steps(self.framer, self.generator.is_stepped) + self.framer.gap
+
     def _score(self, run: Run, row: int, end: int) -> float:
         found = run.extras()[0]
         if isinstance(self.sampler, BeamSampler):
@@ -169,6 +195,7 @@ class Writer:
         ends: dict[int, tuple[int, int]],
         num_samples: int,
         stops: tuple[tuple[int, ...], ...],
+        scored: bool,
         state: GeneratorState | None,
     ) -> GeneratorState:
         drawn = run.prompts.drawn + run.made
@@ -177,11 +204,10 @@ class Writer:
             predicted = run.steps()
             rows = [np.concatenate([row, predicted[k, : ends[k][1]]]) for k, row in enumerate(rows)]
             drawn = run.prompts.drawn + max(end for _, end in ends.values())
-            run = self._start(rows, 1, num_samples, stops, state=state)
+            run = self._start(rows, 1, num_samples, stops, scored, state)
             run.advance(0)
-        keep = context_steps(self.framer, self.generator.is_stepped) + self.framer.gap
-        lengths = np.minimum(run.prompts.lengths + run.made, keep)
-        return GeneratorState(run.tail(keep), lengths, run.states(), run.prompts.seed, drawn)
+        lengths = np.minimum(run.prompts.lengths + run.made, self._kept)
+        return GeneratorState(run.tail(self._kept), lengths, run.states(), run.prompts.seed, drawn)
 
     def _streamed(
         self,

@@ -109,13 +109,16 @@ def test_weights_of_frames_follow_their_frames(how, several):
         given = np.split(weights, np.cumsum(counts)[:-1])
         for form in (weights, weights.tolist(), pd.Series(weights, index=weights[::-1]), given):
             frames = framer.frame(data, sample_weight=form)
-            assert frames.sample_weight_shape == ()
-            assert frames.arrays()[2].tolist() == weights.tolist()
-            assert frames[::-1][2].tolist() == weights[::-1].tolist()
+            # An axis for each that targets have of steps: a loss has a value for each of these.
+            axes = (1,) * (framer.return_sequences + (framer.horizon > 1))
+            assert frames.sample_weight_shape == axes
+            assert frames.arrays()[2].shape == (len(weights), *axes)
+            assert frames.arrays()[2].ravel().tolist() == weights.tolist()
+            assert frames[::-1][2].ravel().tolist() == weights[::-1].tolist()
             assert frames[-1][2] == weights[-1]
         if several:
             last = frames.split(0.5, 0.5, by="sequences")[1]
-            assert last.arrays()[2].tolist() == given[1].tolist()
+            assert last.arrays()[2].ravel().tolist() == given[1].tolist()
 
 
 @pytest.mark.parametrize("share_history", [False, True])
@@ -124,7 +127,7 @@ def test_weights_of_frames_are_cut_with_them(share_history):
     framer = SequenceFramer(2, horizon=2, gap=1)
     frames = framer.frame(data, sample_weight=weights)
     for part in frames.split(0.3, 0.7, share_history=share_history):
-        assert part.arrays()[2].tolist() == [
+        assert part.arrays()[2].ravel().tolist() == [
             100 + part.steps(i).inputs[0] for i in range(len(part))
         ]
     for how in (dict(sequence_stride=2), dict(mode="prefixes")):

@@ -56,7 +56,10 @@ def assert_batch_is(lanes, k, index, weight, reset):
     expected_x, expected_y, *_ = lanes.frames[index]
     np.testing.assert_array_equal(x, expected_x)
     np.testing.assert_array_equal(y, expected_y)
-    np.testing.assert_array_equal(w, weight)
+    # An axis for each that targets have of steps: a loss has a value for each of these.
+    framer = lanes.frames.framer
+    axes = (1,) * (framer.return_sequences + (framer.horizon > 1))
+    np.testing.assert_array_equal(w, weight.reshape(-1, *axes))
     np.testing.assert_array_equal(lanes.resets(k), reset)
     np.testing.assert_array_equal(lanes[k - len(lanes)][0], x)
     np.testing.assert_array_equal(lanes.resets(k - len(lanes)), reset)

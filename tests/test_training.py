@@ -922,3 +922,51 @@ def test_classes_weigh_one_output_only():
     model = compiled(keras.Model(inputs, parts), loss=["mse", "mse"])
     with pytest.raises(ValueError, match=r"`class_weight` is for .* a single output.*several"):
         fit(model, (X, [Y, Y]), class_weight={0: 2.0}, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("return_sequences", "horizon", "columns", "symbols"),
+    [
+        (False, 3, None, True),
+        (True, 1, [0, 1], False),
+        (True, 3, None, False),
+        (True, 3, None, True),
+    ],
+)
+def test_rows_that_run_out_of_data_count_for_nothing(return_sequences, horizon, columns, symbols):
+    """Whatever axes a target has, Keras's own fit takes the lanes' weights, and trains the same."""
+    steps, features = 4, 2 if columns else 1
+    outputs = 5 if symbols else features if columns and len(columns) > 1 else 1
+    sequences = [numbers(n, features)[:, : features if columns else None] for n in (50, 37, 21)]
+    if symbols:
+        sequences = [np.arange(n) * 7 % 5 for n in (50, 37, 21)]
+    options = {"return_sequences": return_sequences, "horizon": horizon}
+    framer = SequenceFramer(steps, sequence_stride=steps, **options)
+    given = sequences if columns or symbols else [sequence[:, 0] for sequence in sequences]
+    lanes = framer.frame(given, targets=columns).lanes(2)
+    assert not np.concatenate([weight.ravel() for _, _, weight in lanes]).all()
+
+    def make():
+        inputs = keras.Input((steps, features), batch_size=2)
+        hidden = layers.SimpleRNN(3, stateful=True, return_sequences=return_sequences)(inputs)
+        found = layers.Dense(horizon * outputs)(hidden)
+        if horizon > 1:
+            each = (horizon, outputs) if symbols or columns else (horizon,)
+            found = layers.Reshape(((steps,) if return_sequences else ()) + each)(found)
+        model = seeded(keras.Model(inputs, found))
+        ids = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        metric = "sparse_categorical_accuracy" if symbols else "mae"
+        model.compile("sgd", ids if symbols else "mse", weighted_metrics=[metric])
+        return model
+
+    ours, theirs = make(), make()
+    history = fit(ours, lanes, epochs=2, verbose=0)
+    expected = theirs.fit(
+        lanes.dataset(),
+        epochs=2,
+        verbose=0,
+        shuffle=False,
+        callbacks=[StatefulTrainer(lanes=lanes)],
+    )
+    assert_same(history.history, expected.history, atol=1e-5)
+    assert_same(ours.get_weights(), theirs.get_weights(), atol=1e-5)

@@ -7,8 +7,8 @@ Each backend's module has the same names with the same meanings:
 - `to_device`, `scalars`: NumPy arrays and integers as what programs take;
 - `carried_states`: a context in which stateful layers keep their state, as Keras's docs say;
 - `is_distributed`: whether a model is under a strategy of the backend's own;
-- `call_with_values`: a call with variables at other values than their own;
-- `repeat`, `read_steps`, `write_steps`, `update_rows`, `seed_of_step`: the parts of a rollout;
+- `call_with_values`, `traveling_values`: a call with variables at other values than their own;
+- `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`: the parts of a rollout;
 - `checked_function`: Keras's function of a model's step, with a check of its batch;
 - `with_batch_size`, `batch_size_errors`: that check where the size is known only when it runs.
 """
@@ -39,7 +39,8 @@ read_steps = _module.read_steps
 repeat = _module.repeat
 scalars = _module.scalars
 seed_of_step = _module.seed_of_step
+seeded_draws = _module.seeded_draws
 to_device = _module.to_device
-update_rows = _module.update_rows
+traveling_values = _module.traveling_values
 with_batch_size = _module.with_batch_size
 write_steps = _module.write_steps

@@ -22,7 +22,8 @@ from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's,
     repeat,
     scalars,
     seed_of_step,
-    update_rows,
+    seeded_draws,
+    traveling_values,
     write_steps,
 )
 
@@ -51,6 +52,7 @@ class StepLoop:
         self.outputs: Any = None
         self.compiled_for: set[Any] = set()
         self._gather, self._states = gather, states
+        self._is_built = kind == "predict"
         self._run = jax.jit(self._loop)
 
     def run(
@@ -65,9 +67,10 @@ class StepLoop:
         fresh: bool,
     ) -> dict[str, np.ndarray]:
         """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
-        row = tree.map_structure(lambda column: column[0], schedule)
-        if self._kind != "predict":
+        if not self._is_built:
+            row = tree.map_structure(lambda column: column[0], schedule)
             build_for_training(self._model, jax.eval_shape(self._gather.batch, arrays, row))
+            self._is_built = True
         variables = self._variables()
         values = tree.map_structure(lambda variable: variable.value, variables)
         values, logs = self._run(values, arrays, schedule, initial, first, steps, epochs, fresh)

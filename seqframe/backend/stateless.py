@@ -1,6 +1,7 @@
 """What TensorFlow and JAX share: steps, calls and loops as functions of their variables' values."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -10,20 +11,37 @@ DRAWS_A_STEP = 1024
 
 
 def call_with_values(
-    function: Callable[[], Any], fixed: list[Any], variables: list[Any], values: list[Any]
+    function: Callable[[], Any],
+    fixed: list[Any],
+    variables: list[Any],
+    values: list[Any],
+    rows: Any = None,
 ) -> tuple[Any, list[Any]]:
     """Call a function with variables at given values; return its result and their new values.
 
     Args:
         function: function of no arguments that reads and assigns variables.
-        fixed: pairs of a variable and its value, for those it only reads.
+        fixed: pairs of a variable and its value, for those it only reads; the last of a variable
+            counts.
         variables: those it assigns.
         values: their values before.
+        rows: bool tensor `(batch_size,)`. In other rows the values stay as they were. None: all.
     """
     mapping = [*fixed, *zip(variables, values, strict=True)]
     with keras.StatelessScope(mapping) as scope:
         result = function()
-        return result, [scope.get_current_value(variable) for variable in variables]
+        after = [scope.get_current_value(variable) for variable in variables]
+    return result, after if rows is None else _update_rows(rows, values, after)
+
+
+def traveling_values(variables: list[Any]) -> list[Any]:
+    """Return the values of variables as tensors, for `call_with_values` to take them."""
+    return [ops.convert_to_tensor(variable) for variable in variables]
+
+
+def seeded_draws(seed: int) -> AbstractContextManager[None]:
+    """Nothing to do: layers draw by their seed generators alone."""
+    return nullcontext()
 
 
 def named_outputs(outputs: Any) -> tuple[Any, dict[str, Any]]:
@@ -72,9 +90,7 @@ def write_steps(buffer: Any, begin: Any, steps: Any, due: Any) -> Any:
     return ops.slice_update(buffer, _start(buffer, begin), steps)
 
 
-def update_rows(rows: Any, before: list[Any], after: list[Any]) -> list[Any]:
-    """Return states after a step in `rows`, and as they were before in the others."""
-
+def _update_rows(rows: Any, before: list[Any], after: list[Any]) -> list[Any]:
     def update(old: Any, new: Any) -> Any:
         return ops.where(ops.reshape(rows, (-1, *(1,) * (len(old.shape) - 1))), new, old)
 

@@ -19,7 +19,8 @@ from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's,
     repeat,
     scalars,
     seed_of_step,
-    update_rows,
+    seeded_draws,
+    traveling_values,
     write_steps,
 )
 

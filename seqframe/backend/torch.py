@@ -1,7 +1,7 @@
 """PyTorch: it has no compiled loop, so programs are plain loops without anything around them."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -98,18 +98,45 @@ class StepLoop:
 
 
 def call_with_values(
-    function: Callable[[], Any], fixed: list[Any], variables: list[Any], values: list[Any]
+    function: Callable[[], Any],
+    fixed: list[Any],
+    variables: list[Any],
+    values: list[Any],
+    rows: Any = None,
 ) -> tuple[Any, list[Any]]:
     """Call a function with variables at given values; see `seqframe.backend.stateless`.
 
     Variables are assigned in place: without a compiled program to trace there is no need for
-    values to travel, and a scope that carries them costs more than a small model's step.
+    values to travel, and a scope that carries them costs more than a small model's step. So what
+    is returned is the variables' own, and the next call overwrites it.
     """
+    if rows is not None and rows.all():
+        rows = None
+    before = values if rows is None else [value.clone() for value in values]
     for variable, value in (*fixed, *zip(variables, values, strict=True)):
         if value is not variable.value:
             variable.assign(value)
-    result = function()
-    return result, [variable.value.clone() for variable in variables]
+    result, after = function(), [variable.value for variable in variables]
+    if rows is not None:
+        shaped = [rows.reshape(-1, *(1,) * (value.dim() - 1)) for value in after]
+        after = [torch.where(*each) for each in zip(shaped, after, before, strict=True)]
+    return result, after
+
+
+def traveling_values(variables: list[Any]) -> list[Any]:
+    """Return no values: weights stay in their variables."""
+    return []
+
+
+@contextmanager
+def seeded_draws(seed: int) -> Iterator[None]:
+    """Have layers that were given no seed draw by this one.
+
+    Keras drops units by PyTorch's global generator there, which is afterwards what it was before.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def scalars(*numbers: int) -> list[int]:
@@ -121,7 +148,8 @@ def repeat(count: int, body: Callable[..., Any], *carry: Any) -> tuple[Any, ...]
     """Return what `carry = body(number, *carry)` has become after `count` times."""
     for number in range(count):
         carry = body(number, *carry)
-    return carry
+    # Some are the values of variables, which the next loop overwrites.
+    return tree.map_structure(torch.clone, carry)
 
 
 def seed_of_step(seed: int, step: int) -> Any:
@@ -139,14 +167,6 @@ def write_steps(buffer: Any, begin: int, steps: Any, due: bool) -> Any:
     if due:
         buffer[:, begin : begin + steps.shape[1]] = steps
     return buffer
-
-
-def update_rows(rows: Any, before: list[Any], after: list[Any]) -> list[Any]:
-    """Return states after a step in `rows`, and as they were before in the others."""
-    if rows.all():
-        return after
-    shaped = [rows.reshape(-1, *(1,) * (state.dim() - 1)) for state in before]
-    return [torch.where(*each) for each in zip(shaped, after, before, strict=True)]
 
 
 def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:

@@ -6,10 +6,20 @@ import pytest
 from keras import layers, ops
 from models import numbers
 
-from seqframe.samplers import GreedySampler, RandomSampler, get_sampler, outputs_probabilities
+from seqframe.samplers import (
+    BeamSampler,
+    GreedySampler,
+    HubSampler,
+    RandomSampler,
+    Sampler,
+    TopKSampler,
+    TopPSampler,
+    get_sampler,
+    outputs_probabilities,
+)
 
 # Chi-square, 99.99% points by degrees of freedom: a right sampler fails at one seed in 10,000.
-CHI_SQUARE = {3: 21.11, 15: 44.26}
+CHI_SQUARE = {1: 15.14, 2: 18.42, 3: 21.11, 4: 23.51, 15: 44.26}
 
 
 def chi_square(ids, probabilities):
@@ -17,6 +27,21 @@ def chi_square(ids, probabilities):
     expected = len(ids) * probabilities
     found = np.bincount(ids, minlength=len(probabilities))
     return float(np.sum((found - expected) ** 2 / expected))
+
+
+def draw(sampler, logits, seed=3):
+    """Return the ids that a sampler draws."""
+    found = sampler(ops.convert_to_tensor(logits), keras.random.SeedGenerator(seed))
+    return ops.convert_to_numpy(found)
+
+
+def assert_drawn_as(ids, expected):
+    """Assert that ids are those of a distribution, and none of what it rules out."""
+    possible = np.flatnonzero(expected)
+    assert set(ids.tolist()) <= set(possible.tolist())
+    if len(possible) > 1:
+        ranks = np.searchsorted(possible, ids)
+        assert chi_square(ranks, expected[possible]) < CHI_SQUARE[len(possible) - 1]
 
 
 def softmax(logits):
@@ -55,15 +80,224 @@ def test_a_low_temperature_is_greedy():
     np.testing.assert_array_equal(RandomSampler(1e-4)(logits, seed), greedy)
 
 
+LOGITS = np.array([0.0, 1.0, -1.0, 0.5, 0.2], "float32")
+TIED = np.array([1.0, 0.0, 1.0, 0.0, -1.0], "float32")
+BANNED = np.array([0.0, -np.inf, 1.0, -np.inf, -np.inf], "float32")
+
+
+def renormalized(logits, kept, temperature):
+    """Return the softmax of those logits that are kept, and 0 for the others."""
+    weights = np.where(kept, np.exp(logits / temperature), 0)
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "logits", "kept"),
+    [
+        (TopKSampler(1), LOGITS, [0, 1, 0, 0, 0]),
+        (TopKSampler(2), LOGITS, [0, 1, 0, 1, 0]),
+        (TopKSampler(3, temperature=0.5), LOGITS, [0, 1, 0, 1, 1]),
+        (TopKSampler(5), LOGITS, [1, 1, 1, 1, 1]),
+        (TopKSampler(99, temperature=2), LOGITS, [1, 1, 1, 1, 1]),  # more than there are
+        (TopKSampler(1), TIED, [1, 0, 1, 0, 0]),  # ties take part, all of them
+        (TopKSampler(3), TIED, [1, 1, 1, 1, 0]),
+        (TopKSampler(4), BANNED, [1, 0, 1, 0, 0]),  # more than are allowed
+        # Probabilities are .41, .25, .19, .15 and .06 (the last .05), in the order of likelihood.
+        (TopPSampler(0.01), LOGITS, [0, 1, 0, 0, 0]),  # never none
+        (TopPSampler(0.39), LOGITS, [0, 1, 0, 0, 0]),
+        (TopPSampler(0.5), LOGITS, [0, 1, 0, 1, 0]),
+        (TopPSampler(0.75), LOGITS, [0, 1, 0, 1, 1]),
+        (TopPSampler(0.9), LOGITS, [1, 1, 0, 1, 1]),
+        (TopPSampler(0.999), LOGITS, [1, 1, 1, 1, 1]),
+        (TopPSampler(0.5, temperature=0.2), LOGITS, [0, 1, 0, 0, 0]),  # p is of what is drawn from
+        (TopPSampler(0.5, temperature=100), LOGITS, [0, 1, 0, 1, 1]),
+        (TopPSampler(0.3), TIED, [1, 0, 1, 0, 0]),
+        (TopPSampler(0.8), TIED, [1, 1, 1, 1, 0]),
+        (TopPSampler(1), BANNED, [1, 0, 1, 0, 0]),
+    ],
+)
+def test_draws_follow_the_exact_distribution_of_what_is_kept(sampler, logits, kept):
+    ids = draw(sampler, np.broadcast_to(logits, (10_000, 5)))
+    assert_drawn_as(ids, renormalized(logits, kept, sampler.temperature))
+
+
+@pytest.mark.parametrize("sampler", [TopPSampler(1.0), TopKSampler(300)])
+def test_a_filter_that_keeps_all_is_random_exactly(sampler):
+    # So many and so unequal symbols that their probabilities, summed up, are rounded.
+    logits = 10 * numbers(400, 300)
+    np.testing.assert_array_equal(draw(sampler, logits), draw(RandomSampler(), logits))
+    kept = ops.convert_to_numpy(sampler.narrow(ops.convert_to_tensor(logits)))
+    np.testing.assert_array_equal(kept, logits)
+
+
+@pytest.mark.parametrize("sampler", [RandomSampler(), TopKSampler(3), TopPSampler(0.8)])
+def test_prompts_draw_alike_and_their_samples_do_not(sampler):
+    logits = np.broadcast_to(LOGITS, (3, 2_000, 5))
+    ids = draw(sampler, logits)
+    assert ids.shape == (3, 2_000)
+    np.testing.assert_array_equal(ids[0], ids[1])
+    np.testing.assert_array_equal(ids[0], ids[2])
+    kept = np.isfinite(ops.convert_to_numpy(sampler.narrow(ops.convert_to_tensor(LOGITS[None]))))[0]
+    assert_drawn_as(ids[0], renormalized(LOGITS, kept, 1))
+    alone = draw(sampler, logits[:1])
+    np.testing.assert_array_equal(alone[0], ids[0])
+
+
+def test_each_draw_takes_a_new_seed():
+    seed, logits = keras.random.SeedGenerator(3), ops.convert_to_tensor(numbers(50, 5))
+    one, other = (ops.convert_to_numpy(RandomSampler()(logits, seed)) for _ in range(2))
+    assert (one != other).any()
+    np.testing.assert_array_equal(draw(RandomSampler(), numbers(50, 5)), one)
+
+
+def best_ways_on(logits, totals, finished, num_beams):
+    """Return for each prompt the best (total, row, id), by looking at every one."""
+    found = []
+    for first in range(0, len(logits), num_beams):
+        ways = []
+        for row in range(first, first + num_beams):
+            if finished[row]:
+                ways.append((totals[row], row, 0))
+                continue
+            likelihoods = np.log(softmax(logits[row].astype("float64")))
+            ways += [(totals[row] + value, row, k) for k, value in enumerate(likelihoods)]
+        found += sorted(ways, key=lambda way: -way[0])[:num_beams]
+    return found
+
+
+@pytest.mark.parametrize("num_beams", [1, 2, 3, 7])
+@pytest.mark.parametrize("finished", ["none", "some", "all"])
+def test_beams_go_on_in_the_best_ways(num_beams, finished):
+    rows = 3 * num_beams
+    logits, totals = 2 * numbers(rows, 5), -np.abs(numbers(rows, seed=1))
+    ended = {"none": np.zeros(rows, bool), "some": numbers(rows) > 0, "all": np.ones(rows, bool)}
+    ended = ended[finished]
+    logits[ended] = np.nan  # what a beam that has ended would say is of no interest
+
+    given = map(ops.convert_to_tensor, (logits, totals, ended))
+    found = BeamSampler(num_beams).choose(*given)
+
+    ids, origins, sums = map(ops.convert_to_numpy, found)
+    expected = best_ways_on(logits, totals, ended, num_beams)
+    np.testing.assert_array_equal(ids, [way[2] for way in expected])
+    np.testing.assert_array_equal(origins, [way[1] for way in expected])
+    np.testing.assert_allclose(sums, [way[0] for way in expected], rtol=1e-5)
+
+
+def test_beams_that_were_no_way_on_stay_none():
+    """At the beginning all beams but the first are copies of it, with no chance."""
+    totals = np.array([0, -np.inf, -np.inf], "float32")
+    given = np.zeros((3, 5), "float32"), totals, np.zeros(3, bool)
+    ids, origins, _ = BeamSampler(3).choose(*map(ops.convert_to_tensor, given))
+    assert sorted(ops.convert_to_numpy(ids).tolist()) != [0, 0, 0]
+    np.testing.assert_array_equal(ops.convert_to_numpy(origins), [0, 0, 0])
+
+
+def test_beams_are_not_called():
+    with pytest.raises(TypeError, match="a rollout follows its beams"):
+        draw(BeamSampler(), LOGITS[None])
+
+
 @pytest.mark.parametrize("temperature", [0, 0.0, -1, float("nan")])
 def test_a_temperature_is_above_zero(temperature):
     with pytest.raises(ValueError, match=r'`temperature` must be above 0. Received.*"greedy"'):
         RandomSampler(temperature)
 
 
+WRONG_NUMBERS = [
+    (RandomSampler, {"temperature": "hot"}, TypeError, "`temperature` must be a number above 0"),
+    (RandomSampler, {"temperature": True}, TypeError, "`temperature` must be a number above 0"),
+    (RandomSampler, {"temperature": None}, TypeError, "`temperature` must be a number above 0"),
+    (TopKSampler, {"k": 0}, ValueError, "`k` must be an integer ≥ 1"),
+    (TopKSampler, {"k": 2.0}, TypeError, "`k` must be an integer ≥ 1"),
+    (TopKSampler, {"temperature": 0}, ValueError, "`temperature` must be above 0"),
+    (TopPSampler, {"p": 0}, ValueError, "`p` must be above 0, at most 1. Received: p=0"),
+    (TopPSampler, {"p": 1.01}, ValueError, "`p` must be above 0, at most 1"),
+    (TopPSampler, {"p": float("nan")}, ValueError, "`p` must be above 0, at most 1"),
+    (TopPSampler, {"p": "most"}, TypeError, "`p` must be a number above 0, at most 1"),
+    (TopPSampler, {"temperature": -1}, ValueError, "`temperature` must be above 0"),
+    (BeamSampler, {"num_beams": 0}, ValueError, "`num_beams` must be an integer ≥ 1"),
+    (BeamSampler, {"num_beams": "all"}, TypeError, "`num_beams` must be an integer ≥ 1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "error", "message"), WRONG_NUMBERS)
+def test_numbers_out_of_range(kind, values, error, message):
+    with pytest.raises(error, match=message):
+        kind(**values)
+
+
+ALL = [
+    GreedySampler(),
+    RandomSampler(0.5),
+    TopKSampler(3, 0.5),
+    TopPSampler(0.5, 2),
+    BeamSampler(4),
+]
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_a_sampler_is_its_numbers(sampler):
+    same = type(sampler).from_config(sampler.get_config())
+    assert same == sampler
+    assert hash(same) == hash(sampler)
+    assert repr(same) == repr(sampler)
+    assert [other for other in ALL if other == sampler] == [sampler]
+    assert keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(sampler)
+    ) == sampler  # fmt: skip
+
+
+def test_an_own_sampler_narrows_or_draws():
+    class Rarest(Sampler):
+        def narrow(self, logits):
+            least = ops.min(logits, axis=-1, keepdims=True)
+            return ops.where(logits == least, logits, -float("inf"))
+
+    assert get_sampler(Rarest()) == Rarest()
+    assert set(draw(Rarest(), np.broadcast_to(LOGITS, (50, 5)))) == {2}
+
+
+class FromElsewhere:
+    """What a sampler of keras-hub looks like."""
+
+    seed_generator = keras.random.SeedGenerator(0)
+
+    def compute_probabilities(self, logits):
+        return ops.softmax(logits)
+
+    def get_next_token(self, probabilities):
+        logits = ops.log(probabilities)
+        return keras.random.categorical(logits, 1, seed=self.seed_generator)[:, 0]
+
+
+def test_a_sampler_from_elsewhere_draws_by_our_seed():
+    theirs = FromElsewhere()
+    own, before = theirs.seed_generator, ops.convert_to_numpy(theirs.seed_generator.state).copy()
+    sampler = get_sampler(theirs)
+    assert isinstance(sampler, HubSampler)
+    assert sampler == get_sampler(theirs) != get_sampler(FromElsewhere())
+    ids = draw(sampler, np.broadcast_to(LOGITS, (10_000, 5)))
+    assert_drawn_as(ids, softmax(LOGITS))
+    np.testing.assert_array_equal(draw(sampler, np.broadcast_to(LOGITS, (10_000, 5))), ids)
+    assert theirs.seed_generator is own
+    np.testing.assert_array_equal(ops.convert_to_numpy(own.state), before)
+    theirs.num_beams = 3
+    with pytest.raises(ValueError, match=r'cannot be keras-hub.s beam search.*Use "beam"'):
+        get_sampler(theirs)
+
+
+def test_a_class_is_no_sampler():
+    with pytest.raises(TypeError, match=r"not its class. Received: TopKSampler. Use `TopKSampler"):
+        get_sampler(TopKSampler)
+
+
 def test_samplers_by_name_and_as_objects():
     assert repr(get_sampler("greedy")) == "GreedySampler()"
     assert repr(get_sampler("random")) == "RandomSampler(temperature=1.0)"
+    assert get_sampler("top_k") == TopKSampler(5)
+    assert get_sampler("top_p") == TopPSampler(0.9)
+    assert get_sampler("beam") == BeamSampler(5)
     own = lambda logits, seed: ops.argmin(logits, axis=-1)  # noqa: E731
     assert get_sampler(own) is own
 

@@ -1,0 +1,613 @@
+"""Forecasts: each step is what the model says to the frame that ends before it."""
+
+import keras
+import numpy as np
+import pandas
+import pytest
+from keras import layers, ops
+from models import assert_same, contents, numbers, run, seeded
+
+from seqframe import Generator, SequenceFramer, fit, reset_states
+from seqframe.state import carry_state, model_batch_size, stateful_layers
+
+STEPS = 7
+
+
+def windows(model, rule, known, future):
+    """Return what a model says to the frame whose targets come after `known`.
+
+    The framer makes it: what it trains on is what is to be fed.
+    """
+    ahead = np.zeros((rule.horizon, *known.shape[1:]), "float32")
+    frames = rule.frame(np.concatenate([known, ahead]), future=future)
+    x, _ = frames[len(frames) - 1 : len(frames)]
+    output = run(model, keras.tree.map_structure(lambda a: a.astype("float32"), x))[0]
+    if not rule.return_sequences:
+        return output
+    return output[frames.lengths()[-1] - 1 if rule.padding == "post" else -1]
+
+
+def single_steps(model, rule, known, future):
+    """Return what a stateful model says after all steps but the gap's, shown one by one."""
+    rows = model_batch_size(model)
+    reset_states(model)
+    for t in range(len(known) - rule.gap):
+        x = np.repeat(known[t].reshape(1, 1, -1), rows, axis=0)
+        if future is not None:
+            ahead = future[t + rule.gap + 1 :][: rule.horizon].reshape(1, rule.horizon, -1)
+            ahead = ahead[:, None] if rule.return_sequences else ahead
+            x = {"past": x, "future": np.repeat(ahead, rows, axis=0)}
+        with carry_state(model):
+            output = model.predict_on_batch(x)[0]
+    return output[-1] if rule.return_sequences else output
+
+
+def plain_forecast(model, rule, history, steps, future=None, feed=None):
+    """Return what a plain loop forecasts; `feed(prediction, last, clock)` makes the next input."""
+    say = single_steps if stateful_layers(model) else windows
+    known = np.asarray(history, "float32")
+    begin = len(known)
+    while len(known) < begin + steps:
+        for prediction in say(model, rule, known, future).reshape(rule.horizon, -1):
+            row = prediction if feed is None else feed(prediction, known[-1], len(known))
+            row = np.reshape(row, (1, *known.shape[1:]))
+            known = np.concatenate([known, row.astype("float32")])
+    return known[begin : begin + steps]
+
+
+def assert_close(found, expected):
+    assert np.shape(found) == np.shape(expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def two_inputs(rule, features=1, known=2, outputs=1, batch_size=None, wide_future=None):
+    """Return a model of a dict of a past and a future."""
+    length, horizon = rule.sequence_length, rule.horizon
+    shape = (1, length * features) if rule.layout == "features" else (length, features)
+    ahead = (length, horizon, known) if rule.return_sequences else (horizon, known)
+    inputs = {
+        "past": keras.Input(shape, batch_size=batch_size, name="past"),
+        "future": keras.Input(ahead, batch_size=batch_size, name="future"),
+    }
+    options = {"stateful": batch_size is not None, "return_sequences": rule.return_sequences}
+    recurrent = layers.SimpleRNN(3, **options)
+    if rule.return_sequences:
+        future = layers.Reshape((length, horizon * known))(inputs["future"])
+        hidden = recurrent(layers.Concatenate()([inputs["past"], future]))
+    else:
+        future = layers.Flatten()(inputs["future"])
+        hidden = layers.Concatenate()([recurrent(inputs["past"]), future])
+    return seeded(keras.Model(inputs, layers.Dense(horizon * outputs)(hidden)))
+
+
+WIDE = {"return_sequences": True}
+FUTURES = {
+    "a step": SequenceFramer(3),
+    "blocks, gap": SequenceFramer(3, horizon=3, gap=1),
+    "features": SequenceFramer(3, layout="features", horizon=2),
+    "a target for each step": SequenceFramer(3, horizon=2, **WIDE),
+    "a target for each step, gap, rate": SequenceFramer(3, gap=1, sampling_rate=2, **WIDE),
+    "prefixes": SequenceFramer(8, mode="prefixes", padding_value=-1, **WIDE),
+    "prefixes, padded after": SequenceFramer(
+        8, mode="prefixes", padding="post", padding_value=-1, horizon=2, **WIDE
+    ),
+    "stateful": SequenceFramer(1, gap=1),
+    "stateful, a target for each step": SequenceFramer(1, horizon=2, **WIDE),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [*((kind, 2) for kind in FUTURES), ("blocks, gap", 1), ("stateful", 1)]
+)
+def test_models_are_shown_what_is_known_of_the_steps_they_predict(kind, known):
+    """Of all the steps on their clock, the history's too where a target of a frame may be there."""
+    rule = FUTURES[kind]
+    model = two_inputs(rule, known=known, batch_size=2 if "stateful" in kind else None)
+    history = numbers(7)
+    future = numbers(30, known, seed=1)
+    clock = future if known > 1 else future[:, 0]
+    expected = plain_forecast(model, rule, history, STEPS, clock)
+
+    needs_past = "stateful" in kind or rule.return_sequences
+    given = clock if needs_past else clock[len(history) :]
+    generator = Generator(model, rule)
+    assert_close(generator.forecast(history, STEPS, future=given), expected)
+
+    # No more than what is needed, and of several histories each its own.
+    ahead = -(-STEPS // rule.horizon) * rule.horizon
+    needed = ahead + (len(history) if needs_past else 0)
+    shorter = numbers(6, seed=2)
+    others = given[: needed - 1 if needs_past else needed]
+    found = generator.forecast([history, shorter], STEPS, future=[given[:needed], others])
+    assert_close(found[0], expected)
+    assert_close(found[1], generator.forecast(shorter, STEPS, future=others))
+    with pytest.raises(ValueError, match=rf"`future` must have {needed} rows.*{needed - 1} rows"):
+        generator.forecast(history, STEPS, future=given[: needed - 1])
+    with pytest.raises(ValueError, match=r'takes a "future". Received: future=None'):
+        generator.forecast(history, STEPS)
+
+
+def test_trained_on_a_future_it_forecasts_by_the_future():
+    """From `fit` to `forecast`: what is known ahead drives what comes."""
+    drive = numbers(300, seed=4)
+    values = np.zeros(300, "float32")
+    for t in range(1, 300):
+        values[t] = 0.5 * values[t - 1] + drive[t]
+    rule = SequenceFramer(2)
+    frames = rule.frame(values[:250], future=drive[:250])
+    inputs = {
+        "past": keras.Input((2, 1), name="past"),
+        "future": keras.Input((1, 1), name="future"),
+    }
+    parts = [layers.Flatten()(inputs["past"]), layers.Flatten()(inputs["future"])]
+    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(parts)))
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    fit(model, frames, epochs=30, batch_size=32, verbose=0, seed=1)
+    found = Generator(model, frames.framer).forecast(values[:250], 50, future=drive[250:])
+    np.testing.assert_allclose(found, values[250:], atol=0.02)
+
+
+def flat(steps, features, outputs, seed=1):
+    parts = [keras.Input((steps, features)), layers.Flatten(), layers.Dense(outputs)]
+    return seeded(keras.Sequential(parts), scale=0.3, seed=seed)
+
+
+TABLE = pandas.DataFrame(
+    numbers(12, 3), pandas.date_range("2024-02-20", periods=12), ["a", "b", "c"]
+)
+AHEAD = pandas.DataFrame(numbers(9, 4, seed=3), columns=["z", "c", "b", "a"])
+TARGETS = [
+    ("b", ["b"], 1),
+    (1, ["b"], 1),
+    (["b"], ["b"], 1),
+    (["c", "a"], ["c", "a"], 1),
+    ((2, 0), ["c", "a"], 3),
+    (["b"], ["b"], 3),
+    (["c", "a", "b"], ["c", "a", "b"], 1),  # all of them, in an order of their own
+]
+
+
+@pytest.mark.parametrize(("targets", "names", "horizon"), TARGETS)
+def test_columns_that_are_not_predicted_are_known_ahead(targets, names, horizon):
+    rule = SequenceFramer(3, horizon=horizon, gap=horizon - 1)
+    model = flat(3, 3, horizon * len(names))
+    others = [name for name in TABLE.columns if name not in names]
+
+    def feed(prediction, last, clock):
+        row = AHEAD.iloc[clock - len(TABLE)][["a", "b", "c"]].to_numpy(copy=True)
+        row[["abc".index(name) for name in names]] = prediction
+        return row
+
+    expected = plain_forecast(model, rule, TABLE, STEPS, feed=feed)
+    expected = expected[:, ["abc".index(name) for name in names]]
+    generator = Generator(model, rule, targets=targets)
+    # By name, in any order and among others; or by position, the others alone, in their order.
+    named = generator.forecast(TABLE, STEPS, future=AHEAD)
+    single = isinstance(targets, (str, int))
+    assert_close(named.to_numpy(), expected[:, 0] if single else expected)
+    assert named.index.equals(pandas.date_range("2024-03-03", periods=STEPS))
+    assert (named.name if single else named.columns.tolist()) == ("b" if single else names)
+    if not others:
+        pandas.testing.assert_frame_equal(generator.forecast(TABLE, STEPS), named)
+        return
+    array = AHEAD[others].to_numpy()
+    pandas.testing.assert_index_equal(
+        generator.forecast(TABLE, 3, future=array).index, named.index[:3]
+    )
+    assert_close(generator.forecast(TABLE, STEPS, future=array), named)
+    if not isinstance(targets, str) and not isinstance(targets, list):
+        assert_close(generator.forecast(TABLE.to_numpy(), STEPS, future=array), named)
+    if len(others) == 1:
+        assert_close(generator.forecast(TABLE, STEPS, future=array[:, 0]), named)
+    with pytest.raises(ValueError, match=r"`future` must hold them. Received: none"):
+        generator.forecast(TABLE, STEPS)
+    with pytest.raises(ValueError, match=r"`future` must hold them. Received: 4 columns"):
+        generator.forecast(TABLE, STEPS, future=AHEAD.to_numpy())
+
+
+def test_one_column_is_its_own_target():
+    history = numbers(6)
+    generator = Generator(flat(3, 1, 1), SequenceFramer(3))
+    expected = generator.forecast(history, 4)
+    for targets in 0, [0]:
+        named = Generator(generator.model, generator.framer, targets=targets)
+        assert_same(named.forecast(history, 4), expected)
+    table = pandas.DataFrame({"a": history})
+    assert_same(Generator(generator.model, targets="a").forecast(table, 4).to_numpy(), expected)
+    with pytest.raises(ValueError, match=r"`targets` names the column 'b', but"):
+        Generator(generator.model, targets="b").forecast(table, 4)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("features", [None, 2])
+def test_what_is_predicted_is_fed_back_as_told(horizon, features):
+    """Here the model predicts changes."""
+    rule = SequenceFramer(3, horizon=horizon)
+    history = numbers(8) if features is None else numbers(8, features)
+    model = flat(3, features or 1, horizon * (features or 1))
+    generator = Generator(model, rule, feedback=lambda prediction, last: last + prediction)
+    expected = plain_forecast(
+        model, rule, history, STEPS, feed=lambda prediction, last, clock: last + prediction
+    )
+    assert_close(generator.forecast(history, STEPS), expected)
+    # Another function is another rollout.
+    generator.feedback = lambda prediction, last: prediction - last
+    expected = plain_forecast(
+        model, rule, history, STEPS, feed=lambda prediction, last, clock: prediction - last
+    )
+    assert_close(generator.forecast(history, STEPS), expected)
+
+
+def test_feedback_makes_an_input_of_an_output_of_another_size():
+    """One number is predicted of a table with a mean."""
+    rule, model, history = SequenceFramer(3), flat(3, 2, 1), numbers(8, 2)
+
+    def feed(prediction, last, *_):
+        return ops.concatenate([prediction, 0.9 * last[:, 1:] + 0.1 * prediction], axis=1)
+
+    generator = Generator(model, rule, feedback=feed)
+    expected = plain_forecast(
+        model,
+        rule,
+        history,
+        STEPS,
+        feed=lambda prediction, last, _: [prediction[0], 0.9 * last[1] + 0.1 * prediction[0]],
+    )
+    assert_close(generator.forecast(history, STEPS), expected)
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_several_series_are_each_forecast_as_alone(stateful):
+    model = (
+        seeded(
+            keras.Sequential(
+                [
+                    keras.Input((1, 2), batch_size=3),
+                    layers.SimpleRNN(3, stateful=True),
+                    layers.Dense(2),
+                ]
+            )
+        )
+        if stateful
+        else flat(3, 2, 2)
+    )
+    generator = Generator(model)
+    series = [numbers(length, 2, seed=length) for length in (3, 9, 5)]
+    alone = [generator.forecast(one, STEPS) for one in series]
+    found = generator.forecast(series, STEPS)
+    assert isinstance(found, list)
+    for one, other in zip(found, alone, strict=True):
+        assert_close(one, other)
+    assert_close(found[1], plain_forecast(model, generator.framer, series[1], STEPS))
+    tables = [pandas.DataFrame(one, columns=["a", "b"]) for one in series]
+    for one, table, other in zip(generator.forecast(tables, STEPS), tables, alone, strict=True):
+        assert one.index[0] == len(table)
+        assert_close(one.to_numpy(), other)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A generator whose model predicts three steps of one column at a time."""
+    return Generator(flat(3, 1, 1), SequenceFramer(3), seed=4)
+
+
+HISTORY = numbers(6, seed=8)
+RESIDUALS = np.array([-0.5, -0.1, 0.2, 0.7], "float32")
+
+
+def residuals_of(model, rule, history, path):
+    """Return what was added to each prediction of a path, by the steps that were before it."""
+    errors, known = [], history
+    for k in range(0, len(path), rule.horizon):
+        errors.append(path[k : k + rule.horizon] - windows(model, rule, known, None))
+        known = np.concatenate([known, path[k : k + rule.horizon]])
+    return np.array(errors)
+
+
+def nearest(errors, residuals):
+    """Return which residual each error is, having made sure that it is one."""
+    apart = np.abs(errors[:, None] - residuals[None])
+    apart = apart.reshape(len(errors), len(residuals), -1).max(axis=-1)
+    assert apart.min(axis=1).max() < 1e-5
+    return apart.argmin(axis=1)
+
+
+def test_every_step_of_a_path_is_a_prediction_and_some_residual(linear):
+    paths = linear.forecast(HISTORY, 10, num_samples=20, noise=RESIDUALS)
+    assert paths.shape == (20, 10)
+    found = np.array(
+        [
+            nearest(residuals_of(linear.model, linear.framer, HISTORY, path), RESIDUALS[:, None])
+            for path in paths
+        ]
+    )
+    counts = np.bincount(found.ravel(), minlength=4)
+    assert counts.min() > 25  # of 200, where 50 are expected, 4 standard deviations below
+    assert len({tuple(row) for row in found}) == 20
+    assert len({tuple(column) for column in found.T}) == 10
+    # A forecast without noise is what it was.
+    assert linear.forecast(HISTORY, 10).shape == (10,)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_residuals_of_a_block_are_drawn_together_or_for_each_step(together):
+    rule = SequenceFramer(3, horizon=2)
+    generator = Generator(flat(3, 1, 2), rule, seed=4)
+    residuals = np.stack([RESIDUALS, 10 + RESIDUALS], axis=1) if together else RESIDUALS
+    paths = generator.forecast(HISTORY, 6, num_samples=15, noise=residuals)
+    for path in paths:
+        errors = residuals_of(generator.model, rule, HISTORY, path)
+        if together:
+            nearest(errors, residuals)
+        else:
+            nearest(errors.reshape(-1, 1), residuals[:, None])
+    if not together:
+        first = residuals_of(generator.model, rule, HISTORY, paths[0])
+        assert np.ptp(first, axis=1).max() > 1e-3
+
+
+def test_the_same_seed_gives_the_same_paths(linear):
+    generator = Generator(linear.model, linear.framer)
+
+    def paths(seed, history=HISTORY, **options):
+        generator.seed = seed
+        return generator.forecast(history, 5, num_samples=3, noise=RESIDUALS, **options)
+
+    first = paths(4)
+    assert_same(paths(4), first)
+    assert np.abs(paths(5) - first).max() > 0.05
+    assert np.abs(paths(None) - paths(None)).max() > 0.05
+    # Each of several histories gets what it gets alone.
+    together = paths(4, [HISTORY, numbers(4, seed=2)])
+    assert_close(together[0], first)
+    assert_close(together[1], paths(4, numbers(4, seed=2)))
+    # Errors are used as they are, not as they were.
+    generator.seed, errors = 4, RESIDUALS.copy()
+    before = generator.forecast(HISTORY, 5, num_samples=3, noise=errors)
+    errors *= 0
+    after = generator.forecast(HISTORY, 5, num_samples=3, noise=errors)
+    assert_close(before, first)
+    assert_close(after, np.repeat([linear.forecast(HISTORY, 5)], 3, axis=0))
+
+
+def test_noise_of_an_own_function(linear):
+    shifted = linear.forecast(HISTORY, 5, num_samples=2, noise=lambda values, seed: values + 1)
+    expected = plain_forecast(
+        linear.model, linear.framer, HISTORY, 5, feed=lambda prediction, *_: prediction + 1
+    )
+    assert_close(shifted, np.stack([expected, expected]))
+
+    def normal(values, seed):
+        return values + keras.random.normal(values.shape, 0, 0.5, seed=seed)
+
+    paths = linear.forecast(HISTORY, 3, num_samples=2_000, noise=normal)
+    first = paths[:, 0] - linear.forecast(HISTORY, 1)
+    assert abs(first.mean()) < 0.05
+    assert abs(first.std() - 0.5) < 0.04
+    assert_same(linear.forecast(HISTORY, 3, num_samples=2_000, noise=normal), paths)
+    with pytest.raises(ValueError, match=r"`noise` must return.*\(4, 1\).*Received: shape \(4,\)"):
+        linear.forecast(HISTORY, 3, num_samples=4, noise=lambda values, seed: values[:, 0])
+
+
+def test_quantiles_are_those_of_the_paths(linear):
+    levels = [0.1, 0.5, 0.9]
+    options = {"num_samples": 20, "noise": RESIDUALS}
+    paths = linear.forecast(HISTORY, 5, **options)
+    found = linear.forecast(HISTORY, 5, quantiles=levels, **options)
+    assert found.dtype == "float32"
+    assert_close(found, np.quantile(paths, levels, axis=0))
+    assert_close(linear.forecast(HISTORY, 5, quantiles=0.5, **options), found[1:2])
+    both = linear.forecast([HISTORY, HISTORY], 5, quantiles=levels, **options)
+    assert_close(both[1], found)
+    series = pandas.Series(HISTORY, pandas.date_range("2024-01-01", periods=6), name="price")
+    table = linear.forecast(series, 5, quantiles=levels, **options)
+    assert table.columns.tolist() == levels
+    assert table.index[0] == pandas.Timestamp("2024-01-07")
+    assert_close(table.to_numpy(), found.T)
+    assert_close(linear.forecast(series, 5, **options), paths)
+    plain = linear.forecast(series, 5)
+    assert plain.name == "price"
+    assert_close(plain.to_numpy(), linear.forecast(HISTORY, 5))
+
+
+def dropping(*parts, batch_size=None, steps=3):
+    """Return a model that drops a half, with statistics that are not those of any batch."""
+    inputs = keras.Input((steps, 1), batch_size=batch_size)
+    model = seeded(keras.Sequential([inputs, *parts, layers.Dense(1)]))
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights(np.array([[1.5], [0.2], [0.3], [2.0]], "float32"))
+    return model
+
+
+def test_dropout_draws_units_and_leaves_the_model_alone():
+    model = dropping(layers.BatchNormalization(), layers.Flatten(), layers.Dropout(0.5))
+    model.compile("sgd", "mse")
+    model.optimizer.build(model.trainable_variables)
+    before, trainable = contents(model), [layer.trainable for layer in model.layers]
+    generator = Generator(model, seed=3)
+
+    keras.utils.set_random_seed(1)
+    paths = generator.forecast(HISTORY, 4, num_samples=64, noise="dropout")
+    keras.utils.set_random_seed(2)
+
+    assert_same(contents(model), before)
+    assert [layer.trainable for layer in model.layers] == trainable
+    # The first step is a sum over some of the units, each twice as large as without dropout, of
+    # inputs that are normalised by what was learnt.
+    weights, bias = model.layers[-1].get_weights()
+    units = (1.5 * (HISTORY[-3:] - 0.3) / np.sqrt(2.0 + 1e-3) + 0.2) * weights[:, 0]
+    which = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1).T
+    kept = nearest(paths[:, :1], (2 * which @ units + bias)[:, None])
+    assert np.bincount(kept, minlength=8).min() > 0
+    assert len(np.unique(paths.round(5), axis=0)) > 50
+    assert_same(generator.forecast(HISTORY, 4, num_samples=64, noise="dropout"), paths)
+    other = Generator(model, seed=5).forecast(HISTORY, 4, num_samples=64, noise="dropout")
+    assert np.abs(other - paths).max() > 1e-3
+    # Without it, nothing is dropped.
+    assert_close(
+        generator.forecast(HISTORY, 4), plain_forecast(model, generator.framer, HISTORY, 4)
+    )
+
+
+def test_dropout_of_a_stateful_model():
+    model = dropping(layers.SimpleRNN(3, stateful=True, dropout=0.5), batch_size=2, steps=1)
+    before = contents(model)
+    generator = Generator(model, seed=3)
+    paths = generator.forecast(HISTORY, 4, num_samples=8, noise="dropout")
+    assert len(np.unique(paths.round(5), axis=0)) > 4
+    assert np.isfinite(paths).all()
+    assert_same(contents(model), before)
+
+
+def stateless(*parts, steps, features=1, functional=False):
+    inputs = keras.Input((steps, features))
+    model = keras.Sequential([inputs, *parts])
+    if functional:
+        model = keras.Model(inputs, model(inputs))
+    return model
+
+
+READ_STEP_BY_STEP = {
+    "LSTM": lambda: [layers.LSTM(3), layers.Dense(1)],
+    "two layers": lambda: [
+        layers.Rescaling(0.5),
+        layers.TimeDistributed(layers.Dense(2, "tanh")),
+        layers.GRU(3, return_sequences=True),
+        layers.LayerNormalization(),
+        layers.Dropout(0.5),
+        layers.SimpleRNN(2),
+        layers.Dense(1),
+    ],
+    "cells": lambda: [
+        layers.RNN([layers.SimpleRNNCell(2), layers.GRUCell(3)]),
+        layers.Dense(1),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "functional"), [("LSTM", False), ("two layers", True), ("cells", False)]
+)
+def test_a_stateless_model_can_look_back_without_end(kind, functional):
+    """It says what it says to the whole history, however long, not to its last window."""
+    model = seeded(stateless(*READ_STEP_BY_STEP[kind](), steps=4, functional=functional))
+    whole = stateless(*READ_STEP_BY_STEP[kind](), steps=None)
+    whole.set_weights(model.get_weights())
+    before = contents(model)
+    history = numbers(11)
+
+    found = Generator(model, stateful=True).forecast(history, STEPS)
+
+    known = history
+    for _ in range(STEPS):
+        known = np.append(known, run(whole, known[None, :, None])[0])
+    assert_close(found, known[11:])
+    assert np.abs(found - Generator(model).forecast(history, STEPS)).max() > 1e-4
+    assert_same(contents(model), before)
+    assert not stateful_layers(model)
+
+
+class Own(keras.Model):
+    """A model whose code could do anything with the steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent, self.dense = layers.SimpleRNN(2), layers.Dense(1)
+
+    def call(self, inputs):
+        return self.dense(self.recurrent(ops.flip(inputs, axis=1)))
+
+
+def called(model):
+    model(np.zeros((1, 4, 1), "float32"))
+    return model
+
+
+def of_operations():
+    inputs = keras.Input((4, 1))
+    hidden = layers.SimpleRNN(2, return_sequences=True)(ops.flip(inputs, axis=1))
+    return keras.Model(inputs, layers.Dense(1)(ops.mean(hidden, axis=1)))
+
+
+def joined(axis):
+    inputs = keras.Input((4, 1))
+    both = layers.Concatenate(axis=axis)([inputs, layers.Rescaling(2)(inputs)])
+    return keras.Model(inputs, layers.Dense(1)(layers.SimpleRNN(2)(both)))
+
+
+RNN = {"return_sequences": True}
+NOT_STEP_BY_STEP = {
+    "Bidirectional": lambda: stateless(layers.Bidirectional(layers.SimpleRNN(2)), steps=4),
+    "Flatten": lambda: stateless(layers.SimpleRNN(2, **RNN), layers.Flatten(), steps=4),
+    "Conv1D": lambda: stateless(layers.Conv1D(2, 2), layers.SimpleRNN(2), steps=4),
+    "go_backwards": lambda: stateless(layers.SimpleRNN(2, go_backwards=True), steps=4),
+    "pooling": lambda: stateless(
+        layers.SimpleRNN(2, **RNN), layers.GlobalAveragePooling1D(), steps=4
+    ),
+    "normalised over steps": lambda: stateless(
+        layers.LayerNormalization(axis=1), layers.SimpleRNN(2), steps=4
+    ),
+    "softmax over steps": lambda: stateless(
+        layers.SimpleRNN(2, **RNN), layers.Softmax(axis=1), layers.SimpleRNN(2), steps=4
+    ),
+    "joined over steps": lambda: joined(axis=1),
+    "an own model": lambda: called(Own()),
+    "operations": of_operations,
+    "within": lambda: stateless(
+        keras.Sequential([keras.Input((4, 1)), layers.Conv1D(2, 2)]), layers.SimpleRNN(2), steps=4
+    ),
+    "nothing recurrent": lambda: stateless(layers.Dense(1), steps=1),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_STEP_BY_STEP)
+def test_models_that_look_at_several_steps_at_once_cannot(kind):
+    model = NOT_STEP_BY_STEP[kind]()
+    with pytest.raises(ValueError, match=r"`stateful=True` is for models"):
+        Generator(model, SequenceFramer(4), stateful=True)
+
+
+def test_columns_that_are_joined_are_read_step_by_step():
+    for axis in -1, 2:
+        assert Generator(joined(axis), stateful=True).is_stepped
+
+
+NAN_LAST = np.array([1, 2, np.nan], "float32")
+ERRORS = [
+    ({"history": NAN_LAST}, "forecast is NaN. Received: that at step 0 of history 0"),
+    ({"history": [HISTORY, NAN_LAST]}, "forecast is NaN. Received: that at step 0 of history 1"),
+    ({"history": HISTORY[:2]}, "at least 3 steps"),
+    ({"history": numbers(6, 2)}, "history of 2 features for a model with 1 outputs"),
+    ({"steps": 0}, "`steps` must be an integer ≥ 1"),
+    ({"noise": RESIDUALS}, "`noise` is for sample paths"),
+    ({"quantiles": [0.5]}, "`quantiles` is for sample paths"),
+    ({"num_samples": 3}, "need a `noise` to differ by"),
+    ({"num_samples": 0, "noise": RESIDUALS}, "`num_samples` must be an integer ≥ 1"),
+    ({"num_samples": 3, "noise": "normal"}, '`noise` must be a function, errors, or "dropout"'),
+    ({"num_samples": 3, "noise": "dropout"}, "has no dropout"),
+    ({"num_samples": 3, "noise": np.zeros((5, 2))}, r"must be of shape.*Received: shape \(5, 2\)"),
+    ({"num_samples": 3, "noise": np.zeros(0)}, r"must be of shape.*Received: shape \(0,\)"),
+    ({"num_samples": 3, "noise": [1.0, np.nan]}, "must be finite"),
+    ({"num_samples": 3, "noise": RESIDUALS, "quantiles": [0.5, 1.5]}, "one number in 0 … 1"),
+    ({"num_samples": 3, "noise": RESIDUALS, "quantiles": []}, "at least one number"),
+    ({"history": [HISTORY, HISTORY], "future": [HISTORY]}, "one for each of 2 histories"),
+    ({"history": [HISTORY, HISTORY], "future": TABLE}, "must be a list of one for each of 2"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), ERRORS)
+def test_what_cannot_be_forecast(linear, given, message):
+    with pytest.raises(ValueError, match=message):
+        linear.forecast(**{"history": HISTORY, "steps": 3, **given})
+
+
+def test_nan_that_a_model_does_not_see_is_no_harm(linear):
+    history = np.concatenate([[np.nan], HISTORY])
+    assert_close(linear.forecast(history, 3), linear.forecast(HISTORY, 3))
+
+
+def test_targets_are_columns():
+    generator = Generator(flat(3, 2, 1), SequenceFramer(3), targets=[0])
+    with pytest.raises(ValueError, match=r"`targets` are columns.*steps of shape \(2, 1\)"):
+        generator.forecast(numbers(5, 2, 1), 2, future=numbers(5))

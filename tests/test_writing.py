@@ -1,0 +1,556 @@
+"""Writing: however a text is cut, streamed, stopped or batched, it is the one that it is alone."""
+
+import functools
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from models import numbers, run
+from test_generator import deaf, follower
+from test_rollout import chain, framer
+
+from seqframe import Generator, SequenceFramer, Vocabulary
+from seqframe.samplers import BeamSampler, RandomSampler, TopKSampler, TopPSampler
+
+ABCD = Vocabulary("ABCD")
+
+
+def windowed(steps, horizon=1, features=1):
+    """Return a stateless model that costs little to compile."""
+    parts = [layers.Flatten(), layers.Dense(6, "tanh")]
+    return chain(*parts, steps=steps, features=features, horizon=horizon)
+
+
+def stateful(features=1, horizon=1):
+    layer = layers.SimpleRNN(3, stateful=True)
+    return chain(layer, steps=1, features=features, batch_size=2, horizon=horizon, seed=14)
+
+
+KINDS = {
+    "windows": lambda: (framer(3), windowed(3)),
+    "windows, gap, rate": lambda: (framer(2, gap=1, sampling_rate=2), windowed(2)),
+    "prefixes": lambda: (framer(6, mode="prefixes", padding_value=-1), windowed(6)),
+    "prefixes, padded after, gap": lambda: (
+        framer(6, mode="prefixes", padding="post", gap=1),
+        windowed(6),
+    ),
+    "stateful": lambda: (framer(1), stateful()),
+    "stateful, features, gap": lambda: (
+        framer(3, layout="features", gap=1),
+        stateful(features=3),
+    ),
+    "stateful, padded features": lambda: (
+        framer(3, layout="features", mode="prefixes"),
+        stateful(features=3),
+    ),
+    "blocks": lambda: (framer(3, horizon=3), windowed(3, horizon=3)),
+    "stateful, blocks, gap": lambda: (framer(1, horizon=3, gap=1), stateful(horizon=3)),
+}
+# Long enough for each of them, and longer than a window.
+PROMPTS = ["ABCDB", "DACDAABC"]
+
+
+RANDOM = RandomSampler(3.0)  # it says one thing and another
+
+
+@functools.cache
+def model_of(kind):
+    return KINDS[kind]()
+
+
+@functools.cache
+def generator_of(kind, sampler="greedy", seed=5):
+    rule, model = model_of(kind)
+    return Generator(model, rule, sampler=sampler, seed=seed)
+
+
+def cut(kind, *parts):
+    """Return where to cut 24 steps; blocks are cut at their borders."""
+    return [3 * part for part in parts] if "blocks" in kind else [3 * part - 1 for part in parts]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_are_the_whole(kind):
+    """Random draws, their scores, and texts, go on over any cut as if there were none."""
+    generator = generator_of(kind, RANDOM)
+    options = {"num_samples": 2, "return_scores": True}
+    whole, scores = generator.generate(PROMPTS, 24, **options)
+    assert len(set("".join(itertools.chain(*whole)))) > 2
+    borders = cut(kind, 1, 4, 6)
+
+    prompts, state, texts, sums = PROMPTS, None, np.full((2, 2), "", object), np.zeros((2, 2))
+    for first, last in itertools.pairwise([0, *borders, 24]):
+        text, score, state = generator.generate(
+            prompts, last - first, state=state, return_state=True, **options
+        )
+        texts += np.array(text, object)
+        sums += score
+        prompts = ["", ""]
+
+    assert texts.tolist() == whole
+    np.testing.assert_allclose(sums, scores, rtol=1e-4)
+    # What was begun by a shorter run is begun by a longer one.
+    assert generator.generate(PROMPTS, 5, **options)[0] == [
+        [text[:5] for text in texts] for texts in whole
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_after_a_state_lengthens_the_prompt_before(kind):
+    """Also in the middle of a block, where a new one begins."""
+    generator = generator_of(kind)
+    said, state = generator.generate(PROMPTS, 2, include_prompt=True, return_state=True)
+    for more in ["D", "BAC"], ["", "B"]:
+        longer = [text + new for text, new in zip(said, more, strict=True)]
+        expected, after = generator.generate(longer, 2, include_prompt=True, return_state=True)
+        found = generator.generate(more, 2, state=state)
+        assert found == [text[-2:] for text in expected]
+        assert generator.generate(["", ""], 9, state=after) == generator.generate(expected, 9)
+    # The state is as it was: it can be gone on from again.
+    assert generator.generate(["", ""], 6, state=state) == generator.generate(said, 6)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "blocks" not in kind])
+def test_a_run_goes_on_after_its_stop(kind):
+    """It ran further than the stop, to the end of its chunk, and has to forget that."""
+    generator = generator_of(kind, RANDOM)
+    options = {"num_samples": 2, "return_scores": True}
+    whole = np.ravel(generator.generate(PROMPTS, 60, **options)[0])
+    stop = whole[0][:3]
+    texts, _, state = generator.generate(PROMPTS, 50, stop=stop, return_state=True, **options)
+    assert np.ravel(texts).tolist() == [text[:50].partition(stop)[0] for text in whole]
+    ends = [text.index(stop) + 3 if stop in text[:50] else 50 for text in whole]
+    # All go on with the draws of the one that had come furthest.
+    rest, _ = generator.generate(["", ""], 9, state=state, **options)
+    for text, end, found in zip(whole, ends, np.ravel(rest), strict=True):
+        if end == max(ends):
+            assert found == text[end:][:9]
+
+
+@pytest.mark.parametrize("kind", ["prefixes", "stateful"])
+def test_rows_that_stop_go_on_from_there(kind):
+    generator = generator_of(kind)
+    whole = generator.generate(PROMPTS, 40)
+    stops = [text[k : k + 4] for text, k in zip(whole, (1, 4), strict=True)]
+    texts, state = generator.generate(PROMPTS, 40, stop=stops, return_state=True)
+    said = [
+        prompt + text[: min(text.find(s) + 4 for s in stops if s in text)]
+        for prompt, text in zip(PROMPTS, whole, strict=True)
+    ]
+    assert [p + t for p, t in zip(PROMPTS, texts, strict=True)] == [text[:-4] for text in said]
+    assert generator.generate(["", ""], 9, state=state) == generator.generate(said, 9)
+
+
+BATCHED = [
+    ("stateful", "greedy"),
+    ("stateful", RANDOM),
+    ("stateful", "beam"),
+    ("windows", TopKSampler(2)),
+    ("windows", TopPSampler(0.7, 2.0)),
+    ("prefixes", "beam"),
+    ("prefixes, padded after, gap", RANDOM),
+]
+
+
+@pytest.mark.parametrize(("kind", "sampler"), BATCHED)
+def test_prompts_in_a_batch_give_what_they_give_alone(kind, sampler):
+    generator = generator_of(kind, sampler)
+    options = {"num_samples": 2, "return_scores": True}
+    found, scores = generator.generate(PROMPTS, 20, **options)
+    assert np.abs(np.subtract(*scores)).min() > 1e-4
+    for prompt, texts, score in zip(PROMPTS, found, scores, strict=True):
+        alone = generator.generate(prompt, 20, **options)
+        assert alone[0] == texts
+        np.testing.assert_allclose(alone[1], score, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["windows", "blocks", "stateful, blocks, gap", "stateful"])
+def test_a_stream_is_what_is_generated(kind):
+    generator = generator_of(kind)
+    whole = generator.generate(PROMPTS, 60)
+    streamed = list(generator.stream(PROMPTS, 60))
+    assert ["".join(symbols) for symbols in zip(*streamed, strict=True)] == whole
+    stops = [text[k : k + 3] for text, k in zip(whole, (5, 40), strict=True)]
+    expected = generator.generate(PROMPTS, 60, stop=stops)
+    streamed = list(generator.stream(PROMPTS, 60, stop=stops))
+    assert len(streamed) == max(map(len, expected))
+    for row, text in enumerate(expected):
+        symbols = [step[row] for step in streamed]
+        assert symbols == [*text] + [None] * (len(streamed) - len(text))
+
+
+@pytest.fixture(scope="module")
+def babbler():
+    """A generator that says anything, so that three letters in a row are seldom said again."""
+    vocabulary = Vocabulary("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    rule = SequenceFramer(1, vocabulary=vocabulary)
+    return Generator(deaf(np.zeros(26)), rule, sampler="random", seed=8)
+
+
+def test_stops_of_any_length_anywhere(babbler):
+    """The host looks for stops after 32, 96 and 224 steps, and in a stream more often."""
+    text = babbler.generate("A", 150)
+    for end in 1, 31, 32, 33, 34, 96, 97, 150:
+        for length in 1, 3, 40:
+            stop = text[max(end - length, 0) : end]
+            expected = text[: text.index(stop)]
+            assert babbler.generate("A", 150, stop=stop) == expected
+            if length == 3:
+                assert "".join(babbler.stream("A", 150, stop=stop)) == expected
+    for missing in "AAAA", 200 * "B", text + "A":
+        assert babbler.generate("A", 150, stop=missing) == text
+        assert "".join(babbler.stream("A", 150, stop=missing)) == text
+    assert babbler.generate("A", 20, stop=text[18:23]) == text[:20]  # half of it
+    # The prompt is no part of what is searched.
+    assert babbler.generate("A" + text[:2], 150, stop="A" + text[:2] + text[0]) == text
+
+
+def test_a_stop_is_what_ends_first(babbler):
+    text = babbler.generate("A", 60)
+    for stop, end in (
+        ([text[40:43], text[20:23]], 20),
+        ([text[20:23], text[19:24]], 20),  # the shorter is said before the longer
+        ([text[22:23], text[20:23]], 20 if text[22] not in text[:22] else text.index(text[22])),
+        (text[20:23], 20),
+        ((text[40:43], text[20:23]), 20),
+        (babbler.framer.vocabulary.encode(text[20:23]), 20),
+    ):
+        assert babbler.generate("A", 60, stop=stop) == text[:end]
+    ids = babbler.framer.vocabulary.encode(text)
+    stop = int(ids[30])
+    assert babbler.generate("A", 60, stop=stop) == text[: ids.tolist().index(stop)]
+    found = babbler.generate("A", 60, stop=text[5:8], include_prompt=True)
+    assert found == "A" + text[:5]
+
+
+def log_softmax(logits):
+    logits = logits.astype("float64")
+    return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+
+
+def log_likelihoods(kind, ids, begin):
+    """Return the log-probabilities `(texts, steps, symbols)` of all steps from `begin` on."""
+    rule, model = model_of(kind)
+    ids = np.atleast_2d(ids).astype("float32")
+    if kind == "stateful":
+        twin = keras.Sequential(
+            [
+                keras.Input((None, 1)),
+                layers.SimpleRNN(3, return_sequences=True),
+                model.layers[-1],
+            ]
+        )
+        twin.layers[0].set_weights(model.layers[0].get_weights())
+        return log_softmax(run(twin, ids[..., None]))[:, begin - 1 : -1]
+    length = rule.sequence_length
+    filling = np.full((len(ids), length if rule.pads else 0), rule.padding_value, "float32")
+    ids = np.concatenate([filling, ids], axis=1)
+    begin += filling.shape[1]
+    windows = [ids[:, t - length : t, None] for t in range(begin, ids.shape[1])]
+    outputs = run(model, np.concatenate(windows))
+    return np.moveaxis(log_softmax(outputs).reshape(len(windows), len(ids), -1), 0, 1)
+
+
+def log_likelihood(kind, prompt, texts):
+    """Return the log-probability of each text after the prompt."""
+    ids = np.array([ABCD.encode(prompt + text) for text in texts])
+    found = log_likelihoods(kind, ids, len(prompt))
+    chosen = ids[:, len(prompt) :, None]
+    return np.take_along_axis(found, chosen, axis=2)[..., 0].sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sampler"),
+    [("stateful", RANDOM), ("windows", TopKSampler(2)), ("prefixes", "beam")],
+)
+def test_scores_are_the_models_log_probabilities(kind, sampler):
+    """Of what the model gives, whatever the sampler makes of that."""
+    generator = generator_of(kind, sampler)
+    options = {"num_samples": 2, "return_scores": True}
+    found = generator.generate(PROMPTS, 20, **options)
+    for prompt, texts, scores in zip(PROMPTS, *found, strict=True):
+        np.testing.assert_allclose(scores, log_likelihood(kind, prompt, texts), rtol=1e-4)
+    if sampler == "beam":
+        return
+    # A stop that is generated belongs to it.
+    stopped, shorter = generator.generate(PROMPTS, 20, stop="D", **options)
+    for prompt, wholes, texts, scores in zip(PROMPTS, found[0], stopped, shorter, strict=True):
+        for whole, text, score in zip(wholes, texts, scores, strict=True):
+            assert text == whole.partition("D")[0]
+            said = whole[: len(text) + 1]
+            np.testing.assert_allclose(score, log_likelihood(kind, prompt, [said])[0], rtol=1e-4)
+
+
+def test_scores_are_of_what_may_be_said():
+    """Probabilities are taken for what they are, and what is banned has none."""
+    probabilities = np.array([0.1, 0.2, 0.3, 0.4])
+    model = deaf(np.log(probabilities), "softmax")
+    rule = SequenceFramer(1, vocabulary=ABCD)
+    text, score = Generator(model, rule).generate("A", 3, return_scores=True)
+    assert text == "DDD"
+    np.testing.assert_allclose(score, 3 * np.log(0.4), rtol=1e-5)
+    banned = Generator(
+        model,
+        rule,
+        logits_processor=lambda logits, *_: ops.where(ops.arange(4) == 3, -np.inf, logits),
+    )
+    text, score = banned.generate("A", 3, return_scores=True)
+    assert text == "CCC"
+    np.testing.assert_allclose(score, 3 * np.log(0.3 / 0.6), rtol=1e-5)
+    padded = SequenceFramer(1, vocabulary=Vocabulary("ABC", reserve_padding=True))
+    text, score = Generator(model, padded).generate("A", 3, return_scores=True)
+    assert text == "CCC"
+    np.testing.assert_allclose(score, 3 * np.log(0.4 / 0.9), rtol=1e-5)
+
+
+def best_sequences(kind, prompt, steps, stops=()):
+    """Return all texts of so many steps that do not go on after a stop, the likeliest first."""
+    found, alive = [], [""]
+    for _ in range(steps):
+        grown = [text + symbol for text in alive for symbol in "ABCD"]
+        ended = [text for text in grown if text.endswith(tuple(stops))]
+        alive = [text for text in grown if text not in ended]
+        found += [(score, t) for t in ended for score in log_likelihood(kind, prompt, [t])]
+    found += zip(log_likelihood(kind, prompt, alive), alive, strict=True)
+    return sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["windows", "stateful"])
+def test_enough_beams_find_the_best_of_all_sequences(kind):
+    generator = generator_of(kind, BeamSampler(64))
+    texts, scores = generator.generate(PROMPTS[0], 3, num_samples=64, return_scores=True)
+    expected = best_sequences(kind, PROMPTS[0], 3)
+    assert texts[:20] == [text for _, text in expected[:20]]
+    assert sorted(texts) == sorted(text for _, text in expected)
+    np.testing.assert_allclose(scores, [score for score, _ in expected], rtol=1e-4)
+
+    # Sequences that end sooner compete with those that go on.
+    stops = ["BA", "C"]
+    expected = best_sequences(kind, PROMPTS[0], 3, stops)
+    found, scores = generator.generate(PROMPTS[0], 3, num_samples=9, return_scores=True, stop=stops)
+    np.testing.assert_allclose(scores, [score for score, _ in expected[:9]], rtol=1e-4)
+    shown = [text.removesuffix("BA").removesuffix("C") for _, text in expected[:9]]
+    assert found == shown
+
+
+def beam_search(kind, prompt, steps, num_beams):
+    """Return texts found as the textbook has it."""
+    beams = [""]
+    for _ in range(steps):
+        grown = [text + symbol for text in beams for symbol in "ABCD"]
+        order = np.argsort(-log_likelihood(kind, prompt, grown), kind="stable")[:num_beams]
+        beams = [grown[k] for k in order]
+    return beams
+
+
+@pytest.mark.parametrize("kind", ["prefixes", "stateful"])
+def test_a_few_beams_are_a_beam_search(kind):
+    found = generator_of(kind, "beam").generate(PROMPTS, 8, num_samples=2)
+    assert found == [beam_search(kind, prompt, 8, 5)[:2] for prompt in PROMPTS]
+
+
+def test_one_beam_is_greedy():
+    generator = generator_of("stateful", BeamSampler(1))
+    assert generator.generate(PROMPTS, 30) == generator_of("stateful").generate(PROMPTS, 30)
+
+
+def told(logits, generated, step):
+    """Force the id that is told by all that was generated: their sum and number."""
+    known = ops.cast(generated >= 0, "int32")
+    total = ops.sum(generated * known, axis=1)
+    forced = (2 * total + ops.sum(known, axis=1) + ops.cast(step, "int32")) % 4
+    return ops.where(ops.arange(4)[None] == forced[:, None], logits, -float("inf"))
+
+
+@pytest.mark.parametrize("sampler", ["random", "beam"])
+@pytest.mark.parametrize("kind", ["prefixes, padded after, gap", "stateful"])
+def test_a_processor_is_told_what_was_generated(kind, sampler):
+    """And forces what comes next."""
+    rule, model = model_of(kind)
+    generator = Generator(model, rule, sampler=sampler, logits_processor=told, seed=1)
+    ids = []
+    for step in range(30):
+        ids.append((2 * sum(ids) + 2 * step) % 4)
+    # The prompt is no part of it, and neither is how long that is.
+    assert generator.generate(PROMPTS, 30) == [ABCD.decode(ids)] * 2
+
+
+def test_a_processor_bans_for_a_while():
+    """Its step is the number of symbols generated, and never below 0."""
+    minimum = np.array([[-np.inf, 0, 0, 0]] * 5 + [[0] * 4], "float32")
+
+    def not_yet(logits, generated, step):
+        return logits + ops.take(minimum, ops.minimum(step, 5), axis=0)
+
+    generator = Generator(stateful(), framer(1), logits_processor=not_yet, seed=2)
+    text = generator.generate("DACDAABC", 60)
+    assert "A" not in text[:5]
+    assert "A" in text[5:]
+
+
+def broken(kind):
+    rule, model = KINDS[kind]()
+    weights = model.get_weights()
+    weights[-1][0, 1] = np.nan
+    model.set_weights(weights)
+    return rule, model
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "random", BeamSampler(3)])
+def test_nan_is_said(sampler):
+    rule, model = broken("prefixes")
+    message = "output is NaN. Received: that at step 0 of row 0.*training may have diverged"
+    generator = Generator(model, rule, sampler=sampler)
+    for options in {}, {"stop": "A"}:
+        with pytest.raises(ValueError, match=message):
+            generator.generate(PROMPTS, 5, **options)
+    # Also where a function makes an id of what is none.
+    fed = Generator(model, rule, sampler=sampler, feedback=lambda ids, last: ids % 4)
+    with pytest.raises(ValueError, match=message):
+        fed.generate(PROMPTS, 5)
+
+
+class NanAfterC(layers.Layer):
+    """Logits that favour C, after which they are NaN."""
+
+    def call(self, inputs):
+        last = ops.reshape(inputs, (-1, 1))
+        return ops.where(last == 2, float("nan"), ops.convert_to_tensor([1.0, 0.9, 1.1, 0.0]))
+
+
+@pytest.mark.parametrize("sampler", ["greedy", BeamSampler(2)])
+def test_nan_of_some_rows_is_said(sampler):
+    """Beams are not to go on without the one that broke, as though it had been unlikely."""
+    model = keras.Sequential([keras.Input((1, 1)), NanAfterC()])
+    generator = Generator(model, SequenceFramer(1, vocabulary=ABCD), sampler=sampler)
+    assert generator.generate("A", 1) == "C"
+    with pytest.raises(ValueError, match=r"NaN. Received: that at step 1 of row"):
+        generator.generate("A", 2)
+    # What a beam would say after it has ended is of no interest.
+    if isinstance(sampler, BeamSampler):
+        assert generator.generate("A", 2, stop="C") == ""
+    else:
+        with pytest.raises(ValueError, match="step 1 of row 0"):
+            list(generator.stream("A", 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "sampler"),
+    [("windows", "greedy"), ("windows", BeamSampler(3)), ("blocks", "greedy")],
+)
+def test_symbols_are_fed_back_as_they_are_told(kind, sampler):
+    """Here the model predicts by how much the next id differs from the last."""
+    rule, model = model_of(kind)
+    feedback = lambda ids, last: (last + ids) % 4  # noqa: E731
+    generator = Generator(model, rule, sampler=sampler, feedback=feedback)
+    num_beams = sampler.num_beams if sampler != "greedy" else 1
+    beams = [(0.0, ABCD.encode(PROMPTS[0]).tolist())]
+    for _ in range(12 // rule.horizon):
+        grown = []
+        for total, ids in beams:
+            x = np.array(ids[-3:], "float32").reshape(1, 3, 1)
+            found = log_softmax(run(model, x)[0]).reshape(rule.horizon, 4)
+            for changes in (
+                np.arange(4)[:, None] if rule.horizon == 1 else found.argmax(axis=-1)[None]
+            ):
+                score = sum(row[change] for row, change in zip(found, changes, strict=True))
+                grown.append((total + score, [*ids, *(ids[-1] + np.cumsum(changes)) % 4]))
+        beams = sorted(grown, key=lambda beam: -beam[0])[:num_beams]
+    assert generator.generate(PROMPTS[0], 12) == ABCD.decode(beams[0][1][-12:])
+
+
+def test_a_progress_bar_counts_the_symbols(capsys):
+    text = generator_of("stateful").generate(PROMPTS, 60)
+    assert not capsys.readouterr().out
+    assert generator_of("stateful").generate(PROMPTS, 60, verbose=1) == text
+    out = capsys.readouterr().out
+    assert "60/60" in out
+    assert "32/60" in out  # on the way
+    generator_of("stateful").generate(PROMPTS, 60, verbose=1, stop=list("ABCD"))
+    assert "60/60" in capsys.readouterr().out  # it is over, though it stopped
+
+
+def test_words_go_on_as_words():
+    generator = follower(Vocabulary(["the", "cat", "sat"]))
+    words, state = generator.generate(["the"], 2, return_state=True)
+    assert words == ["cat", "sat"]
+    assert generator.generate([], 2, state=state) == ["the", "cat"]
+    assert generator.generate(["the"], 9, stop="sat") == ["cat"]
+    assert generator.generate(["the"], 9, stop=["cat", "sat"]) == []
+    assert list(generator.stream(["the"], 3)) == ["cat", "sat", "the"]
+    _, state = generator.generate(np.array([0]), 2, return_state=True)
+    assert generator.generate(np.array([], int), 2, state=state).tolist() == [0, 1]
+
+
+def state_of(rows):
+    generator = generator_of("stateful")
+    return generator.generate(PROMPTS[:rows], 2, return_state=True)[1]
+
+
+ERRORS = [
+    ("stateful", "greedy", {"prompt": ""}, ValueError, "at least 1 step"),
+    ("stateful", "greedy", {"prompt": ["A", ""]}, ValueError, "at least 1 step"),
+    ("stateful", "greedy", {"prompt": "AXB"}, ValueError, "Unknown symbol 'X' at position 1"),
+    ("windows", "greedy", {"prompt": "AB"}, ValueError, "at least 3 steps.*Received: 2 steps"),
+    ("windows, gap, rate", "greedy", {"prompt": "ABC"}, ValueError, "at least 4 steps"),
+    ("stateful", "greedy", {"steps": 0}, ValueError, "`steps` must be an integer ≥ 1"),
+    ("stateful", "greedy", {"stop": ""}, ValueError, "empty string"),
+    ("stateful", "greedy", {"stop": 1.5}, ValueError, "`stop`"),
+    ("stateful", "greedy", {"stop": "X"}, ValueError, "`stop`: Unknown symbol 'X'"),
+    ("stateful", "greedy", {"stop": 9}, ValueError, "ids of `stop` must be in 0 … 3"),
+    (
+        "stateful",
+        "beam",
+        {"return_state": True},
+        ValueError,
+        "`return_state` is not for beams.*text that was the best",
+    ),
+    ("stateful", "beam", {"num_samples": 6}, ValueError, "must not exceed the beams.*num_beams=5"),
+]
+
+
+@pytest.mark.parametrize(("kind", "sampler", "given", "error", "message"), ERRORS)
+def test_what_cannot_be_generated(kind, sampler, given, error, message):
+    with pytest.raises(error, match=message):
+        generator_of(kind, sampler).generate(**{"prompt": PROMPTS[0], "steps": 3, **given})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [("", {}), (["", "", ""], {}), (["", ""], {"num_samples": 2}), (PROMPTS[0], {})],
+)
+def test_a_state_is_of_as_many_rows(prompt, options):
+    with pytest.raises(ValueError, match="`state` must be of as many prompts and samples"):
+        generator_of("stateful").generate(prompt, 3, state=state_of(2), **options)
+
+
+def test_what_is_no_state():
+    with pytest.raises(TypeError, match=r"`state` must be a `GeneratorState`.*Received: str"):
+        generator_of("stateful").generate("", 3, state="ABC")
+    with pytest.raises(ValueError, match="`state` is not for beams"):
+        generator_of("stateful", "beam").generate(["", ""], 3, state=state_of(2))
+    with pytest.raises(ValueError, match="`state` must be of a generator like this one"):
+        generator_of("windows").generate(["", ""], 3, state=state_of(2))
+
+
+def test_a_stream_is_checked_at_the_call():
+    for generator, prompt, steps, stop, message in (
+        (generator_of("stateful", "beam"), "A", 3, None, "Beams cannot be streamed"),
+        (generator_of("stateful"), "", 3, None, "at least 1 step"),
+        (generator_of("stateful"), "X", 3, None, "Unknown symbol"),
+        (generator_of("stateful"), "A", 0, None, "`steps` must be an integer"),
+        (generator_of("stateful"), "A", 3, "", "empty string"),
+        (generator_of("windows"), "AB", 3, None, "at least 3 steps"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            generator.stream(prompt, steps, stop=stop)
+
+
+def test_a_sampler_that_changes_is_used_as_it_is():
+    sampler = RandomSampler(1.0)
+    generator = Generator(deaf(numbers(4)), SequenceFramer(1, vocabulary=ABCD), sampler=sampler)
+    assert len(set(generator.generate("A", 100))) > 1
+    sampler.temperature = 1e-4
+    assert len(set(generator.generate("A", 100))) == 1

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a process for each system, peak memory, the machine, tables, JSON."""
+"""What the benchmarks share: processes, rounds, peak memory, the machine, claims, tables, JSON."""
 
 import contextlib
 import ctypes
@@ -10,11 +10,12 @@ import math
 import multiprocessing
 import os
 import platform
+import statistics
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,33 @@ class Claim:
     target: str
     reached: str
     met: bool | None
+
+
+@dataclass
+class Rounds:
+    """How long a step of a system took, in rounds in which systems take turns.
+
+    Attributes:
+        seconds: list of float. A step, in each round; none where it was not measured.
+        remark: str. What a reader should know, or why it was not measured.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    remark: str = ""
+
+    @property
+    def microseconds(self) -> float:
+        """A step: the median over rounds."""
+        return statistics.median(self.seconds or [math.nan]) * 1e6
+
+    def times(self, other: "Rounds") -> float:
+        """Return how many times as long as another's a step takes: the median over rounds.
+
+        In a round both run shortly after each other, so that what else the machine does then hits
+        both.
+        """
+        pairs = zip(self.seconds, other.seconds, strict=False)
+        return statistics.median([mine / its for mine, its in pairs] or [math.nan])
 
 
 def run_apart(function: Callable[..., Any], *args: Any, timeout: float = 600.0) -> Any:
@@ -191,6 +219,35 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str
     return "\n".join([header, rule, *body])
 
 
+def at_least(what: str, figures: dict[str, float], least: float) -> Claim:
+    """Return the claim that the least of some ratios is no less than that; NaN is left out."""
+    return _claim(what, figures, min, least, "≥", lambda figure: figure >= least)
+
+
+def at_most(what: str, figures: dict[str, float], most: float) -> Claim:
+    """Return the claim that the largest of some ratios is no more than that; NaN is left out."""
+    return _claim(what, figures, max, most, "≤", lambda figure: figure <= most)
+
+
+def _claim(
+    what: str,
+    figures: dict[str, float],
+    find: Callable[..., str],
+    target: float,
+    sign: str,
+    meets: Callable[[float], bool],
+) -> Claim:
+    figures = {name: figure for name, figure in figures.items() if not math.isnan(figure)}
+    worst = find(figures, key=figures.__getitem__, default="")
+    reached = show_number(figures.get(worst, math.nan), "×") + (f" ({worst})" if worst else "")
+    if math.isinf(target):
+        return Claim(what, "for comparison", reached, None)
+    missing = sum(not meets(value) for value in figures.values())
+    if missing:
+        reached += f"; missed by {missing} of {len(figures)}"
+    return Claim(what, f"{sign} {target:g} ×", reached, not missing if worst else None)
+
+
 def claims_table(claims: Iterable[Claim]) -> str:
     """Return claims as a table that ends in whether each is met."""
     verdict = {True: "yes", False: "NO", None: "–"}
@@ -208,6 +265,12 @@ def show_number(value: float, unit: str = "", about: str = "") -> str:
         return "–"
     digits = max(2 - math.floor(math.log10(abs(value))), 0) if value else 0
     return f"{about}{value:,.{digits}f} {unit}".rstrip()
+
+
+def show_progress(what: str = "") -> None:
+    """Show what is being measured, until that is known."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what} ", end="", file=sys.stderr, flush=True)
 
 
 def write_json(path: Path, **results: Any) -> None:

@@ -10,11 +10,11 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from _harness import NotMeasuredError
+from _harness import NotMeasuredError, Rounds
 from reproduce_chapter import ALPHABET, ChapterModel, build
 
 SEED = 7
@@ -111,38 +111,20 @@ class System:
 
 
 @dataclass
-class Result:
+class Result(Rounds):
     """What a system did on a training; NaN for what was not measured.
 
     Attributes:
-        seconds: list of float. A step, in each round.
         compilation: float. Seconds that the first run took more than a later one.
         total: float. Seconds of the whole training, compilation included.
         estimated: bool. Whether that is extrapolated from a part of the training.
         cut: bool. Whether not even an epoch was run to its end.
-        remark: str.
     """
 
-    seconds: list[float] = field(default_factory=list)
     compilation: float = math.nan
     total: float = math.nan
     estimated: bool = False
     cut: bool = False
-    remark: str = ""
-
-    @property
-    def microseconds(self) -> float:
-        """A step: the median over rounds."""
-        return statistics.median(self.seconds or [math.nan]) * 1e6
-
-    def times(self, other: "Result") -> float:
-        """Return how many times as long as another's a step takes: the median over rounds.
-
-        In a round both run shortly after each other, so that what else the machine does then hits
-        both.
-        """
-        pairs = zip(self.seconds, other.seconds, strict=False)
-        return statistics.median([mine / its for mine, its in pairs] or [math.nan])
 
 
 class Timed:

@@ -46,12 +46,15 @@ from _fits import SYSTEMS, weights_apart
 from _harness import (
     Claim,
     NotMeasuredError,
+    at_least,
+    at_most,
     claims_table,
     describe_machine,
     machine_line,
     markdown_table,
     run_apart,
     show_number,
+    show_progress,
     write_json,
 )
 from _trainings import Result, Training, measure
@@ -110,12 +113,6 @@ def compare_weights(backend: str) -> float:
         return math.nan
 
 
-def show_progress(what: str = "") -> None:
-    """Show what is being measured, until that is known."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what} ", end="", file=sys.stderr, flush=True)
-
-
 def best_of_keras(results: Results) -> str:
     """Return the name of the fastest of Keras's own."""
     own = {name: results[name].microseconds for name in KERAS if name in results}
@@ -142,15 +139,15 @@ def check_claims(results: dict[str, dict[str, Results]], weights: dict[str, floa
         least = {"tensorflow": 100, "jax": 20}[backend]
         step = f"{backend}: step of"
         claims += [
-            _at_least(f"{step} fit-arrays / seqframe, models 1 to 5", plain, least),
-            _at_least(
+            at_least(f"{step} fit-arrays / seqframe, models 1 to 5", plain, least),
+            at_least(
                 f"{backend}: models 1 to 6 with compilation, fit-arrays / seqframe",
                 _whole(models),
                 {"tensorflow": 40, "jax": -math.inf}[backend],
             ),
-            _at_most(f"{step} seqframe / hand-written, ladder", floor, 1.3),
-            _at_most(f"{step} seqframe / the best of Keras, ladder", best, PARITY),
-            _at_most(f"{step} seqframe / hand-written, models", chapter, math.inf),
+            at_most(f"{step} seqframe / hand-written, ladder", floor, 1.3),
+            at_most(f"{step} seqframe / the best of Keras, ladder", best, PARITY),
+            at_most(f"{step} seqframe / hand-written, models", chapter, math.inf),
         ]
     for backend, apart in weights.items():
         what = f"{backend}: weights after 200 steps, seqframe and Keras apart"
@@ -160,8 +157,7 @@ def check_claims(results: dict[str, dict[str, Results]], weights: dict[str, floa
 
 
 def _each(rows: dict[str, Results], figure: Callable[[Results], float]) -> dict[str, float]:
-    figures = {name: figure(row) for name, row in rows.items()}
-    return {name: value for name, value in figures.items() if not math.isnan(value)}
+    return {name: figure(row) for name, row in rows.items()}
 
 
 def _whole(models: dict[str, Results]) -> dict[str, float]:
@@ -173,35 +169,6 @@ def _whole(models: dict[str, Results]) -> dict[str, float]:
         for system in ("fit-arrays", "seqframe")
     )
     return _each({"in total": {}}, lambda _: plain / ours)
-
-
-def _at_least(what: str, figures: dict[str, float], least: float) -> Claim:
-    worst = min(figures, key=figures.__getitem__, default="")
-    return _claim(what, figures, worst, least, "≥", lambda figure: figure >= least)
-
-
-def _at_most(what: str, figures: dict[str, float], most: float) -> Claim:
-    worst = max(figures, key=figures.__getitem__, default="")
-    return _claim(what, figures, worst, most, "≤", lambda figure: figure <= most)
-
-
-def _claim(
-    what: str,
-    figures: dict[str, float],
-    worst: str,
-    target: float,
-    sign: str,
-    meets: Callable[[float], bool],
-) -> Claim:
-    figure = figures.get(worst, math.nan)
-    reached = show_number(figure, "×") + (f" ({worst})" if worst else "")
-    if math.isinf(target):
-        return Claim(what, "for comparison", reached, None)
-    met = meets(figure) if worst else None
-    missing = sum(not meets(value) for value in figures.values())
-    if missing:
-        reached += f"; missed by {missing} of {len(figures)}"
-    return Claim(what, f"{sign} {target:g} ×", reached, met)
 
 
 def steps_table(rows: dict[str, Results], systems: Iterable[str]) -> str:

@@ -3,8 +3,7 @@ Model 5: a stateful LSTM reads the alphabet
 ===========================================
 
 One letter in, one letter out once more, but now the LSTM keeps its state from batch to batch: it
-    reads the
-alphabet from A to Z in batches of one letter, and is reset at the end of each epoch.
+reads the alphabet from A to Z in batches of one letter, and is reset at the end of each epoch.
 """
 
 # %%

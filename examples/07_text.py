@@ -16,8 +16,8 @@ from seqframe import Generator, SequenceFramer, Vocabulary, fit
 from seqframe.samplers import RandomSampler
 
 keras.utils.set_random_seed(7)
-text = "\n".join(topics.values())
-text = "".join(letter for letter in text if letter.isascii())
+lines = [" ".join(line.split()) for topic in topics.values() for line in topic.splitlines()]
+text = "".join(letter for letter in "\n".join(lines) if letter.isascii())
 vocabulary = Vocabulary.from_sequences(text)
 print(f"{len(text):,} letters, {len(vocabulary)} different ones")
 
@@ -41,8 +41,8 @@ model = keras.Sequential(
     ]
 )
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-model.compile(keras.optimizers.Adam(0.005), loss, metrics=["accuracy"])
-history = fit(model, lanes, epochs=10, validation_data=validation, verbose=2)
+model.compile(keras.optimizers.Adam(0.007), loss, metrics=["accuracy"])
+history = fit(model, lanes, epochs=6, validation_data=validation, verbose=2)
 
 # %%
 # The generator runs the same weights with a state of its own, of one row. A low temperature keeps
@@ -50,11 +50,13 @@ history = fit(model, lanes, epochs=10, validation_data=validation, verbose=2)
 for temperature in (0.3, 0.7, 1.0):
     sampler = RandomSampler(temperature)
     generator = Generator(model, framer, sampler=sampler, seed=7)
-    print(f"\ntemperature {temperature}:", generator.generate("The statement ", 200))
+    text = generator.generate("The statement ", 200, include_prompt=True)
+    print(f"\ntemperature {temperature}: {text}")
 
 # %%
 # Up to a stop, letter by letter as they come.
 generator = Generator(model, framer, sampler="top_p", seed=7)
-for letter in generator.stream("Changed in version 3.", 300, stop="."):
+print("\nThe following ", end="")
+for letter in generator.stream("The following ", 300, stop="."):
     print(letter, end="")
 print()

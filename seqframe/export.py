@@ -202,9 +202,8 @@ class _Served:
         extras = rollout.choose.begin(*buffer.shape[:2])
         carry = (buffer, rollout.states(None), list(map(tf.constant, extras)))
         given = (tf.minimum(lengths, width), begins)
-        weights = list(map(tf.convert_to_tensor, self.weights))
-        zero, width = tf.constant(0), tf.constant(width)
-        return rollout.roll(weights, carry, given, seed, width, first, passes, zero)[0]
+        numbers = (seed, tf.constant(width), first, passes, tf.constant(0))
+        return rollout.roll([], carry, given, numbers)[0]
 
 
 def _row_shape(generator: "Generator") -> tuple[int, ...]:

@@ -132,13 +132,14 @@ class Rollout:
                 seed, _, first, *_ = numbers
                 stack.enter_context(backend.seeded_draws(seed + first))
                 stack.enter_context(_undisturbed(self.model))
-            return self._program(weights, carry, given, *backend.scalars(*numbers))
+            return self._program(weights, carry, given, backend.scalars(*numbers))
 
-    def roll(self, weights, carry, given, seed, width, first, passes, drawn):
+    def roll(self, weights, carry, given, numbers):
         """Return the carry after some passes: the program, of tensors."""
+        seed, width, first, passes, drawn = numbers
         lengths, begins, *future = given
         future = future[0] if future else None
-        # PyTorch's weights stay where they are.
+        # But for JAX's, weights stay where they are.
         fixed = list(zip(self.model.variables, weights, strict=False))
         stride = 1 if self._layers else self.framer.horizon
 

@@ -71,8 +71,7 @@ def get_states(model: keras.Model) -> list[list[Any]]:
 
     Returns:
         list with one entry for each stateful layer: a list of arrays `(batch_size, …)`, nested
-            where
-        the layer's cells are stacked.
+            where the layer's cells are stacked.
 
     Raises:
         ValueError: if the model has no stateful layer, or is not built.

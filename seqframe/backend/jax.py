@@ -23,7 +23,6 @@ from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's,
     scalars,
     seed_of_step,
     seeded_draws,
-    traveling_values,
     write_steps,
 )
 
@@ -143,6 +142,11 @@ class StepLoop:
         with keras.StatelessScope(list(zip(variables, metrics, strict=True))) as scope:
             self._model.reset_metrics()
         return (*others, [scope.get_current_value(variable) for variable in variables])
+
+
+def traveling_values(variables: list[Any]) -> list[Any]:
+    """Return the values of variables, for `call_with_values` to take them."""
+    return [variable.value for variable in variables]
 
 
 def is_distributed(model: keras.Model) -> bool:

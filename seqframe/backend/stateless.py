@@ -34,11 +34,6 @@ def call_with_values(
     return result, after if rows is None else _update_rows(rows, values, after)
 
 
-def traveling_values(variables: list[Any]) -> list[Any]:
-    """Return the values of variables as tensors, for `call_with_values` to take them."""
-    return [ops.convert_to_tensor(variable) for variable in variables]
-
-
 def seeded_draws(seed: int) -> AbstractContextManager[None]:
     """Nothing to do: layers draw by their seed generators alone."""
     return nullcontext()
@@ -56,7 +51,10 @@ def named_outputs(outputs: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def scalars(*numbers: int) -> list[Any]:
-    """Return integers as what a program takes: tensors, so that it is compiled once for all."""
+    """Return integers as what a program takes: tensors, so that it is compiled once for all.
+
+    Not a single one for all: where XLA has to know one of them, it compiles anew for each value.
+    """
     return [ops.convert_to_tensor(number, "int32") for number in numbers]
 
 

@@ -20,7 +20,6 @@ from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's,
     scalars,
     seed_of_step,
     seeded_draws,
-    traveling_values,
     write_steps,
 )
 
@@ -204,6 +203,11 @@ class StepLoop:
         if self._kind != "predict":
             self._model.reset_metrics()
         return tf.constant(True)
+
+
+def traveling_values(variables: list[Any]) -> list[Any]:
+    """Return no values: a program reads variables where they are."""
+    return []
 
 
 def is_distributed(model: keras.Model) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 from models import numbers
 
+from seqframe import Generator, SequenceFramer, Vocabulary
 from seqframe.samplers import (
     BeamSampler,
     GreedySampler,
@@ -326,3 +327,25 @@ def test_an_unknown_sampler(sampler):
 )
 def test_the_last_layer_tells_probabilities_from_logits(last, probabilities):
     assert outputs_probabilities(keras.Sequential([keras.Input((2, 1)), *last])) is probabilities
+
+
+@pytest.mark.parametrize("name", ["GreedySampler", "RandomSampler", "TopKSampler", "TopPSampler"])
+def test_samplers_of_keras_hub(name, tmp_path):
+    """They draw by the generator's seed, each call the same, and are saved with it."""
+    hub = pytest.importorskip("keras_hub", reason="keras-hub is taken where it is installed")
+    model = keras.Sequential([keras.Input((1, 1)), layers.Dense(5)])
+    framer = SequenceFramer(1, vocabulary=Vocabulary("ABCDE"))
+    sampler = getattr(hub.samplers, name)()
+    generator = Generator(model, framer, sampler=sampler, seed=5)
+    text = generator.generate("A", 30)
+    assert generator.generate("A", 30) == text
+    if name == "GreedySampler":
+        assert text == Generator(model, framer).generate("A", 30)
+    generator.save(tmp_path / "generator.keras")
+    assert Generator.load(tmp_path / "generator.keras").generate("A", 30) == text
+
+
+def test_beams_of_keras_hub_are_refused():
+    hub = pytest.importorskip("keras_hub", reason="keras-hub is taken where it is installed")
+    with pytest.raises(ValueError, match='`sampler` cannot be keras-hub\'s beam search.*"beam"'):
+        get_sampler(hub.samplers.BeamSampler())

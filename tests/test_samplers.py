@@ -347,5 +347,5 @@ def test_samplers_of_keras_hub(name, tmp_path):
 
 def test_beams_of_keras_hub_are_refused():
     hub = pytest.importorskip("keras_hub", reason="keras-hub is taken where it is installed")
-    with pytest.raises(ValueError, match='`sampler` cannot be keras-hub\'s beam search.*"beam"'):
+    with pytest.raises(ValueError, match=r"`sampler` cannot be keras-hub's beam search"):
         get_sampler(hub.samplers.BeamSampler())

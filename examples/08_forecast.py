@@ -25,10 +25,10 @@ years, sunspots = data[:, 0].astype(int), data[:, 1]
 
 # %%
 # Cut in time: to train on, to measure errors on, and to judge by.
-frames = SequenceFramer(33).frame(sunspots)
+framer = SequenceFramer(33)
 known, recent = years < 1880, years >= 1880 - 33
-train = SequenceFramer(33).frame(sunspots[known])
-print(f"{len(train)} windows up to 1879, of {len(frames)}")
+train = framer.frame(sunspots[known])
+print(f"{len(train)} windows up to 1879")
 
 # %%
 # The model owns the scaling, so it takes and gives numbers of sunspots.
@@ -43,7 +43,7 @@ model = keras.Sequential(
 )
 model.compile(keras.optimizers.Adam(0.003), "mean_absolute_error")
 fit(model, train, batch_size=16, epochs=150, seed=7, verbose=0)
-generator = Generator(model, frames.framer, seed=7)
+generator = Generator(model, framer, seed=7)
 
 # %%
 # How far off is it, on years it has not seen? The free run lives on its own predictions; one step

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from seqframe.checks import check_classes, declared_shape, least_prompt
+from seqframe.checks import check_classes, declared_shape
 from seqframe.choosers import SymbolChooser, ValueChooser
-from seqframe.rollout import Rollout, context_steps, least_steps, takes_future
+from seqframe.context import context_steps, least_prompt, least_steps
+from seqframe.rollout import Rollout, takes_future
 from seqframe.samplers import BeamSampler
 from seqframe.windows import check_choice, check_integer
 

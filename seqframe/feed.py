@@ -6,7 +6,7 @@ step that uses it.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -181,9 +181,8 @@ def feed_frames(
         return Stream(lambda index: _named(frames.take(index)), gather, size, frames.nbytes)
     if framer.pads:
         x, y, *weight = frames.arrays()
-        feed = feed_arrays(x, y, *(weight or [None]), class_weight=class_weight)
-        feed.gather = replace(feed.gather, frame_weight=whole)
-        return feed
+        options = {"class_weight": class_weight, "frame_weight": whole}
+        return feed_arrays(x, y, *(weight or [None]), **options)
     inputs = framer.sampling_rate * np.arange(framer.sequence_length)
     last = inputs[:, None] if framer.return_sequences else inputs[-1:]
     ahead = tuple((last + framer.gap + 1 + np.arange(framer.horizon)).ravel().tolist())
@@ -224,6 +223,7 @@ def feed_arrays(
     weight: Any = None,
     class_weight: dict[int, float] | None = None,
     max_device_bytes: float = math.inf,
+    frame_weight: tuple[int, ...] = (),
 ) -> Feed:
     """Return arrays, one row a sample, as a feed; without targets, `y=None`, for predictions."""
     given = {"x": x, "y": y, "weight": weight}
@@ -252,6 +252,7 @@ def feed_arrays(
         y=None if y is None else Windows("y"),
         weight=None if weight is None else Windows("weight"),
         class_weight=_pairs(class_weight),
+        frame_weight=frame_weight,
     )
     nbytes = sum(array.nbytes for array in tree.flatten(arrays))
     if nbytes > max_device_bytes:

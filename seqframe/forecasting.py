@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from seqframe.checks import check_prompt_length, least_prompt
+from seqframe.checks import check_prompt_length
 from seqframe.choosers import KnownColumns, ResidualNoise, ValueChooser
+from seqframe.context import least_prompt
 from seqframe.continuation import continue_table
 from seqframe.prompts import lay_out
 from seqframe.rollout import takes_future

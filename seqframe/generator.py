@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from seqframe.checks import check_framer, declared_shape, recurrent_layers
+from seqframe.checks import check_framer, declared_shape
 from seqframe.forecasting import Forecaster
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
@@ -14,6 +14,7 @@ from seqframe.prompts import GeneratorState
 from seqframe.rollout import Rollout
 from seqframe.samplers import BeamSampler, get_sampler, outputs_probabilities
 from seqframe.state import stateful_layers
+from seqframe.steppable import recurrent_layers
 from seqframe.windows import check_integer
 from seqframe.writing import Writer
 

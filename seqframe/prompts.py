@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.rollout import Prompts, context_steps, least_steps
+from seqframe.context import context_steps, least_steps
+from seqframe.rollout import Prompts
 from seqframe.sequences import holds_symbols, split_sequences, to_array
 
 # Programs are compiled for these sizes and their doubles, not for each prompt and step count.
@@ -197,28 +198,24 @@ def _encode_stop(stop: Any, vocabulary: Any) -> tuple[int, ...]:
     return tuple(ids.tolist())
 
 
-def first_stop(
-    ids: np.ndarray, stops: Sequence[Sequence[int]], start: int = 0
-) -> tuple[int, int] | None:
+def first_stop(ids: np.ndarray, stops: Sequence[Sequence[int]]) -> tuple[int, int] | None:
     """Return where the first stop in some ids begins and ends, or None.
 
     Args:
         ids: int array `(steps,)`.
         stops: sequences of ids.
-        start: int. Stops that end before it are known not to be there.
 
     >>> first_stop(np.array([0, 1, 2, 1]), [[2, 1], [1, 2]])
     (1, 3)
     """
     best: tuple[int, int] | None = None
     for stop in stops:
-        begin = max(start - len(stop), 0)
-        if len(ids) - begin < len(stop):
+        if len(ids) < len(stop):
             continue
-        windows = np.lib.stride_tricks.sliding_window_view(ids[begin:], len(stop))
+        windows = np.lib.stride_tricks.sliding_window_view(ids, len(stop))
         where = np.flatnonzero((windows == np.asarray(stop)).all(axis=1))
         if where.size:
-            found = (begin + int(where[0]), begin + int(where[0]) + len(stop))
+            found = (int(where[0]), int(where[0]) + len(stop))
             # What ends first was said first; of two that end together, the longer.
             if best is None or (found[1], found[0]) < (best[1], best[0]):
                 best = found

@@ -6,8 +6,7 @@ that end at `k` and writes what it predicts, `gap + 1` positions further on: a s
 window, a stateful one the single step, with its state carried along.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,14 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
-from seqframe.backend.internals import all_layers, any_time_steps, borrowed_states
+from seqframe.backend.internals import any_time_steps, borrowed_states
 from seqframe.choosers import Position
+from seqframe.context import context_steps
+from seqframe.dropout import SEEDS_APART, seed_states, undisturbed
 from seqframe.state import fresh_state
 
 if TYPE_CHECKING:
     from seqframe.framer import SequenceFramer
-
-_SEEDS_APART = 7919  # of the layers that draw at random
 
 
 @dataclass
@@ -87,7 +86,7 @@ class Rollout:
         ]
         self._flat_states = tree.flatten(self._states)
         self._seed = keras.random.SeedGenerator(0)
-        self._context = context_steps(framer, stateful=bool(self._layers))
+        self._context = context_steps(framer, stepped=bool(self._layers))
         self._program = backend.compile_program(self.roll)
 
     @property
@@ -131,7 +130,7 @@ class Rollout:
             if self._dropout:
                 seed, _, first, *_ = numbers
                 stack.enter_context(backend.seeded_draws(seed + first))
-                stack.enter_context(_undisturbed(self.model))
+                stack.enter_context(undisturbed(self.model))
             return self._program(weights, carry, given, backend.scalars(*numbers))
 
     def roll(self, weights, carry, given, numbers):
@@ -174,8 +173,8 @@ class Rollout:
         pairs = [(self._seed.state, drawn)]
         if self._dropout:
             # Each step drops other units, each layer by a seed of its own.
-            for number, variable in enumerate(_seed_states(self.model), start=1):
-                apart = ops.convert_to_tensor([number * _SEEDS_APART, 0], drawn.dtype)
+            for number, variable in enumerate(seed_states(self.model), start=1):
+                apart = ops.convert_to_tensor([number * SEEDS_APART, 0], drawn.dtype)
                 pairs.append((variable, ops.cast(drawn + apart, variable.dtype)))
         return pairs
 
@@ -307,16 +306,6 @@ class Run:
         return ops.convert_to_numpy(self._carry[0])[:, start:stop].copy()
 
 
-def context_steps(framer: "SequenceFramer", stateful: bool) -> int:
-    """Return how many raw steps a model needs to see at once."""
-    return 1 if stateful and framer.layout != "features" else framer.span
-
-
-def least_steps(framer: "SequenceFramer", stateful: bool) -> int:
-    """Return how many of the steps that a model sees at once must be real, not padding."""
-    return 1 if framer.pads else context_steps(framer, stateful)
-
-
 def takes_future(model: keras.Model) -> bool:
     """Whether a model takes a dict of "past" and "future"."""
     try:
@@ -332,32 +321,3 @@ def _laid_out(x, layout):
     if layout == "features":
         return ops.reshape(x, (x.shape[0], 1, -1))
     return x if len(x.shape) > 2 else x[..., None]
-
-
-def _seed_states(model: keras.Model) -> list[Any]:
-    """Return the variables of a model's seed generators: those that are no weights."""
-    weights = {id(variable) for variable in model.weights}
-    return [v for v in model.non_trainable_variables if id(v) not in weights and v.shape == (2,)]
-
-
-@contextmanager
-def _undisturbed(model: keras.Model) -> Iterator[None]:
-    """Run a model in training mode, but for what it would learn of its inputs.
-
-    Batch normalisation that is not trainable uses its statistics and keeps them.
-    """
-    frozen = [
-        layer
-        for layer in all_layers(model)
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
-    kept = [(v, ops.copy(v.value)) for v in model.non_trainable_variables]
-    try:
-        for layer in frozen:
-            layer.trainable = False
-        yield
-    finally:
-        for layer in frozen:
-            layer.trainable = True
-        for variable, value in kept:
-            variable.assign(value)

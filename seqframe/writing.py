@@ -9,6 +9,7 @@ import numpy as np
 
 from seqframe.checks import check_classes, check_ids, check_prompt_length
 from seqframe.choosers import SymbolChooser
+from seqframe.context import context_steps
 from seqframe.prompts import (
     GeneratorState,
     decode_ids,
@@ -18,7 +19,7 @@ from seqframe.prompts import (
     lay_out,
     split_prompts,
 )
-from seqframe.rollout import Run, context_steps
+from seqframe.rollout import Run
 from seqframe.samplers import BeamSampler
 
 if TYPE_CHECKING:

@@ -108,7 +108,10 @@ def test_a_stateful_model_trains_the_same(data, reset, stateful):
 def test_a_trainer_with_lanes_and_a_state_of_its_own_is_followed(stateful):
     lanes = SEVERAL.lanes(2)
     ones = [[np.ones((2, 2), "float32")]]
-    trainer = lambda: [StatefulTrainer("never", lanes, ones)]  # noqa: E731
+
+    def trainer():
+        return [StatefulTrainer("never", lanes, ones)]
+
     assert_alike(trained(stateful, SEVERAL, callbacks=trainer))
 
 

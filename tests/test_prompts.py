@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer, Vocabulary
+from seqframe.context import context_steps, least_steps
 from seqframe.prompts import (
     GeneratorState,
     decode_ids,
@@ -15,7 +16,6 @@ from seqframe.prompts import (
     lay_out,
     split_prompts,
 )
-from seqframe.rollout import context_steps, least_steps
 
 ABC = Vocabulary("ABC")
 PADDED_ABC = Vocabulary("ABC", reserve_padding=True)
@@ -170,18 +170,6 @@ STOPS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), min_size=1
 @settings(max_examples=500, deadline=None)
 def test_the_first_stop_is_what_a_reader_finds(ids, stops):
     assert first_stop(np.array(ids, int), stops) == naive_stop(ids, stops)
-
-
-@given(IDS, STOPS, st.integers(0, 30))
-@settings(max_examples=300, deadline=None)
-def test_a_search_goes_on_where_it_was_left(ids, stops, start):
-    """Also where a stop reaches over the border."""
-    before = naive_stop(ids[:start], stops)
-    found = first_stop(np.array(ids, int), stops, min(start, len(ids)))
-    if before is None:
-        assert found == naive_stop(ids, stops)
-    if found is not None:
-        assert found[1] >= min(start, len(ids))
 
 
 ENCODED = [

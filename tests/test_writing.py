@@ -443,7 +443,10 @@ def test_nan_of_some_rows_is_said(sampler):
 def test_symbols_are_fed_back_as_they_are_told(kind, sampler):
     """Here the model predicts by how much the next id differs from the last."""
     rule, model = model_of(kind)
-    feedback = lambda ids, last: (last + ids) % 4  # noqa: E731
+
+    def feedback(ids, last):
+        return (last + ids) % 4
+
     generator = Generator(model, rule, sampler=sampler, feedback=feedback)
     num_beams = sampler.num_beams if sampler != "greedy" else 1
     beams = [(0.0, ABCD.encode(PROMPTS[0]).tolist())]

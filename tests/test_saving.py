@@ -42,7 +42,7 @@ def least(logits, seed):
 @pytest.mark.parametrize(
     "sampler",
     ["greedy", RandomSampler(0.7), TopKSampler(2), TopPSampler(0.8, 1.5), BeamSampler(3), least],
-    ids=str,
+    ids=lambda sampler: getattr(sampler, "__name__", str(sampler)),
 )
 def test_a_loaded_generator_says_the_same(model, sampler, tmp_path):
     generator = Generator(model, ABCD, sampler=sampler, logits_processor=without_d, seed=4)

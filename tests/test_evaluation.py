@@ -59,9 +59,7 @@ def of_two_outputs(nest):
         layers.Dense(units, name=name)(features(inputs)) for name, units in (("b", 1), ("a", 2))
     ]
     model = seeded(keras.Model(inputs, nest(outputs)))
-    return compiled(
-        model, loss=nest(["mse", "mae"]), metrics=nest([["mae"], ["mse"]]), weighted_metrics=[]
-    )
+    return compiled(model, loss=nest(["mse", "mae"]), metrics=nest([["mae"], ["mse"]]))
 
 
 def by_name(both):

@@ -197,6 +197,7 @@ def test_framing_and_batching_take_the_memory_of_a_batch(sequences):
         for x, y in frames.batches(100, shuffle=True, seed=1):
             del x, y
 
+    np.random.default_rng()  # NumPy loads what draws random numbers when it is first asked for
     # A batch, and the order of the epoch.
     assert peak_memory(go_through) < 1.2 * batch + 8 * 2 * len(frames) + 2**20
 

@@ -1,0 +1,92 @@
+"""Sphinx configuration: `sphinx-build -W -n docs docs/_build/html`."""
+
+import os
+import sys
+from pathlib import Path
+
+# Before the gallery imports Keras: its start-up messages are no output of an example.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import seqframe
+
+sys.path.append(str(Path(__file__).parent))
+from inventories import write_inventory
+
+project = "seqframe"
+author = "The seqframe developers"
+project_copyright = author
+release = version = seqframe.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "**/GALLERY_HEADER.rst"]
+templates_path = ["_templates"]
+default_role = "code"
+nitpicky = True
+nitpick_ignore_regex = [
+    # These have no inventory.
+    (r"py:.*", r"(keras|tensorflow|tf|torch|grain|jax|matplotlib|pd|pl)\..*"),
+]
+
+# Pages
+html_theme = "furo"
+html_title = "seqframe"
+html_static_path = ["_static"]
+html_css_files = ["seqframe.css"]
+html_copy_source = False
+html_show_sphinx = False
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# API reference
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+add_module_names = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+
+# Where a project's own inventory cannot be fetched, a small one of the names that are used here
+# serves.
+_inventories = Path(__file__).parent / "_build" / "inventories"
+intersphinx_mapping = {
+    name: (url, (None, str(write_inventory(name, _inventories))))
+    for name, url in {
+        "python": "https://docs.python.org/3",
+        "numpy": "https://numpy.org/doc/stable",
+    }.items()
+}
+intersphinx_timeout = 5
+
+# Gallery
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"/\d\d_.*\.py$",
+    "ignore_pattern": r"reproduce_chapter\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "capture_repr": ("_repr_html_",),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "reference_url": {"seqframe": None},
+    "doc_module": ("seqframe",),
+    "backreferences_dir": "api/backreferences",
+    "remove_config_comments": True,
+    "min_reported_time": 0,
+}

@@ -3,8 +3,7 @@ Model 1: one letter in, the next letter out
 ===========================================
 
 The plainest framing: windows of one letter, 25 patterns from `A -> B` to `Y -> Z`. Each letter
-    comes alone, so
-the LSTM has no sequence to remember; it learns a table of 25 pairs, and not quite.
+comes alone, so the LSTM has no sequence to remember; it learns a table of 25 pairs, and not quite.
 """
 
 # %%

@@ -90,7 +90,7 @@ def test_the_wheel_says_what_it_is(wheel):
         "examples/data/sunspots.csv",
         "tests/test_packaging.py",
         "benchmarks/framing.py",
-        "docs/backends.md",
+        "docs/guide/state.md",
         "conftest.py",
         "constraints-lowest.txt",
         "pyproject.toml",

@@ -27,8 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "**/GALLERY_HEADER.rst"]
-templates_path = ["_templates"]
+exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 default_role = "code"
 nitpicky = True
 nitpick_ignore_regex = [
@@ -49,7 +48,7 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 # API reference
-autosummary_generate = True
+autosummary_generate = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -85,8 +84,6 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "reference_url": {"seqframe": None},
-    "doc_module": ("seqframe",),
-    "backreferences_dir": "api/backreferences",
     "remove_config_comments": True,
     "min_reported_time": 0,
 }

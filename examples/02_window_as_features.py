@@ -3,8 +3,7 @@ Model 2: three letters as three features
 ========================================
 
 A window of three letters laid out as three features of a single time step: `layout="features"`. The
-    network
-sees more than one letter, but not as a sequence: an LSTM used as a multilayer perceptron.
+network sees more than one letter, but not as a sequence: an LSTM used as a multilayer perceptron.
 """
 
 # %%

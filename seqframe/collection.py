@@ -213,10 +213,15 @@ class FrameCollection:
 
         Padding is left out.
         """
+        for x, y in self.written(count):
+            print(f"{x} -> {y}")
+
+    def written(self, count: int) -> Iterator[tuple[str, str]]:
+        """Go through the first frames as a reader would write them: inputs, targets."""
         for i in range(min(count, len(self))):
             number, inputs, targets = self._own_steps(i)
             x, y = self.inputs.read(number)[inputs], self.targets.read(number)[targets]
-            print(f"{join_steps(x, self.vocabulary)} -> {self._describe_target(y)}")
+            yield join_steps(x, self.vocabulary), self._describe_target(y)
 
     def _describe_target(self, y: np.ndarray) -> str:
         vocabulary = self.vocabulary if self.targets is self.inputs else None
@@ -229,6 +234,10 @@ class FrameCollection:
     def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return for each frame its sequence, its first input step and its true length."""
         return self._placement.locate(index)
+
+    def rank(self, index: np.ndarray) -> np.ndarray:
+        """Return which of its sequence's frames each is, those left out counted as well."""
+        return self._placement.rank(*self.locate(index)[1:])
 
     @cached_property
     def fingerprint(self) -> int:

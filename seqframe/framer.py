@@ -282,15 +282,23 @@ class SequenceFramer:
     def __hash__(self) -> int:
         return hash((self.sequence_length, self.mode, self.layout, self.horizon, self.gap))
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that it was made with, without those that have their defaults."""
+        defaults = SequenceFramer.__init__.__kwdefaults__ or {}
+        given = {name: getattr(self, name) for name in defaults}
+        changed = {name: value for name, value in given.items() if value != defaults[name]}
+        return {"sequence_length": self.sequence_length, **changed}
+
     def __repr__(self) -> str:
-        defaults = SequenceFramer.__init__.__kwdefaults__
-        changed = [
-            f"{name}={getattr(self, name)!r}"
-            for name, default in defaults.items()
-            if getattr(self, name) != default
-            and not (name == "vocabulary" and self.vocabulary is None)
-        ]
-        return f"SequenceFramer({', '.join([str(self.sequence_length), *changed])})"
+        (_, length), *changed = self.settings.items()
+        shown = [str(length), *(f"{name}={value!r}" for name, value in changed)]
+        return f"SequenceFramer({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        from seqframe.html import framer_html
+
+        return framer_html(self)
 
     def _with(self, **changes: Any) -> "SequenceFramer":
         return SequenceFramer(**{**vars(self), **changes})

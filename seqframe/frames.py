@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
     import torch
+    from matplotlib.axes import Axes
 
 
 class Frames(FrameCollection):
@@ -283,6 +284,36 @@ class Frames(FrameCollection):
         (6, None)
         """
         return fold_frames(self, n, mode, gap, test_size, by, share_history)
+
+    def plot(self, count: int = 8, *, index: Any = None, ax: "Axes | None" = None) -> "Axes":
+        """Draw how frames lie over the raw sequences: input, gap, target, padding, time rightwards.
+
+        Args:
+            count: int ≥ 1. How many of the first frames; of several sequences, shared among the
+                first four.
+            index: int, slice, list or array. Which frames instead.
+            ax: matplotlib.axes.Axes to draw on; None makes a figure.
+
+        Returns:
+            matplotlib.axes.Axes.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            IndexError: if there is no such frame.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> ax = SequenceFramer(3, gap=1).frame("ABCDEFGHIJ").plot()  # doctest: +SKIP
+        """
+        from seqframe.frame_plots import plot_frames
+
+        return plot_frames(self, count, index, ax)
+
+    def _repr_html_(self) -> str:
+        from seqframe.html import frames_html
+
+        return frames_html(self)
 
     def on(self, source: Source) -> "Frames":
         """Return the frames of another source, such as a part of this one's."""

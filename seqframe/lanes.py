@@ -13,6 +13,7 @@ from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.axes import Axes
 
     from seqframe.frames import Frames
 
@@ -138,6 +139,41 @@ class Lanes:
         active = offset < self._count[segment]
         frame = self._first[segment] + np.minimum(offset, self._count[segment] - 1)
         return frame, active.astype(np.float32), offset == 0
+
+    @property
+    def segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The stretches that a row reads without a reset: row, first batch, first frame, number of
+        frames; int arrays of one length."""
+        rows = self._key // (self._num_batches + 1)
+        return rows, self._position, self._first, self._count
+
+    def plot(self, batches: int | slice | None = None, *, ax: "Axes | None" = None) -> "Axes":
+        """Draw which rows continue from batch to batch, begin a new sequence, or ran out of data.
+
+        Args:
+            batches: int ≥ 1: the first so many. A slice: those. None: all, or where there are
+                thousands of sequences, the first that can still be told apart.
+            ax: matplotlib.axes.Axes to draw on; None makes a figure.
+
+        Returns:
+            matplotlib.axes.Axes.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> ax = SequenceFramer(1).frame("ABCDEFG").lanes(2).plot()  # doctest: +SKIP
+        """
+        from seqframe.lane_plots import plot_lanes
+
+        return plot_lanes(self, batches, ax)
+
+    def _repr_html_(self) -> str:
+        from seqframe.html import lanes_html
+
+        return lanes_html(self)
 
     def dataset(self) -> "keras.utils.PyDataset":
         """Return the batches as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.

@@ -1,0 +1,82 @@
+"""What every picture begins with: axes to draw on, colours that all can tell apart, a legend.
+
+matplotlib is optional: it is imported when something is drawn.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette, which is told apart with any colour vision
+# (https://jfly.uni-koeln.de/color/). In the order in which curves take them: neighbours differ in
+# brightness too, so that they also differ in grey.
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#999999"
+CURVE_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
+LINE_STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+
+_ENTRY_WIDTH = 1.3  # inches that an entry of a legend takes, about
+
+
+def make_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
+    """Return the axes given, or those of a new figure.
+
+    Args:
+        ax: matplotlib.axes.Axes, or None.
+        width: float. Of a new figure, in inches.
+        height: float. Of a new figure, in inches.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        TypeError: if `ax` is something else.
+    """
+    try:
+        from matplotlib import pyplot
+        from matplotlib.axes import Axes
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            'Pictures need matplotlib. Install it with `pip install "seqframe[plot]"`.'
+        ) from error
+    if ax is None:
+        return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        raise TypeError(
+            f"`ax` must be a `matplotlib.axes.Axes`. Received: {type(ax).__name__}. "
+            "Leave it out to draw in a new figure."
+        )
+    return ax
+
+
+def ink(ax: "Axes") -> Any:
+    """Return the colour that writing has there: black, or white where a style is dark."""
+    return ax.xaxis.label.get_color()
+
+
+def inches(ax: "Axes") -> tuple[float, float]:
+    """Return the width and the height of axes, as they are before a layout moves them."""
+    box = ax.get_window_extent()
+    return box.width / ax.figure.dpi, box.height / ax.figure.dpi
+
+
+def legend_above(ax: "Axes", handles: Sequence[Any]) -> None:
+    """Explain what is drawn, above the axes, where it covers nothing."""
+    columns = max(int(inches(ax)[0] / _ENTRY_WIDTH), 1)
+    legend = ax.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=min(columns, len(handles)),
+        frameon=False,
+        fontsize="small",
+        borderaxespad=0.2,
+        columnspacing=1.2,
+    )
+    take_text_as_it_is(legend.get_texts())
+
+
+def take_text_as_it_is(texts: Sequence[Any]) -> None:
+    """Show names with dollar signs as they are, rather than as formulas."""
+    for text in texts:
+        text.set_parse_math(False)

@@ -19,12 +19,26 @@ _LEAST_WIDTH = 16
 class GeneratorState:
     """Where a generation stopped, for `Generator.generate(…, state=…)` to go on from.
 
+    Returned by `Generator.generate(…, return_state=True)`. It can be pickled.
+
     Attributes:
         tail: array `(rows, steps)`, the last ids.
         lengths: int array `(rows,)`. How many of these are real, not padding.
         states: list of arrays, the recurrent states.
         seed: int. What was drawn with.
         drawn: int. How many steps were drawn.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from seqframe import Generator, SequenceFramer, Vocabulary
+    >>> layers = [keras.Input((1,)), keras.layers.Embedding(3, 3), keras.layers.Flatten()]
+    >>> model = keras.Sequential(layers)
+    >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
+    >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
+    >>> text, state = Generator(model, framer).generate("A", 3, return_state=True)
+    >>> text, state.tail  # the ids that a model of one step needs to be shown next
+    ('BCA', array([[0]], dtype=int32))
     """
 
     tail: np.ndarray

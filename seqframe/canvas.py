@@ -6,6 +6,8 @@ matplotlib is optional: it is imported when something is drawn.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -17,7 +19,7 @@ SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#999999"
 CURVE_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 LINE_STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
-_ENTRY_WIDTH = 1.3  # inches that an entry of a legend takes, about
+_HANDLE, _CHARACTER = 0.6, 0.068  # inches that an entry of a legend takes, about
 
 
 def make_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
@@ -60,14 +62,25 @@ def inches(ax: "Axes") -> tuple[float, float]:
     return box.width / ax.figure.dpi, box.height / ax.figure.dpi
 
 
+def count_ticks(axis: Any, length: float) -> None:
+    """Write whole numbers along an axis, as many as fit on its length in inches."""
+    from matplotlib.ticker import MaxNLocator
+
+    most = min(max(int(1.5 * length), 2), 10)
+    axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
+
+
 def legend_above(ax: "Axes", handles: Sequence[Any]) -> None:
     """Explain what is drawn, above the axes, where it covers nothing."""
-    columns = max(int(inches(ax)[0] / _ENTRY_WIDTH), 1)
+    widths = np.array([_HANDLE + _CHARACTER * len(handle.get_label()) for handle in handles])
+    columns = len(handles)
+    while columns > 1 and sum(map(max, np.array_split(widths, columns))) > inches(ax)[0]:
+        columns -= 1
     legend = ax.legend(
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=min(columns, len(handles)),
+        ncols=columns,
         frameon=False,
         fontsize="small",
         borderaxespad=0.2,

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.canvas import BLUE, GREEN, GREY, ORANGE, inches, ink, legend_above, make_axes
+from seqframe.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    count_ticks,
+    inches,
+    ink,
+    legend_above,
+    make_axes,
+)
 from seqframe.strips import draw_bar, draw_symbols, draw_values, missing_steps
 from seqframe.windows import check_integer, locate_prefixes, locate_windows
 
@@ -147,8 +157,6 @@ class _Picture:
 
     def draw(self) -> None:
         """Draw all there is."""
-        from matplotlib.ticker import MaxNLocator
-
         ax = self._ax
         for number, part in self._parts.items():
             self._draw_sequence(number)
@@ -161,7 +169,7 @@ class _Picture:
             self._y += _SPACE
         ax.set_yticks(list(self._ticks), list(self._ticks.values()), parse_math=False)
         ax.tick_params(axis="y", length=0)
-        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+        count_ticks(ax.xaxis, inches(ax)[0])
         for side in ("left", "right", "top"):
             ax.spines[side].set_visible(False)
         ax.set(xlabel="step", ylabel="frame")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.canvas import BLUE, GREY, SKY, inches, ink, legend_above, make_axes
+from seqframe.canvas import BLUE, GREY, SKY, count_ticks, inches, ink, legend_above, make_axes
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _MOST_SEGMENTS = 4000  # bars that are drawn, unless more are asked for
 _LABELED_ROWS = 16  # rows that are high enough to write in
 _MARKED_ROWS = 40  # and to mark each reset
 _SEPARATED = 60  # batches wide enough to be told apart
-_BAR = 0.76  # height of a row's bar
+_BAR = 0.76  # height of a bar, where rows are few enough to stand apart
 
 
 def plot_lanes(
@@ -25,7 +25,7 @@ def plot_lanes(
     """Draw lanes over batches; see `Lanes.plot`."""
     start, stop = _shown_batches(lanes, batches)
     rows = lanes.batch_size
-    ax = make_axes(ax, 9, float(np.clip(1.2 + 0.3 * rows, 2.2, 6)))
+    ax = make_axes(ax, 9, float(np.clip(1.2 + 0.3 * rows, 1.8, 6)))
     color, paper = ink(ax), ax.get_facecolor()
     row, position, first, count = lanes.segments
     ends = np.zeros(rows, np.int64)
@@ -38,16 +38,17 @@ def plot_lanes(
     )
     begin, end = np.maximum(position, start), np.minimum(position + count, stop)
 
-    edge = paper if rows <= _MARKED_ROWS else "none"
+    edge, bar = (paper, _BAR) if rows <= _MARKED_ROWS else ("none", 1.0)
+    height = 72 * inches(ax)[1] / rows
     for which, shade in enumerate((BLUE, SKY)):
         mine = turn == which
         _draw_bars(
-            ax, row[mine], begin[mine], end[mine],
+            ax, row[mine], begin[mine], end[mine], bar,
             gid=f"continues-{which}", facecolor=shade, edgecolor=edge, lw=0.8,
         )  # fmt: skip
     short = np.flatnonzero(ends < stop)
     out_of = _draw_bars(
-        ax, short, np.maximum(ends[short], start), np.full(len(short), stop),
+        ax, short, np.maximum(ends[short], start), np.full(len(short), stop), bar,
         gid="ran-out", facecolor="none", edgecolor=GREY, hatch="////", lw=0.5,
     )  # fmt: skip
     if stop - start <= _SEPARATED:
@@ -56,11 +57,11 @@ def plot_lanes(
     resets = position >= start
     handles = [_swatch(BLUE, "continues")]
     if turn.any():
-        handles.append(_swatch(SKY, "continues, another sequence"))
+        handles.append(_swatch(SKY, "next sequence"))
     if rows <= _MARKED_ROWS and resets.any():
         (marks,) = ax.plot(
-            position[resets] - 0.5, row[resets], ">", color=paper, mec=color, ms=6, mew=1,
-            ls="", clip_on=False, gid="resets", label="reset: a sequence begins",
+            position[resets] - 0.5, row[resets], ">", color=paper, mec=color,
+            ms=min(6, height / 2), mew=1, ls="", clip_on=False, gid="resets", label="reset",
         )  # fmt: skip
         handles.append(marks)
     if len(short):
@@ -91,22 +92,20 @@ def _shown_batches(lanes: "Lanes", batches: int | slice | None) -> tuple[int, in
 
 
 def _draw_bars(
-    ax: "Axes", row: np.ndarray, begin: np.ndarray, end: np.ndarray, **style: Any
+    ax: "Axes", row: np.ndarray, begin: np.ndarray, end: np.ndarray, height: float, **style: Any
 ) -> Any:
     """Draw a bar for each row and its batches `begin … end - 1`, all at once."""
     from matplotlib.collections import PolyCollection
 
-    left, right, top, bottom = begin - 0.5, end - 0.5, row - _BAR / 2, row + _BAR / 2
+    left, right, top, bottom = begin - 0.5, end - 0.5, row - height / 2, row + height / 2
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
     bars = PolyCollection(np.stack([np.stack(c, -1) for c in corners], axis=1), **style)
     return ax.add_collection(bars)
 
 
 def _finish(ax: "Axes", lanes: "Lanes", start: int, stop: int) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    count_ticks(ax.xaxis, inches(ax)[0])
+    count_ticks(ax.yaxis, 2 * inches(ax)[1])
     for side in ("left", "right", "top"):
         ax.spines[side].set_visible(False)
     is_all = stop - start == len(lanes)
@@ -139,8 +138,11 @@ def _write(
     for k in range(len(row)):
         stop = first[k] + end[k] - begin[k] - 1
         text = f"frames {first[k]}–{stop}" if len(labels) == 1 else str(labels[sequence[k]])
-        if 6 * len(text) + 12 <= batch * (end[k] - begin[k]):
+        if 6 * len(text) + 18 <= batch * (end[k] - begin[k]):
+            # Written over the lines between batches.
+            back = {"facecolor": (BLUE, SKY)[turn[k]], "edgecolor": "none", "pad": 1}
             ax.text(
                 (begin[k] + end[k] - 1) / 2, row[k], text, ha="center", va="center_baseline",
                 size="small", color="black" if turn[k] else "white", parse_math=False,
+                bbox=back,
             )  # fmt: skip

@@ -39,8 +39,9 @@ def tf_dataset(batches: "Batches") -> "tf.data.Dataset":
 def torch_dataset(frames: "Frames") -> "torch.utils.data.Dataset":
     """Return frames as a map-style dataset; see `Frames.to_torch`."""
     torch = _imported("torch", "to_torch")
+    base: Any = torch.utils.data.Dataset
 
-    class TorchFrames(torch.utils.data.Dataset):
+    class TorchFrames(base):
         """Frames for a `DataLoader`, which fetches a batch of them by one gather."""
 
         def __init__(self, frames: "Frames"):
@@ -72,7 +73,7 @@ def torch_dataset(frames: "Frames") -> "torch.utils.data.Dataset":
     return TorchFrames(frames)
 
 
-class Fetched(Sequence):
+class Fetched(Sequence[Any]):
     """Frames fetched together: their arrays, and as a sequence, one frame after the other."""
 
     def __init__(self, frames: "Frames", index: list[int]):
@@ -82,7 +83,7 @@ class Fetched(Sequence):
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def __getitem__(self, k: int) -> Any:
+    def __getitem__(self, k: Any) -> Any:
         return self._pack([array[k] for array in self.arrays])
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.aliases import Batch
 from seqframe.order import Order
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
-    from seqframe.collection import Batch
     from seqframe.frames import Frames
 
 _ORDER_BLOCK = 2**14  # positions whose order and place are worked out together
@@ -25,10 +25,11 @@ class BatchIterator(ABC):
     Subclasses say what batch `k` is, how many there are, and of what.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         # Counts the batches as they are taken, at no cost: how many are left tells the position.
         self._numbers: Iterator[int] | None = None
-        self._running: Generator[Any, None, None] | None = None
+        # A generator, whose frame tells whether it is over.
+        self._running: Any = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -145,7 +146,7 @@ class Batches(BatchIterator):
     def __len__(self) -> int:
         return -(-self.num_frames // self.batch_size)
 
-    def __getitem__(self, k: int) -> "Batch":
+    def __getitem__(self, k: int) -> Batch:
         first = self._resolve(k) * self.batch_size
         stop = min(first + self.batch_size, self.num_frames)
         return self._drawn.take(self._ordered(first, stop))
@@ -187,7 +188,7 @@ class Batches(BatchIterator):
         order = self.order.shard(num_shards, index)
         return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
 
-    def _run(self, numbers: Iterator[int]) -> Generator["Batch", None, None]:
+    def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
         size, frames = self.batch_size, self._drawn
         in_order = not self.order.shuffle and self.order.num_shards == 1
         views = frames.views() if in_order else None
@@ -198,7 +199,8 @@ class Batches(BatchIterator):
                 b = a + size
                 yield x[a:b], y[a:b]
             return
-        pack, arrays, first, stop = frames.pack, views, 0, len(self) if views is not None else 0
+        pack, arrays = frames.pack, views or []
+        first, stop = 0, len(self) if views is not None else 0
         groups = None
         for k in numbers:
             if k >= stop:
@@ -271,6 +273,7 @@ def resolve_batch(k: Any, batches: int) -> int:
     """Return a batch number as lists take it, negative ones counted from the end."""
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise TypeError(f"The number of a batch must be an integer. Received: index {k!r}.")
-    if not -batches <= k < batches:
+    number = int(k)
+    if not -batches <= number < batches:
         raise IndexError(f"There are {batches} batches. Received: index {k}.")
-    return int(k) % batches
+    return number % batches

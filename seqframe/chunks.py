@@ -25,7 +25,10 @@ class Chunks:
             made = self._made.pop((epoch, number), None)
             found = made.result() if made else self.schedule.load(epoch, number)
             self._made.clear()
-            if self._streams and (number + 1) * self.schedule.chunk < self.schedule.steps:
+            if (
+                self._thread is not None
+                and (number + 1) * self.schedule.chunk < self.schedule.steps
+            ):
                 following = (epoch, number + 1)
                 self._made[following] = self._thread.submit(self.schedule.load, *following)
             self._kept = ((epoch, number), self._on_device(found))

@@ -77,7 +77,7 @@ def find_valid(valid: Any, inputs: Rows) -> Rows | None:
     return Rows(outputs)
 
 
-def find_weights(weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple[Rows | None, bool]:
+def find_weights(weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple[Rows, bool]:
     """Return the rows of sample weights, and whether they are one for each frame, not each step.
 
     Args:
@@ -85,8 +85,6 @@ def find_weights(weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple
         inputs: Rows of the sequences.
         counts: int array. Frames of each sequence; None where frames can have no weights.
     """
-    if weights is None:
-        return None, False
     _check_numeric("sample_weight", weights)
     steps = [len(array) for array in inputs.arrays]
     if len(steps) > 1 and _is_flat(weights):

@@ -6,11 +6,12 @@ import operator
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from seqframe.cutters import PaddedCutter, Shape, WindowCutter, frame_dtypes, frame_shapes
+from seqframe.aliases import Batch, Index, Shape
+from seqframe.cutters import PaddedCutter, WindowCutter, frame_dtypes, frame_shapes
 from seqframe.gather import Rows
 from seqframe.missing import Runs, find_runs, whole_runs
 from seqframe.order import random_seed
@@ -23,13 +24,22 @@ if TYPE_CHECKING:
     from seqframe.framer import SequenceFramer
     from seqframe.vocabulary import Vocabulary
 
-#: `(x, y)`, or `(x, y, sample_weight)` where there are weights; `x` is a dict of "past" and
-#: "future" where values are known ahead.
-Batch = tuple[Any, ...]
-
 
 class FrameSteps(NamedTuple):
-    """Where a frame lies: its sequence, and the raw steps of its input and its target."""
+    """Where a frame lies, as raw time indices. Returned by `Frames.steps`.
+
+    Attributes:
+        sequence: number of its sequence, or the label of the group that this is.
+        inputs: int array `(length,)`. Steps of its input, without padding.
+        targets: int array `(horizon,)`, or `(length, horizon)` where each input step has targets.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> sequence, inputs, targets = SequenceFramer(3).frame("ABCDEFGH").steps(1)
+    >>> sequence, inputs, targets
+    (0, array([1, 2, 3]), array([4]))
+    """
 
     sequence: Hashable
     inputs: np.ndarray
@@ -63,9 +73,9 @@ class FrameCollection:
             find = source.may_leave_out
             runs = find_runs(framer, source) if find else whole_runs(framer, source.steps)
         self._runs = runs
-        self._placement = Placement(framer, source.steps, runs, self._seed, epoch)
+        self._placement = Placement(framer, source.steps, runs, self._seed or 0, epoch)
         self._shapes = frame_shapes(framer, source)
-        cutter = PaddedCutter if framer.pads else WindowCutter
+        cutter: type[PaddedCutter | WindowCutter] = PaddedCutter if framer.pads else WindowCutter
         self._cutter = cutter(framer, source, self._placement)
 
     def __len__(self) -> int:
@@ -83,7 +93,12 @@ class FrameCollection:
 
     @property
     def counts(self) -> np.ndarray:
-        """Number of frames of each sequence; for subsequences, of starts to draw from."""
+        """Number of frames of each sequence; for subsequences, of starts to draw from.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(2).frame(["ABCD", "ABC"]).counts
+        array([2, 1])
+        """
         return self._placement.counts
 
     @property
@@ -99,13 +114,23 @@ class FrameCollection:
 
     @property
     def x_shape(self) -> Shape | dict[str, Shape]:
-        """Shape of an input, without the sample axis: a dict where there is a past and a future."""
+        """Shape of an input, without the sample axis: a dict where there is a past and a future.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3).frame("ABCDEFG").x_shape
+        (3, 1)
+        """
         past, future = self._shapes.past, self._shapes.future
         return past if future is None else {"past": past, "future": future}
 
     @property
     def y_shape(self) -> Shape:
-        """Shape of a target, without the sample axis."""
+        """Shape of a target, without the sample axis.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, horizon=2).frame("ABCDEFG").y_shape
+        (2,)
+        """
         return self._shapes.y
 
     @property
@@ -117,22 +142,22 @@ class FrameCollection:
     def array_specs(self) -> list[tuple[Shape, np.dtype]]:
         """Shape and dtype that a frame has of each array of a batch, in the order of `gather`."""
         pairs = zip(self._shapes, frame_dtypes(self.framer, self.source), strict=True)
-        return [(shape, dtype) for shape, dtype in pairs if shape is not None]
+        return [(shape, dtype) for shape, dtype in pairs if shape is not None and dtype is not None]
 
     @property
     def nbytes(self) -> int:
         """Bytes that a frame takes in a batch."""
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.array_specs)
 
-    def __getitem__(self, index: int | slice | list[int] | np.ndarray) -> Batch:
+    def __getitem__(self, index: Index) -> Batch:
         """Return one frame `(x, y)`, or for a slice, a list or an array of indices, many.
 
         With sample weights, `(x, y, sample_weight)`; with a future, `x` is a dict.
         """
         chosen = self.resolve(index)
-        if np.ndim(chosen):
+        if isinstance(chosen, np.ndarray):
             return self.take(chosen)
-        arrays = self.gather(self.place(np.atleast_1d(chosen)))
+        arrays = self.gather(self.place(np.array([chosen])))
         return self.pack(array[0] for array in arrays)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -141,7 +166,21 @@ class FrameCollection:
             yield from map(self.pack, zip(*self.gather(places), strict=True))
 
     def take(self, index: np.ndarray) -> Batch:
-        """Copy the frames number `index`, a one-dimensional array of valid indices."""
+        """Copy frames, by numbers that are known to be valid: what `frames[index]` does, unchecked.
+
+        Args:
+            index: int array `(n,)`.
+
+        Returns:
+            tuple of arrays `(n, …)`, as of `arrays`.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> x, y = SequenceFramer(2).frame([10, 20, 30, 40]).take(np.array([1, 0]))
+        >>> y
+        array([40, 30])
+        """
         return self.pack(self.gather(self.place(index)))
 
     def place(self, index: np.ndarray) -> Any:
@@ -167,17 +206,55 @@ class FrameCollection:
         Windows over one sequence are a read-only view of it: nothing is copied, however large.
         Everything else is copied once: several sequences, padded frames, and windows whose steps
         do not lie next to each other where `layout="features"` wants them to.
+
+        Returns:
+            tuple of arrays `(frames, …)`; X is a dict of "past" and "future" where there is a
+            future.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> X, y = SequenceFramer(3).frame([10, 20, 30, 40, 50]).arrays()
+        >>> X.shape, y
+        ((2, 3, 1), array([40, 50]))
         """
         views = self.views()
         return self.take(np.arange(len(self))) if views is None else self.pack(views)
 
-    def lengths(self, index: Any = None) -> np.ndarray:
-        """Return the true input lengths, without padding, of all frames or of those at `index`."""
-        index = np.arange(len(self)) if index is None else np.atleast_1d(self.resolve(index))
-        return self.locate(index)[2]
+    def lengths(self, index: Index | None = None) -> np.ndarray:
+        """Return the true input lengths, without padding, of all frames or of those at `index`.
 
-    def mask(self, index: Any = None) -> np.ndarray:
-        """Return a bool array `(n, length)`: which input steps are real, not padding."""
+        Args:
+            index: int, slice, list or array of frame numbers; None: all.
+
+        Returns:
+            int array `(frames,)`.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, mode="prefixes").frame("ABCDEF").lengths()
+        array([1, 2, 3, 3, 3])
+        """
+        chosen = np.arange(len(self)) if index is None else np.atleast_1d(self.resolve(index))
+        return self.locate(chosen)[2]
+
+    def mask(self, index: Index | None = None) -> np.ndarray:
+        """Return which input steps are real, not padding.
+
+        Args:
+            index: int, slice, list or array of frame numbers; None: all.
+
+        Returns:
+            bool array `(frames, length)`.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, mode="prefixes").frame("ABCDEF").mask([0, 2])
+        array([[False, False,  True],
+               [ True,  True,  True]])
+        """
         lengths = self.lengths(index)
         offsets = padded_offsets(lengths, self.framer.sequence_length, self.framer.padding)
         return (offsets >= 0) & (offsets < lengths[:, None])
@@ -187,6 +264,17 @@ class FrameCollection:
 
         The sequence is its number, or the label of the group that it is. Steps are counted from the
         sequence's first, before any split.
+
+        Args:
+            i: int. Number of the frame.
+
+        Returns:
+            FrameSteps.
+
+        Raises:
+            IndexError: if there is no such frame.
+
+        Example:
 
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
@@ -212,6 +300,18 @@ class FrameCollection:
         """Print the first frames, one a line: `ABC -> D`, numbers for numeric data.
 
         Padding is left out.
+
+        Args:
+            count: int. How many, at most.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3).frame("ABCDEFG").describe(2)
+        ABC -> D
+        BCD -> E
+        >>> SequenceFramer(2, horizon=2).frame([1, 2, 3, 4]).describe()
+        1 2 -> 3 4
         """
         for x, y in self.written(count):
             print(f"{x} -> {y}")
@@ -248,6 +348,15 @@ class FrameCollection:
         rule = json.dumps([self.framer.get_config(), draws, len(self), names]).encode()
         layout = (self._placement.steps, self.source.begins, *self._runs)
         return zlib.crc32(b"".join(part.tobytes() for part in layout), zlib.crc32(rule))
+
+    @overload
+    def resolve(self, index: int) -> int: ...
+
+    @overload
+    def resolve(self, index: slice | Sequence[int]) -> np.ndarray: ...
+
+    @overload
+    def resolve(self, index: Any) -> np.ndarray | int: ...
 
     def resolve(self, index: Any) -> np.ndarray | int:
         """Return an index as lists take it, negative ones counted from the end, as non-negative."""

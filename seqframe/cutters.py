@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from seqframe.aliases import Shape
 from seqframe.gather import Axis, Rows
 from seqframe.placement import Placement
 from seqframe.windows import padded_offsets
@@ -15,8 +16,6 @@ from seqframe.windows import padded_offsets
 if TYPE_CHECKING:
     from seqframe.framer import SequenceFramer
     from seqframe.source import Source
-
-Shape = tuple[int, ...]
 
 
 class Shapes(NamedTuple):
@@ -64,8 +63,8 @@ def frame_dtypes(framer: "SequenceFramer", source: "Source") -> list[np.dtype | 
     """Return the dtypes of a frame's arrays, None where it holds no such thing."""
     rows = (source.inputs, source.future, source.targets, source.weight)
     dtypes = [None if item is None else item.dtype for item in rows]
-    if weighs_horizon_as_one(framer, source):
-        dtypes[-1] = _mean_dtype(dtypes[-1])
+    if source.weight is not None and weighs_horizon_as_one(framer, source):
+        dtypes[-1] = _mean_dtype(source.weight.dtype)
     return dtypes
 
 
@@ -77,6 +76,12 @@ def weighs_horizon_as_one(framer: "SequenceFramer", source: "Source") -> bool:
     """
     steps = source.weight is not None and not source.weight_per_frame
     return steps and framer.horizon > 1 and not source.targets.row_shape
+
+
+def gathered_weight_shape(framer: "SequenceFramer", source: "Source") -> Shape:
+    """Return the shape that a frame's weights have before those of a horizon become one."""
+    shape = frame_shapes(framer, source).weight or ()
+    return (*shape, framer.horizon) if weighs_horizon_as_one(framer, source) else shape
 
 
 def mean_weight(weights: np.ndarray) -> np.ndarray:
@@ -122,8 +127,8 @@ class WindowCutter:
         targets = ahead if framer.horizon > 1 else each
         offset = framer.gap + 1 + (0 if framer.return_sequences else framer.span - 1)
         weights = (None, ()) if source.weight_per_frame else (offset, targets)
-        weight = (*shapes.weight, framer.horizon) if self._one_weight else shapes.weight
-        found = [
+        weight = gathered_weight_shape(framer, source)
+        found: list[Any] = [
             (source.inputs, 0, window, shapes.past),
             (source.future, offset, ahead, shapes.future),
             (source.targets, offset, targets, shapes.y),
@@ -150,7 +155,7 @@ class WindowCutter:
 
     def place(self, index: np.ndarray) -> list[np.ndarray]:
         """Return where each part of the frames number `index` lies, for `gather`."""
-        if len(self._placement.runs.count) == 1:
+        if len(self._placement.runs.size) == 1:
             return [first[0] + index * step for first, step in self._addresses]
         run = self._placement.find.run(index)
         return [first[run] + index * step for first, step in self._addresses]
@@ -208,8 +213,8 @@ class PaddedCutter:
         last = steps if framer.return_sequences else start + length - 1
         ahead = last[..., None] + framer.gap + 1 + np.arange(framer.horizon)
         one_weight = weighs_horizon_as_one(framer, source)
-        weight = (*shapes.weight, framer.horizon) if one_weight else shapes.weight
-        found = [
+        weight = gathered_weight_shape(framer, source)
+        found: list[tuple[Rows | None, np.ndarray, Any, float]] = [
             (source.inputs, steps, shapes.past, framer.padding_value),
             (source.future, ahead, shapes.future, framer.padding_value),
             (source.targets, ahead, shapes.y, framer.padding_value),
@@ -225,9 +230,9 @@ class PaddedCutter:
                 arrays.append(array.reshape(-1, *shape))
         if one_weight:
             arrays[-1] = mean_weight(arrays[-1])
-        if source.weight_per_frame:
+        if source.weight is not None and source.weight_per_frame:
             weights = source.weight.take(sequence, self._placement.rank(start, length))
-            arrays.append(weights.reshape(-1, *shapes.weight))
+            arrays.append(weights.reshape(-1, *weight))
         return arrays
 
     def views(self) -> None:

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     from seqframe.lanes import Lanes
 
 
-class FramesDataset(keras.utils.PyDataset):
-    """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
+class EpochDataset(keras.utils.PyDataset):
+    """Batches that may differ from epoch to epoch.
 
-    Each pass over it is an epoch, counted from 0, whatever Keras looks at in between.
+    Each pass over it is an epoch, whatever Keras looks at in between.
+
+    Args:
+        batches: the first epoch's: with `len`, an index, their number `epoch`, and `at_epoch` for
+            another's.
+        **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of the PyDataset.
     """
 
-    def __init__(self, batches: Batches, **kwargs: Any):
+    def __init__(self, batches: Any, **kwargs: Any):
         super().__init__(**kwargs)
         self._batches = batches
         self._in_epoch = False
@@ -34,15 +39,6 @@ class FramesDataset(keras.utils.PyDataset):
     def __getitem__(self, k: int) -> tuple[Any, ...]:
         return self._batches[k]
 
-    def shard(self, num_shards: int, index: int) -> "FramesDataset":
-        """Return the dataset of one of `num_shards` workers; see `Batches.shard`."""
-        return FramesDataset(
-            self._batches.shard(num_shards, index),
-            workers=self.workers,
-            use_multiprocessing=self.use_multiprocessing,
-            max_queue_size=self.max_queue_size,
-        )
-
     def on_epoch_begin(self) -> None:
         self._in_epoch = True
 
@@ -51,6 +47,24 @@ class FramesDataset(keras.utils.PyDataset):
         if not forget_a_look() and self._in_epoch:
             self._batches = self._batches.at_epoch(self.epoch + 1)
         self._in_epoch = False
+
+
+class FramesDataset(EpochDataset):
+    """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
+
+    Each pass over it is an epoch, counted from 0, whatever Keras looks at in between.
+    """
+
+    _batches: Batches
+
+    def shard(self, num_shards: int, index: int) -> "FramesDataset":
+        """Return the dataset of one of `num_shards` workers; see `Batches.shard`."""
+        return FramesDataset(
+            self._batches.shard(num_shards, index),
+            workers=self.workers,
+            use_multiprocessing=self.use_multiprocessing,
+            max_queue_size=self.max_queue_size,
+        )
 
     def get_state(self) -> dict[str, Any]:
         """Return the epoch that is next, as JSON-safe values for `set_state`."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,7 +65,7 @@ class EpochRunner:
         initial_epoch: int,
         epochs: int,
         steps_per_execution: int | None,
-    ) -> Iterator[tuple[int, Logs]]:
+    ) -> Generator[tuple[int, Logs], None, None]:
         """Run each epoch by itself, with hooks before, between and after its calls."""
         updates = _PROGRESS_UPDATES if self.verbose in ("auto", 1) else 1
         most = -(-self.schedule.steps // updates)
@@ -83,7 +83,7 @@ class EpochRunner:
 
     def run_grouped(
         self, hooks: keras.callbacks.CallbackList, initial_epoch: int, epochs: int
-    ) -> Iterator[tuple[int, Logs]]:
+    ) -> Generator[tuple[int, Logs], None, None]:
         """Run as many epochs a call as there is room for and take about half a second."""
         epoch, count = initial_epoch, 1
         while epoch < epochs:

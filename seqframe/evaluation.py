@@ -1,28 +1,59 @@
 """evaluate and predict: Keras's, each as one compiled program that leaves a model's state alone."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
 
 import keras
 
 from seqframe import backend
+from seqframe.aliases import JitCompile, Verbose
 from seqframe.checks import check_compiled, check_model
 from seqframe.epochs import EpochRunner, Logs
 from seqframe.fallback import evaluation_dataset, predict_by_keras, runs_by_keras
+from seqframe.frames import Frames
+from seqframe.lanes import Lanes
 from seqframe.plan import find_policy, plan
 from seqframe.state import stateful_layers
 from seqframe.windows import check_choice
 
 
+@overload
 def evaluate(
     model: keras.Model,
-    frames: Any,
+    frames: Frames | Lanes | tuple[Any, ...],
+    *,
+    batch_size: int | None = ...,
+    verbose: Verbose = ...,
+    callbacks: Sequence[keras.callbacks.Callback] | None = ...,
+    return_dict: Literal[False] = ...,
+    jit_compile: JitCompile = ...,
+    max_device_bytes: float = ...,
+) -> float | list[float]: ...
+
+
+@overload
+def evaluate(
+    model: keras.Model,
+    frames: Frames | Lanes | tuple[Any, ...],
+    *,
+    batch_size: int | None = ...,
+    verbose: Verbose = ...,
+    callbacks: Sequence[keras.callbacks.Callback] | None = ...,
+    return_dict: Literal[True],
+    jit_compile: JitCompile = ...,
+    max_device_bytes: float = ...,
+) -> dict[str, float]: ...
+
+
+def evaluate(
+    model: keras.Model,
+    frames: Frames | Lanes | tuple[Any, ...],
     *,
     batch_size: int | None = None,
-    verbose: str | int = "auto",
-    callbacks: list[keras.callbacks.Callback] | None = None,
+    verbose: Verbose = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
     return_dict: bool = False,
-    jit_compile: bool | str = "auto",
+    jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
 ) -> Any:
     """Return a model's loss and metrics on frames, as `model.evaluate` does.
@@ -61,7 +92,10 @@ def evaluate(
     check_choice("jit_compile", jit_compile, ("auto", True, False))
     policy, callbacks = find_policy(model, callbacks)
     by_keras = runs_by_keras(model)
-    limits = {"batch_size": batch_size, "max_device_bytes": 0 if by_keras else max_device_bytes}
+    limits: dict[str, Any] = {
+        "batch_size": batch_size,
+        "max_device_bytes": 0 if by_keras else max_device_bytes,
+    }
     schedule = plan(model, frames, "test", policy, **limits)
     if by_keras:
         given = {"verbose": verbose, "callbacks": callbacks, "return_dict": return_dict}
@@ -79,9 +113,9 @@ def predict(
     frames: Any,
     *,
     batch_size: int | None = None,
-    verbose: str | int = "auto",
-    callbacks: list[keras.callbacks.Callback] | None = None,
-    jit_compile: bool | str = "auto",
+    verbose: Verbose = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
 ) -> Any:
     """Return a model's predictions for frames, as `model.predict` does.
@@ -117,7 +151,10 @@ def predict(
     check_choice("jit_compile", jit_compile, ("auto", True, False))
     policy, callbacks = find_policy(model, callbacks)
     by_keras = runs_by_keras(model)
-    limits = {"batch_size": batch_size, "max_device_bytes": 0 if by_keras else max_device_bytes}
+    limits: dict[str, Any] = {
+        "batch_size": batch_size,
+        "max_device_bytes": 0 if by_keras else max_device_bytes,
+    }
     schedule = plan(model, frames, "predict", policy, **limits)
     if by_keras:
         return predict_by_keras(model, schedule, verbose=verbose, callbacks=callbacks)

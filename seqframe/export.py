@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from seqframe.aliases import ExportKind, Shape
 from seqframe.checks import check_classes, declared_shape
 from seqframe.choosers import SymbolChooser, ValueChooser
 from seqframe.context import context_steps, least_prompt, least_steps
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def export_generator(
     generator: "Generator",
     path: str | Path,
-    kind: str | None,
+    kind: ExportKind | None,
     batch_size: int,
     max_prompt: int,
     max_steps: int,
@@ -89,7 +90,8 @@ class _Served:
     ):
         framer, vocabulary = generator.framer, generator.framer.vocabulary
         self._framer, self._stepped = framer, generator.is_stepped
-        self._max_steps, self.row_shape = max_steps, ()
+        self._max_steps = max_steps
+        self.row_shape: Shape = ()
         self._least = least_steps(framer, self._stepped)
         self._needed = least_prompt(framer, self._stepped)
         self._width = context_steps(framer, self._stepped) + framer.gap
@@ -210,14 +212,14 @@ class _Served:
 def _row_shape(generator: "Generator") -> tuple[int, ...]:
     """Return the shape of a step of the sequences that a model continues."""
     framer, shape = generator.framer, declared_shape(generator.model, "input_shape")
-    if not shape or None in shape[1:]:
+    features = tuple(size for size in (shape or ())[1:] if size is not None)
+    if not shape or len(features) < len(shape) - 1:
         raise ValueError(
             "Only a model that declares its input can be exported for values. Received: input "
             f"shape {shape}."
         )
-    features = shape[1:]
     if framer.layout == "features":
-        features = (shape[-1] // framer.sequence_length,)
+        features = (features[-1] // framer.sequence_length,)
     outputs = generator.outputs
     predicted = None if outputs is None else math.prod(outputs)
     if generator.feedback is None and predicted != math.prod(features) * framer.horizon:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
-from seqframe.datasets import FramesDataset
+from seqframe.datasets import EpochDataset
 from seqframe.schedule import Schedule, place_rows
 from seqframe.state import reset_states
 from seqframe.stateful import StatefulTrainer, refuse_resets_inside
@@ -53,13 +53,13 @@ def fit_by_keras(
     """
     if isinstance(validation_data, Schedule):
         validation_data = evaluation_dataset(validation_data)
-    if policy is not None:
+    if policy is not None and schedule.resets is not None:
         inside = np.arange(schedule.steps) % model.steps_per_execution > 0
         if schedule.resets[inside].any():
             refuse_resets_inside(model.steps_per_execution)
         callbacks = [*callbacks, _RowResets(schedule.resets, policy.initial_state)]
     return model.fit(
-        FramesDataset(_Batches(schedule, initial_epoch)),
+        EpochDataset(_Batches(schedule, initial_epoch)),
         shuffle=False,
         validation_data=validation_data,
         initial_epoch=initial_epoch,
@@ -68,7 +68,7 @@ def fit_by_keras(
     )
 
 
-def evaluation_dataset(schedule: Schedule) -> FramesDataset:
+def evaluation_dataset(schedule: Schedule) -> EpochDataset:
     """Return what Keras's `evaluate` and `predict` take for a schedule of ready frames.
 
     Raises:
@@ -80,7 +80,7 @@ def evaluation_dataset(schedule: Schedule) -> FramesDataset:
             "evaluates or predicts. Received: lanes of several sequences. Pass one sequence, or "
             "run the model without `run_eagerly` and distribution."
         )
-    return FramesDataset(_Batches(schedule))
+    return EpochDataset(_Batches(schedule))
 
 
 def predict_by_keras(model: keras.Model, schedule: Schedule, **arguments: Any) -> Any:
@@ -93,7 +93,7 @@ def predict_by_keras(model: keras.Model, schedule: Schedule, **arguments: Any) -
 
 
 class _Batches:
-    """The batches of an epoch of a schedule, as arrays, for `FramesDataset`."""
+    """The batches of an epoch of a schedule, as arrays, for `EpochDataset`."""
 
     def __init__(self, schedule: Schedule, epoch: int = 0):
         self.epoch, self._schedule = epoch, schedule

@@ -13,7 +13,12 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from seqframe.cutters import frame_weight_shape, weighs_horizon_as_one
+from seqframe.cutters import (
+    frame_shapes,
+    frame_weight_shape,
+    gathered_weight_shape,
+    weighs_horizon_as_one,
+)
 
 if TYPE_CHECKING:
     from seqframe.frames import Frames
@@ -180,14 +185,13 @@ def feed_frames(
         gather = Gather(weight=weighted, class_weight=_pairs(class_weight), frame_weight=whole)
         return Stream(lambda index: _named(frames.take(index)), gather, size, frames.nbytes)
     if framer.pads:
-        x, y, *weight = frames.arrays()
-        options = {"class_weight": class_weight, "frame_weight": whole}
-        return feed_arrays(x, y, *(weight or [None]), **options)
+        x, y, *own = frames.arrays()
+        given = own[0] if own else None
+        return feed_arrays(x, y, given, class_weight=class_weight, frame_weight=whole)
     inputs = framer.sampling_rate * np.arange(framer.sequence_length)
     last = inputs[:, None] if framer.return_sequences else inputs[-1:]
     ahead = tuple((last + framer.gap + 1 + np.arange(framer.horizon)).ravel().tolist())
-    shape = frames.x_shape
-    past_shape, future_shape = (shape, ()) if source.future is None else shape.values()
+    shapes = frame_shapes(framer, source)
     begins = np.cumsum([0, *source.steps])
 
     def starts(index: np.ndarray) -> np.ndarray:
@@ -195,19 +199,19 @@ def feed_frames(
         return (begins[sequence] + start).reshape(index.shape)
 
     arrays = {"x": _joined(source.inputs, source.steps)}
-    x = Windows("x", tuple(inputs.tolist()), past_shape)
+    x = Windows("x", tuple(inputs.tolist()), shapes.past)
     # Frames that predict their own sequence have no second array.
-    y = Windows("x" if source.targets is source.inputs else "y", ahead, frames.y_shape)
-    future = weight = None
+    y = Windows("x" if source.targets is source.inputs else "y", ahead, shapes.y)
+    future: Windows | None = None
+    weight: Windows | None = None
     if y.array == "y":
         arrays["y"] = _joined(source.targets, source.steps)
     if source.future is not None:
         arrays["future"] = _joined(source.future, source.steps)
-        future = Windows("future", ahead, future_shape)
+        future = Windows("future", ahead, shapes.future or ())
     if source.weight is not None:
         averaged = weighs_horizon_as_one(framer, source)
-        shape = (*frames.sample_weight_shape, *((framer.horizon,) if averaged else ()))
-        weight = Windows("weight", ahead, shape, averaged)
+        weight = Windows("weight", ahead, gathered_weight_shape(framer, source), averaged)
         arrays["weight"] = _joined(source.weight, source.steps)
         if source.weight_per_frame:
             weight = Windows("weight")

@@ -1,10 +1,11 @@
 """SequenceFramer: the rule that turns sequences into frames."""
 
 import numbers
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from seqframe.aliases import Layout, Mode, Padding
 from seqframe.frames import Frames
 from seqframe.reader import read_source
 from seqframe.vocabulary import Vocabulary
@@ -16,9 +17,6 @@ from seqframe.windows import (
     steps_ahead,
     window_span,
 )
-
-_MODES = ("windows", "prefixes", "subsequences")
-_LAYOUTS = ("timesteps", "features", "tokens")
 
 
 class SequenceFramer:
@@ -68,12 +66,28 @@ class SequenceFramer:
     ((4, 3, 1), (4,))
     """
 
+    sequence_length: int
+    mode: Mode
+    layout: Layout
+    horizon: int
+    gap: int
+    return_sequences: bool
+    sequence_stride: int
+    sampling_rate: int
+    min_length: int
+    num_samples: int | None
+    wrap: bool
+    padding: Padding
+    padding_value: float
+    vocabulary: Vocabulary | None
+    seed: int | None
+
     def __init__(
         self,
         sequence_length: int,
         *,
-        mode: str = "windows",
-        layout: str = "timesteps",
+        mode: Mode = "windows",
+        layout: Layout = "timesteps",
         horizon: int = 1,
         gap: int = 0,
         return_sequences: bool = False,
@@ -82,14 +96,14 @@ class SequenceFramer:
         min_length: int = 1,
         num_samples: int | None = None,
         wrap: bool = False,
-        padding: str = "pre",
+        padding: Padding = "pre",
         padding_value: float = 0,
         vocabulary: Vocabulary | None = None,
         seed: int | None = None,
     ):
         self.sequence_length = check_integer("sequence_length", sequence_length, 1)
-        self.mode = check_choice("mode", mode, _MODES)
-        self.layout = check_choice("layout", layout, _LAYOUTS)
+        self.mode = check_choice("mode", mode, get_args(Mode))
+        self.layout = check_choice("layout", layout, get_args(Layout))
         self.horizon = check_integer("horizon", horizon, 1)
         self.gap = check_integer("gap", gap, -1)
         self.return_sequences = bool(return_sequences)
@@ -100,7 +114,7 @@ class SequenceFramer:
             None if num_samples is None else check_integer("num_samples", num_samples, 1)
         )
         self.wrap = bool(wrap)
-        self.padding = check_choice("padding", padding, ("pre", "post"))
+        self.padding = check_choice("padding", padding, get_args(Padding))
         if not isinstance(padding_value, numbers.Real):
             raise TypeError(
                 f"`padding_value` must be a number. Received: padding_value={padding_value!r}."
@@ -128,8 +142,8 @@ class SequenceFramer:
                 '`mode="subsequences"` needs `num_samples`: how many to draw. '
                 "Received: num_samples=None."
             )
-        windows = {"sequence_stride": 1, "sampling_rate": 1}
-        subsequences = {"num_samples": None, "wrap": False, "seed": None}
+        windows: dict[str, Any] = {"sequence_stride": 1, "sampling_rate": 1}
+        subsequences: dict[str, Any] = {"num_samples": None, "wrap": False, "seed": None}
         foreign = {
             "windows": {"min_length": 1, **subsequences},
             "prefixes": {**windows, **subsequences},
@@ -226,22 +240,42 @@ class SequenceFramer:
 
     @property
     def pads(self) -> bool:
-        """Whether frames can be shorter than `sequence_length` and are then filled up."""
+        """Whether frames can be shorter than `sequence_length` and are then filled up.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3).pads, SequenceFramer(3, mode="prefixes").pads
+        (False, True)
+        """
         return self.mode != "windows"
 
     @property
     def span(self) -> int:
-        """Raw steps from the first to the last input step of a full frame."""
+        """Raw steps from the first to the last input step of a full frame.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, sampling_rate=2).span
+        5
+        """
         return window_span(self.sequence_length, self.sampling_rate)
 
     @property
     def ahead(self) -> int:
-        """Raw steps that a frame needs past its last input step."""
+        """Raw steps that a frame needs past its last input step.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, horizon=2, gap=1).ahead
+        3
+        """
         return steps_ahead(self.gap, self.horizon)
 
     @property
     def least_steps(self) -> int:
-        """Raw steps that a sequence needs to have a frame."""
+        """Raw steps that a sequence needs to have a frame.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, horizon=2).least_steps
+        5
+        """
         if self.wrap:
             return 1
         return (self.span if self.mode == "windows" else self.min_length) + self.ahead
@@ -250,6 +284,10 @@ class SequenceFramer:
         """Return how many frames (for subsequences: how many starts) a sequence of `steps` has.
 
         Both are an int, or an int array.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3).count(np.array([26, 3]))
+        array([23,  0])
         """
         if self.mode == "windows":
             return count_windows(steps, self.span, self.sequence_stride, self.ahead)
@@ -258,7 +296,13 @@ class SequenceFramer:
         return count_prefixes(steps, self.min_length, self.ahead)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs, as JSON-safe values."""
+        """Return what `from_config` needs, as JSON-safe values.
+
+        >>> from seqframe import SequenceFramer
+        >>> config = SequenceFramer(3, horizon=2).get_config()
+        >>> config["sequence_length"], config["horizon"], config["vocabulary"]
+        (3, 2, None)
+        """
         config = {name: value for name, value in vars(self).items() if name != "vocabulary"}
         config["vocabulary"] = None if self.vocabulary is None else self.vocabulary.get_config()
         return config
@@ -267,6 +311,7 @@ class SequenceFramer:
     def from_config(cls, config: dict[str, Any]) -> "SequenceFramer":
         """Make the framer that `get_config` described.
 
+        >>> from seqframe import SequenceFramer, Vocabulary
         >>> framer = SequenceFramer(3, horizon=2, vocabulary=Vocabulary("ABC"))
         >>> SequenceFramer.from_config(framer.get_config()) == framer
         True

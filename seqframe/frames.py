@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from seqframe.aliases import FoldMode, SplitBy
 from seqframe.batches import Batches
 from seqframe.collection import FrameCollection
 from seqframe.lanes import Lanes
@@ -12,10 +13,11 @@ from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
     import grain
-    import keras
     import tensorflow as tf
     import torch
     from matplotlib.axes import Axes
+
+    from seqframe.datasets import FramesDataset
 
 
 class Frames(FrameCollection):
@@ -84,7 +86,7 @@ class Frames(FrameCollection):
         drop_last: bool = False,
         redraw: bool = False,
         **kwargs: Any,
-    ) -> "keras.utils.PyDataset":
+    ) -> "FramesDataset":
         """Return the frames as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
 
         Without `shuffle=False`, Keras mixes the batches of an epoch once more, by a random state of
@@ -205,7 +207,7 @@ class Frames(FrameCollection):
     def split(
         self,
         *fractions: float,
-        by: str = "time",
+        by: SplitBy = "time",
         share_history: bool = False,
         seed: int | None = None,
     ) -> list["Frames"]:
@@ -241,10 +243,10 @@ class Frames(FrameCollection):
         self,
         n: int,
         *,
-        mode: str = "expanding",
+        mode: FoldMode = "expanding",
         gap: int = 0,
         test_size: int | None = None,
-        by: str = "time",
+        by: SplitBy = "time",
         share_history: bool = False,
     ) -> list[tuple["Frames", "Frames"]]:
         """Cut for walk-forward evaluation: train on what came before, test on what comes next.

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from seqframe.aliases import Numbers
+
 # One axis of a window: how many steps, and how many rows from one to the next.
 Axis = tuple[int, int]
 
@@ -136,12 +138,12 @@ class Rows:
         """Return rows `start … stop - 1` of one array, with the columns that are kept."""
         return self._kept(self.arrays[number][start:stop])
 
-    def cut(self, starts: Sequence[int], stops: Sequence[int]) -> "Rows":
+    def cut(self, starts: Numbers, stops: Numbers) -> "Rows":
         """Return the rows `start … stop - 1` of each array."""
         spans = zip(self.arrays, starts, stops, strict=True)
         return Rows([array[start:stop] for array, start, stop in spans], self.columns)
 
-    def select(self, numbers: Sequence[int]) -> "Rows":
+    def select(self, numbers: Numbers) -> "Rows":
         """Return some of the arrays, in the order given."""
         return Rows([self.arrays[number] for number in numbers], self.columns)
 
@@ -149,7 +151,8 @@ class Rows:
         """Return rows, or windows of them, with the columns that are kept."""
         if self.columns is None:
             return rows
-        return rows[(..., self.columns, *(slice(None),) * (len(self._whole_shape) - 1))]
+        kept: Any = (..., self.columns, *(slice(None),) * (len(self._whole_shape) - 1))
+        return rows[kept]
 
     def _view(self, axes: tuple[Axis, ...]) -> np.ndarray | None:
         """Return a window at every unit of memory, or None where NumPy cannot count so many."""

@@ -1,11 +1,13 @@
 """Generator: a model's predictions fed back in, as text or as a forecast."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 import keras
+import numpy as np
 
+from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
 from seqframe.checks import check_framer, declared_shape
 from seqframe.forecasting import Forecaster
 from seqframe.framer import SequenceFramer
@@ -17,6 +19,9 @@ from seqframe.state import stateful_layers
 from seqframe.steppable import recurrent_layers
 from seqframe.windows import check_integer
 from seqframe.writing import Writer
+
+Prompt = TypeVar("Prompt", str, np.ndarray)
+Noise = Callable[[Any, Any], Any] | Sequence[Any] | np.ndarray | Literal["dropout"]
 
 
 class Generator:
@@ -72,9 +77,9 @@ class Generator:
         model: keras.Model,
         framer: SequenceFramer | None = None,
         *,
-        sampler: Any = "greedy",
+        sampler: SamplerName | Callable[[Any, Any], Any] = "greedy",
         feedback: Callable[[Any, Any], Any] | None = None,
-        targets: Any = None,
+        targets: Columns | None = None,
         logits_processor: Callable[[Any, Any, Any], Any] | None = None,
         from_logits: bool | None = None,
         stateful: bool | None = None,
@@ -117,6 +122,36 @@ class Generator:
             )
         self._rollouts: dict[Any, Rollout] = {}
 
+    @overload
+    def generate(
+        self,
+        prompt: Prompt,
+        steps: int,
+        *,
+        num_samples: Literal[1] = ...,
+        stop: Any = ...,
+        include_prompt: bool = ...,
+        verbose: Literal[0, 1] = ...,
+        state: GeneratorState | None = ...,
+        return_state: Literal[False] = ...,
+        return_scores: Literal[False] = ...,
+    ) -> Prompt: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Any,
+        steps: int,
+        *,
+        num_samples: int = ...,
+        stop: Any = ...,
+        include_prompt: bool = ...,
+        verbose: Literal[0, 1] = ...,
+        state: GeneratorState | None = ...,
+        return_state: bool = ...,
+        return_scores: bool = ...,
+    ) -> Any: ...
+
     def generate(
         self,
         prompt: Any,
@@ -125,7 +160,7 @@ class Generator:
         num_samples: int = 1,
         stop: Any = None,
         include_prompt: bool = False,
-        verbose: int = 0,
+        verbose: Literal[0, 1] = 0,
         state: GeneratorState | None = None,
         return_state: bool = False,
         return_scores: bool = False,
@@ -159,6 +194,23 @@ class Generator:
         Raises:
             ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's
                 output is not one value for each symbol, or is NaN.
+
+        Example:
+
+        >>> import keras, numpy as np
+        >>> from seqframe import Generator, SequenceFramer, Vocabulary
+        >>> layers = [keras.Input((1,)), keras.layers.Embedding(3, 3), keras.layers.Flatten()]
+        >>> model = keras.Sequential(layers)
+        >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
+        >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
+        >>> generator = Generator(model, framer)
+        >>> generator.generate("AB", 4)
+        'CABC'
+        >>> generator.generate(["A", "CAB"], 9, stop="A", include_prompt=True)
+        ['ABC', 'CABC']
+        >>> text, state = generator.generate("A", 2, return_state=True)
+        >>> text, generator.generate("", 2, state=state)
+        ('BC', 'AB')
         """
         return Writer(self).generate(
             prompt,
@@ -171,6 +223,12 @@ class Generator:
             return_state,
             return_scores,
         )
+
+    @overload
+    def stream(self, prompt: str, steps: int, *, stop: Any = ...) -> Iterator[str]: ...
+
+    @overload
+    def stream(self, prompt: Any, steps: int, *, stop: Any = ...) -> Iterator[Any]: ...
 
     def stream(self, prompt: Any, steps: int, *, stop: Any = None) -> Iterator[Any]:
         """Continue a prompt, and hand each symbol over as it comes.
@@ -189,15 +247,41 @@ class Generator:
 
         Example:
 
-        >>> import keras
+        >>> import keras, numpy as np
         >>> from seqframe import Generator, SequenceFramer, Vocabulary
-        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Dense(3)])
-        >>> generator = Generator(model, SequenceFramer(1, vocabulary=Vocabulary("ABC")))
-        >>> text = generator.generate("A", 5)
-        >>> "".join(generator.stream("A", 5)) == text
-        True
+        >>> layers = [keras.Input((1,)), keras.layers.Embedding(3, 3), keras.layers.Flatten()]
+        >>> model = keras.Sequential(layers)
+        >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
+        >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
+        >>> for symbol in Generator(model, framer).stream("A", 3):
+        ...     print(symbol, end=" ")
+        B C A
         """
         return Writer(self).stream(prompt, check_integer("steps", steps, 1), stop)
+
+    @overload
+    def forecast(
+        self,
+        history: np.ndarray,
+        steps: int,
+        *,
+        future: Any = ...,
+        num_samples: int | None = ...,
+        noise: Noise | None = ...,
+        quantiles: Sequence[float] | np.ndarray | None = ...,
+    ) -> np.ndarray: ...
+
+    @overload
+    def forecast(
+        self,
+        history: Any,
+        steps: int,
+        *,
+        future: Any = ...,
+        num_samples: int | None = ...,
+        noise: Noise | None = ...,
+        quantiles: Sequence[float] | np.ndarray | None = ...,
+    ) -> Any: ...
 
     def forecast(
         self,
@@ -206,8 +290,8 @@ class Generator:
         *,
         future: Any = None,
         num_samples: int | None = None,
-        noise: Any = None,
-        quantiles: Any = None,
+        noise: Noise | None = None,
+        quantiles: Sequence[float] | np.ndarray | None = None,
     ) -> Any:
         """Continue a sequence of real values.
 
@@ -237,6 +321,24 @@ class Generator:
         Raises:
             ValueError: if a history or its future is too short, the model does not predict all of
                 its features, or predicts NaN.
+
+        Example:
+
+        >>> import keras, numpy as np
+        >>> from seqframe import Generator
+        >>> layers = [keras.Input((2, 1)), keras.layers.Flatten(),
+        ...           keras.layers.Dense(1, use_bias=False)]
+        >>> model = keras.Sequential(layers)
+        >>> model.set_weights([np.array([[-1.0], [2.0]])])  # a straight line, continued
+        >>> generator = Generator(model, seed=7)
+        >>> generator.forecast(np.array([1.0, 2.0, 3.0]), 4)
+        array([4., 5., 6., 7.], dtype=float32)
+        >>> errors = np.array([-0.5, 0.0, 0.5])
+        >>> options = {"num_samples": 100, "noise": errors}
+        >>> generator.forecast(np.array([1.0, 2.0, 3.0]), 4, **options).shape
+        (100, 4)
+        >>> generator.forecast(np.array([1.0, 2.0, 3.0]), 4, quantiles=[0.1, 0.9], **options).shape
+        (2, 4)
         """
         return Forecaster(self).forecast(
             history, check_integer("steps", steps, 1), future, num_samples, noise, quantiles
@@ -251,6 +353,18 @@ class Generator:
         Raises:
             ValueError: if the path ends in something else, or a function cannot be saved: one that
                 is not registered with `keras.saving.register_keras_serializable`.
+
+        Example:
+
+        >>> import keras, tempfile
+        >>> from seqframe import Generator, SequenceFramer, Vocabulary
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Dense(3)])
+        >>> generator = Generator(model, SequenceFramer(1, vocabulary=Vocabulary("ABC")))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     generator.save(f"{folder}/letters.keras")
+        ...     loaded = Generator.load(f"{folder}/letters.keras")
+        >>> loaded.framer == generator.framer
+        True
         """
         from seqframe.saving import save_generator
 
@@ -269,6 +383,20 @@ class Generator:
 
         Raises:
             ValueError: if the file is not a generator's.
+
+        Example:
+
+        >>> import keras, numpy as np
+        >>> from seqframe import Generator, SequenceFramer, Vocabulary
+        >>> layers = [keras.Input((1,)), keras.layers.Embedding(3, 3), keras.layers.Flatten()]
+        >>> model = keras.Sequential(layers)
+        >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
+        >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Generator(model, framer).save(f"{folder}/letters.keras")
+        ...     Generator.load(f"{folder}/letters.keras").generate("A", 3)
+        'BCA'
         """
         from seqframe.saving import load_generator
 
@@ -278,7 +406,7 @@ class Generator:
         self,
         path: str | Path,
         *,
-        kind: str | None = None,
+        kind: ExportKind | None = None,
         batch_size: int = 1,
         max_prompt: int = 1024,
         max_steps: int = 1024,
@@ -300,6 +428,23 @@ class Generator:
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
             ValueError: if the generator needs a `future`.
+
+        Example:
+
+        >>> import tempfile
+        >>> import tensorflow as tf
+        >>> import keras, numpy as np
+        >>> from seqframe import Generator, SequenceFramer, Vocabulary
+        >>> layers = [keras.Input((1,)), keras.layers.Embedding(3, 3), keras.layers.Flatten()]
+        >>> model = keras.Sequential(layers)
+        >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
+        >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Generator(model, framer).export(folder, max_steps=16)
+        ...     served = tf.saved_model.load(folder)
+        >>> text = served.run_text(tf.constant(["A"]), tf.constant(5), tf.constant(0))
+        >>> text.numpy()
+        array([b'BCABC'], dtype=object)
         """
         from seqframe.export import export_generator
 
@@ -324,7 +469,8 @@ class Generator:
         shape = declared_shape(self.model, "output_shape")
         if shape is not None and self.framer.return_sequences:
             shape = shape[1:]
-        return None if not shape or None in shape else shape
+        known = tuple(size for size in shape or () if size is not None)
+        return known if shape and len(known) == len(shape) else None
 
     def draw_seed(self) -> int:
         """Return the seed of a call."""
@@ -338,7 +484,7 @@ def _default_framer(model: keras.Model, stateful: bool) -> SequenceFramer:
             "`framer` can be left out only for a model with one input of shape (steps, …). "
             f"Received: {model.name!r}, which declares none. Pass the framer of its training data."
         )
-    layout = "tokens" if len(shape) == 1 else "timesteps"
+    layout: Layout = "tokens" if len(shape) == 1 else "timesteps"
     length = 1 if stateful else shape[0]
     if length is None:
         raise ValueError(

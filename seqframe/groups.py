@@ -85,8 +85,8 @@ def find_groups(columns: list[np.ndarray]) -> tuple[list[Hashable], np.ndarray]:
             "`by` must give every row a label. Received: rows without one. Leave those rows out, "
             "or fill in a label."
         )
-    labels = found[0] if len(found) == 1 else list(zip(*found, strict=True))
-    seen = set()
+    labels: list[Hashable] = found[0] if len(found) == 1 else [*zip(*found, strict=True)]
+    seen: set[Hashable] = set()
     for label in labels:
         if label in seen:
             raise ValueError(

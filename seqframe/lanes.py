@@ -267,7 +267,7 @@ def _segments(
             rows.append(np.full(len(begins), row))
             firsts.append(begins)
             counts.append(np.diff(begins, append=first + count))
-    return tuple(map(np.concatenate, (rows, firsts, counts)))
+    return np.concatenate(rows), np.concatenate(firsts), np.concatenate(counts)
 
 
 def _warn_of_overlap(frames: "Frames") -> None:

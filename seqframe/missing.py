@@ -20,13 +20,13 @@ class Runs(NamedTuple):
     Attributes:
         sequence: the sequence that a run is of.
         first: number of its first frame within the sequence; for subsequences, the first step.
-        count: how many frames; for subsequences, how many starts.
+        size: how many frames; for subsequences, how many starts.
         stop: the step before which its frames end.
     """
 
     sequence: np.ndarray
     first: np.ndarray
-    count: np.ndarray
+    size: np.ndarray
     stop: np.ndarray
 
 
@@ -99,11 +99,11 @@ def count_in_windows(flags: np.ndarray, length: int, rate: int = 1) -> np.ndarra
     size = len(flags) - rate * (length - 1)
     # Sums that run along every rate-th place, before each place.
     rows = -(-len(flags) // rate) + 1
-    sums = np.zeros((rows, rate), np.int64)
+    table = np.zeros((rows, rate), np.int64)
     padded = np.zeros((rows - 1) * rate, np.int64)
     padded[: len(flags)] = flags
-    np.cumsum(padded.reshape(-1, rate), axis=0, out=sums[1:])
-    sums = sums.ravel()
+    np.cumsum(padded.reshape(-1, rate), axis=0, out=table[1:])
+    sums = table.ravel()
     return sums[rate * length :][:size] - sums[:size]
 
 
@@ -113,12 +113,12 @@ def true_runs(parts: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     >>> true_runs(iter([np.array([True, False, True]), np.array([True, False])]))
     (array([0, 2]), array([1, 4]))
     """
-    edges, before, offset = [], False, 0
+    found, before, offset = [], False, 0
     for part in parts:
         changes = np.flatnonzero(np.diff(part, prepend=before))
-        edges.append(changes + offset)
+        found.append(changes + offset)
         before, offset = bool(part[-1]), offset + len(part)
-    edges = np.concatenate([*edges, [offset] if before else []]).astype(np.int64)
+    edges = np.concatenate([*found, [offset] if before else []]).astype(np.int64)
     return edges[0::2], edges[1::2]
 
 

@@ -34,8 +34,8 @@ class Placement:
     ):
         self._framer, self._seed, self.epoch = framer, seed, epoch
         self.steps, self.runs = steps, runs
-        self.counts = np.bincount(runs.sequence, runs.count, len(steps)).astype(np.int64)
-        self.find = Finder(runs.count)
+        self.counts = np.bincount(runs.sequence, runs.size, len(steps)).astype(np.int64)
+        self.find = Finder(runs.size)
         total = self.find.total
         self.size = (framer.num_samples or total) if total else 0
 
@@ -48,9 +48,9 @@ class Placement:
     def only_run(self) -> tuple[int, int] | None:
         """The first frame's number in its sequence and the number of frames, where these are all of
         one sequence and follow each other; else None."""
-        if len(self.steps) > 1 or len(self.runs.count) > 1:
+        if len(self.steps) > 1 or len(self.runs.size) > 1:
             return None
-        return int(self.runs.first[0]), int(self.runs.count[0])
+        return int(self.runs.first[0]), int(self.runs.size[0])
 
     def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the sequence, the first input step and the true length of frames.

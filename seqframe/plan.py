@@ -9,6 +9,7 @@ import numpy as np
 from keras import tree
 
 from seqframe import backend
+from seqframe.aliases import Reset
 from seqframe.checks import check_shapes
 from seqframe.feed import Feed, feed_arrays, feed_frames
 from seqframe.frames import Frames
@@ -16,7 +17,7 @@ from seqframe.lanes import Lanes
 from seqframe.order import random_seed
 from seqframe.schedule import Schedule, resets_every
 from seqframe.state import model_batch_size, require_stateful, reset_states, stateful_layers
-from seqframe.stateful import StatefulTrainer, require_batch_size
+from seqframe.stateful import StatefulTrainer, require_batch_size, reset_interval
 from seqframe.windows import check_integer
 
 
@@ -101,8 +102,8 @@ def _checked_feed(
     """Return frames or arrays as a feed, if their shapes are the model's."""
     if isinstance(framed, Frames):
         feed = feed_frames(framed, class_weight, max_device_bytes)
-        own_targets = framed.targets is framed.inputs and framed.vocabulary is not None
-        symbols = len(framed.vocabulary) if own_targets and kind != "predict" else None
+        vocabulary = framed.vocabulary if framed.targets is framed.inputs else None
+        symbols = None if vocabulary is None or kind == "predict" else len(vocabulary)
         y_shape = None if kind == "predict" else framed.y_shape
         check_shapes(model, framed.x_shape, y_shape, symbols)
         return feed.inputs_alone() if kind == "predict" else feed
@@ -129,20 +130,19 @@ def _output_bytes(model: keras.Model, feed: Feed) -> int:
 
 
 def _resets(
-    reset: str | int, steps: int, batch_size: int, lanes: Lanes | None, starts: Lanes | None
+    reset: Reset, steps: int, batch_size: int, lanes: Lanes | None, starts: Lanes | None
 ) -> np.ndarray:
     """Return which rows of the state each step of an epoch resets first.
 
     Args:
-        reset: str or int, as StatefulTrainer has it.
+        reset: as StatefulTrainer has it.
         steps: int.
         batch_size: int.
         lanes: Lanes that the steps are of, or None.
         starts: Lanes that the user gave, whose rows are reset wherever they begin a new sequence;
             lanes made for the purpose leave the beginning of an epoch to the policy.
     """
-    every = {"epoch": steps, "batch": 1, "never": 0}.get(reset, reset)
-    resets = resets_every(every, steps, batch_size)
+    resets = resets_every(reset_interval(reset, steps), steps, batch_size)
     if starts is not None:
         require_batch_size(starts.batch_size, batch_size)
         if len(starts) != steps:

@@ -133,7 +133,7 @@ class Rollout:
                 stack.enter_context(undisturbed(self.model))
             return self._program(weights, carry, given, backend.scalars(*numbers))
 
-    def roll(self, weights, carry, given, numbers):
+    def roll(self, weights: Any, carry: Any, given: Any, numbers: Any) -> Any:
         """Return the carry after some passes: the program, of tensors."""
         seed, width, first, passes, drawn = numbers
         lengths, begins, *future = given
@@ -142,7 +142,7 @@ class Rollout:
         fixed = list(zip(self.model.variables, weights, strict=False))
         stride = 1 if self._layers else self.framer.horizon
 
-        def one_pass(number, buffer, states, extras):
+        def one_pass(number: Any, buffer: Any, states: Any, extras: Any) -> Any:
             k = first + number * stride
             target = k + self.framer.gap + 1
             due = True
@@ -165,7 +165,7 @@ class Rollout:
         with borrowed_states(self._layers, self._states), any_time_steps(self.model):
             return backend.repeat(passes, one_pass, *carry)
 
-    def _seeds(self, seed, step):
+    def _seeds(self, seed: Any, step: Any) -> Any:
         """Return pairs of a variable and its value for all that draws at random in a step."""
         if not (self._dropout or self.choose.draws):
             return []
@@ -178,7 +178,7 @@ class Rollout:
                 pairs.append((variable, ops.cast(drawn + apart, variable.dtype)))
         return pairs
 
-    def _predict(self, fixed, states, begun, at, real, extras):
+    def _predict(self, fixed: Any, states: Any, begun: Any, at: Any, real: Any, extras: Any) -> Any:
         """Return what is chosen for the next steps, and the states after them."""
         x = self._window(at, real)
 
@@ -190,7 +190,7 @@ class Rollout:
 
         return backend.call_with_values(predict, fixed, self._flat_states, states, begun)
 
-    def _window(self, at, real):
+    def _window(self, at: Any, real: Any) -> Any:
         """Return the model's input that ends `gap + 1` positions before the target."""
         framer, buffer = self.framer, at.buffer
         begin = at.target - framer.gap - self._context
@@ -202,7 +202,7 @@ class Rollout:
             return x
         return {"past": x, "future": self._ahead(at, begin, real)}
 
-    def _ahead(self, at, begin, real):
+    def _ahead(self, at: Any, begin: Any, real: Any) -> Any:
         """Return what is known of the target steps, of each input step's where all have targets."""
         framer, future = self.framer, at.future
         if len(future.shape) == 2:
@@ -223,7 +223,7 @@ class Rollout:
             rows = ops.where(is_real, rows, ops.cast(framer.padding_value, rows.dtype))
         return self._padded(rows, real)
 
-    def _padded(self, x, real):
+    def _padded(self, x: Any, real: Any) -> Any:
         """Return steps with their padding on the framer's side; it comes before them."""
         if not self._pads_after:
             return x
@@ -238,7 +238,7 @@ class Rollout:
     def _pads_after(self) -> bool:
         return self.framer.pads and self.framer.padding == "post" and self._context > 1
 
-    def _last_step(self, output, real):
+    def _last_step(self, output: Any, real: Any) -> Any:
         if not self._pads_after:
             return output[:, -1]
         last = ops.clip(real, 1, output.shape[1]) - 1
@@ -315,7 +315,7 @@ def takes_future(model: keras.Model) -> bool:
     return isinstance(inputs, dict) and "future" in inputs
 
 
-def _laid_out(x, layout):
+def _laid_out(x: Any, layout: Any) -> Any:
     if layout == "tokens":
         return x
     if layout == "features":

@@ -25,6 +25,8 @@ class Sampler:
             above 1 less so.
     """
 
+    temperature: float
+
     def __init__(self, temperature: float = 1.0):
         if isinstance(temperature, bool) or not isinstance(temperature, numbers.Real):
             raise TypeError(
@@ -73,7 +75,7 @@ class Sampler:
 class GreedySampler(Sampler):
     """Chooses the likeliest symbol."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         pass
 
     def __call__(self, logits: Any, seed: keras.random.SeedGenerator) -> Any:
@@ -137,6 +139,8 @@ class TopPSampler(Sampler):
     >>> TopPSampler(0.9)
     TopPSampler(p=0.9, temperature=1.0)
     """
+
+    p: float
 
     def __init__(self, p: float = 0.9, temperature: float = 1.0):
         if isinstance(p, bool) or not isinstance(p, numbers.Real):

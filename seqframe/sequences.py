@@ -183,26 +183,30 @@ def find_columns(
     (0, [1, 0])
     """
     if isinstance(columns, (list, tuple)):
-        found = [find_columns(column, names, width, argument) for column in columns]
+        found = [_find_column(column, names, width, argument) for column in columns]
         if len(set(found)) < len(found):
             raise ValueError(
                 f"`{argument}` names a column twice. Received: {argument}={columns!r}, which are "
                 f"the columns {found}. Leave one out."
             )
         return found
-    if isinstance(columns, str):
-        if names is None or columns not in names:
+    return _find_column(columns, names, width, argument)
+
+
+def _find_column(column: Any, names: list[str] | None, width: int, argument: str) -> int:
+    if isinstance(column, str):
+        if names is None or column not in names:
             known = f"columns {names}" if names else "no column names"
             raise ValueError(
-                f"`{argument}` names the column {columns!r}, but the sequence has {known}. "
+                f"`{argument}` names the column {column!r}, but the sequence has {known}. "
                 "Name one of its columns, or give a position."
             )
-        return names.index(columns)
-    if not -width <= columns < width:
+        return names.index(column)
+    if not -width <= column < width:
         raise ValueError(
-            f"`{argument}` must be a column in 0 … {width - 1}. Received: {argument}={columns}."
+            f"`{argument}` must be a column in 0 … {width - 1}. Received: {argument}={column}."
         )
-    return int(columns) % width
+    return int(column) % width
 
 
 def are_columns(targets: Any, width: int) -> bool:
@@ -263,4 +267,4 @@ def join_steps(steps: Sequence[np.ndarray] | np.ndarray, vocabulary: Vocabulary 
         )
         return " ".join(shown)
     symbols = vocabulary.decode(np.asarray(steps))
-    return symbols if vocabulary.is_text else " ".join(map(str, symbols))
+    return symbols if isinstance(symbols, str) else " ".join(map(str, symbols))

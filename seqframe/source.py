@@ -1,10 +1,12 @@
 """Source: what frames are cut from, arrays of several kinds on one clock."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from seqframe.aliases import Numbers
 from seqframe.gather import Rows
 
 
@@ -32,9 +34,9 @@ class Source:
     valid: Rows | None = None
     skip_nan: bool = False
     labels: Sequence[Hashable] = (0,)
-    begins: np.ndarray | None = None
+    begins: np.ndarray = None  # type: ignore[assignment]  # zeros, as many as there are sequences
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.begins is None:
             object.__setattr__(self, "begins", np.zeros(len(self.inputs.arrays), np.int64))
 
@@ -48,13 +50,13 @@ class Source:
         """Whether there are steps that frames may not touch."""
         return self.skip_nan or self.valid is not None
 
-    def cut(self, starts: Sequence[int], stops: Sequence[int]) -> "Source":
+    def cut(self, starts: Numbers, stops: Numbers) -> "Source":
         """Return the steps `start … stop - 1` of each sequence."""
         return self._each(
             lambda rows: rows.cut(starts, stops), begins=self.begins + np.asarray(starts)
         )
 
-    def select(self, numbers: Sequence[int]) -> "Source":
+    def select(self, numbers: Numbers) -> "Source":
         """Return some of the sequences, in the order given."""
         return self._each(
             lambda rows: rows.select(numbers),
@@ -75,9 +77,9 @@ class Source:
         """Return the same with weights."""
         return replace(self, weight=weight, weight_per_frame=per_frame)
 
-    def _each(self, change, **changes) -> "Source":
+    def _each(self, change: Callable[[Rows], Rows], **changes: Any) -> "Source":
         inputs = change(self.inputs)
-        others = {
+        others: dict[str, Any] = {
             name: change(getattr(self, name))
             for name in ("future", "weight", "valid")
             if getattr(self, name) is not None

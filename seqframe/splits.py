@@ -1,12 +1,12 @@
 """Splits: parts of frames for training and evaluation that share no step they should not."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.aliases import FoldMode, SplitBy
 from seqframe.order import epoch_order
 from seqframe.windows import check_choice, check_integer, cut_points, fold_cuts
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def split_frames(
     frames: "Frames",
     fractions: tuple[float, ...],
-    by: str,
+    by: SplitBy,
     share_history: bool,
     seed: int | None,
 ) -> list["Frames"]:
@@ -51,12 +51,12 @@ def split_frames(
             for (a, b), name in zip(pairwise(cuts), names, strict=True)
         ]
     history = _history(frames) if share_history else 0
-    cuts = np.array([cut_points(length, fractions) for length in frames.source.steps])
+    places = np.array([cut_points(length, fractions) for length in frames.source.steps])
     return [
         _cut(
             frames,
-            np.maximum(cuts[:, part] - history, 0),
-            cuts[:, part + 1],
+            np.maximum(places[:, part] - history, 0),
+            places[:, part + 1],
             name,
             may_share=part > 0 and not share_history,
         )
@@ -67,10 +67,10 @@ def split_frames(
 def fold_frames(
     frames: "Frames",
     n: int,
-    mode: str,
+    mode: FoldMode,
     gap: int,
     test_size: int | None,
-    by: str,
+    by: SplitBy,
     share_history: bool,
 ) -> list[tuple["Frames", "Frames"]]:
     """Cut frames for walk-forward evaluation; see `Frames.folds`."""
@@ -81,7 +81,7 @@ def fold_frames(
     _check_by(frames, by, share_history)
     history = _history(frames) if share_history else 0
     in_time = by == "time"
-    sizes = frames.source.steps if in_time else [len(frames.source.labels)]
+    sizes = frames.source.steps if in_time else np.array([len(frames.source.labels)])
     cuts = np.array([fold_cuts(int(size), n, mode, gap, test_size) for size in sizes])
     folds = []
     for number in range(n):
@@ -98,7 +98,7 @@ def fold_frames(
     return folds
 
 
-def _check_by(frames: "Frames", by: str, share_history: bool) -> None:
+def _check_by(frames: "Frames", by: SplitBy, share_history: bool) -> None:
     check_choice("by", by, ("time", "sequences"))
     if share_history and (frames.framer.mode != "windows" or by != "time"):
         raise ValueError(
@@ -136,7 +136,7 @@ def _cut(frames: "Frames", starts: Any, stops: Any, name: str, may_share: bool =
     return part
 
 
-def _select(frames: "Frames", numbers: Sequence[int], name: str) -> "Frames":
+def _select(frames: "Frames", numbers: np.ndarray, name: str) -> "Frames":
     if len(numbers) == 0:
         raise ValueError(
             f"{name} has no sequence. Received: {len(frames.source.labels)} sequences in all. "

@@ -6,17 +6,23 @@ stacked. A model's states are the list of its stateful layers' states, in the or
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
+from seqframe.aliases import States
 from seqframe.backend.internals import all_layers
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-def reset_states(model: keras.Model, values: Any = None, rows: Any = None) -> None:
+
+def reset_states(
+    model: keras.Model, values: States | None = None, rows: "ArrayLike | None" = None
+) -> None:
     """Reset all stateful layers: those in nested models, wrappers and stacked cells too.
 
     Args:
@@ -63,7 +69,7 @@ def reset_states(model: keras.Model, values: Any = None, rows: Any = None) -> No
     assign_states(built, mixed)
 
 
-def get_states(model: keras.Model) -> list[list[Any]]:
+def get_states(model: keras.Model) -> States:
     """Return the states of all stateful layers, as NumPy arrays.
 
     Args:
@@ -75,6 +81,15 @@ def get_states(model: keras.Model) -> list[list[Any]]:
 
     Raises:
         ValueError: if the model has no stateful layer, or is not built.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe import get_states
+    >>> layers = [keras.Input(batch_shape=(2, 1, 1)), keras.layers.LSTM(3, stateful=True)]
+    >>> [[hidden, cell]] = get_states(keras.Sequential(layers))
+    >>> hidden.shape, cell.shape
+    ((2, 3), (2, 3))
     """
     return [
         tree.map_structure(
@@ -85,7 +100,7 @@ def get_states(model: keras.Model) -> list[list[Any]]:
     ]
 
 
-def set_states(model: keras.Model, states: Any) -> None:
+def set_states(model: keras.Model, states: States) -> None:
     """Write the states of all stateful layers.
 
     Args:
@@ -95,6 +110,17 @@ def set_states(model: keras.Model, states: Any) -> None:
     Raises:
         ValueError: if the model has no stateful layer, is not built, or a state has another
             structure or shape than the layer's; nothing is written then.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from seqframe import get_states, set_states
+    >>> layers = [keras.Input(batch_shape=(2, 1, 1)), keras.layers.SimpleRNN(1, stateful=True)]
+    >>> model = keras.Sequential(layers)
+    >>> set_states(model, [[np.array([[0.5], [-0.5]])]])
+    >>> get_states(model)
+    [[array([[ 0.5],
+           [-0.5]], dtype=float32)]]
     """
     layers = _require_built(require_stateful(model))
     assign_states(layers, checked_states(states, layers, "states"))

@@ -7,6 +7,7 @@ import keras
 from keras import tree
 
 from seqframe import backend
+from seqframe.aliases import Reset, States
 from seqframe.state import (
     assign_states,
     checked_states,
@@ -60,9 +61,9 @@ class StatefulTrainer(keras.callbacks.Callback):
 
     def __init__(
         self,
-        reset: str | int = "epoch",
+        reset: Reset = "epoch",
         lanes: "Lanes | None" = None,
-        initial_state: Any = None,
+        initial_state: States | None = None,
     ):
         super().__init__()
         is_count = isinstance(reset, int) and not isinstance(reset, bool) and reset >= 1
@@ -105,7 +106,7 @@ class StatefulTrainer(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self.in_program:
             return
-        every = {"batch": 1, "epoch": 0, "never": 0}.get(self.reset, self.reset)
+        every = reset_interval(self.reset, 0)
         if every and batch % every == 0:
             self._reset()
         elif self.lanes is not None and batch < len(self.lanes):
@@ -200,8 +201,9 @@ class StatefulTrainer(keras.callbacks.Callback):
                 self.give_up(kind)
                 raise
 
-        guarded.plain = plain
-        setattr(self.model, name, guarded)
+        wrapper: Any = guarded
+        wrapper.plain = plain
+        setattr(self.model, name, wrapper)
 
     def _unguard(self, kind: str) -> None:
         name = f"{kind}_function"
@@ -233,6 +235,19 @@ def _checked_batch(model: keras.Model, data: Any) -> Any:
         return backend.with_batch_size(data, expected)
     require_batch_size(int(received), expected)
     return data
+
+
+def reset_interval(reset: Reset, steps: int) -> int:
+    """Return every how many batches a state is reset; 0 where it is not.
+
+    Args:
+        reset: as StatefulTrainer has it.
+        steps: int. Batches of an epoch.
+
+    >>> reset_interval("epoch", 7), reset_interval("batch", 7), reset_interval(3, 7)
+    (7, 1, 3)
+    """
+    return reset if isinstance(reset, int) else {"epoch": steps, "batch": 1, "never": 0}[reset]
 
 
 def refuse_resets_inside(calls: int) -> None:

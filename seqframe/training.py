@@ -1,16 +1,19 @@
 """fit: Keras's fit with each epoch as one compiled program."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 import keras
 
 from seqframe import backend
+from seqframe.aliases import JitCompile, Verbose
 from seqframe.backend.internals import resumed_epoch
 from seqframe.checks import check_compiled
 from seqframe.epochs import EpochRunner, Logs
 from seqframe.fallback import fit_by_keras, runs_by_keras
+from seqframe.frames import Frames
+from seqframe.lanes import Lanes
 from seqframe.plan import find_policy, is_framed, plan
 from seqframe.state import stateful_layers
 from seqframe.stateful import StatefulTrainer
@@ -19,20 +22,20 @@ from seqframe.windows import check_choice, check_integer
 
 def fit(
     model: keras.Model,
-    frames: Any,
+    frames: Frames | Lanes | tuple[Any, ...],
     *,
     batch_size: int | None = None,
     epochs: int = 1,
     shuffle: bool | None = None,
     seed: int | None = None,
     validation_data: Any = None,
-    validation_freq: int | list[int] = 1,
-    callbacks: list[keras.callbacks.Callback] | None = None,
-    verbose: str | int = "auto",
+    validation_freq: int | Sequence[int] = 1,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    verbose: Verbose = "auto",
     initial_epoch: int = 0,
     class_weight: dict[int, float] | None = None,
     steps_per_execution: int | None = None,
-    jit_compile: bool | str = "auto",
+    jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
 ) -> keras.callbacks.History:
     """Train a model as `model.fit` does, with each epoch as one compiled program.
@@ -177,7 +180,7 @@ def fit(
     return model.history
 
 
-def _is_due(validation_freq: int | list[int], epoch: int) -> bool:
+def _is_due(validation_freq: int | Sequence[int], epoch: int) -> bool:
     """Whether to validate after an epoch; Keras counts these from 1."""
     if isinstance(validation_freq, int):
         return (epoch + 1) % validation_freq == 0

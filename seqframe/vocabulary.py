@@ -18,6 +18,11 @@ class Vocabulary:
             zeros of padded frames; symbols then count up from 1. Use it with
             `Embedding(len(vocabulary), …, mask_zero=True)`.
 
+    Attributes:
+        symbols: tuple of the symbols, in the order of their ids.
+        reserve_padding: bool.
+        is_text: bool. Whether every symbol is a character.
+
     Raises:
         ValueError: if there is no symbol, or one stands twice.
         TypeError: if a symbol is not hashable.
@@ -34,6 +39,10 @@ class Vocabulary:
     >>> Vocabulary(["the", "cat"]).decode([1, 0])
     ['cat', 'the']
     """
+
+    symbols: tuple[Any, ...]
+    reserve_padding: bool
+    is_text: bool
 
     def __init__(self, symbols: str | Iterable[Any], *, reserve_padding: bool = False):
         self.symbols = tuple(_hashable(symbol) for symbol in symbols)
@@ -60,6 +69,20 @@ class Vocabulary:
     def from_sequences(cls, *sequences: Any, reserve_padding: bool = False) -> "Vocabulary":
         """Collect the distinct symbols of sequences, sorted.
 
+        Args:
+            *sequences: strings, or iterables of symbols.
+            reserve_padding: bool. Keep id 0 for padding.
+
+        Returns:
+            Vocabulary.
+
+        Raises:
+            ValueError: if there is no symbol.
+            TypeError: if symbols are of several types, or not hashable.
+
+        Example:
+
+        >>> from seqframe import Vocabulary
         >>> Vocabulary.from_sequences("hello", "world").symbols
         ('d', 'e', 'h', 'l', 'o', 'r', 'w')
         """
@@ -76,7 +99,12 @@ class Vocabulary:
 
     @property
     def padding_id(self) -> int | None:
-        """The id kept for padding: 0, or None where none is kept."""
+        """The id kept for padding: 0, or None where none is kept.
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC", reserve_padding=True).padding_id
+        0
+        """
         return 0 if self.reserve_padding else None
 
     def encode(self, sequence: str | Iterable[Any]) -> np.ndarray:
@@ -90,6 +118,15 @@ class Vocabulary:
 
         Raises:
             ValueError: if a symbol is not in the vocabulary; the message names it and its place.
+            TypeError: if a string is given where symbols are words.
+
+        Example:
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC").encode("CAB")
+        array([2, 0, 1], dtype=int32)
+        >>> Vocabulary(["the", "cat"]).encode("the cat".split())
+        array([0, 1], dtype=int32)
         """
         if isinstance(sequence, str) and self.is_text:
             points = np.frombuffer(sequence.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -104,10 +141,10 @@ class Vocabulary:
                 f"Received: {_short(sequence)}. Split it first, for instance with `.split()`."
             )
         symbols = sequence.tolist() if isinstance(sequence, np.ndarray) else list(sequence)
-        ids = [self._ids.get(_hashable(symbol), -1) for symbol in symbols]
-        if -1 in ids:
-            raise self._unknown(symbols[ids.index(-1)], ids.index(-1))
-        return np.array(ids, np.int32)
+        found = [self._ids.get(_hashable(symbol), -1) for symbol in symbols]
+        if -1 in found:
+            raise self._unknown(symbols[found.index(-1)], found.index(-1))
+        return np.array(found, np.int32)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str | list[Any]:
         """Return the symbols of ids: a string if every symbol is a character, else a list.
@@ -122,6 +159,14 @@ class Vocabulary:
 
         Raises:
             ValueError: if an id is out of range.
+
+        Example:
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC").decode([2, 0, 1])
+        'CAB'
+        >>> Vocabulary(["the", "cat"], reserve_padding=True).decode([0, 1, 2])
+        ['the', 'cat']
         """
         ids = np.asarray(ids, np.int64).reshape(-1)
         outside = np.flatnonzero((ids < 0) | (ids >= len(self)))
@@ -135,12 +180,22 @@ class Vocabulary:
         return "".join(symbols) if self.is_text else symbols
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs, as JSON-safe values."""
+        """Return what `from_config` needs, as JSON-safe values.
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC").get_config()
+        {'symbols': ['A', 'B', 'C'], 'reserve_padding': False}
+        """
         return {"symbols": list(self.symbols), "reserve_padding": self.reserve_padding}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
-        """Make the vocabulary that `get_config` described."""
+        """Make the vocabulary that `get_config` described.
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary.from_config(Vocabulary("ABC").get_config()) == Vocabulary("ABC")
+        True
+        """
         return cls(**{**config, "symbols": map(_as_symbol, config["symbols"])})
 
     def _unknown(self, symbol: Any, position: int) -> ValueError:

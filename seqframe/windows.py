@@ -6,9 +6,11 @@ Pure functions of integers, and the check that they are. A frame's input covers 
 """
 
 import numbers
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+Choice = TypeVar("Choice")
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
@@ -24,7 +26,7 @@ def check_integer(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choice:
     """Return an argument that is one of several words, or raise if it is none of them."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}.")
@@ -152,5 +154,6 @@ def fold_cuts(
         stop = start - gap
         first = fold * test_size if mode == "sliding" else 0
         cut = (min(first, stop), stop, start, start + test_size)
-        cuts.append(tuple(max(place, 0) for place in cut))
+        first, stop, start, end = (max(place, 0) for place in cut)
+        cuts.append((first, stop, start, end))
     return cuts

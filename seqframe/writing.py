@@ -135,7 +135,7 @@ class Writer:
             self._check_state(state, len(rows))
         generator, vocabulary = self.generator, self.framer.vocabulary
         is_beam = isinstance(self.sampler, BeamSampler)
-        options = {
+        options: dict[str, Any] = {
             "from_logits": generator.from_logits,
             "num_samples": num_samples,
             "processor": generator.logits_processor,

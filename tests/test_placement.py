@@ -130,7 +130,7 @@ def test_frames_lie_where_a_list_of_them_says(framer, rows):
     assert list(zip(sequence.tolist(), start.tolist(), length.tolist(), strict=True)) == found
     assert placement.rank(start, length).tolist() == [expected[i][1] for i in index]
     assert placement.only_run is None  # of several sequences
-    firsts = np.cumsum([0, *runs.count])[:-1]
+    firsts = np.cumsum([0, *runs.size])[:-1]
     assert placement.breaks.tolist() == firsts.tolist()
 
 

@@ -6,6 +6,7 @@ Each function says why it has to. `tests/test_internals.py` fails on the day one
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import keras
@@ -92,7 +93,7 @@ def forget_a_look() -> bool:
     is all that differs. What workers made ready behind that batch it would give to the next epoch,
     before that epoch's own.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not EpochIterator.reset.__code__:
         frame = frame.f_back
     if frame is None:
@@ -190,5 +191,6 @@ def _copying(inner_loop: Any) -> Any:
     def inner(sequences: Any, initial_state: Any, *args: Any, **kwargs: Any) -> Any:
         return inner_loop(sequences, tree.map_structure(ops.copy, initial_state), *args, **kwargs)
 
-    inner.users = 0
-    return inner
+    counted: Any = inner
+    counted.users = 0
+    return counted

@@ -87,7 +87,17 @@ class StepLoop:
             groups.append(list(model.metrics_variables))
         return tuple(groups)
 
-    def _loop(self, values, arrays, schedule, initial, first, steps, epochs, fresh):
+    def _loop(
+        self,
+        values: Any,
+        arrays: Any,
+        schedule: Any,
+        initial: Any,
+        first: Any,
+        steps: Any,
+        epochs: Any,
+        fresh: Any,
+    ) -> Any:
         _, logs = jax.eval_shape(self._one, values, arrays, schedule, initial, 0)
         nothing = tree.map_structure(lambda log: jnp.zeros(log.shape, log.dtype), logs)
         capacity = tree.flatten(schedule)[0].shape[0]
@@ -95,13 +105,13 @@ class StepLoop:
             lambda zero: jnp.zeros((capacity, *zero.shape), zero.dtype), nothing
         )
 
-        def epoch(number, carry):
+        def epoch(number: Any, carry: Any) -> Any:
             values, records = carry
             reset = self._reset_metrics(values)
             values = tree.map_structure(lambda new, old: jnp.where(fresh, new, old), reset, values)
             begin = first + number * steps
 
-            def step(k, carry):
+            def step(k: Any, carry: Any) -> Any:
                 return self._one(carry[0], arrays, schedule, initial, k)
 
             values, logs = jax.lax.fori_loop(begin, begin + steps, step, (values, nothing))
@@ -112,14 +122,14 @@ class StepLoop:
 
         return jax.lax.fori_loop(0, epochs, epoch, (values, records))
 
-    def _one(self, values, arrays, schedule, initial, k):
+    def _one(self, values: Any, arrays: Any, schedule: Any, initial: Any, k: Any) -> Any:
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)
         logs, values = self._step(values, self._gather.batch(arrays, row))
         return tuple(list(group) for group in values), logs
 
-    def _reset_rows(self, values, reset, initial):
+    def _reset_rows(self, values: Any, reset: Any, initial: Any) -> Any:
         trainable, others, *rest = values
         place = {id(variable): i for i, variable in enumerate(self._model.non_trainable_variables)}
         others = list(others)
@@ -129,12 +139,12 @@ class StepLoop:
             others[i] = jnp.where(mask, fresh, others[i])
         return (trainable, others, *rest)
 
-    def _predict(self, values, data):
+    def _predict(self, values: Any, data: Any) -> Any:
         outputs, others = self._model.predict_step(values, data)
         self.outputs, logs = named_outputs(outputs)
         return logs, (values[0], others)
 
-    def _reset_metrics(self, values):
+    def _reset_metrics(self, values: Any) -> Any:
         if self._kind == "predict":
             return values
         *others, metrics = values

@@ -142,7 +142,16 @@ class StepLoop:
         logs = self._run(arrays, schedule, initial, *numbers, tf.constant(fresh))
         return {name: value[:epochs].numpy() for name, value in logs.items()}
 
-    def _loop(self, arrays, schedule, initial, first, steps, epochs, fresh):
+    def _loop(
+        self,
+        arrays: Any,
+        schedule: Any,
+        initial: Any,
+        first: Any,
+        steps: Any,
+        epochs: Any,
+        fresh: Any,
+    ) -> Any:
         one_step = self._trace_step(arrays, schedule, initial)
         capacity = tree.flatten(schedule)[0].shape[0]
         nothing = tree.map_structure(
@@ -152,11 +161,11 @@ class StepLoop:
             lambda zero: tf.zeros((capacity, *zero.shape), zero.dtype), nothing
         )
 
-        def epoch(number, records):
+        def epoch(number: Any, records: Any) -> Any:
             tf.cond(fresh, self._reset_metrics, lambda: tf.constant(True))
             begin = first + number * steps
 
-            def step(k, _):
+            def step(k: Any, _: Any) -> Any:
                 row = tree.map_structure(lambda column: column[k], schedule)
                 return k + 1, one_step(*tree.flatten((arrays, row, initial)))
 
@@ -173,25 +182,25 @@ class StepLoop:
         )
         return records
 
-    def _trace_step(self, arrays, schedule, initial):
+    def _trace_step(self, arrays: Any, schedule: Any, initial: Any) -> Any:
         """Trace one step as a function of its own, to know what it returns before it is looped."""
         row = tree.map_structure(lambda column: column[0], schedule)
         structure = (arrays, row, initial)
 
-        def one_step(*flat):
+        def one_step(*flat: Any) -> Any:
             return self._one(*tree.pack_sequence_as(structure, list(flat)))
 
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in tree.flatten(structure)]
         return tf.function(one_step, autograph=False).get_concrete_function(*specs)
 
-    def _one(self, arrays, row, initial):
+    def _one(self, arrays: Any, row: Any, initial: Any) -> Any:
         if "reset" in row:
             for variable, value in zip(self._states, initial, strict=True):
                 mask = tf.reshape(row["reset"], (-1, *(1,) * (len(variable.shape) - 1)))
                 variable.assign(tf.where(mask, value, variable.value))
         return self._step(self._gather.batch(arrays, row))
 
-    def _predict(self, data):
+    def _predict(self, data: Any) -> Any:
         self.outputs, logs = named_outputs(self._model.predict_step(data))
         batch_size = tree.flatten(data)[0].shape[0]
         # An operation of the model may have lost the batch size, which is known.
@@ -199,7 +208,7 @@ class StepLoop:
             name: tf.ensure_shape(log, (batch_size, *log.shape[1:])) for name, log in logs.items()
         }
 
-    def _reset_metrics(self):
+    def _reset_metrics(self) -> Any:
         if self._kind != "predict":
             self._model.reset_metrics()
         return tf.constant(True)

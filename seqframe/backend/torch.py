@@ -84,11 +84,11 @@ class StepLoop:
                 records.append(tree.map_structure(_as_numpy, logs))
         return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 
-    def _predict(self, data):
+    def _predict(self, data: Any) -> Any:
         self.outputs, logs = named_outputs(self._model.predict_step(data))
         return logs
 
-    def _batch(self, arrays, schedule, initial, k):
+    def _batch(self, arrays: Any, schedule: Any, initial: Any, k: Any) -> Any:
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row and bool(row["reset"].any()):
             for variable, value in zip(self._states, initial, strict=True):

@@ -34,6 +34,25 @@ class Backtest:
         last_value: array like `actual`. What stood before the origin.
         residuals: array `(steps, …)`. Errors of one step, each step once: what to add to its
             forecast to get what came.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from seqframe import Backtest
+    >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
+    >>> result = Backtest(
+    ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
+    ...     actual=came,
+    ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
+    ...     one_step=came,
+    ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
+    ...     residuals=np.zeros(4),
+    ... )
+    >>> print(result)
+    mean absolute error, by steps ahead
+    step  free run  one step  last value
+       1       0.2         0           1
+       2       0.4         0           2
     """
 
     origins: np.ndarray
@@ -48,6 +67,22 @@ class Backtest:
 
         Returns:
             dict of "free_run", "one_step" and "last_value", float arrays `(horizon,)`.
+
+        Example:
+
+        >>> import numpy as np
+        >>> from seqframe import Backtest
+        >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
+        >>> result = Backtest(
+        ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
+        ...     actual=came,
+        ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
+        ...     one_step=came,
+        ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
+        ...     residuals=np.zeros(4),
+        ... )
+        >>> result.errors()["last_value"]
+        array([1., 2.])
         """
         axes = (0, *range(2, self.actual.ndim))
         return {
@@ -72,6 +107,23 @@ class Backtest:
 
         Raises:
             ValueError: if the forecast does not fit, or there are too few origins for the coverage.
+
+        Example:
+
+        >>> import numpy as np
+        >>> from seqframe import Backtest
+        >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
+        >>> result = Backtest(
+        ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
+        ...     actual=came,
+        ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
+        ...     one_step=came,
+        ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
+        ...     residuals=np.zeros(4),
+        ... )
+        >>> lower, upper = result.interval(np.array([6.0, 7.0]), coverage=0.75)
+        >>> lower, upper
+        (array([5.7, 6.4]), array([6.3, 7.6]))
         """
         if not 0 < coverage < 1:
             raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage}.")

@@ -30,6 +30,7 @@ extensions = [
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 default_role = "code"
 nitpicky = True
+smartquotes = False
 nitpick_ignore_regex = [
     # These have no inventory.
     (r"py:.*", r"(keras|tensorflow|tf|torch|grain|jax|matplotlib|pd|pl)\..*"),
@@ -38,6 +39,9 @@ nitpick_ignore_regex = [
 # Pages
 html_theme = "furo"
 html_title = "seqframe"
+# 92 characters of code in a line.
+_code = {"code-font-size": "76%"}
+html_theme_options = {"light_css_variables": _code, "dark_css_variables": _code}
 html_static_path = ["_static"]
 html_css_files = ["seqframe.css"]
 html_copy_source = False

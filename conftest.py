@@ -1,6 +1,11 @@
 """What holds for all tests: they run on the backend that KERAS_BACKEND names."""
 
+import doctest
 import os
+import re
+from importlib.util import find_spec
+
+import pytest
 
 # Before any test imports Keras, so that its backend's start-up messages stay out of the report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -16,5 +21,39 @@ def current_backend() -> str:
 collect_ignore = [f"seqframe/backend/{name}.py" for name in BACKENDS if name != current_backend()]
 
 
+# Pages are read by the tests' process, like the doctests of the package, but by Sybil: one page is
+# one namespace, from top to bottom. Their models are trained under TensorFlow.
+if find_spec("sybil") is not None and current_backend() == "tensorflow":
+    from sybil import Sybil
+    from sybil.parsers.myst import PythonCodeBlockParser
+
+    parser = PythonCodeBlockParser(
+        doctest_optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    )
+    pytest_collect_file = Sybil(
+        [parser],
+        path="docs",
+        patterns=["guide/*.md", "chapter.md", "coming-from.md"],
+    ).pytest()
+
+
 def pytest_report_header() -> str:
     return f"Keras backend: {current_backend()}"
+
+
+# Doctests of what one backend alone can do.
+ONLY_TENSORFLOW = {"seqframe.generator.Generator.export"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip a doctest that imports a library which is not installed, or is of another backend."""
+    for item in items:
+        if not isinstance(item, pytest.DoctestItem):
+            continue
+        source = "".join(example.source for example in item.dtest.examples)
+        imported = re.findall(r"^(?:import|from) (\w+)", source, re.M)
+        missing = sorted(name for name in set(imported) if find_spec(name) is None)
+        if missing:
+            item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}"))
+        elif item.name in ONLY_TENSORFLOW and current_backend() != "tensorflow":
+            item.add_marker(pytest.mark.skip(reason="needs Keras's TensorFlow backend"))

@@ -49,7 +49,14 @@ class BatchIterator(ABC):
 
     @property
     def position(self) -> int:
-        """Number of the batch that is next."""
+        """Number of the batch that is next.
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(2)
+        >>> _ = next(batches)
+        >>> batches.position
+        1
+        """
         return 0 if self._numbers is None else len(self) - length_hint(self._numbers)
 
     def _go_on(self, position: int) -> None:
@@ -74,15 +81,35 @@ class BatchIterator(ABC):
         return {**vars(self), "_numbers": numbers, "_running": None}
 
     def get_state(self) -> dict[str, Any]:
-        """Return where the iterator stands, as JSON-safe values for `set_state`."""
+        """Return where the iterator stands, as JSON-safe values for `set_state`.
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(2)
+        >>> _ = next(batches)
+        >>> batches.get_state()["batch"]
+        1
+        """
         return {**self._identity(), "batch": self.position}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from where the iterator that returned `state` stood.
 
+        Args:
+            state: dict that `get_state` returned.
+
         Raises:
             ValueError: if it stood in other frames, or in other batches of them.
             TypeError: if it is no state.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(2).frame("ABCDEFG")
+        >>> batches, again = frames.batches(2), frames.batches(2)
+        >>> _ = next(batches)
+        >>> again.set_state(batches.get_state())
+        >>> again.position
+        1
         """
         check_state(state, self._identity(), len(self))
         self._go_on(state["batch"])
@@ -96,6 +123,14 @@ class Batches(BatchIterator):
 
     `len(batches)` is their number, `batches[k]` one of them; an epoch, a shuffle and a shard are
     functions of the arguments alone, so any batch can be made again, anywhere.
+
+    Attributes:
+        frames: Frames that they are of.
+        batch_size: int. Frames of a batch.
+        order: Order in which frames are taken.
+        epoch: int. Which epoch's they are.
+        drop_last: bool. Whether a smaller last batch is left out.
+        redraw: bool. Whether random subsequences are drawn anew for the epoch.
 
     Example:
 
@@ -137,7 +172,12 @@ class Batches(BatchIterator):
 
     @property
     def num_frames(self) -> int:
-        """Number of frames that the batches hold together."""
+        """Number of frames that the batches hold together.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(2).frame("ABCDEFG").batches(2, drop_last=True).num_frames
+        4
+        """
         if not self.drop_last:
             return len(self.order)
         even = self.order.size // self.order.num_shards  # the same for every shard
@@ -167,7 +207,21 @@ class Batches(BatchIterator):
         return known[first - begin : stop - begin]
 
     def at_epoch(self, epoch: int) -> "Batches":
-        """Return another epoch's batches."""
+        """Return another epoch's batches.
+
+        Args:
+            epoch: int ≥ 0.
+
+        Returns:
+            Batches.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(5, shuffle=True, seed=7)
+        >>> [y.tolist() for x, y in batches], [y.tolist() for x, y in batches.at_epoch(1)]
+        ([[4, 2, 6, 3, 5]], [[5, 2, 4, 3, 6]])
+        """
         return Batches(self.frames, self.batch_size, self.order, epoch, self.drop_last, self.redraw)
 
     def shard(self, num_shards: int, index: int) -> "Batches":
@@ -177,6 +231,13 @@ class Batches(BatchIterator):
         together the workers see each frame once. Their numbers of frames differ by at most one;
         with `drop_last=True` all have the same number of batches. Where they shuffle, give all
         workers the same `seed`.
+
+        Args:
+            num_shards: int ≥ 1. Number of workers.
+            index: int. Which of them this is, from 0.
+
+        Returns:
+            Batches.
 
         Example:
 

@@ -30,7 +30,7 @@ class EpochDataset(keras.utils.PyDataset):
 
     @property
     def epoch(self) -> int:
-        """The epoch whose batches are next."""
+        """The epoch whose batches are next, counted from 0."""
         return self._batches.epoch
 
     def __len__(self) -> int:
@@ -53,12 +53,26 @@ class FramesDataset(EpochDataset):
     """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
 
     Each pass over it is an epoch, counted from 0, whatever Keras looks at in between.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> dataset = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0]).dataset(2)
+    >>> x, y = dataset[0]
+    >>> len(dataset), y
+    (1, array([3., 4.]))
     """
 
     _batches: Batches
 
     def shard(self, num_shards: int, index: int) -> "FramesDataset":
-        """Return the dataset of one of `num_shards` workers; see `Batches.shard`."""
+        """Return the dataset of one of `num_shards` workers; see `Batches.shard`.
+
+        >>> from seqframe import SequenceFramer
+        >>> dataset = SequenceFramer(1).frame("ABCDEFG").dataset(2).shard(2, 1)
+        >>> [dataset[k][1].tolist() for k in range(len(dataset))]
+        [[2, 4], [6]]
+        """
         return FramesDataset(
             self._batches.shard(num_shards, index),
             workers=self.workers,
@@ -83,7 +97,16 @@ class FramesDataset(EpochDataset):
 
 
 class LanesDataset(keras.utils.PyDataset):
-    """Batches of lanes, in their order. Made by `Lanes.dataset`."""
+    """Batches of lanes, in their order. Made by `Lanes.dataset`.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> dataset = SequenceFramer(1).frame("ABCDEFG").lanes(2).dataset()
+    >>> x, y, weight = dataset[0]
+    >>> len(dataset), y
+    (3, array([1, 4], dtype=int32))
+    """
 
     def __init__(self, lanes: "Lanes"):
         super().__init__()

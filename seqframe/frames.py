@@ -101,7 +101,18 @@ class Frames(FrameCollection):
             **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of the PyDataset.
 
         Returns:
-            FramesDataset.
+            FramesDataset: a `keras.utils.PyDataset`.
+
+        Example:
+
+        >>> import keras
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+        >>> dataset = frames.dataset(2, shuffle=True, seed=7)
+        >>> model = keras.Sequential([keras.Input((2, 1)), keras.layers.Flatten()])
+        >>> model.compile("sgd", "mse")
+        >>> len(dataset), len(model.evaluate(dataset, return_dict=True, verbose=0))
+        (2, 1)
         """
         from seqframe.datasets import FramesDataset
 
@@ -140,9 +151,12 @@ class Frames(FrameCollection):
 
         Example:
 
+        >>> import tensorflow as tf
         >>> from seqframe import SequenceFramer
-        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_tf(2)  # doctest: +SKIP
-        >>> [len(y) for x, y in dataset]  # doctest: +SKIP
+        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_tf(2)
+        >>> isinstance(dataset, tf.data.Dataset)
+        True
+        >>> [len(y) for x, y in dataset]
         [2, 2, 1]
         """
         from seqframe.adapters import tf_dataset
@@ -165,11 +179,14 @@ class Frames(FrameCollection):
 
         Example:
 
+        >>> import torch
         >>> from seqframe import SequenceFramer
-        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_torch()  # doctest: +SKIP
+        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_torch()
         >>> loader = torch.utils.data.DataLoader(
         ...     dataset, batch_size=2, shuffle=True, collate_fn=dataset.collate
-        ... )  # doctest: +SKIP
+        ... )
+        >>> [len(y) for x, y in loader]
+        [2, 2, 1]
         """
         from seqframe.adapters import torch_dataset
 
@@ -191,17 +208,35 @@ class Frames(FrameCollection):
 
         Example:
 
+        >>> import grain
         >>> from seqframe import SequenceFramer
-        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_grain()  # doctest: +SKIP
-        >>> len(dataset.shuffle(seed=7).batch(2))  # doctest: +SKIP
-        3
+        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_grain()
+        >>> isinstance(dataset, grain.MapDataset), len(dataset.shuffle(seed=7).batch(2))
+        (True, 3)
         """
         from seqframe.adapters import grain_dataset
 
         return grain_dataset(self)
 
     def lanes(self, batch_size: int) -> Lanes:
-        """Return the frames as stateful batches: each row continues from batch to batch."""
+        """Return the frames as stateful batches: each row continues from batch to batch.
+
+        Args:
+            batch_size: int ≥ 1. Number of lanes: the batch size of the stateful model.
+
+        Returns:
+            Lanes.
+
+        Raises:
+            ValueError: if `batch_size` exceeds the number of frames, or the frames are random.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> lanes = SequenceFramer(1).frame("ABCDEFG").lanes(2)
+        >>> [y.tolist() for x, y, weight in lanes]
+        [[1, 4], [2, 5], [3, 6]]
+        """
         return Lanes(self, batch_size)
 
     def split(
@@ -318,11 +353,31 @@ class Frames(FrameCollection):
         return frames_html(self)
 
     def on(self, source: Source) -> "Frames":
-        """Return the frames of another source, such as a part of this one's."""
+        """Return the frames of another source, such as a part of this one's.
+
+        Args:
+            source: Source.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(2).frame("ABCDEFG")
+        >>> frames.on(frames.source.cut([2], [6])).describe()
+        CD -> E
+        DE -> F
+        """
         return Frames(self.framer, source, seed=self._seed, epoch=self.epoch)
 
     def redraw(self, epoch: int) -> "Frames":
         """Return these frames with another epoch's random subsequences.
+
+        Args:
+            epoch: int ≥ 0.
+
+        Returns:
+            Frames.
+
+        Example:
 
         >>> from seqframe import SequenceFramer
         >>> framer = SequenceFramer(5, mode="subsequences", num_samples=2, seed=7)

@@ -12,9 +12,9 @@ from seqframe.cutters import frame_weight_shape
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
-    import keras
     from matplotlib.axes import Axes
 
+    from seqframe.datasets import LanesDataset
     from seqframe.frames import Frames
 
 
@@ -103,7 +103,19 @@ class Lanes:
         return self.batches()
 
     def batches(self) -> "LaneBatches":
-        """Return an iterator over the batches that can be stopped and resumed."""
+        """Return an iterator over the batches that can be stopped and resumed.
+
+        Returns:
+            LaneBatches.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(1).frame("ABCDEFG").lanes(2).batches()
+        >>> x, y, weight = next(batches)
+        >>> y, batches.position
+        (array([1, 4], dtype=int32), 1)
+        """
         return LaneBatches(self)
 
     def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
@@ -119,7 +131,24 @@ class Lanes:
             yield self._weighted(self.frames.pack(arrays), weights[k - first])
 
     def resets(self, k: int) -> np.ndarray:
-        """Return a bool array `(batch_size,)`: which rows begin a new sequence at batch `k`."""
+        """Return which rows begin a new sequence at a batch.
+
+        Args:
+            k: int. Number of the batch.
+
+        Returns:
+            bool array `(batch_size,)`.
+
+        Raises:
+            IndexError: if there is no such batch.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> lanes = SequenceFramer(1).frame(["ABCDE", "ABC", "AB"]).lanes(2)
+        >>> [lanes.resets(k).tolist() for k in range(4)]
+        [[True, True], [False, False], [False, True], [False, False]]
+        """
         return self.index(np.array([resolve_batch(k, len(self))]))[2][0]
 
     def index(self, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -131,6 +160,17 @@ class Lanes:
         Returns:
             tuple of arrays `(n, batch_size)`: frame numbers (int64; rows that ran out repeat their
             last frame), weights (float32, 0 or 1), resets (bool).
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frame, weight, resets = SequenceFramer(1).frame("ABCDEF").lanes(2).index(np.arange(3))
+        >>> frame
+        array([[0, 3],
+               [1, 4],
+               [2, 4]])
+        >>> weight[2]
+        array([1., 0.], dtype=float32)
         """
         rows = np.arange(self.batch_size)
         key = rows * (self._num_batches + 1) + np.asarray(batches)[:, None]
@@ -175,11 +215,28 @@ class Lanes:
 
         return lanes_html(self)
 
-    def dataset(self) -> "keras.utils.PyDataset":
+    def dataset(self) -> "LanesDataset":
         """Return the batches as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
 
         Pass `StatefulTrainer(lanes=lanes)` among the callbacks, so that rows reset where they begin
         a new sequence.
+
+        Returns:
+            LanesDataset: a `keras.utils.PyDataset`.
+
+        Example:
+
+        >>> import keras
+        >>> from seqframe import SequenceFramer, StatefulTrainer
+        >>> lanes = SequenceFramer(1).frame([1.0, 2.0, 3.0, 4.0, 5.0]).lanes(2)
+        >>> model = keras.Sequential([
+        ...     keras.Input(batch_shape=(2, 1, 1)), keras.layers.SimpleRNN(1, stateful=True),
+        ... ])
+        >>> model.compile("sgd", "mse")
+        >>> trainer = StatefulTrainer(lanes=lanes)
+        >>> history = model.fit(lanes.dataset(), shuffle=False, verbose=0, callbacks=[trainer])
+        >>> len(lanes), len(history.history["loss"])
+        (2, 1)
         """
         from seqframe.datasets import LanesDataset
 
@@ -190,7 +247,19 @@ class Lanes:
 
 
 class LaneBatches(BatchIterator):
-    """An iterator over the batches of lanes. Made by `Lanes.batches`."""
+    """An iterator over the batches of lanes. Made by `Lanes.batches`.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> lanes = SequenceFramer(1).frame("ABCDEFG").lanes(2)
+    >>> batches = lanes.batches()
+    >>> x, y, weight = next(batches)
+    >>> again = lanes.batches()
+    >>> again.set_state(batches.get_state())
+    >>> [y.tolist() for x, y, weight in again]
+    [[2, 5], [3, 6]]
+    """
 
     def __init__(self, lanes: Lanes):
         super().__init__()

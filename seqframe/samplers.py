@@ -20,9 +20,28 @@ from seqframe.windows import check_integer
 class Sampler:
     """What the samplers here have in common: a draw from logits that were changed before.
 
+    A sampler of one's own says in `narrow` which symbols are not to be drawn. Registered with
+    `keras.saving.register_keras_serializable`, it can be saved with its generator.
+
     Args:
         temperature: float > 0. Logits are divided by it: below 1 likely symbols become likelier,
             above 1 less so.
+
+    Raises:
+        TypeError: if `temperature` is no number.
+        ValueError: if it is not above 0.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe.samplers import Sampler
+    >>> class NeverFirst(Sampler):
+    ...     def narrow(self, logits):
+    ...         is_first = keras.ops.arange(logits.shape[-1]) == 0
+    ...         return keras.ops.where(is_first, -float("inf"), logits)
+    >>> ids = NeverFirst()(keras.ops.zeros((4, 2)), keras.random.SeedGenerator(7))
+    >>> keras.ops.convert_to_numpy(ids).tolist()
+    [1, 1, 1, 1]
     """
 
     temperature: float
@@ -40,7 +59,15 @@ class Sampler:
         self.temperature = float(temperature)
 
     def __call__(self, logits: Any, seed: keras.random.SeedGenerator) -> Any:
-        """Return the ids drawn, of the shape of the logits without their last axis."""
+        """Return the ids drawn.
+
+        Args:
+            logits: float tensor `(batch_size, symbols)`, or `(prompts, samples, symbols)`.
+            seed: keras.random.SeedGenerator.
+
+        Returns:
+            int tensor of the shape of the logits without their last axis.
+        """
         # The largest of the logits with Gumbel noise is a draw from their softmax
         # (Gumbel, "Statistical Theory of Extreme Values", 1954).
         noise = keras.random.uniform(logits.shape[-2:], minval=1e-20, maxval=1.0, seed=seed)
@@ -48,16 +75,41 @@ class Sampler:
         return ops.argmax(logits - ops.log(-ops.log(noise)), axis=-1)
 
     def narrow(self, logits: Any) -> Any:
-        """Return logits with -inf where a symbol is not to be drawn."""
+        """Return logits with -inf where a symbol is not to be drawn.
+
+        Args:
+            logits: float tensor `(…, symbols)`, already divided by the temperature.
+
+        Returns:
+            float tensor of the same shape.
+
+        Example:
+
+        >>> from keras import ops
+        >>> from seqframe.samplers import TopKSampler
+        >>> logits = ops.convert_to_tensor([[0.0, 3.0, 1.0]])
+        >>> ops.convert_to_numpy(TopKSampler(2).narrow(logits)).tolist()
+        [[-inf, 3.0, 1.0]]
+        """
         return logits
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs, as JSON-safe values."""
+        """Return what `from_config` needs, as JSON-safe values.
+
+        >>> from seqframe.samplers import TopPSampler
+        >>> TopPSampler(0.9).get_config()
+        {'p': 0.9, 'temperature': 1.0}
+        """
         return dict(vars(self))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Sampler":
-        """Make the sampler that `get_config` described."""
+        """Make the sampler that `get_config` described.
+
+        >>> from seqframe.samplers import TopPSampler
+        >>> TopPSampler.from_config({"p": 0.9, "temperature": 0.5})
+        TopPSampler(p=0.9, temperature=0.5)
+        """
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
@@ -73,7 +125,17 @@ class Sampler:
 
 @keras.saving.register_keras_serializable("seqframe")
 class GreedySampler(Sampler):
-    """Chooses the likeliest symbol."""
+    """Chooses the likeliest symbol.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe.samplers import GreedySampler
+    >>> logits = keras.ops.convert_to_tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
+    >>> ids = GreedySampler()(logits, keras.random.SeedGenerator(7))
+    >>> keras.ops.convert_to_numpy(ids).tolist()
+    [1, 0]
+    """
 
     def __init__(self) -> None:
         pass
@@ -90,11 +152,20 @@ class RandomSampler(Sampler):
         temperature: float > 0. Logits are divided by it: below 1 likely symbols become likelier,
             above 1 less so.
 
+    Raises:
+        TypeError: if `temperature` is no number.
+        ValueError: if it is not above 0.
+
     Example:
 
+    >>> import keras
     >>> from seqframe.samplers import RandomSampler
     >>> RandomSampler(temperature=0.7)
     RandomSampler(temperature=0.7)
+    >>> logits = keras.ops.convert_to_tensor([[0.0, 0.0]] * 1000)
+    >>> ids = RandomSampler()(logits, keras.random.SeedGenerator(7))
+    >>> 400 < int(keras.ops.sum(ids)) < 600
+    True
     """
 
 
@@ -106,11 +177,20 @@ class TopKSampler(Sampler):
         k: int ≥ 1. Where several are as likely as the last of them, all of these take part.
         temperature: float > 0, as of `RandomSampler`.
 
+    Raises:
+        TypeError: if an argument is no number.
+        ValueError: if `k` is below 1, or `temperature` not above 0.
+
     Example:
 
+    >>> import keras
     >>> from seqframe.samplers import TopKSampler
     >>> TopKSampler(10)
     TopKSampler(k=10, temperature=1.0)
+    >>> logits = keras.ops.convert_to_tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
+    >>> ids = TopKSampler(1)(logits, keras.random.SeedGenerator(7))
+    >>> keras.ops.convert_to_numpy(ids).tolist()
+    [1, 0]
     """
 
     def __init__(self, k: int = 5, temperature: float = 1.0):
@@ -132,6 +212,10 @@ class TopPSampler(Sampler):
         p: float, 0 < p ≤ 1. The probability is the one at `temperature`. Where several symbols are
             as likely as the last one that is needed, all of these take part.
         temperature: float > 0, as of `RandomSampler`.
+
+    Raises:
+        TypeError: if an argument is no number.
+        ValueError: if `p` is not above 0 and at most 1, or `temperature` not above 0.
 
     Example:
 
@@ -170,6 +254,9 @@ class BeamSampler(Sampler):
 
     Args:
         num_beams: int ≥ 1. Sequences that are followed for each prompt.
+
+    Raises:
+        ValueError: if `num_beams` is below 1.
 
     Example:
 
@@ -216,6 +303,20 @@ class HubSampler:
     Args:
         sampler: object with `compute_probabilities` and `get_next_token`. Its own seed is not
             used: the generator's is.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe.samplers import HubSampler
+    >>> class Likeliest:  # what keras-hub's samplers have
+    ...     def compute_probabilities(self, logits):
+    ...         return keras.ops.softmax(logits)
+    ...     def get_next_token(self, probabilities):
+    ...         return keras.ops.argmax(probabilities, axis=-1)
+    >>> logits = keras.ops.convert_to_tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
+    >>> ids = HubSampler(Likeliest())(logits, keras.random.SeedGenerator(7))
+    >>> keras.ops.convert_to_numpy(ids).tolist()
+    [1, 0]
     """
 
     def __init__(self, sampler: Any):

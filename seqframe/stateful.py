@@ -29,7 +29,7 @@ class StatefulTrainer(keras.callbacks.Callback):
     the beginning and end of each epoch, gives validation and prediction a fresh state and puts the
     training state back afterwards, so that validating never changes training. It stops with an
     error on what Keras lets pass: batches of another size than the state's, also a smaller last
-        one.
+    one.
 
     Args:
         reset: "epoch": at the beginning and end of each epoch. "batch": before each batch.
@@ -38,6 +38,14 @@ class StatefulTrainer(keras.callbacks.Callback):
             sequence.
         initial_state: what to reset to, as `get_states` returns it; None for the layers' own
             initial state.
+
+    Attributes:
+        reset: as given.
+        lanes: Lanes, or None.
+        initial_state: as given.
+        in_program: bool. Set by `seqframe.fit`, whose compiled program does the resetting before
+            each step.
+        paused: bool. Set by `seqframe.fit` between epochs that one call of its program runs.
 
     Raises:
         ValueError: if `reset` is none of these; in `fit`, if the model has no stateful layer or
@@ -75,9 +83,7 @@ class StatefulTrainer(keras.callbacks.Callback):
         self.reset = reset
         self.lanes = lanes
         self.initial_state = initial_state
-        #: Set by `seqframe.fit`, whose compiled program does the resetting before each step.
         self.in_program = False
-        #: Set by `seqframe.fit` between epochs that one call of its program runs.
         self.paused = False
         self._set_aside: list[Any] | None = None
         self._carried: dict[str, ExitStack] = {}
@@ -172,7 +178,13 @@ class StatefulTrainer(keras.callbacks.Callback):
 
     def give_up(self, kind: str) -> None:
         """Leave things as they were before "train", "test" or "predict" began, if it has: Keras
-        calls no hook where an exception ends it."""
+        calls no hook where an exception ends it.
+
+        Training that was ended leaves the state that it had come to.
+
+        Args:
+            kind: "train" | "test" | "predict".
+        """
         if kind in self._carried:
             self._end(kind)
             if kind != "train":

@@ -105,7 +105,8 @@ class Forecaster:
             )
         added = None
         if noise is not None and not dropout:
-            added = _as_noise(noise, self.framer.horizon, predicted)
+            named_alone = columns is not None and np.ndim(columns) == 0
+            added = _as_noise(noise, self.framer.horizon, predicted, named_alone)
 
         def chooser() -> ValueChooser:
             return ValueChooser(
@@ -276,10 +277,13 @@ def _checked_samples(num_samples: int | None, noise: Any, quantiles: Any) -> int
     return check_integer("num_samples", num_samples, 1)
 
 
-def _as_noise(noise: Any, horizon: int, predicted: tuple[int, ...]) -> Any:
+def _as_noise(noise: Any, horizon: int, predicted: tuple[int, ...], named_alone: bool) -> Any:
     if callable(noise):
         return noise
     residuals = to_array(noise, "noise")
+    if named_alone and residuals.shape[1:] in ((), (horizon,)):
+        # Errors of one column have no axis of columns, as a backtest of it gives them.
+        residuals = residuals.reshape(*residuals.shape, 1)
     if residuals.shape[1:] not in (predicted, (horizon, *predicted)) or not len(residuals):
         raise ValueError(
             f"`noise`, as errors, must be of shape (errors, {', '.join(map(str, predicted))}), a "

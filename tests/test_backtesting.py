@@ -172,6 +172,17 @@ def test_tables_and_what_is_known_ahead():
     again = backtest(by_place, frames, 3)
     np.testing.assert_allclose(again.free_run[..., 0], result.free_run, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(again.actual[..., 0], result.actual)
+    # The errors of a backtest are a noise for forecasts, of one column as of a list of one.
+    ahead = table[["price"]].iloc[:4]
+    paths = [
+        Generator(generator.model, framer, targets=targets, seed=5).forecast(
+            table, 4, future=ahead, num_samples=6, noise=tested.residuals
+        )
+        for targets, tested in (("sales", result), ([0], again))
+    ]
+    assert paths[0].shape == (6, 4)
+    np.testing.assert_array_equal(paths[0], paths[1][..., 0])
+    assert len(np.unique(paths[0][:, 0])) > 1
     with pytest.raises(ValueError, match="`targets` of the generator are names"):
         backtest(generator, frames, 3)
     with pytest.raises(ValueError, match="`future` is part of frames"):

@@ -1,0 +1,83 @@
+"""What the README and the quickstart show is what it does: run as one reads, block by block."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# What the README takes as given, by the beginning of the block before which it is.
+GIVEN = {
+    "framer = SequenceFramer(48": """
+import numpy as np, pandas as pd
+steps = np.arange(400)
+sales = pd.DataFrame({
+    "store": np.repeat(["north", "south"], 200),
+    "units": np.sin(steps / 4), "price": np.cos(steps / 9), "holiday": steps % 7 == 0,
+}).astype({"units": "float32", "price": "float32", "holiday": "float32"})
+""",
+    "model.fit(X, y": """
+from seqframe import StatefulTrainer
+frames, stateless = SequenceFramer(1).frame("ABCDEFGHIJ"), model
+X, y = frames.arrays()
+layers = [keras.layers.LSTM(4, stateful=True), keras.layers.Dense(10, "softmax")]
+model = keras.Sequential([keras.Input(batch_shape=(1, 1, 1)), *layers])
+model.compile("adam", "sparse_categorical_crossentropy")
+""",
+    "generator = Generator(model, frames.framer, sampler": """
+model, frames = stateless, SequenceFramer(3).frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+""",
+    'generator = Generator(model, framer, targets="units")': """
+from seqframe import backtest
+framer = SequenceFramer(12)
+data = sales.drop(columns=["store", "holiday"])[:200]
+history, unseen = data[:150], data[100:]
+plans, unseen_plans = data[["price"]][150:180], data[["price"]][100:]
+model = keras.Sequential([keras.Input((12, 2)), keras.layers.GRU(4), keras.layers.Dense(1)])
+""",
+}
+
+
+def blocks(page):
+    """Return the code blocks of a page, each as (language, text)."""
+    text = (ROOT / page).read_text("utf-8")
+    return re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="pages show TensorFlow's output")
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace, compared = {}, 0
+    found = blocks(page)
+    for (language, code), (following, output) in zip(found, [*found[1:], ("", "")], strict=True):
+        if language != "python":
+            continue
+        for beginning, given in GIVEN.items():
+            if code.startswith(beginning):
+                exec(given, namespace)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, page, "exec"), namespace)
+        if not following and printed.getvalue():
+            assert printed.getvalue() == output
+            compared += 1
+    assert compared >= 1
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="the README shows TensorFlow's output")
+def test_the_first_example_stands_alone():
+    (_, code), (_, output) = blocks("README.md")[:2]
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert ran.stdout == output, ran.stderr
+    assert len(code.splitlines()) == 12

@@ -55,22 +55,24 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_KERAS:
-        raise AttributeError(f"module 'seqframe' has no attribute {name!r}")
-    try:
-        value = getattr(import_module(f"seqframe.{_NEEDS_KERAS[name]}"), name)
-    except ModuleNotFoundError as error:
-        backend = (error.name or "").partition(".")[0]
-        if backend not in ("tensorflow", "jax", "torch"):
-            raise
-        raise ImportError(
-            f"Keras's backend {backend!r} is not installed. Install it, for instance with "
-            f'`pip install "seqframe[{backend}]"`, or set the environment variable '
-            "KERAS_BACKEND to one that is."
-        ) from error
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # who reads types would take any name for one that is here
+
+    def __getattr__(name: str) -> Any:
+        if name not in _NEEDS_KERAS:
+            raise AttributeError(f"module 'seqframe' has no attribute {name!r}")
+        try:
+            value = getattr(import_module(f"seqframe.{_NEEDS_KERAS[name]}"), name)
+        except ModuleNotFoundError as error:
+            backend = (error.name or "").partition(".")[0]
+            if backend not in ("tensorflow", "jax", "torch"):
+                raise
+            raise ImportError(
+                f"Keras's backend {backend!r} is not installed. Install it, for instance with "
+                f'`pip install "seqframe[{backend}]"`, or set the environment variable '
+                "KERAS_BACKEND to one that is."
+            ) from error
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -21,7 +21,13 @@ from seqframe.windows import check_integer
 from seqframe.writing import Writer
 
 Prompt = TypeVar("Prompt", str, np.ndarray)
-Noise = Callable[[Any, Any], Any] | Sequence[Any] | np.ndarray | Literal["dropout"]
+Noise = (
+    Callable[[Any, Any], Any]
+    | Literal["dropout"]
+    | Sequence[float]
+    | Sequence[Sequence[float]]
+    | np.ndarray
+)
 
 
 class Generator:

@@ -54,8 +54,8 @@ vocabulary: Vocabulary
 generator: Generator
 """
 
-# An expression, and its type; several lines for what depends on an argument. Of an array whose dtype
-# is Any, mypy does not tell which overload takes it.
+# An expression, and its type; several lines for what depends on an argument. mypy does not tell
+# which overload takes an array whose dtype is Any.
 TYPES = [
     ("SequenceFramer(3).frame('ABCDE')", "Frames"),
     ("SequenceFramer(3).frame([array, array], targets='price', by=['shop', 'item'])", "Frames"),

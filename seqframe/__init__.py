@@ -1,6 +1,6 @@
 """seqframe: frame sequences, train Keras models on them, roll their predictions out.
 
-Framing needs NumPy alone. What needs Keras is loaded when it is first used, so that
+Framing needs NumPy alone. What needs Keras or matplotlib is loaded when it is first used, so that
 `import seqframe` stays light in data workers.
 """
 
@@ -15,14 +15,17 @@ from seqframe.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from seqframe.backtesting import Backtest, backtest
     from seqframe.evaluation import evaluate, predict
+    from seqframe.forecast_plots import plot_forecast
     from seqframe.generator import Generator
+    from seqframe.history_plots import plot_history
     from seqframe.state import carry_state, get_states, reset_states, set_states
     from seqframe.stateful import StatefulTrainer
     from seqframe.training import fit
 
 __version__ = "0.1.0"
 
-_NEEDS_KERAS = {
+# Where the names are that `import seqframe` does not load: they need Keras or matplotlib.
+_LOADED_ON_USE = {
     "Backtest": "backtesting",
     "Generator": "generator",
     "StatefulTrainer": "stateful",
@@ -31,6 +34,8 @@ _NEEDS_KERAS = {
     "evaluate": "evaluation",
     "fit": "training",
     "get_states": "state",
+    "plot_forecast": "forecast_plots",
+    "plot_history": "history_plots",
     "predict": "evaluation",
     "reset_states": "state",
     "set_states": "state",
@@ -49,6 +54,8 @@ __all__ = [
     "evaluate",
     "fit",
     "get_states",
+    "plot_forecast",
+    "plot_history",
     "predict",
     "reset_states",
     "set_states",
@@ -58,10 +65,10 @@ __all__ = [
 if not TYPE_CHECKING:  # who reads types would take any name for one that is here
 
     def __getattr__(name: str) -> Any:
-        if name not in _NEEDS_KERAS:
+        if name not in _LOADED_ON_USE:
             raise AttributeError(f"module 'seqframe' has no attribute {name!r}")
         try:
-            value = getattr(import_module(f"seqframe.{_NEEDS_KERAS[name]}"), name)
+            value = getattr(import_module(f"seqframe.{_LOADED_ON_USE[name]}"), name)
         except ModuleNotFoundError as error:
             backend = (error.name or "").partition(".")[0]
             if backend not in ("tensorflow", "jax", "torch"):

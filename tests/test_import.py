@@ -8,7 +8,7 @@ import pytest
 
 import seqframe
 
-HEAVY = ("keras", "tensorflow", "jax", "torch", "pandas", "polars")
+HEAVY = ("keras", "tensorflow", "jax", "torch", "pandas", "polars", "matplotlib")
 
 FRAMING = """
 import sys
@@ -52,7 +52,7 @@ def test_public_names_are_there(name):
 
 def test_public_names_are_sorted_and_complete():
     assert list(seqframe.__all__) == sorted(seqframe.__all__)
-    assert set(seqframe._NEEDS_KERAS) <= set(seqframe.__all__)
+    assert set(seqframe._LOADED_ON_USE) <= set(seqframe.__all__)
 
 
 def test_another_name_is_an_attribute_error():

@@ -1,0 +1,260 @@
+"""The picture of a forecast: its history, its line, how sure it is, and what came."""
+
+from collections.abc import Mapping
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqframe.canvas import (
+    CURVE_COLORS,
+    count_ticks,
+    inches,
+    ink,
+    legend_above,
+    make_axes,
+)
+from seqframe.forecast_forms import Forecast, ForecastReader, is_date
+from seqframe.windows import check_integer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COVERAGES = (0.9, 0.5)  # of the sample paths, in their bands
+_MARKED = 6.0  # points that a step needs for a mark of its own
+_SHADE = 0.22  # how opaque a band is
+_HISTORY = 4  # times as many steps of history as of the forecast
+_LEAST_HISTORY = 20
+
+#: A label, the lower and the upper edge `(steps, features)`, and the style of the edges.
+Band = tuple[str, np.ndarray, np.ndarray, Any]
+
+
+def plot_forecast(
+    history: Any,
+    forecast: Any,
+    *,
+    paths: Any = None,
+    quantiles: Any = None,
+    intervals: Any = None,
+    actual: Any = None,
+    columns: Any = None,
+    index: Any = None,
+    num_history: int | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a forecast after its history: its line, how sure it is, and what came.
+
+    Args:
+        history: array `(length,)` or `(length, features)`, DataFrame or Series: what
+            `Generator.forecast` was given, or the end of it. An index of dates or numbers makes the
+            time axis.
+        forecast: what `Generator.forecast` returned: array `(steps,)` or `(steps, features)`,
+            Series or DataFrame; sample paths or quantiles, with an axis for these first; DataFrame
+            of quantiles. Of sample paths the median is drawn, and the bands that hold half and nine
+            in ten of them.
+        paths: array `(num_samples, steps, …)`. Sample paths, beside a forecast that is none.
+        quantiles: list of float in [0, 1]. The levels of a forecast that is an array
+            `(quantiles, …)`. Levels that stand opposite each other, such as 0.1 and 0.9, make a
+            band; 0.5 is the line.
+        intervals: tuple `(lower, upper)`, as `Backtest.interval` returns it; or a dict of label to
+            such a tuple.
+        actual: array, Series or DataFrame of what came, for as many steps as are known.
+        columns: name or position of the column that the forecast is of, or a list of these. None:
+            as the forecast's own columns say, or all.
+        index: array of numbers or dates `(length,)` or `(length + steps,)`: the time axis, of a
+            history without an index.
+        num_history: int ≥ 0. Steps of history to draw. None: four times as many as are forecast,
+            and at least 20.
+        ax: matplotlib.axes.Axes to draw on; None makes a figure.
+
+    Returns:
+        matplotlib.axes.Axes.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        TypeError: if several histories are given.
+        ValueError: if shapes do not go together.
+
+    Example:
+
+    >>> from seqframe import plot_forecast
+    >>> history, forecast = np.sin(np.arange(40.0)), np.sin(np.arange(40.0, 50.0))
+    >>> ax = plot_forecast(
+    ...     history, forecast, intervals=(forecast - 0.2, forecast + 0.2)
+    ... )  # doctest: +SKIP
+    """
+    reader = ForecastReader(history, forecast, columns)
+    found = reader.read(forecast, paths, quantiles, index)
+    steps = len(found.ahead)
+    bands = _bands(found) + _intervals(reader, intervals, steps)
+    came = None if actual is None else reader.steps(actual, "actual")
+    if came is not None and len(came) > steps:
+        raise ValueError(
+            f"`actual` must have no more than the {steps} steps of the forecast. Received: "
+            f"{len(came)}. Cut it off, as in `actual[:{steps}]`."
+        )
+    shown = max(_HISTORY * steps, _LEAST_HISTORY) if num_history is None else num_history
+    shown = min(check_integer("num_history", shown, 0), len(found.history))
+    ax = make_axes(ax, 9, 4)
+    _ForecastPicture(found, bands, came, shown, ax).draw()
+    return ax
+
+
+def _bands(found: Forecast) -> list[Band]:
+    """Return what lies between opposite quantiles, the widest first."""
+    quantiles = found.quantiles
+    if found.paths is not None:
+        levels = [(1 + sign * coverage) / 2 for coverage in _COVERAGES for sign in (-1, 1)]
+        quantiles = {level: np.quantile(found.paths, level, axis=0) for level in levels}
+    pairs = [(low, _opposite(quantiles, low)) for low in sorted(quantiles) if low < 0.5]
+    name = " of paths" if found.paths is not None else ""
+    return [
+        (f"{100 * (high - low):.4g} %{name}", quantiles[low], quantiles[high], "-")
+        for low, high in pairs
+        if high is not None
+    ]
+
+
+def _opposite(quantiles: dict[float, np.ndarray], level: float) -> float | None:
+    return next((other for other in quantiles if np.isclose(other, 1 - level, atol=1e-6)), None)
+
+
+def _lines(found: Forecast) -> list[tuple[str, np.ndarray, Any]]:
+    """Return the forecast's line, and the quantiles that have none opposite."""
+    lines: list[tuple[str, np.ndarray, Any]] = []
+    if found.point is not None:
+        lines.append(("forecast", found.point, "-"))
+    elif found.paths is not None:
+        lines.append(("median", np.median(found.paths, axis=0), "-"))
+    for level, values in found.quantiles.items():
+        if np.isclose(level, 0.5):
+            lines.append(("median", values, "-"))
+        elif _opposite(found.quantiles, level) is None:
+            lines.append((f"{100 * level:.4g} % quantile", values, "-."))
+    return lines
+
+
+def _intervals(reader: ForecastReader, intervals: Any, steps: int) -> list[Band]:
+    if intervals is None:
+        return []
+    named = intervals if isinstance(intervals, Mapping) else {"interval": intervals}
+    bands = []
+    for label, edges in named.items():
+        if not isinstance(edges, (tuple, list)) or len(edges) != 2:
+            raise ValueError(
+                "`intervals` must be a tuple (lower, upper), as `Backtest.interval` returns it, or "
+                f"a dict of label to such a tuple. Received: {type(edges).__name__}."
+            )
+        lower, upper = (reader.steps(edge, "intervals", steps) for edge in edges)
+        bands.append((str(label), lower, upper, ":"))
+    return bands
+
+
+class _ForecastPicture:
+    """Draws a forecast.
+
+    Args:
+        found: Forecast.
+        bands: list of Band.
+        came: array `(steps, features)`, or None.
+        shown: int. Steps of history that are drawn.
+        ax: matplotlib.axes.Axes.
+    """
+
+    def __init__(
+        self,
+        found: Forecast,
+        bands: list[Band],
+        came: np.ndarray | None,
+        shown: int,
+        ax: "Axes",
+    ):
+        self._found, self._bands, self._came, self._ax = found, bands, came, ax
+        self._first = len(found.history) - shown
+        room = 72 * inches(ax)[0] / (shown + len(found.ahead))
+        self._is_marked = room >= _MARKED or len(found.ahead) == 1
+        self._handles: dict[str, Any] = {}
+
+    def draw(self) -> None:
+        """Draw all there is."""
+        ax, found = self._ax, self._found
+        several = len(found.names) > 1
+        for feature, shade in zip(range(len(found.names)), cycle(CURVE_COLORS), strict=False):
+            known = shade if several else ink(ax)
+            self._draw_feature(feature, shade, known)
+            if several:
+                (line,) = ax.plot([], [], color=shade, lw=4, label=found.names[feature])
+                self._handles[f"feature {feature}"] = line
+        ax.set_xlabel(found.clock)
+        if not several:
+            ax.set_ylabel(found.names[0], parse_math=False)
+        ax.xaxis.label.set_parse_math(False)
+        for side in ("right", "top"):
+            ax.spines[side].set_visible(False)
+        self._set_ticks()
+        legend_above(ax, list(self._handles.values()))
+
+    def _draw_feature(self, feature: int, shade: Any, known: Any) -> None:
+        found = self._found
+        past, ahead = found.past[self._first :], found.ahead
+        if len(past):
+            marker = "." if self._is_marked else ""
+            history = found.history[self._first :, feature]
+            self._plot("history", past, history, color=known, lw=1.2, marker=marker, ms=5)
+        for depth, (label, lower, upper, style) in enumerate(self._bands, 1):
+            self._draw_band(label, lower[:, feature], upper[:, feature], style, shade, depth)
+        marker = "s" if self._is_marked else ""
+        for label, values, style in _lines(found):
+            line = dict(color=shade, ls=style, marker=marker, ms=3.5, lw=2, zorder=3)
+            self._plot(label, ahead, values[:, feature], **line)
+        if self._came is not None:
+            came = self._came[:, feature]
+            marker = "o" if self._is_marked else ""
+            line = dict(color=known, ls="--", lw=1, marker=marker, ms=4.5, mfc="none", zorder=4)
+            self._plot("what came", ahead[: len(came)], came, **line)
+
+    def _plot(self, label: str, x: np.ndarray, y: np.ndarray, **style: Any) -> None:
+        (line,) = self._ax.plot(x, y, label=label, gid=label, **style)
+        self._handles.setdefault(label, line)
+
+    def _draw_band(
+        self, label: str, lower: np.ndarray, upper: np.ndarray, style: Any, shade: Any, depth: int
+    ) -> None:
+        x = self._found.ahead
+        if len(x) == 1:  # a band has some width
+            around = self._distance() * 3 / 10
+            x = np.array([x[0] - around, x[0], x[0] + around])
+            lower, upper = np.repeat(lower, 3), np.repeat(upper, 3)
+        is_dotted = style == ":"
+        opaque = _SHADE / 2 if is_dotted else _SHADE
+        style = dict(color=shade, alpha=opaque, lw=0, label=label, gid=label)
+        self._ax.fill_between(x, lower, upper, **style)
+        if not is_dotted:
+            self._handles.setdefault(label, _swatch(shade, label, depth))
+            return
+        for edge in lower, upper:
+            (line,) = self._ax.plot(x, edge, ls=":", color=shade, lw=1.3, label=label)
+        self._handles.setdefault(label, line)
+
+    def _distance(self) -> Any:
+        times = np.concatenate([self._found.past[-1:], self._found.ahead])
+        return times[-1] - times[-2]
+
+    def _set_ticks(self) -> None:
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        axis, times = self._ax.xaxis, self._found.ahead
+        if is_date(times):  # fewer than these could not be had of each unit of time
+            locator = AutoDateLocator(minticks=2, maxticks=max(int(inches(self._ax)[0]), 5))
+            axis.set_major_locator(locator)
+            axis.set_major_formatter(ConciseDateFormatter(locator))
+        elif times.dtype.kind in "iu":
+            count_ticks(axis, inches(self._ax)[0])
+
+
+def _swatch(color: Any, label: str, depth: int) -> Any:
+    """Return a legend's patch of a band that lies on others: as dark as all of them."""
+    from matplotlib.patches import Patch
+
+    return Patch(color=color, alpha=1 - (1 - _SHADE) ** depth, lw=0, label=label)

@@ -1,0 +1,109 @@
+"""The picture of learning curves: a metric over epochs."""
+
+from collections.abc import Mapping
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqframe.canvas import CURVE_COLORS, count_ticks, inches, legend_above, make_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MARKERS = "os^DvPX"
+_MARKS = 9  # of a curve
+_FAR_LONGER = 4  # times as many epochs
+
+
+def plot_history(histories: Any, metric: str = "accuracy", *, ax: "Axes | None" = None) -> "Axes":
+    """Draw learning curves: a metric over epochs, one curve for each training.
+
+    Validation is drawn dashed, where there is some. Epochs are on a logarithmic axis, where some
+    trainings are far longer than others.
+
+    Args:
+        histories: keras.callbacks.History, or its dict of lists; or for several trainings a dict of
+            name to either.
+        metric: str. Name of a metric, or "loss".
+        ax: matplotlib.axes.Axes to draw on; None makes a figure.
+
+    Returns:
+        matplotlib.axes.Axes.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: if a history has no such metric.
+
+    Example:
+
+    >>> from seqframe import plot_history
+    >>> ax = plot_history({
+    ...     "one letter": {"accuracy": [0.04, 0.5, 0.8]},
+    ...     "three letters": {"accuracy": [0.1, 0.9, 1.0]},
+    ... })  # doctest: +SKIP
+    """
+    curves = _named_curves(histories)
+    for name, (_, logs) in curves.items():
+        if metric not in logs:
+            of = f" of {name!r}" if name else ""
+            raise ValueError(
+                f"`metric` must be one of {sorted(logs)}, which the history{of} has. "
+                f"Received: metric={metric!r}."
+            )
+    ax = make_axes(ax, 9, 4.5)
+    lengths = [epochs[-1] for epochs, _ in curves.values()]
+    is_log = max(lengths) >= _FAR_LONGER * min(lengths)
+    styles = zip(curves.items(), cycle(CURVE_COLORS), cycle(_MARKERS), strict=False)
+    for (name, (epochs, logs)), color, marker in styles:
+        style = dict(color=color, marker=marker, ms=5, lw=1.2)
+        label = name or "training"
+        marked = _marked(len(logs[metric]), is_log)
+        ax.plot(epochs, logs[metric], label=label, gid=label, markevery=marked, **style)
+        if f"val_{metric}" in logs:
+            label = f"{name}, validation" if name else "validation"
+            validated = logs[f"val_{metric}"]
+            # Not every epoch may have been validated; the last ones of each stretch were.
+            each = len(epochs) // len(validated)
+            style.update(ls="--", mfc="none")
+            ax.plot(epochs[each - 1 :: each][: len(validated)], validated, label=label, **style)
+    if is_log:
+        ax.set_xscale("log")
+    else:
+        count_ticks(ax.xaxis, inches(ax)[0])
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(metric, parse_math=False)
+    for side in ("right", "top"):
+        ax.spines[side].set_visible(False)
+    ax.grid(alpha=0.3, lw=0.6)
+    legend_above(ax, ax.get_lines())
+    return ax
+
+
+def _marked(size: int, is_log: bool) -> list[int]:
+    """Return which points of a curve are marked: some, as far apart as the axis shows them."""
+    spaced = np.geomspace if is_log else np.linspace
+    return sorted(set(spaced(1, size, _MARKS).astype(int) - 1))
+
+
+def _named_curves(histories: Any) -> dict[str, tuple[np.ndarray, Mapping[str, Any]]]:
+    """Return the epochs and the logs of each training, by its name; "" for the only one."""
+    is_several = isinstance(histories, Mapping) and all(
+        isinstance(item, Mapping) or hasattr(item, "history") for item in histories.values()
+    )
+    named = histories if is_several else {"": histories}
+    if not named:
+        raise ValueError("`histories` must hold at least one history. Received: none.")
+    return {str(name): _curve(history) for name, history in named.items()}
+
+
+def _curve(history: Any) -> tuple[np.ndarray, Mapping[str, Any]]:
+    logs = getattr(history, "history", history)
+    if not isinstance(logs, Mapping) or not all(map(len, logs.values())) or not logs:
+        raise TypeError(
+            "`histories` must be what `fit` returned, its dict of lists, or a dict of names to "
+            f"these. Received: {type(history).__name__}."
+        )
+    epochs = getattr(history, "epoch", None)
+    first = epochs[0] if epochs else 0
+    return first + 1 + np.arange(max(map(len, logs.values()))), logs

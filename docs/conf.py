@@ -39,7 +39,9 @@ smartquotes = False
 highlight_language = "none"
 nitpick_ignore_regex = [
     # These have no inventory.
-    (r"py:.*", r"(keras|tensorflow|tf|torch|grain|jax|matplotlib|pd|pl)\..*"),
+    (r"py:.*", r"(keras|tensorflow|tf|torch|grain|jax|matplotlib|pd|pl)\..*|Axes"),
+    # Short names of types, which signatures show.
+    (r"py:class", r"(seqframe\.\w+\.)?(ArrayLike|Batch|Prompt|Shape|FramesDataset|LanesDataset)"),
 ]
 
 # Pages

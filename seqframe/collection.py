@@ -114,7 +114,7 @@ class FrameCollection:
 
     @property
     def x_shape(self) -> Shape | dict[str, Shape]:
-        """Shape of an input, without the sample axis: a dict where there is a past and a future.
+        """Shape of an input, without the sample axis; a dict where there is a past and a future.
 
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3).frame("ABCDEFG").x_shape

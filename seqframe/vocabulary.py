@@ -99,7 +99,7 @@ class Vocabulary:
 
     @property
     def padding_id(self) -> int | None:
-        """The id kept for padding: 0, or None where none is kept.
+        """The id kept for padding, which is 0; None where none is kept.
 
         >>> from seqframe import Vocabulary
         >>> Vocabulary("ABC", reserve_padding=True).padding_id

@@ -149,19 +149,20 @@ class ForecastReader:
 
     def _read_columns(self, found: Forecast, forecast: Any) -> None:
         """Read a table: of features, or of quantiles of them."""
-        levels = list(dict.fromkeys(level for _, level in self._table or []))
-        if levels == [None]:
+        places = {column: k for k, column in enumerate(self._table or [])}
+        levels = [
+            level for level in dict.fromkeys(level for _, level in places) if level is not None
+        ]
+        if not levels:
             found.point = self.steps(forecast, "forecast")
             return
         values = forecast.to_numpy().astype(float)
-        names = list(dict.fromkeys(name for name, _ in self._table or []))
+        names = list(dict.fromkeys(name for name, _ in places))
         if set(self._names) <= set(names):
             names = self._names
-        place = {column: k for k, column in enumerate(self._table or [])}
-        found.quantiles = {
-            level: self.steps(values[:, [place[name, level] for name in names]], "forecast")
-            for level in levels
-        }
+        for level in levels:
+            columns = [places[name, level] for name in names]
+            found.quantiles[level] = self.steps(values[:, columns], "forecast")
 
     @staticmethod
     def _parts(found: Forecast) -> list[np.ndarray]:
@@ -240,9 +241,9 @@ def time_axis(
     if own is not None:
         after = getattr(forecast, "index", None)
         after = after if hasattr(after, "to_numpy") else continue_index(own, steps)
-        before, ahead = _plottable(own), _plottable(after)
-        if before is not None and ahead is not None and is_date(before) == is_date(ahead):
-            return before, ahead, _clock_name(own, before)
+        before, then = _plottable(own), _plottable(after)
+        if before is not None and then is not None and is_date(before) == is_date(then):
+            return before, then, _clock_name(own, before)
     return np.arange(size), size + np.arange(steps), "step"
 
 

@@ -299,6 +299,7 @@ class _Picture:
         self._legend.setdefault(label, bar)
 
     def _write(self, ids: np.ndarray, steps: np.ndarray, y: float, color: Any) -> None:
-        if self._in_cells and ids.ndim == 1:
+        vocabulary = self._frames.vocabulary
+        if self._in_cells and vocabulary is not None and ids.ndim == 1:
             room = (self._cell, self._line * self._row / (2 if self._has_tiers else 1))
-            draw_symbols(self._ax, self._frames.vocabulary, ids, steps, y, room, color)
+            draw_symbols(self._ax, vocabulary, ids, steps, y, room, color)

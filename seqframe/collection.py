@@ -103,7 +103,7 @@ class FrameCollection:
 
     @property
     def breaks(self) -> np.ndarray:
-        """Numbers of the frames that do not follow the one before: a sequence begins, or steps are
+        """Numbers of the frames that do not follow the one before, as a sequence begins or steps are
         missing."""
         return self._placement.breaks
 

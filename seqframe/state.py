@@ -6,22 +6,19 @@ stacked. A model's states are the list of its stateful layers' states, in the or
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
-from seqframe.aliases import States
+from seqframe.aliases import Numbers, States
 from seqframe.backend.internals import all_layers
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 def reset_states(
-    model: keras.Model, values: States | None = None, rows: "ArrayLike | None" = None
+    model: keras.Model, values: States | None = None, rows: int | Numbers | None = None
 ) -> None:
     """Reset all stateful layers: those in nested models, wrappers and stacked cells too.
 

@@ -103,8 +103,8 @@ class FrameCollection:
 
     @property
     def breaks(self) -> np.ndarray:
-        """Numbers of the frames that do not follow the one before, as a sequence begins or steps are
-        missing."""
+        """Numbers of the frames that do not follow the one before, because a sequence begins or
+        steps are missing."""
         return self._placement.breaks
 
     @property
@@ -341,7 +341,7 @@ class FrameCollection:
 
     @cached_property
     def fingerprint(self) -> int:
-        """A number that tells these frames from others: by their rule, the lengths and names of
+        """A number that tells these frames from others by their rule, the lengths and names of
         their sequences and the places of missing steps, not by their values."""
         draws = [self._seed, self.epoch] if self.framer.mode == "subsequences" else None
         names = repr(list(self.source.labels))

@@ -72,6 +72,13 @@ def test_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     assert compared >= 1
 
 
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(page):
+    """Those of the other pages are Sphinx's to check."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text("utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="the README shows TensorFlow's output")
 def test_the_first_example_stands_alone():
     (_, code), (_, output) = blocks("README.md")[:2]

@@ -68,6 +68,15 @@ class FramesDataset(EpochDataset):
     def shard(self, num_shards: int, index: int) -> "FramesDataset":
         """Return the dataset of one of `num_shards` workers; see `Batches.shard`.
 
+        Args:
+            num_shards: int ≥ 1. Number of workers.
+            index: int. Which of them this is, from 0.
+
+        Returns:
+            FramesDataset.
+
+        Example:
+
         >>> from seqframe import SequenceFramer
         >>> dataset = SequenceFramer(1).frame("ABCDEFG").dataset(2).shard(2, 1)
         >>> [dataset[k][1].tolist() for k in range(len(dataset))]

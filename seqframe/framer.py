@@ -49,6 +49,8 @@ class SequenceFramer:
             symbols it finds; the frames' own `framer` then carries them.
         seed: int ≥ 0. Subsequences: where the draws begin; None draws it anew.
 
+    Each argument is an attribute of the same name.
+
     Raises:
         ValueError: if a number is out of its range, or an argument does not belong to the mode.
         TypeError: if an argument is of the wrong type.
@@ -283,7 +285,13 @@ class SequenceFramer:
     def count(self, steps: Any) -> Any:
         """Return how many frames (for subsequences: how many starts) a sequence of `steps` has.
 
-        Both are an int, or an int array.
+        Args:
+            steps: int, or int array. Length of the sequence.
+
+        Returns:
+            int, or int array.
+
+        Example:
 
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3).count(np.array([26, 3]))
@@ -310,6 +318,14 @@ class SequenceFramer:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SequenceFramer":
         """Make the framer that `get_config` described.
+
+        Args:
+            config: dict that `get_config` returned, before JSON or after it.
+
+        Returns:
+            SequenceFramer.
+
+        Example:
 
         >>> from seqframe import SequenceFramer, Vocabulary
         >>> framer = SequenceFramer(3, horizon=2, vocabulary=Vocabulary("ABC"))

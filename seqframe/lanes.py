@@ -32,6 +32,8 @@ class Lanes:
         frames: Frames of windows.
         batch_size: int ≥ 1. Number of lanes: the batch size of the stateful model.
 
+    Both are attributes of the same name.
+
     Raises:
         ValueError: if `batch_size` is below 1 or above the number of frames, or the frames are
             random.
@@ -248,6 +250,9 @@ class Lanes:
 
 class LaneBatches(BatchIterator):
     """An iterator over the batches of lanes. Made by `Lanes.batches`.
+
+    Attributes:
+        lanes: Lanes that they are of.
 
     Example:
 

@@ -9,7 +9,7 @@ why a prompt in a batch gives what it gives alone.
 """
 
 import numbers
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -103,8 +103,16 @@ class Sampler:
         return dict(vars(self))
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Sampler":
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the sampler that `get_config` described.
+
+        Args:
+            config: dict that `get_config` returned.
+
+        Returns:
+            Sampler, of the class that this is called on.
+
+        Example:
 
         >>> from seqframe.samplers import TopPSampler
         >>> TopPSampler.from_config({"p": 0.9, "temperature": 0.5})

@@ -192,6 +192,14 @@ class Vocabulary:
     def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
         """Make the vocabulary that `get_config` described.
 
+        Args:
+            config: dict that `get_config` returned, before JSON or after it.
+
+        Returns:
+            Vocabulary.
+
+        Example:
+
         >>> from seqframe import Vocabulary
         >>> Vocabulary.from_config(Vocabulary("ABC").get_config()) == Vocabulary("ABC")
         True

@@ -18,10 +18,12 @@ from seqframe.prompts import GeneratorState
 
 ROOT = Path(__file__).parent.parent
 
-# Keras and the backends are left out, installed or not: what comes from them is Any.
+# Keras and the backends are left out, installed or not: what comes from them is Any. A bare
+# `np.ndarray` is one of anything, which mypy calls incomplete before NumPy 2.2.
 CONFIGURATION = """
 [mypy]
 strict = true
+disallow_any_generics = false
 follow_imports = silent
 
 [mypy-keras.*,tensorflow.*,torch.*,grain.*,matplotlib.*,pandas.*,polars.*]

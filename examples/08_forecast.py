@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from seqframe import Generator, SequenceFramer, backtest, fit
+from seqframe import Generator, SequenceFramer, backtest, fit, plot_forecast
 
 keras.utils.set_random_seed(7)
 try:
@@ -68,19 +68,20 @@ for k in range(0, 22, 3):
     )
 
 # %%
-# A picture, where matplotlib is installed.
+# All of that in a picture, where matplotlib is installed.
 try:
     import matplotlib.pyplot as plt
 except ModuleNotFoundError:
     plt = None
 if plt is not None:
-    ahead = np.arange(1980, 2002)
-    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
-    axes.fill_between(ahead, low, high, color="#0072B2", alpha=0.2, label="90 % of sample paths")
-    axes.plot(ahead, lower, ":", color="#0072B2", label="conformal 90 %")
-    axes.plot(ahead, upper, ":", color="#0072B2")
-    axes.plot(years[years > 1930], sunspots[years > 1930], color="black", label="observed")
-    axes.plot(ahead, forecast, color="#D55E00", label="forecast")
+    axes = plot_forecast(
+        history,
+        forecast,
+        paths=paths,
+        intervals={"conformal 90 %": (lower, upper)},
+        actual=came[:22],
+        index=years[years < 1980],
+        num_history=50,
+    )
     axes.set(xlabel="year", ylabel="sunspots")
-    axes.legend(loc="upper left")
     plt.show()

@@ -99,6 +99,7 @@ class Result:
     accuracy: float  # percent
     seconds: float
     rollouts: dict[str, str] = field(default_factory=dict)
+    history: Any = None  # keras.callbacks.History
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as one flat JSON object."""
@@ -183,7 +184,7 @@ def train(model: ChapterModel, seed: int, epochs: int, plain_fit: bool) -> Resul
     callbacks = [StatefulTrainer()] if model.stateful else []
     begin = time.perf_counter()
     if plain_fit:
-        network.fit(
+        history = network.fit(
             X,
             y,
             batch_size=model.batch_size,
@@ -193,7 +194,7 @@ def train(model: ChapterModel, seed: int, epochs: int, plain_fit: bool) -> Resul
             callbacks=callbacks,
         )
     else:
-        fit(
+        history = fit(
             network,
             frames,
             batch_size=model.batch_size,
@@ -211,7 +212,7 @@ def train(model: ChapterModel, seed: int, epochs: int, plain_fit: bool) -> Resul
         callbacks=callbacks,
     )
     rollouts = roll_out(network, frames.framer) if model.stateful else {}
-    return Result(model.number, seed, 100 * accuracy, seconds, rollouts)
+    return Result(model.number, seed, 100 * accuracy, seconds, rollouts, history)
 
 
 def build(model: ChapterModel, x_shape: tuple[int, ...]) -> Any:

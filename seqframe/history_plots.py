@@ -69,6 +69,7 @@ def plot_history(histories: Any, metric: str = "accuracy", *, ax: "Axes | None" 
             ax.plot(epochs[each - 1 :: each][: len(validated)], validated, label=label, **style)
     if is_log:
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:,.0f}")
     else:
         count_ticks(ax.xaxis, inches(ax)[0])
     ax.set_xlabel("epoch")

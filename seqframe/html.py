@@ -4,6 +4,7 @@ They stand by themselves, without styles from elsewhere, and take their colours 
 or dark.
 """
 
+import math
 from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _SHOWN_FRAMES = 5
 _MOST_CHARACTERS = 44  # of an input or a target
+_MOST_FEATURES = 64  # of a step that is shown
 _BORDER = "1px solid rgba(128, 128, 128, 0.35)"
 _CELL = f"padding: 2px 10px; text-align: left; vertical-align: top; border-bottom: {_BORDER};"
 _CODE = "font-family: monospace; white-space: pre-wrap;"
@@ -68,6 +70,8 @@ def _frame_rows(frames: "Frames") -> list[Row]:
 
 
 def _first_frames(frames: "Frames") -> list[Row]:
+    if max(math.prod(rows.row_shape) for rows in (frames.inputs, frames.targets)) > _MOST_FEATURES:
+        return []  # images, say: writing them takes long, and nobody reads it
     shown = [f"{_short(x)} → {_short(y)}" for x, y in frames.written(_SHOWN_FRAMES)]
     more = ["…"] if len(frames) > len(shown) else []
     return [("first frames", "\n".join([*shown, *more]))]

@@ -77,6 +77,14 @@ def test_long_frames_are_cut_off():
     assert lines.startswith("hello↵world hello")
 
 
+def test_steps_that_are_images_are_not_written_out():
+    rows = Table(SequenceFramer(2).frame(np.zeros((9, 8, 8)))).rows
+    assert "first frames" in rows
+    rows = Table(SequenceFramer(2).frame(np.zeros((9, 32, 32, 3)))).rows
+    assert rows["x"] == "(2, 32, 32, 3) float64"
+    assert "first frames" not in rows
+
+
 @pytest.mark.parametrize("symbol", ["<script>alert(1)</script>", "<b>", "&amp;", '"', "'"])
 def test_values_are_escaped(symbol):
     frames = SequenceFramer(1, vocabulary=Vocabulary([symbol, "and"])).frame(

@@ -147,7 +147,7 @@ class _Picture:
         padded = [self._padding(i) for part in parts.values() for i in part if isinstance(i, int)]
         places = np.concatenate([[low, high], *padded])
         # Padding may be far longer than all that is there, and is not to crowd it out.
-        room = max(high - low, 30)
+        room = max(high - low, _SHORT)
         self._limits = max(places.min(), low - room), min(places.max(), high + room)
         width = self._limits[1] - self._limits[0] + 1
         self._in_cells = width <= _MOST_CELLS
@@ -168,7 +168,7 @@ class _Picture:
                 self._y += self._row
             self._y += _SPACE
         ax.set_yticks(list(self._ticks), list(self._ticks.values()), parse_math=False)
-        ax.tick_params(axis="y", length=0)
+        ax.tick_params(axis="y", length=0, pad=14)  # room for "…"
         count_ticks(ax.xaxis, inches(ax)[0])
         for side in ("left", "right", "top"):
             ax.spines[side].set_visible(False)
@@ -183,14 +183,17 @@ class _Picture:
         last = begin + int(self._frames.source.steps[number]) - 1
         if last - begin < _SHORT:
             return begin, last
-        shown: list[Any] = []
+        steps = [self._frames.steps(row)[1:] for row in part if isinstance(row, int)]
+        touched = np.concatenate([part.ravel() for parts in steps for part in parts])
+        low, high = int(touched.min()), int(touched.max())
+        # Of what was left out before and after them, as much as leaves them room.
+        room = max(high - low, _SHORT)
         for row in part:
-            if isinstance(row, int):
-                shown += [step.ravel() for step in self._frames.steps(row)[1:]]
-            else:
-                shown.append(left_out_steps(self._frames, number, row))
-        touched = np.concatenate(shown)
-        return int(touched.min()), min(int(touched.max()) + _MARGIN, last)
+            if isinstance(row, range):
+                first, stop = left_out_steps(self._frames, number, row)
+                low = min(low, max(first, int(touched.min()) - room))
+                high = max(high, min(stop, int(touched.max()) + room))
+        return low, min(high + _MARGIN, last)
 
     def _padding(self, i: int) -> np.ndarray:
         """Return the places of a frame's padding, as if they were steps beside those of its
@@ -280,8 +283,9 @@ class _Picture:
         )  # fmt: skip
         bar.set_label("left out")
         self._legend["left out"] = bar
+        seen = np.clip([low, high], *self._ranges[number])
         self._ax.text(
-            (low + high) / 2, middle, f"{len(row)} left out", ha="center", va="center_baseline",
+            seen.mean(), middle, f"{len(row)} left out", ha="center", va="center_baseline",
             size=min(9, 0.6 * self._line), color=self._ink,
         )  # fmt: skip
 

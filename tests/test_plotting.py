@@ -223,6 +223,19 @@ def test_what_is_left_out_is_told(as_mask):
     assert {t for _, t in texts(ax)} == {f"{len(run)} left out" for run in runs}
 
 
+def test_many_that_are_left_out_leave_room_for_the_frames():
+    steps = np.arange(2000.0)
+    steps[:1000] = np.nan
+    steps[1100:] = np.nan
+    frames = SequenceFramer(2).frame(steps, skip_nan=True)
+    ax = frames.plot(3)
+    assert steps_of(ax, "sequence-0-left-out-0") == [*range(1002)]
+    assert ax.get_xlim()[0] > 900
+    (((x, _), text),) = texts(ax) - {t for t in texts(ax) if t[1] == "…"}
+    assert text == "1000 left out"
+    assert ax.get_xlim()[0] < x < 1002
+
+
 def test_prefixes_that_are_left_out():
     steps = np.arange(8.0)
     steps[3] = np.nan
@@ -275,7 +288,7 @@ def test_long_sequences_are_fast_and_shown_where_frames_are():
 def test_long_padding_leaves_room_for_the_steps():
     ax = SequenceFramer(1000, mode="prefixes").frame(np.arange(2000.0)).plot(3)
     assert len(steps_of(ax, "frame-0-padding")) == 999
-    assert ax.get_xlim()[0] > -40
+    assert ax.get_xlim()[0] > -45
 
 
 def test_a_thinned_line_keeps_the_extremes():

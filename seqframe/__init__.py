@@ -15,9 +15,9 @@ from seqframe.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from seqframe.backtesting import Backtest, backtest
     from seqframe.evaluation import evaluate, predict
-    from seqframe.forecast_plots import plot_forecast
     from seqframe.generator import Generator
-    from seqframe.history_plots import plot_history
+    from seqframe.plotting.forecasts import plot_forecast
+    from seqframe.plotting.histories import plot_history
     from seqframe.state import carry_state, get_states, reset_states, set_states
     from seqframe.stateful import StatefulTrainer
     from seqframe.training import fit
@@ -34,8 +34,8 @@ _LOADED_ON_USE = {
     "evaluate": "evaluation",
     "fit": "training",
     "get_states": "state",
-    "plot_forecast": "forecast_plots",
-    "plot_history": "history_plots",
+    "plot_forecast": "plotting.forecasts",
+    "plot_history": "plotting.histories",
     "predict": "evaluation",
     "reset_states": "state",
     "set_states": "state",

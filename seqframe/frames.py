@@ -343,7 +343,7 @@ class Frames(FrameCollection):
         >>> from seqframe import SequenceFramer
         >>> ax = SequenceFramer(3, gap=1).frame("ABCDEFGHIJ").plot()  # doctest: +SKIP
         """
-        from seqframe.frame_plots import plot_frames
+        from seqframe.plotting.frames import plot_frames
 
         return plot_frames(self, count, index, ax)
 

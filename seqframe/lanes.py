@@ -208,7 +208,7 @@ class Lanes:
         >>> from seqframe import SequenceFramer
         >>> ax = SequenceFramer(1).frame("ABCDEFG").lanes(2).plot()  # doctest: +SKIP
         """
-        from seqframe.lane_plots import plot_lanes
+        from seqframe.plotting.lanes import plot_lanes
 
         return plot_lanes(self, batches, ax)
 

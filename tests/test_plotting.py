@@ -13,7 +13,7 @@ import pytest
 
 from seqframe import SequenceFramer, Vocabulary, plot_forecast, plot_history
 from seqframe.continuation import continue_table
-from seqframe.strips import thin_line
+from seqframe.plotting.strips import thin_line
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

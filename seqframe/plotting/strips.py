@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.canvas import LINE_STYLES, ORANGE
+from seqframe.plotting.canvas import LINE_STYLES, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.canvas import (
+from seqframe.plotting.canvas import (
     BLUE,
     GREEN,
     GREY,
@@ -16,7 +16,7 @@ from seqframe.canvas import (
     legend_above,
     make_axes,
 )
-from seqframe.strips import draw_bar, draw_symbols, draw_values, missing_steps
+from seqframe.plotting.strips import draw_bar, draw_symbols, draw_values, missing_steps
 from seqframe.windows import check_integer, locate_prefixes, locate_windows
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.canvas import CURVE_COLORS, count_ticks, inches, legend_above, make_axes
+from seqframe.plotting.canvas import CURVE_COLORS, count_ticks, inches, legend_above, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

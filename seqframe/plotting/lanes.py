@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.canvas import BLUE, GREY, SKY, count_ticks, inches, ink, legend_above, make_axes
+from seqframe.plotting.canvas import (
+    BLUE,
+    GREY,
+    SKY,
+    count_ticks,
+    inches,
+    ink,
+    legend_above,
+    make_axes,
+)
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:

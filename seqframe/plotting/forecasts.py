@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.canvas import (
+from seqframe.plotting.canvas import (
     CURVE_COLORS,
     count_ticks,
     inches,
@@ -14,7 +14,7 @@ from seqframe.canvas import (
     legend_above,
     make_axes,
 )
-from seqframe.forecast_forms import Forecast, ForecastReader, is_date
+from seqframe.plotting.forms import Forecast, ForecastReader, is_date
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import seqframe
 
 sys.path.append(str(Path(__file__).parent))
 from inventories import write_inventory
+from thumbnails import draw_thumbnails
 
 project = "seqframe"
 author = "The seqframe developers"
@@ -85,6 +86,7 @@ intersphinx_mapping = {
 intersphinx_timeout = 5
 
 # Gallery
+draw_thumbnails(Path(__file__).parent / "_build" / "thumbnails")
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "examples",

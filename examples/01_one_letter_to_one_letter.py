@@ -41,3 +41,5 @@ _, accuracy = model.evaluate(X, y, verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")
 for x, letter in zip(X, np.argmax(model.predict(X, verbose=0), axis=1), strict=True):
     print([*frames.vocabulary.decode(x.ravel())], "->", frames.vocabulary.decode([letter]))
+
+# sphinx_gallery_thumbnail_path = '_build/thumbnails/01.png'

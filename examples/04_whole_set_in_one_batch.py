@@ -69,3 +69,5 @@ other_history = fit(
 change = np.abs(np.subtract(history.history["loss"][:500], other_history.history["loss"]))
 print(f"Largest change of the loss over 500 epochs when the rows are shuffled: {change.max():.1e}")
 print("The rows of a batch are independent: 5,000 full-batch updates are what teaches the model.")
+
+# sphinx_gallery_thumbnail_path = '_build/thumbnails/04.png'

@@ -93,3 +93,5 @@ train_on_prefixes(
     Vocabulary(alphabet, reserve_padding=True),
     [keras.layers.Masking(0), keras.layers.Rescaling(1 / 26, offset=-1 / 26)],
 )
+
+# sphinx_gallery_thumbnail_path = '_build/thumbnails/05.png'

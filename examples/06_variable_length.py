@@ -48,3 +48,5 @@ print(f"{np.sum(predicted == y[chosen])} of 20 right")
 # %%
 # Run freely from A: predictions are fed back in, and the window of five letters moves on.
 print("Free run from A:", *Generator(model, frames.framer).generate("A", 25))
+
+# sphinx_gallery_thumbnail_path = '_build/thumbnails/06.png'

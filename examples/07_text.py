@@ -60,3 +60,5 @@ print("\nThe following ", end="")
 for letter in generator.stream("The following ", 300, stop="."):
     print(letter, end="")
 print()
+
+# sphinx_gallery_thumbnail_path = '_build/thumbnails/07.png'

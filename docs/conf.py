@@ -36,7 +36,7 @@ exclude_patterns = [
 ]
 default_role = "code"
 nitpicky = True
-smartquotes = False
+smartquotes_action = "De"  # dashes and ellipses; quotes are code as often as not
 highlight_language = "none"
 nitpick_ignore_regex = [
     # These have no inventory.

@@ -125,6 +125,9 @@ class FramesDataset(EpochDataset):
 class LanesDataset(keras.utils.PyDataset):
     """Batches of lanes, in their order. Made by `Lanes.dataset`.
 
+    Raises:
+        ValueError: in Keras's `fit`, if that mixes the batches: pass it `shuffle=False`.
+
     Example:
 
     >>> from seqframe import SequenceFramer
@@ -137,12 +140,28 @@ class LanesDataset(keras.utils.PyDataset):
     def __init__(self, lanes: "Lanes"):
         super().__init__()
         self.lanes = lanes
+        self._in_epoch = False
+        self._last: int | None = None
 
     def __len__(self) -> int:
         return len(self.lanes)
 
     def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
+        last, self._last = self._last, k
+        if self._in_epoch and last is not None and k != last + 1:
+            self._in_epoch = False
+            raise ValueError(
+                "Batches of lanes continue each other, so they must come in their order. Received: "
+                f"batch {k} after batch {last}. Pass `shuffle=False` to Keras's `fit`."
+            )
         return self.lanes[k]
+
+    def on_epoch_begin(self) -> None:
+        # Outside of an epoch, Keras looks at some batches, and so may anybody.
+        self._in_epoch, self._last = True, None
+
+    def on_epoch_end(self) -> None:
+        self._in_epoch = False
 
     def get_state(self) -> dict[str, Any]:
         """Return what lanes these are: each epoch has the same batches.

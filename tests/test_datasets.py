@@ -371,3 +371,15 @@ def test_text_trains_a_model_with_an_embedding():
     model.compile("adam", "sparse_categorical_crossentropy")
     history = model.fit(frames.dataset(16, shuffle=True, seed=1), epochs=8, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+def test_lanes_are_not_shuffled_by_keras():
+    dataset = framed().lanes(2).dataset()
+    model = counting_model(batch_size=2)
+    # Under TensorFlow the error comes out of a generator of `tf.data`, as one of its own.
+    with pytest.raises(Exception, match="Pass `shuffle=False` to Keras's `fit`"):
+        model.fit(dataset, epochs=3, verbose=0)
+    model.fit(dataset, shuffle=False, epochs=2, validation_data=dataset, verbose=0)
+    model.fit(dataset, shuffle=False, epochs=2, steps_per_epoch=3, verbose=0)
+    assert len(model.predict(dataset, verbose=0)) == 2 * len(dataset)
+    assert [len(dataset[k][1]) for k in (3, 0, 2)] == [2, 2, 2]  # anybody may look anywhere

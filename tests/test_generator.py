@@ -7,7 +7,7 @@ from keras import layers, ops
 from models import numbers, recurrent, run, seeded
 from test_samplers import CHI_SQUARE, chi_square, softmax
 
-from seqframe import Generator, SequenceFramer, Vocabulary
+from seqframe import Generator, SequenceFramer, Vocabulary, fit
 from seqframe.samplers import RandomSampler
 
 ABC = Vocabulary("ABC")
@@ -243,8 +243,8 @@ def subclass():
     return model
 
 
-def two_inputs():
-    inputs = [keras.Input((2, 1)), keras.Input((2, 1))]
+def two_inputs(*names):
+    inputs = [keras.Input((2, 1), name=name) for name in names]
     return keras.Model(inputs, layers.Add()(inputs))
 
 
@@ -263,9 +263,32 @@ WRONG_GENERATORS = [
     (lambda: Generator(model_of(None)), ValueError, "fixed number of time steps.*Pass the framer"),
     (lambda: Generator(subclass()), ValueError, "`framer` can be left out only.*Pass the framer"),
     (
-        lambda: Generator(two_inputs()),
+        lambda: Generator(two_inputs("past", "future")),
         ValueError,
         "one input of shape.*Pass the framer",
+    ),
+    # Inputs that no frame has, and a future of another horizon.
+    (
+        lambda: Generator(two_inputs("past", "ahead"), SequenceFramer(2)),
+        ValueError,
+        r"named \"past\" and \"future\"\. Received: a model with inputs named \['past', 'ahead'\]",
+    ),
+    (
+        lambda: Generator(two_inputs("past", "future"), SequenceFramer(2)),
+        ValueError,
+        r'takes a "future" of shape \(2, 1\)\. Received: a framer with horizon=1',
+    ),
+    (
+        lambda: Generator(two_inputs("past", "future"), SequenceFramer(3, horizon=2)),
+        ValueError,
+        r"takes inputs of shape \(2, 1\)\. Received: a framer with sequence_length=3",
+    ),
+    (
+        lambda: Generator(two_inputs("past", "future"), SequenceFramer(2, horizon=2)).generate(
+            [0, 0], 1
+        ),
+        ValueError,
+        'models of one input. Received: a model that takes a "future".*use `forecast`',
     ),
 ]
 
@@ -416,3 +439,14 @@ def test_a_model_of_another_horizon_is_refused():
     framer = SequenceFramer(2, vocabulary=ABC, horizon=2)
     with pytest.raises(ValueError, match=r"outputs of shape \(3,\) for horizon=2"):
         Generator(model_of(2), framer).generate("AB", 4)
+
+
+def test_many_models_are_no_reason_to_warn(caplog):
+    """TensorFlow warns of a function that is traced too often. Each model needs its own program."""
+    for _ in range(8):
+        assert follower().generate("A", 4) == "BCAB"
+        model = seeded(keras.Sequential([keras.Input((1, 1)), layers.Flatten(), layers.Dense(3)]))
+        model.compile("sgd", "mse")
+        frames = SequenceFramer(1).frame(numbers(9), numbers(9, 3))
+        fit(model, frames, batch_size=3, verbose=0)
+    assert [record for record in caplog.records if "retracing" in record.getMessage()] == []

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import keras
@@ -43,6 +44,9 @@ def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> C
         xla: "auto": compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line
             that says why. True: with XLA or not at all. False: a graph.
     """
+    # TensorFlow counts how often a piece of code is traced, and warns where it is often, whatever
+    # model it is traced for. A partial counts by itself.
+    function = partial(function)
     graph = tf.function(function, autograph=False)
     if not xla:
         return graph

@@ -7,6 +7,7 @@ import numpy as np
 
 from seqframe.backend.internals import all_layers
 from seqframe.context import least_prompt
+from seqframe.inputs import named_inputs
 
 if TYPE_CHECKING:
     from seqframe.framer import SequenceFramer
@@ -82,13 +83,9 @@ def _check_inputs(
             f"frames with a future, whose inputs are {x_shape}. Give the model an `Input` named "
             '"past" and one named "future", or leave out `future`.'
         )
-    try:
-        inputs = model.input
-    except (AttributeError, ValueError):  # a model that declares no inputs
+    expected = named_inputs(model)
+    if expected is None:
         return
-    if not isinstance(inputs, dict):
-        return
-    expected = {name: tensor.shape[1:] for name, tensor in inputs.items()}
     if expected.keys() != x_shape.keys() or not all(
         _same(expected[name], shape) for name, shape in x_shape.items()
     ):
@@ -115,6 +112,17 @@ def _same(expected: tuple[Any, ...], received: tuple[int, ...]) -> bool:
     )
 
 
+def check_input_names(model: keras.Model) -> None:
+    """Raise if a model takes inputs that no frame has."""
+    names = named_inputs(model)
+    if names is not None and list(names) != ["past"] and names.keys() != {"past", "future"}:
+        raise ValueError(
+            'A model that is rolled out takes one input, or two that are named "past" and '
+            f'"future". Received: a model with inputs named {list(names)}. Name them, as '
+            '`keras.Input(shape, name="future")`.'
+        )
+
+
 def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -> None:
     """Raise if a framer's windows are not what a model takes, or cannot be rolled on."""
     if framer.gap < 0:
@@ -122,12 +130,20 @@ def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -
             "A model whose target is its own last input step predicts nothing to feed back. "
             f"Received: a framer with gap={framer.gap}."
         )
-    shape = declared_shape(model, "input_shape")
+    inputs = named_inputs(model) or {}
+    shape, length = inputs.get("past"), framer.sequence_length
+    if "future" in inputs:
+        ahead, axis = inputs["future"], int(framer.return_sequences)
+        if len(ahead) < axis + 2 or ahead[axis] not in (None, framer.horizon):
+            raise ValueError(
+                f'The `framer` does not fit the model, which takes a "future" of shape {ahead}. '
+                f"Received: a framer with horizon={framer.horizon}, return_sequences="
+                f"{framer.return_sequences}. Pass the framer of its training data."
+            )
     if stateful:
         _check_steppable(model, framer, shape)
     if shape is None or stateful:
         return
-    length = framer.sequence_length
     if framer.layout == "features":
         fits = len(shape) == 2 and (shape[1] or 0) % length == 0
     else:

@@ -11,7 +11,8 @@ from seqframe.aliases import ExportKind, Shape
 from seqframe.checks import check_classes, declared_shape
 from seqframe.choosers import SymbolChooser, ValueChooser
 from seqframe.context import context_steps, least_prompt, least_steps
-from seqframe.rollout import Rollout, takes_future
+from seqframe.inputs import takes_future
+from seqframe.rollout import Rollout
 from seqframe.samplers import BeamSampler
 from seqframe.windows import check_choice, check_integer
 

@@ -10,8 +10,8 @@ from seqframe.checks import check_prompt_length
 from seqframe.choosers import KnownColumns, ResidualNoise, ValueChooser
 from seqframe.context import least_prompt
 from seqframe.continuation import continue_table
+from seqframe.inputs import takes_future
 from seqframe.prompts import lay_out
-from seqframe.rollout import takes_future
 from seqframe.sequences import column_names, find_columns, split_sequences, to_array, to_arrays
 from seqframe.windows import check_integer
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
-from seqframe.checks import check_framer, declared_shape
+from seqframe.checks import check_framer, check_input_names, declared_shape
 from seqframe.forecasting import Forecaster
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
@@ -61,8 +61,9 @@ class Generator:
             for each call.
 
     Raises:
-        ValueError: if the model is not built, its framer does not fit it, the sampler does not
-            exist, or the model cannot be run statefully.
+        ValueError: if the model is not built, takes several inputs that are not "past" and
+            "future", its framer does not fit it, the sampler does not exist, or the model cannot
+            be run statefully.
 
     Example:
 
@@ -105,6 +106,7 @@ class Generator:
             raise TypeError(
                 f"`framer` must be a `SequenceFramer`. Received: {type(framer).__name__}."
             )
+        check_input_names(model)
         self.model = model
         self.stateful = stateful
         own = stateful_layers(model)

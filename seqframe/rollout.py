@@ -19,6 +19,7 @@ from seqframe.backend.internals import any_time_steps, borrowed_states
 from seqframe.choosers import Position
 from seqframe.context import context_steps
 from seqframe.dropout import SEEDS_APART, seed_states, undisturbed
+from seqframe.inputs import arranged, takes_future
 from seqframe.state import fresh_state
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class Rollout:
         x = _laid_out(self._padded(x, real), framer.layout)
         if at.future is None or not takes_future(self.model):
             return x
-        return {"past": x, "future": self._ahead(at, begin, real)}
+        return arranged(self.model, {"past": x, "future": self._ahead(at, begin, real)})
 
     def _ahead(self, at: Any, begin: Any, real: Any) -> Any:
         """Return what is known of the target steps, of each input step's where all have targets."""
@@ -304,15 +305,6 @@ class Run:
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         return ops.convert_to_numpy(self._carry[0])[:, start:stop].copy()
-
-
-def takes_future(model: keras.Model) -> bool:
-    """Whether a model takes a dict of "past" and "future"."""
-    try:
-        inputs = model.input
-    except (AttributeError, ValueError):  # a model that declares no inputs
-        return False
-    return isinstance(inputs, dict) and "future" in inputs
 
 
 def _laid_out(x: Any, layout: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from seqframe.checks import check_classes, check_ids, check_prompt_length
 from seqframe.choosers import SymbolChooser
 from seqframe.context import context_steps
+from seqframe.inputs import takes_future
 from seqframe.prompts import (
     GeneratorState,
     decode_ids,
@@ -98,6 +99,11 @@ class Writer:
         return self._streamed(run, steps, prompts, stops, several)
 
     def _encoded(self, prompt: Any, state: GeneratorState | None) -> np.ndarray:
+        if takes_future(self.generator.model):
+            raise ValueError(
+                "Prompts are continued by models of one input. Received: a model that takes a "
+                '"future". For real values, use `forecast`.'
+            )
         ids = encode_prompt(prompt, self.framer.vocabulary)
         check_classes(self.framer, self.generator.outputs)
         check_ids(ids, self.framer.vocabulary, self.generator.outputs)

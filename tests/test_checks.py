@@ -193,6 +193,8 @@ def test_inputs_are_those_of_a_frame_with_a_future():
     ]:
         with pytest.raises(ValueError, match=r"it takes inputs .*past.* Change the framer, `futu"):
             check_shapes(other, shapes, ())
+        with pytest.raises(ValueError, match=r"it takes inputs .*past.* Change the framer, `futu"):
+            check_shapes(keras.Model(list(other.input.values()), other.output), shapes, ())
     one = keras.Sequential([keras.Input((3, 1)), layers.Flatten(), layers.Dense(1)])
     with pytest.raises(ValueError, match=r'takes one input.*named "past".*leave out `future`'):
         check_shapes(one, shapes, ())

@@ -127,7 +127,8 @@ def test_models_are_shown_what_is_known_of_the_steps_they_predict(kind, known):
         generator.forecast(history, STEPS)
 
 
-def test_trained_on_a_future_it_forecasts_by_the_future():
+@pytest.mark.parametrize("kind", ["dict", "list", "list, future first"])
+def test_trained_on_a_future_it_forecasts_by_the_future(kind):
     """From `fit` to `forecast`: what is known ahead drives what comes."""
     drive = numbers(300, seed=4)
     values = np.zeros(300, "float32")
@@ -140,7 +141,12 @@ def test_trained_on_a_future_it_forecasts_by_the_future():
         "future": keras.Input((1, 1), name="future"),
     }
     parts = [layers.Flatten()(inputs["past"]), layers.Flatten()(inputs["future"])]
-    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(parts)))
+    given = {
+        "dict": inputs,
+        "list": list(inputs.values()),
+        "list, future first": list(inputs.values())[::-1],
+    }[kind]
+    model = keras.Model(given, layers.Dense(1)(layers.Concatenate()(parts)))
     model.compile(keras.optimizers.Adam(0.05), "mse")
     fit(model, frames, epochs=30, batch_size=32, verbose=0, seed=1)
     found = Generator(model, frames.framer).forecast(values[:250], 50, future=drive[250:])

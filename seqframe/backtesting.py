@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.columns import Table, check_width
+from seqframe.continuation import check_begin
 from seqframe.forecasting import Forecaster, as_list
 from seqframe.frames import Frames
-from seqframe.sequences import column_names, find_columns, split_sequences, to_arrays
+from seqframe.inputs import takes_future
+from seqframe.sequences import find_columns, split_sequences, to_arrays
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
@@ -173,7 +176,8 @@ def backtest(
     Args:
         generator: Generator of real values.
         data: sequence, or list of sequences, as `Generator.forecast` takes histories; or Frames,
-            whose sequences and future are taken. Data that the model was not trained on.
+            whose sequences and future are taken, and of columns with names those that the model
+            does not predict. Data that the model was not trained on.
         horizon: int ≥ 1. Steps to forecast from each origin.
         start: int. The first origin; None: as soon as there is history enough.
         stride: int ≥ 1. Steps from one origin to the next.
@@ -186,7 +190,8 @@ def backtest(
         Backtest.
 
     Raises:
-        ValueError: if no sequence is long enough for a single origin.
+        ValueError: if no sequence is long enough for a single origin, a table lacks a column, or
+            a future begins elsewhere than its sequence.
 
     Example:
 
@@ -213,11 +218,13 @@ def backtest(
             "vocabulary."
         )
     if isinstance(data, Frames):
-        raw, futures = _sequences(data, future, generator.targets)
+        raw, futures = _sequences(data, future, generator)
     else:
         raw = split_sequences(data)
         several = raw[0] is not data
         futures = None if future is None else (list(future) if several else [future])
+        for item, ahead in zip(raw, futures or [], strict=False):
+            check_begin(item, ahead, on_clock=True)
     tester = _Tester(generator, raw, futures, history)
     origins = tester.origins(horizon, start, stride)
     free_run = tester.forecast(origins, horizon)
@@ -244,9 +251,11 @@ class _Tester:
     def __init__(
         self, generator: "Generator", raw: list[Any], futures: list[Any] | None, history: int | None
     ):
-        self._forecaster, self._raw, self._futures = Forecaster(generator), raw, futures
+        self._forecaster = Forecaster(generator)
+        raw, self._futures = self._forecaster.read(raw, futures)
         self._history = math.inf if history is None else check_integer("history", history, 1)
         arrays = to_arrays(raw, "data")
+        check_width(arrays[0], generator.framer.columns, "data")
         # Tables stay what they are: their columns may be called by name.
         self._raw = [
             item if hasattr(item, "columns") else array
@@ -255,7 +264,8 @@ class _Tester:
         self.values = arrays
         if generator.targets is not None:
             width = math.prod(arrays[0].shape[1:])
-            columns = find_columns(as_list(generator.targets), column_names(raw[0]), width)
+            names = self._forecaster.names(raw[0])
+            columns = find_columns(as_list(generator.targets), names, width)
             self.values = [array[:, columns] for array in arrays]
 
     def origins(self, horizon: int, start: int | None, stride: int) -> list[tuple[int, int]]:
@@ -305,21 +315,64 @@ def _rows(table: Any, start: int, stop: int | None = None) -> Any:
 
 
 def _sequences(
-    frames: Frames, future: Any, targets: Any
-) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """Return the sequences of frames, and what is known ahead."""
+    frames: Frames, future: Any, generator: "Generator"
+) -> tuple[list[Any], list[Any] | None]:
+    """Return the sequences of frames, and what is known ahead, as tables where names are known."""
     if future is not None:
         raise ValueError(
             "`future` is part of frames. Received: Frames and a future. Frame them with it."
         )
-    if any(isinstance(name, str) for name in np.atleast_1d(targets)):
+    columns = frames.framer.columns or generator.framer.columns
+    targets: Any = generator.targets
+    if columns is None and any(isinstance(name, str) for name in np.atleast_1d(targets)):
         raise ValueError(
-            "`targets` of the generator are names of columns, which frames do not know. Received: "
-            f"targets={targets!r}. Pass the DataFrame, or positions to the generator."
+            "`targets` of the generator are names of columns, which these frames do not know. "
+            f"Received: targets={targets!r}. Pass frames of a DataFrame, or positions to the "
+            "generator."
         )
     source = frames.source
-    sequences = [source.inputs.read(n, 0, int(stop)) for n, stop in enumerate(source.steps)]
-    if source.future is None:
-        return sequences, None
-    ahead = source.future
-    return sequences, [ahead.read(n, 0, len(array)) for n, array in enumerate(ahead.arrays)]
+    sequences = _tables(
+        [source.inputs.read(n, 0, int(stop)) for n, stop in enumerate(source.steps)], columns
+    )
+    futures: list[Any] | None = None
+    if source.future is not None:
+        arrays = source.future.arrays
+        futures = _tables(
+            [source.future.read(n, 0, len(array)) for n, array in enumerate(arrays)],
+            frames.framer.future_columns or generator.framer.future_columns,
+        )
+    if columns is None or targets is None or generator.feedback is not None:
+        return sequences, futures
+    if futures is not None and not isinstance(futures[0], Table):
+        return sequences, futures
+    if takes_future(generator.model) and generator.framer.columns is None:
+        return sequences, futures  # it takes all that it is given
+    # Of columns that the model does not predict, the sequences themselves tell.
+    chosen = find_columns(as_list(targets), list(columns), len(columns))
+    predicted = np.atleast_1d(chosen)
+    others = [name for k, name in enumerate(columns) if k not in predicted]
+    if not others:
+        return sequences, futures
+    return sequences, [
+        _joined(futures[n] if futures else None, table, others) for n, table in enumerate(sequences)
+    ]
+
+
+def _tables(arrays: list[np.ndarray], columns: tuple[str, ...] | None) -> list[Any]:
+    """Return arrays as tables, where the names of their columns are known."""
+    if columns is None:
+        return arrays
+    return [Table(array.reshape(len(array), -1), columns) for array in arrays]
+
+
+def _joined(future: Table | None, table: Table, columns: list[str]) -> Table:
+    """Return what is known ahead, with these columns of a table that it lacks."""
+    known = () if future is None else future.columns
+    places = [table.columns.index(name) for name in columns if name not in known]
+    if future is None:
+        return table[:, places]
+    if not places:
+        return future
+    steps = min(len(future), len(table))
+    parts = [future.array[:steps], table.array[:steps, places]]
+    return Table(np.concatenate(parts, axis=1), (*known, *table[:, places].columns))

@@ -1,5 +1,6 @@
 """Whether a model and its data fit, said before anything is trained."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -184,6 +185,43 @@ def _check_steppable(
                 f"{layer.name!r} cannot do: it sees {steps} steps at once and keeps no state from "
                 "one to the next, or reads them backwards. Make every recurrent layer stateful "
                 "and forward."
+            )
+
+
+def check_features(
+    model: keras.Model,
+    framer: "SequenceFramer",
+    history: tuple[int, ...],
+    future: tuple[int, ...] | None = None,
+) -> None:
+    """Raise if the steps of a history, or of what is known ahead, are not what a model takes.
+
+    Args:
+        model: keras.Model. Where it declares no shapes, nothing is checked.
+        framer: SequenceFramer.
+        history: shape of a step of the history.
+        future: shape of a step of what is known ahead, if the model takes it.
+    """
+    inputs = named_inputs(model) or {}
+    received = {"history": history, "future": future}
+    for name, declared in ("history", inputs.get("past")), ("future", inputs.get("future")):
+        row = received[name]
+        if declared is None or row is None:
+            continue
+        shape = row or (1,)
+        if name == "future":
+            expected = declared[1 + framer.return_sequences :]
+        elif framer.layout == "features":
+            expected = (declared[-1] and declared[-1] // framer.sequence_length,)
+            shape = (math.prod(row),)
+        elif framer.layout == "tokens":
+            expected, shape = (), row
+        else:
+            expected = declared[1:]
+        if not _same(expected, shape):
+            raise ValueError(
+                f"`{name}` must have steps of shape {expected}, which the model takes. Received: "
+                f"steps of shape {row}. Pass the features that it was trained on, in their order."
             )
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.columns import check_width, proper_names, select_columns, table_names
 from seqframe.gather import Rows
 from seqframe.sequences import (
     are_columns,
-    column_names,
     find_columns,
     is_symbolic,
     split_sequences,
@@ -16,12 +16,14 @@ from seqframe.sequences import (
 from seqframe.vocabulary import Vocabulary
 
 
-def find_targets(targets: Any, raw: list[Any], inputs: Rows, vocabulary: Vocabulary | None) -> Rows:
+def find_targets(
+    targets: Any, names: list[str] | None, inputs: Rows, vocabulary: Vocabulary | None
+) -> Rows:
     """Return the rows that targets are taken from.
 
     Args:
         targets: what the user passed as `targets`.
-        raw: the sequences as the user passed them.
+        names: of the sequences' columns, or None where they have none.
         inputs: the sequences as arrays; returned as they are where they are the targets.
         vocabulary: Vocabulary that encodes symbols.
 
@@ -29,29 +31,58 @@ def find_targets(targets: Any, raw: list[Any], inputs: Rows, vocabulary: Vocabul
         ValueError: if columns do not exist, or values are not one for each step.
 
     >>> prices = [np.array([[1, 10], [2, 20]])]
-    >>> find_targets(1, prices, Rows(prices), None).arrays
+    >>> find_targets(1, None, Rows(prices), None).arrays
     (array([10, 20]),)
     """
     if targets is None:
         return inputs
-    columns = _find_columns(targets, "targets", raw, inputs)
+    columns = _find_columns(targets, "targets", names, inputs)
     if columns is not None:
-        return columns
+        return _rows_of(columns, inputs)
     outputs = _for_each_sequence(targets, "targets", inputs, vocabulary)
     _check_clock("targets", outputs, inputs)
     return Rows(outputs)
 
 
 def find_future(
-    future: Any, raw: list[Any], inputs: Rows, vocabulary: Vocabulary | None
-) -> Rows | None:
-    """Return the rows of values known ahead, or None where there are none."""
+    future: Any,
+    names: list[str] | None,
+    inputs: Rows,
+    vocabulary: Vocabulary | None,
+    wanted: tuple[str, ...] | None,
+) -> tuple[Rows | None, tuple[str, ...] | None]:
+    """Return the rows of values known ahead, or None where there are none; and their names.
+
+    Args:
+        future: what the user passed as `future`.
+        names: of the sequences' columns, or None where they have none.
+        inputs: the sequences as arrays.
+        vocabulary: Vocabulary that encodes symbols.
+        wanted: the framer's `future_columns`.
+
+    Raises:
+        ValueError: if columns do not exist, or values are not one for each step.
+    """
     if future is None:
-        return None
-    columns = _find_columns(future, "future", raw, inputs)
+        return None, wanted
+    columns = _find_columns(future, "future", names, inputs)
     if columns is not None:
-        return columns
-    outputs = _for_each_sequence(future, "future", inputs, vocabulary)
+        known = proper_names(names)
+        called = None if known is None else tuple(known[k] for k in np.atleast_1d(columns))
+        if wanted is not None and called not in (None, wanted):
+            raise ValueError(
+                f"`future` must be the framer's `future_columns`, {list(wanted)}. Received: "
+                f"future={future!r}. Leave one of the two out."
+            )
+        rows = _rows_of(columns, inputs)
+        check_width(rows.read(0, 0, 1), wanted, "future")
+        return rows, wanted or called
+    given = [
+        select_columns(item, wanted, "future")
+        for item in _one_each(future, "future", inputs, vocabulary)
+    ]
+    outputs = to_arrays(given, "future", vocabulary)
+    check_width(outputs[0], wanted, "future")
     for number, (array, output) in enumerate(zip(inputs.arrays, outputs, strict=True)):
         if len(output) < len(array):
             raise ValueError(
@@ -59,7 +90,7 @@ def find_future(
                 f" {len(output)} steps for {len(array)}{_which(number, inputs)}. "
                 "Row `t` of it belongs to step `t`: do not shift it."
             )
-    return Rows(outputs)
+    return Rows(outputs), wanted or table_names(given[0])
 
 
 def find_valid(valid: Any, inputs: Rows) -> Rows | None:
@@ -128,11 +159,18 @@ def _check_numeric(name: str, values: Any) -> None:
         )
 
 
-def _find_columns(values: Any, name: str, raw: list[Any], inputs: Rows) -> Rows | None:
-    """Return the columns of the sequence that are named, or None where values are no columns."""
+def _find_columns(
+    values: Any, name: str, names: list[str] | None, inputs: Rows
+) -> int | list[int] | None:
+    """Return which columns of the sequence are meant, or None where values are no columns."""
     if len(inputs.row_shape) == 0 or not are_columns(values, inputs.row_shape[0]):
         return None
-    kept = _as_slice(find_columns(values, column_names(raw[0]), inputs.row_shape[0], name))
+    return find_columns(values, names, inputs.row_shape[0], name)
+
+
+def _rows_of(columns: int | list[int], inputs: Rows) -> Rows:
+    """Return columns of the sequences as rows."""
+    kept = _as_slice(columns)
     if isinstance(kept, list):
         return Rows(inputs.arrays, kept)
     return Rows([array[:, kept] for array in inputs.arrays])
@@ -142,6 +180,13 @@ def _for_each_sequence(
     values: Any, name: str, inputs: Rows, vocabulary: Vocabulary | None = None
 ) -> list[np.ndarray]:
     """Return the array that belongs to each sequence, of whatever length."""
+    return to_arrays(_one_each(values, name, inputs, vocabulary), name, vocabulary)
+
+
+def _one_each(
+    values: Any, name: str, inputs: Rows, vocabulary: Vocabulary | None = None
+) -> list[Any]:
+    """Return what belongs to each sequence, as the user passed it."""
     count = len(inputs.arrays)
     is_list_of_one = isinstance(values, (list, tuple)) and len(values) == 1
     split = count > 1 or (is_list_of_one and len(inputs.arrays[0]) != 1)
@@ -151,7 +196,7 @@ def _for_each_sequence(
             f"`{name}` must have one array for each sequence. "
             f"Received: {len(given)} for {count} sequences."
         )
-    return to_arrays(given, name, vocabulary)
+    return given
 
 
 def _check_clock(name: str, outputs: list[np.ndarray], inputs: Rows) -> None:

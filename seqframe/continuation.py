@@ -1,4 +1,7 @@
-"""Forecasts as the DataFrames and Series that their histories were, with the index continued."""
+"""Forecasts as the DataFrames and Series that their histories were, with the index continued.
+
+The same index tells whether what is known ahead begins where it has to.
+"""
 
 from typing import Any
 
@@ -87,7 +90,17 @@ def continue_index(index: Any, steps: int) -> Any:
     """
     import pandas
 
+    after = _steps_after(index, steps)
+    return pandas.RangeIndex(len(index), len(index) + steps) if after is None else after
+
+
+def _steps_after(index: Any, steps: int) -> Any:
+    """Return the index of the steps after those of an index, or None where it does not tell."""
+    import pandas
+
     size = len(index)
+    if not size:
+        return None
     if isinstance(index, pandas.RangeIndex):
         return pandas.RangeIndex(
             index.stop, index.stop + steps * index.step, index.step, name=index.name
@@ -110,7 +123,68 @@ def continue_index(index: Any, steps: int) -> Any:
                 return pandas.Index(after, dtype=index.dtype, name=index.name)
             except (OverflowError, ValueError):  # they no longer fit
                 return pandas.Index(after, name=index.name)
-    return pandas.RangeIndex(size, size + steps)
+    return None
+
+
+def check_begin(history: Any, future: Any, on_clock: bool) -> None:
+    """Raise if what is known ahead does not begin where it has to, as the two indexes tell.
+
+    Args:
+        history: what is continued.
+        future: what is known ahead.
+        on_clock: bool. Whether it begins with the history, rather than after it.
+
+    Raises:
+        ValueError: if both are of pandas, with dates or with numbers, and it begins elsewhere.
+    """
+    if not (_has_index(history) and _has_index(future)):
+        return
+    index, first = history.index, future.index[0]
+    if not _comparable(index, future.index):
+        return
+    if on_clock:
+        where, expected = "where the history does", index[0]
+    else:
+        after = _steps_after(index, 1)
+        where, expected = "with the step after the history", None if after is None else after[0]
+    if expected is None:
+        if first > index.max():
+            return
+        where, expected = "after the history, whose last step is", index.max()
+    elif _same_place(first, expected):
+        return
+    raise ValueError(
+        f"`future` must begin {where}, {expected}. Received: a table whose index begins at "
+        f"{first}. Pass the rows from there on; or, if only the index is wrong, an array, as "
+        "`future.to_numpy()`."
+    )
+
+
+def _has_index(table: Any) -> bool:
+    return type(table).__module__.partition(".")[0] == "pandas" and len(table) > 0
+
+
+def _comparable(one: Any, other: Any) -> bool:
+    """Whether two indexes of pandas are of numbers, or of the same kind of dates."""
+    import pandas
+
+    if one.hasnans or other.hasnans:
+        return False
+    if one.dtype.kind in "iuf" and other.dtype.kind in "iuf":
+        return True
+    for kind in (pandas.DatetimeIndex, pandas.PeriodIndex, pandas.TimedeltaIndex):
+        if isinstance(one, kind) and isinstance(other, kind):
+            # Dates of a time zone compare with such dates alone, periods with those as long.
+            zones = [getattr(index, "tz", None) is None for index in (one, other)]
+            lengths = [getattr(index.dtype, "freq", None) for index in (one, other)]
+            return zones[0] == zones[1] and lengths[0] == lengths[1]
+    return False
+
+
+def _same_place(first: Any, expected: Any) -> bool:
+    if isinstance(first, float) or isinstance(expected, float):
+        return bool(np.isclose(first, expected, rtol=1e-9, atol=1e-9))
+    return bool(first == expected)
 
 
 def _distance_of_dates(index: Any) -> Any:

@@ -1,15 +1,17 @@
 """Forecasts: real values, or sample paths of them, and what is known ahead."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from seqframe.checks import check_prompt_length
+from seqframe.checks import check_features, check_prompt_length
 from seqframe.choosers import KnownColumns, ResidualNoise, ValueChooser
+from seqframe.columns import check_width, select_columns
 from seqframe.context import least_prompt
-from seqframe.continuation import continue_table
+from seqframe.continuation import check_begin, continue_table
 from seqframe.inputs import takes_future
 from seqframe.prompts import lay_out
 from seqframe.sequences import column_names, find_columns, split_sequences, to_array, to_arrays
@@ -50,6 +52,9 @@ class Forecaster:
                 f"{type(future).__name__}."
             )
         futures = None if future is None else (list(future) if several else [future])
+        raw, futures = self.read(raw, futures)
+        for item, ahead in zip(raw, futures or [], strict=False):
+            check_begin(item, ahead, self.needs_past)
         paths, columns = self.paths(raw, steps, futures, samples, noise)
         results = []
         for item, path in zip(raw, paths, strict=True):
@@ -62,6 +67,41 @@ class Forecaster:
                 results.append(continue_table(item, found, columns, quantiles))
         return results if several else results[0]
 
+    def read(self, raw: list[Any], futures: list[Any] | None) -> tuple[list[Any], list[Any] | None]:
+        """Return histories, and what is known ahead, with the columns that the framer names.
+
+        Raises:
+            ValueError: if a table lacks one.
+        """
+        raw = [select_columns(item, self.framer.columns, "history") for item in raw]
+        if futures is not None:
+            futures = [select_columns(item, self._known_names, "future") for item in futures]
+        return raw, futures
+
+    def names(self, history: Any) -> list[str] | None:
+        """Return the names of a history's columns, the framer's if it knows them, or None."""
+        columns = self.framer.columns
+        return column_names(history) if columns is None else list(columns)
+
+    @property
+    def _known_names(self) -> tuple[str, ...] | None:
+        """The names of what is to be known ahead, in order; None where they cannot be told.
+
+        First what the model takes as its "future", then the columns that it does not predict.
+        """
+        generator, framer = self.generator, self.framer
+        names: list[str] = []
+        if takes_future(generator.model):
+            if framer.future_columns is None:
+                return None
+            names += framer.future_columns
+        if framer.columns and generator.targets is not None and generator.feedback is None:
+            columns = list(framer.columns)
+            chosen = find_columns(as_list(generator.targets), columns, len(columns))
+            predicted = [columns[k] for k in np.atleast_1d(chosen)]
+            names += [name for name in columns if name not in (*predicted, *names)]
+        return tuple(names) or None
+
     def paths(
         self,
         raw: list[Any],
@@ -73,9 +113,9 @@ class Forecaster:
         """Return sample paths `(histories, num_samples, steps, …)`, and which columns they are of.
 
         Args:
-            raw: list of histories.
+            raw: list of histories, as `read` returns them.
             steps: int.
-            futures: list of what is known ahead of each, or None.
+            futures: list of what is known ahead of each, as `read` returns it, or None.
             num_samples: int.
             noise: as of `Generator.forecast`.
         """
@@ -84,7 +124,8 @@ class Forecaster:
         for array in values:
             check_prompt_length(len(array), self.framer, self.generator.is_stepped)
         row_shape = values[0].shape[1:]
-        names = column_names(raw[0])
+        check_width(values[0], self.framer.columns, "history")
+        names = self.names(raw[0])
         targets = self.generator.targets
         columns = None
         if targets is not None and len(row_shape) > 1:
@@ -97,6 +138,7 @@ class Forecaster:
         if not row_shape:
             columns = None  # a sequence of one column predicts that one
         ahead = None if futures is None else self._ahead(futures, values, steps)
+        self._check_features(row_shape, ahead)
         feedback, predicted = self._feedback(row_shape, columns, names, futures, ahead)
         dropout = isinstance(noise, str)
         if dropout and noise != _DROPOUT:
@@ -176,12 +218,25 @@ class Forecaster:
         for array, value in zip(arrays, values, strict=True):
             needed = ahead + (len(value) if self.needs_past else 0)
             if len(array) < needed:
-                what = "the history and the steps after it" if self.needs_past else "the steps"
+                what = f"the {steps} steps that are forecast"
+                if ahead > steps:
+                    what += f", rounded up to whole horizons of {self.framer.horizon}"
+                if self.needs_past:
+                    what = f"the {len(value)} steps of the history and {what}"
                 raise ValueError(
-                    f"`future` must have {needed} rows, for {what} that are forecast. Received: "
-                    f"{len(array)} rows. Give more of it, or forecast fewer steps."
+                    f"`future` must have {needed} rows, for {what}. Received: {len(array)} rows. "
+                    "Give more of it, or forecast fewer steps."
                 )
+        check_width(arrays[0], self._known_names, "future")
         return arrays
+
+    def _check_features(self, row_shape: tuple[int, ...], ahead: list[np.ndarray] | None) -> None:
+        """Raise if steps are not what the model takes."""
+        future = None
+        if ahead is not None and takes_future(self.generator.model):
+            columns = self.framer.future_columns
+            future = ahead[0].shape[1:] if columns is None else (len(columns),)
+        check_features(self.generator.model, self.framer, row_shape, future)
 
     def _feedback(
         self,
@@ -222,7 +277,10 @@ class Forecaster:
                     "`targets`, and give `future` of the others; or give it a `feedback`."
                 )
             return None, row_shape
-        known = _known_columns(chosen, features, names, futures, ahead)
+        given: Sequence[str] | None = self._known_names
+        if given is None and futures is not None:
+            given = column_names(futures[0])
+        known = _known_columns(chosen, features, names, given, ahead)
         return KnownColumns(chosen, known), (len(chosen),)
 
 
@@ -230,7 +288,7 @@ def _known_columns(
     chosen: list[int],
     features: int,
     names: list[str] | None,
-    futures: list[Any] | None,
+    given: Sequence[str] | None,
     ahead: list[np.ndarray] | None,
 ) -> list[tuple[int, int]]:
     """Return which column of the future each column that is not predicted is."""
@@ -238,8 +296,9 @@ def _known_columns(
     if not others:
         return []
     width = 0 if ahead is None else math.prod(ahead[0].shape[1:])
-    given = None if futures is None else column_names(futures[0])
-    if names and given and all(names[column] in given for column in others):
+    if ahead is not None and ahead[0].ndim == 1:
+        ahead[:] = [array[:, None] for array in ahead]
+    if ahead is not None and names and given and all(names[column] in given for column in others):
         return [(column, given.index(names[column])) for column in others]
     if ahead is None or width != len(others) or ahead[0].ndim > 2:
         called = [names[column] for column in others] if names else others
@@ -248,8 +307,6 @@ def _known_columns(
             f"them. Received: {'none' if ahead is None else f'{width} columns'}. Pass them, or "
             "give the `Generator` a `feedback`."
         )
-    if ahead[0].ndim == 1:
-        ahead[:] = [array[:, None] for array in ahead]
     return [(column, k) for k, column in enumerate(others)]
 
 

@@ -1,11 +1,13 @@
 """SequenceFramer: the rule that turns sequences into frames."""
 
 import numbers
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
 
 from seqframe.aliases import Layout, Mode, Padding
+from seqframe.columns import check_names
 from seqframe.frames import Frames
 from seqframe.reader import read_source
 from seqframe.vocabulary import Vocabulary
@@ -48,6 +50,10 @@ class SequenceFramer:
         vocabulary: Vocabulary. Encodes strings and symbol lists. Without one, `frame` collects the
             symbols it finds; the frames' own `framer` then carries them.
         seed: int ≥ 0. Subsequences: where the draws begin; None draws it anew.
+        columns: list of str. Which columns of a table are the features, in this order; others are
+            left out. Without, `frame` takes all, and the frames' own `framer` carries their names,
+            so that a `Generator` finds them in the tables that it is given.
+        future_columns: list of str. The same of what is known ahead.
 
     Each argument is an attribute of the same name.
 
@@ -83,6 +89,8 @@ class SequenceFramer:
     padding_value: float
     vocabulary: Vocabulary | None
     seed: int | None
+    columns: tuple[str, ...] | None
+    future_columns: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -102,6 +110,8 @@ class SequenceFramer:
         padding_value: float = 0,
         vocabulary: Vocabulary | None = None,
         seed: int | None = None,
+        columns: Sequence[str] | None = None,
+        future_columns: Sequence[str] | None = None,
     ):
         self.sequence_length = check_integer("sequence_length", sequence_length, 1)
         self.mode = check_choice("mode", mode, get_args(Mode))
@@ -131,6 +141,8 @@ class SequenceFramer:
             )
         self.vocabulary = vocabulary
         self.seed = None if seed is None else check_integer("seed", seed, 0)
+        self.columns = check_names("columns", columns)
+        self.future_columns = check_names("future_columns", future_columns)
         self._check_mode()
 
     def _check_mode(self) -> None:
@@ -203,8 +215,8 @@ class SequenceFramer:
 
         Raises:
             ValueError: if a sequence is too short for a single frame, values are not on its clock,
-                sequences differ in features, a symbol is unknown, or a group comes back after
-                another.
+                sequences differ in features, a table lacks one of the framer's `columns`, a symbol
+                is unknown, or a group comes back after another.
             TypeError: if something is no sequence.
 
         Example:
@@ -229,8 +241,9 @@ class SequenceFramer:
             "sample_weight": sample_weight,
             "valid": valid,
         }
-        source, vocabulary = read_source(self, sequences, by=by, skip_nan=skip_nan, **given)
-        framer = self if vocabulary is self.vocabulary else self._with(vocabulary=vocabulary)
+        source, found = read_source(self, sequences, by=by, skip_nan=skip_nan, **given)
+        known = all(value is getattr(self, name) for name, value in found.items())
+        framer = self if known else self._with(**found)
         frames = Frames(framer, source, seed=self.seed)
         if not len(frames):
             raise ValueError(
@@ -311,7 +324,10 @@ class SequenceFramer:
         >>> config["sequence_length"], config["horizon"], config["vocabulary"]
         (3, 2, None)
         """
-        config = {name: value for name, value in vars(self).items() if name != "vocabulary"}
+        config = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+        }
         config["vocabulary"] = None if self.vocabulary is None else self.vocabulary.get_config()
         return config
 

@@ -305,14 +305,18 @@ class Generator:
 
         Args:
             history: array `(length,)` or `(length, features)`, DataFrame or Series, or what a
-                framer takes as one sequence of numbers; or a list of these, of any lengths.
+                framer takes as one sequence of numbers; or a list of these, of any lengths. A
+                DataFrame is read by the names of the framer's `columns`, whatever their order, and
+                what it has beyond them is left out.
             steps: int ≥ 1. Steps to forecast.
             future: array `(length,)` or `(length, features)` of values known ahead, or a DataFrame;
                 a list where histories are. Its first row is of the first step that is forecast. A
                 model that takes a "future" for each step of its input (stateful, or with
                 `return_sequences`) needs that of the history before it. Where the model predicts
                 some columns alone, it holds the other ones. As many rows as `steps`, rounded up
-                to whole horizons.
+                to whole horizons. A DataFrame is read by names too, where the framer knows them:
+                its `future_columns`, and the columns that are not predicted; an array holds them
+                in this order. Dates or numbers of its index go on from the history's.
             num_samples: int ≥ 1. Sample paths, each made with its own `noise`.
             noise: function `(prediction, seed) -> prediction` of tensors `(rows, horizon, …)`,
                 with `seed` for `keras.random`; an array of errors `(errors, …)` to draw from, such
@@ -327,8 +331,9 @@ class Generator:
             each, of sample paths an array. For a list a list.
 
         Raises:
-            ValueError: if a history or its future is too short, the model does not predict all of
-                its features, or predicts NaN.
+            ValueError: if a history or its future is too short, lacks a column or has not the
+                features that the model takes, if a future begins elsewhere than it has to, or the
+                model does not predict all features, or predicts NaN.
 
         Example:
 

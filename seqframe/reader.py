@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqframe.clock import find_future, find_targets, find_valid, find_weights
+from seqframe.columns import check_width, select_columns, table_names
 from seqframe.gather import Rows
 from seqframe.groups import find_groups, split_table
-from seqframe.sequences import is_symbolic, split_sequences, to_arrays
+from seqframe.sequences import column_names, is_symbolic, split_sequences, to_arrays
 from seqframe.source import Source
 from seqframe.vocabulary import Vocabulary
 
@@ -26,8 +27,9 @@ def read_source(
     valid: Any = None,
     by: Any = None,
     skip_nan: bool = False,
-) -> tuple[Source, Vocabulary | None]:
-    """Return the Source of what `SequenceFramer.frame` was given, and the vocabulary of its ids."""
+) -> tuple[Source, dict[str, Any]]:
+    """Return the Source of what `SequenceFramer.frame` was given, and what was found of symbols
+    and names: settings of the frames' own framer."""
     labels: Sequence[Hashable] | None = None
     raw = split_sequences(sequences, framer.vocabulary)
     if by is not None:
@@ -36,23 +38,28 @@ def read_source(
                 "`by` cuts one table into sequences. Received: a list of "
                 f"{len(raw)} sequences. Stack them, or leave `by` out: each is one already."
             )
-        table, columns = split_table(raw[0], by)
-        raw, (labels, edges) = [table], find_groups(columns)
+        table, groups = split_table(raw[0], by)
+        raw, (labels, edges) = [table], find_groups(groups)
     vocabulary = framer.vocabulary
     if vocabulary is None and raw and all(map(is_symbolic, raw)):
         if not any(map(len, raw)):
             raise no_frame(framer, 0 if len(raw) > 1 else None, 0)
         vocabulary = Vocabulary.from_sequences(*raw)
+    raw = [select_columns(item, framer.columns, "sequences") for item in raw]
     inputs = Rows(to_arrays(raw, "sequences", vocabulary))
+    check_width(inputs.arrays[0], framer.columns, "sequences")
+    columns = framer.columns or table_names(raw[0])
+    names = column_names(raw[0]) if columns is None else list(columns)
     if framer.layout == "tokens" and inputs.row_shape:
         raise ValueError(
             '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
             f'steps of shape {inputs.row_shape}. Use `layout="timesteps"`.'
         )
+    ahead, future_columns = find_future(future, names, inputs, vocabulary, framer.future_columns)
     source = Source(
         inputs,
-        find_targets(targets, raw, inputs, vocabulary),
-        find_future(future, raw, inputs, vocabulary),
+        find_targets(targets, names, inputs, vocabulary),
+        ahead,
         valid=find_valid(valid, inputs),
         skip_nan=bool(skip_nan),
         labels=range(len(raw)),
@@ -70,7 +77,8 @@ def read_source(
         countable = framer.mode != "subsequences" and not source.may_leave_out
         weights = find_weights(sample_weight, source.inputs, counts if countable else None)
         source = source.weighted(*weights)
-    return source, vocabulary
+    found = {"vocabulary": vocabulary, "columns": columns, "future_columns": future_columns}
+    return source, found
 
 
 def _check_padding(framer: "SequenceFramer", source: Source) -> None:

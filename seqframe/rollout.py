@@ -208,6 +208,9 @@ class Rollout:
         framer, future = self.framer, at.future
         if len(future.shape) == 2:
             future = future[..., None]
+        if framer.future_columns is not None:
+            # After these come columns of the history that the model does not predict.
+            future = future[..., : len(framer.future_columns)]
         if not framer.return_sequences:
             return backend.read_steps(future, at.target, framer.horizon)
         inputs = np.arange(0, self._context, framer.sampling_rate)[:, None]

@@ -173,7 +173,7 @@ def test_tables_and_what_is_known_ahead():
     np.testing.assert_allclose(again.free_run[..., 0], result.free_run, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(again.actual[..., 0], result.actual)
     # The errors of a backtest are a noise for forecasts, of one column as of a list of one.
-    ahead = table[["price"]].iloc[:4]
+    ahead = table[["price"]].iloc[:4].to_numpy()
     paths = [
         Generator(generator.model, framer, targets=targets, seed=5).forecast(
             table, 4, future=ahead, num_samples=6, noise=tested.residuals
@@ -183,8 +183,16 @@ def test_tables_and_what_is_known_ahead():
     assert paths[0].shape == (6, 4)
     np.testing.assert_array_equal(paths[0], paths[1][..., 0])
     assert len(np.unique(paths[0][:, 0])) > 1
+    # Frames of a table know names, whether the generator's framer does or not.
+    for rule in framer, frames.framer:
+        by_name = Generator(generator.model, rule, targets="sales")
+        named = backtest(by_name, frames, 3)
+        np.testing.assert_array_equal(named.origins, result.origins)
+        np.testing.assert_allclose(named.free_run, result.free_run, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(named.actual, result.actual)
+    arrays = framer.frame(table.to_numpy(), targets=[0], future=[1])
     with pytest.raises(ValueError, match="`targets` of the generator are names"):
-        backtest(generator, frames, 3)
+        backtest(generator, arrays, 3)
     with pytest.raises(ValueError, match="`future` is part of frames"):
         backtest(by_place, frames, 3, future=table[["price"]])
 
@@ -194,3 +202,56 @@ def test_symbols_are_not_backtested():
     generator = Generator(recurrent(steps=2, outputs=2), framer)
     with pytest.raises(ValueError, match="`backtest` is for real values"):
         backtest(generator, "ABAB", 1)
+
+
+def shop(rows=24):
+    index = pd.date_range("2024-01-01", periods=rows)
+    return pd.DataFrame(numbers(rows, 3), index, ["units", "price", "holiday"])
+
+
+def of_units(model, **given):
+    """Return frames of a table, and a generator that forecasts its `units` by their names."""
+    frames = SequenceFramer(3, horizon=2).frame(shop(), targets="units", **given)
+    return frames, Generator(model, frames.framer, targets="units")
+
+
+def test_frames_and_tables_are_told_the_same_by_names():
+    table = shop()
+    past, future = keras.Input((3, 3), name="past"), keras.Input((2, 1), name="future")
+    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
+    two = seeded(keras.Model([past, future], layers.Dense(2)(merged)))
+    alone = seeded(
+        keras.Sequential([keras.Input((3, 3)), layers.Flatten(), layers.Dense(2)]), scale=0.3
+    )
+    for model, given in (two, {"future": ["holiday"]}), (alone, {}):
+        frames, generator = of_units(model, **given)
+        known = table[["price", "holiday"]]
+        expected = backtest(generator, table, 3, future=known)
+        mixed = table.assign(store="a")[["holiday", "store", "units", "price"]]
+        again = backtest(generator, mixed, 3, future=known[["holiday", "price"]])
+        by_frames = backtest(generator, frames, 3)
+        for found in again, by_frames:
+            np.testing.assert_array_equal(found.origins, expected.origins)
+            np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(found.actual, expected.actual)
+        for (_, origin), path in zip(expected.origins, expected.free_run, strict=True):
+            alone = generator.forecast(
+                table.iloc[:origin], 3, future=known.iloc[origin : origin + 4]
+            )
+            np.testing.assert_allclose(path, alone, rtol=1e-5, atol=1e-6)
+        with pytest.raises(ValueError, match=r"without \['price'\]"):
+            backtest(generator, table.drop(columns="price"), 3, future=known)
+        with pytest.raises(ValueError, match="`data` must have 3 features"):
+            backtest(generator, table.to_numpy()[:, :2], 3, future=known)
+        with pytest.raises(ValueError, match="`future` must begin where the history does"):
+            backtest(generator, table, 3, future=known.iloc[1:])
+
+
+def test_frames_that_predict_all_need_nothing_ahead():
+    frames = SequenceFramer(3, horizon=2).frame(shop())
+    model = recurrent(steps=3, features=3, outputs=6)
+    expected = backtest(Generator(model, frames.framer), shop(), 3)
+    for targets in None, ["units", "price", "holiday"]:
+        found = backtest(Generator(model, frames.framer, targets=targets), frames, 3)
+        np.testing.assert_array_equal(found.origins, expected.origins)
+        np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-5, atol=1e-6)

@@ -584,7 +584,7 @@ ERRORS = [
     ({"history": NAN_LAST}, "forecast is NaN. Received: that at step 0 of history 0"),
     ({"history": [HISTORY, NAN_LAST]}, "forecast is NaN. Received: that at step 0 of history 1"),
     ({"history": HISTORY[:2]}, "at least 3 steps"),
-    ({"history": numbers(6, 2)}, "history of 2 features for a model with 1 outputs"),
+    ({"history": numbers(6, 2)}, r"must have steps of shape \(1,\), .*Received: .* \(2,\)\. Pass"),
     ({"steps": 0}, "`steps` must be an integer ≥ 1"),
     ({"noise": RESIDUALS}, "`noise` is for sample paths"),
     ({"quantiles": [0.5]}, "`quantiles` is for sample paths"),
@@ -617,3 +617,146 @@ def test_targets_are_columns():
     generator = Generator(flat(3, 2, 1), SequenceFramer(3), targets=[0])
     with pytest.raises(ValueError, match=r"`targets` are columns.*steps of shape \(2, 1\)"):
         generator.forecast(numbers(5, 2, 1), 2, future=numbers(5))
+
+
+# --- Tables are read by the names of their columns.
+
+DAYS = pandas.date_range("2024-02-20", periods=12)
+SHOP = pandas.DataFrame(numbers(12, 3, seed=5), DAYS, ["units", "price", "holiday"])
+PLANS = pandas.DataFrame(
+    numbers(8, 2, seed=6), pandas.date_range("2024-03-03", periods=8), ["price", "holiday"]
+)
+
+
+def named(kind):
+    """Return a generator of `units`, with the framer of the frames of SHOP."""
+    if kind == "alone":
+        frames = SequenceFramer(3).frame(SHOP, targets="units")
+        model = flat(3, 3, 1)
+    else:
+        frames = SequenceFramer(3, horizon=2).frame(SHOP, targets="units", future=["holiday"])
+        model = two_inputs(frames.framer, features=3, known=1)
+    return Generator(model, frames.framer, targets="units")
+
+
+def by_hand(generator, history, steps):
+    """Return the forecast of a plain loop over arrays in the order of training."""
+    known = history.to_numpy()
+    ahead = np.concatenate([SHOP[["price", "holiday"]], PLANS])
+    future = ahead[:, 1] if generator.framer.future_columns else None
+
+    def feed(prediction, last, clock):
+        return [prediction.item(), *ahead[clock]]
+
+    found = plain_forecast(generator.model, generator.framer, known, steps, future, feed)
+    return found[:, 0]
+
+
+@pytest.mark.parametrize("kind", ["alone", "with a future"])
+def test_tables_are_read_by_names(kind):
+    generator = named(kind)
+    expected = by_hand(generator, SHOP, 6)
+    assert_close(generator.forecast(SHOP, 6, future=PLANS), expected)
+    # In another order, with text beyond them.
+    other = SHOP.assign(store="a")[["holiday", "store", "price", "units"]]
+    plans = PLANS.assign(store="a")[["store", "holiday", "price"]]
+    found = generator.forecast([other, SHOP], 6, future=[plans, PLANS])
+    for one in found:
+        assert_close(one, expected)
+        assert one.name == "units"
+    # Arrays by position: what the model takes as its future first.
+    order = ["holiday", "price"] if kind == "with a future" else ["price", "holiday"]
+    array = PLANS[order].to_numpy()
+    assert_close(generator.forecast(SHOP.to_numpy(), 6, future=array), expected)
+
+    wrong = [
+        (SHOP.drop(columns="price"), PLANS, r"`history` must have .*, without \['price'\]"),
+        (SHOP.rename(columns={"price": "Price"}), PLANS, r"without \['price'\]"),
+        (SHOP, PLANS.rename(columns={"holiday": "x"}), r"`future` must .*, without \['holiday'\]"),
+        (SHOP, PLANS.drop(columns="price"), r"`future` must .*, without \['price'\]"),
+        (SHOP.to_numpy()[:, :2], PLANS, r"`history` must have 3 features.*shape \(2,\)"),
+        (SHOP, array[:, :1], r"`future` must have 2 features.*shape \(1,\)"),
+    ]
+    for history, future, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            generator.forecast(history, 6, future=future)
+
+
+def test_a_framer_without_names_leaves_columns_as_they_are():
+    generator = named("with a future")
+    raw = Generator(generator.model, SequenceFramer(3, horizon=2), targets=[0], feedback=ops.add)
+    found = raw.forecast(SHOP[["holiday", "price", "units"]], 4, future=PLANS[["price"]])
+    assert_close(
+        found,
+        raw.forecast(SHOP[["holiday", "price", "units"]].to_numpy(), 4, future=PLANS["price"]),
+    )
+
+
+@pytest.mark.parametrize("layout", ["timesteps", "features"])
+def test_a_model_takes_the_features_it_was_made_for(layout):
+    """A layer that normalizes would stretch a single feature to three, a recurrent one fail."""
+    shape = (3, 3) if layout == "timesteps" else (1, 9)
+    model = keras.Sequential([keras.Input(shape), layers.Normalization(), layers.Flatten()])
+    model.add(layers.Dense(1))
+    generator = Generator(model, SequenceFramer(3, layout=layout), feedback=lambda one, last: last)
+    for width in 1, 2, 4:
+        with pytest.raises(ValueError, match=rf"`history` must .*Received: .*shape \({width},\)"):
+            generator.forecast(numbers(6, width), 2)
+    two = Generator(two_inputs(SequenceFramer(3)), SequenceFramer(3))
+    for future in numbers(6, 3), numbers(6):
+        with pytest.raises(ValueError, match=r"`future` must have steps of shape \(2,\)"):
+            two.forecast(numbers(6), 2, future=future)
+
+
+def from_day(day, periods=9, **options):
+    return pandas.date_range(f"2024-{day}", periods=periods, **options)
+
+
+AHEADS = [
+    # history's index, future's index, where it should begin if not there
+    (DAYS, from_day("03-03"), None),
+    (DAYS, from_day("03-04"), "2024-03-03"),
+    (DAYS, from_day("03-02"), "2024-03-03"),
+    (DAYS, from_day("02-20"), "2024-03-03"),
+    (DAYS.delete(5), from_day("03-08"), None),  # days are missing: which is next is not known
+    (DAYS.delete(5), from_day("03-02"), "2024-03-02"),
+    (DAYS, from_day("03-09", tz="UTC"), None),  # not comparable
+    (DAYS.to_period("D"), from_day("03-03").to_period("D"), None),
+    (DAYS.to_period("D"), from_day("03-04").to_period("D"), "2024-03-03"),
+    (DAYS.to_period("D"), from_day("03-04").to_period("M"), None),
+    (DAYS, pandas.RangeIndex(9), None),
+    (pandas.RangeIndex(12), pandas.RangeIndex(12, 21), None),
+    (pandas.RangeIndex(12), pandas.RangeIndex(9), "12"),
+    (pandas.RangeIndex(12), pandas.RangeIndex(13, 22), "12"),
+    (pandas.Index(np.arange(12) / 10), pandas.Index(1.2 + np.arange(9) / 10), None),
+    (pandas.Index(np.arange(12) / 10), pandas.Index(1.3 + np.arange(9) / 10), "1.2"),
+    (pandas.Index(list("abcdefghijkl")), pandas.RangeIndex(9), None),
+]
+
+
+@pytest.mark.parametrize(("index", "ahead", "expected"), AHEADS)
+def test_a_future_begins_after_the_history(index, ahead, expected):
+    history = pandas.Series(numbers(len(index)), index)
+    future = pandas.DataFrame(numbers(9, 2), ahead)
+    generator = Generator(two_inputs(SequenceFramer(3)), SequenceFramer(3))
+    plain = generator.forecast(history, 4, future=future.to_numpy())
+    if expected is None:
+        assert_close(generator.forecast(history, 4, future=future), plain)
+        return
+    message = rf"`future` must begin .*{expected}.* Received: a table whose index begins at"
+    with pytest.raises(ValueError, match=message):
+        generator.forecast(history, 4, future=future)
+    with pytest.raises(ValueError, match=message):
+        generator.forecast([history], 4, future=[future])
+
+
+def test_a_future_on_the_clock_of_the_history_begins_with_it():
+    rule = SequenceFramer(3, **WIDE)
+    generator = Generator(two_inputs(rule), rule)
+    history = pandas.Series(numbers(12), DAYS)
+    future = pandas.DataFrame(numbers(16, 2), from_day("02-20", 16))
+    expected = generator.forecast(history.to_numpy(), 4, future=future.to_numpy())
+    assert_close(generator.forecast(history, 4, future=future), expected)
+    late = future.set_index(from_day("02-21", 16))
+    with pytest.raises(ValueError, match=r"begin where the history does, 2024-02-20.*2024-02-21"):
+        generator.forecast(history, 4, future=late)

@@ -761,3 +761,124 @@ def test_repr_shows_what_was_changed():
     assert repr(SequenceFramer(3)) == "SequenceFramer(3)"
     framer = SequenceFramer(3, gap=1, vocabulary=Vocabulary("AB"))
     assert repr(framer) == "SequenceFramer(3, gap=1, vocabulary=Vocabulary('AB'))"
+
+
+# --- Names of columns.
+
+SHOP = {
+    "store": ["a"] * 6 + ["b"] * 5,
+    "units": np.arange(11.0),
+    "price": np.arange(11.0) * 10,
+    "holiday": np.arange(11.0) % 2,
+}
+
+
+@LIBRARIES
+def test_the_frames_own_framer_knows_the_names_of_columns(library):
+    table = library.DataFrame({name: SHOP[name] for name in ("units", "price", "holiday")})
+    framer = SequenceFramer(2)
+    frames = framer.frame(table, targets="units", future=["holiday", "price"])
+    assert frames.framer.columns == ("units", "price", "holiday")
+    assert frames.framer.future_columns == ("holiday", "price")
+    assert (framer.columns, framer.future_columns) == (None, None)
+    # It reads other tables by them: another order, and columns beyond them.
+    other = library.DataFrame({name: SHOP[name] for name in reversed(SHOP)})
+    again = frames.framer.frame(other, targets="units", future=["holiday", "price"])
+    assert again.framer is frames.framer
+    assert_same_frames(again, frames)
+    # A table ahead as by its columns.
+    ahead = other[["price", "store", "holiday"]]
+    assert_same_frames(frames.framer.frame(other, targets="units", future=ahead), frames)
+    assert framer.frame(table, future=table[["price"]]).framer.future_columns == ("price",)
+    assert framer.frame(table, future=[1]).framer.future_columns == ("price",)
+
+
+def assert_same_frames(found, expected):
+    for one, other in zip(
+        found.gather(found.place([0, 3])), expected.gather(expected.place([0, 3])), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+@LIBRARIES
+def test_the_column_of_groups_is_no_feature(library):
+    frames = SequenceFramer(2).frame(library.DataFrame(SHOP), by="store")
+    assert frames.framer.columns == ("units", "price", "holiday")
+    assert frames.framer.frame(library.DataFrame(SHOP), by="store").x_shape == (2, 3)
+
+
+def test_what_has_no_names():
+    framer = SequenceFramer(2)
+    array = np.zeros((5, 2))
+    for sequences in (
+        array,
+        [array, array],
+        "ABCDE",
+        pd.Series(np.arange(5), name="units"),
+        pd.DataFrame(array),  # its columns are but numbered
+        pd.DataFrame(array, columns=["a", "a"]),
+    ):
+        framed = framer.frame(sequences).framer
+        assert (framed.columns, framed.future_columns) == (None, None)
+    table = pd.DataFrame(array, columns=["a", "b"])
+    for future in array, array[:, 0], table["a"]:
+        assert framer.frame(table, future=future).framer.future_columns is None
+
+
+def test_columns_can_be_chosen():
+    framer = SequenceFramer(2, columns=["price", "units"], future_columns=("holiday",))
+    assert eval(repr(framer)) == framer
+    assert "columns=('price', 'units')" in repr(framer)
+    config = json.loads(json.dumps(framer.get_config()))
+    assert config == framer.get_config()
+    assert SequenceFramer.from_config(config) == framer != SequenceFramer(2)
+    older = {name: value for name, value in config.items() if "columns" not in name}
+    assert SequenceFramer.from_config(older) == SequenceFramer(2)
+
+    table = pd.DataFrame(SHOP)
+    frames = framer.frame(table, targets="units", future=table)
+    assert frames.framer is framer
+    x, y = frames[0]
+    np.testing.assert_array_equal(x["past"], [[0, 0], [10, 1]])
+    np.testing.assert_array_equal(x["future"], [[0]])
+    assert y == 2
+    # An array is read by position.
+    array = table[["price", "units"]].to_numpy()
+    np.testing.assert_array_equal(framer.frame(array)[0][0], x["past"])
+
+
+WRONG_COLUMNS = [
+    (lambda: SequenceFramer(2, columns="units"), TypeError, "`columns` must be a list of names"),
+    (lambda: SequenceFramer(2, columns=[]), TypeError, "`columns` must be a list of names"),
+    (lambda: SequenceFramer(2, columns=[0]), TypeError, "`columns` must be a list of names"),
+    (lambda: SequenceFramer(2, future_columns=["a", "a"]), ValueError, "name each column once"),
+    (
+        lambda: NAMED.frame(pd.DataFrame(SHOP)[["units", "holiday"]]),
+        ValueError,
+        r"`sequences` must have the columns .*with the columns .*, without \['price'\]",
+    ),
+    (lambda: NAMED.frame(np.zeros((5, 3))), ValueError, r"have 2 features.*shape \(3,\)"),
+    (lambda: NAMED.frame(np.zeros(5)), ValueError, r"have 2 features.*shape \(\)"),
+    (
+        lambda: NAMED.frame(pd.DataFrame(SHOP), future=pd.DataFrame(SHOP)[["price"]]),
+        ValueError,
+        r"`future` must have the columns \['units'\]. Received: .*, without \['units'\]",
+    ),
+    (
+        lambda: NAMED.frame(pd.DataFrame(SHOP), future=np.zeros((11, 2))),
+        ValueError,
+        r"`future` must have 1 features",
+    ),
+    (
+        lambda: NAMED.frame(pd.DataFrame(SHOP), future=["price"]),
+        ValueError,
+        r"framer's `future_columns`, \['units'\]. Received: future=\['price'\]",
+    ),
+]
+NAMED = SequenceFramer(2, columns=["units", "price"], future_columns=["units"])
+
+
+@pytest.mark.parametrize(("make", "error", "message"), WRONG_COLUMNS)
+def test_columns_that_are_not_there(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

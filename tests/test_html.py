@@ -115,6 +115,7 @@ def test_framer_shows_what_differs_from_the_defaults():
         SequenceFramer(5),
         SequenceFramer(5, mode="subsequences", num_samples=9, seed=3, wrap=True),
         SequenceFramer(3, gap=-1, horizon=2, vocabulary=Vocabulary("AB")),
+        SequenceFramer(3, columns=["units", "price"], future_columns=["price"]),
     ],
 )
 def test_settings_make_the_framer_again(framer):

@@ -74,6 +74,21 @@ def test_a_loaded_generator_forecasts_the_same(targets, feedback, columns, tmp_p
     )
 
 
+def test_names_of_columns_are_saved_and_older_files_have_none(tmp_path):
+    framer = SequenceFramer(3, columns=["units", "price"], future_columns=["price"])
+    path = tmp_path / "named.keras"
+    Generator(recurrent(steps=3, features=2, outputs=2), framer).save(path)
+    assert Generator.load(path).framer == framer
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(files["seqframe.json"])
+    del config["framer"]["columns"], config["framer"]["future_columns"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**files, "seqframe.json": json.dumps(config)}.items():
+            archive.writestr(name, content)
+    assert Generator.load(path).framer == SequenceFramer(3)
+
+
 def test_the_file_is_a_model_of_keras(model, tmp_path):
     Generator(model, ABCD).save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras")

@@ -639,6 +639,18 @@ def test_learning_curves_are_the_logs_over_the_epochs():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "accuracy")
 
 
+@pytest.mark.parametrize(
+    ("histories", "metric"),
+    [
+        ({"loss": [0.3, 0.2], "mae": [0.5, 0.4]}, "loss"),
+        ({"loss": [0.3, 0.2], "accuracy": [0.5, 0.6]}, "accuracy"),
+        ({"one": {"loss": [0.3], "accuracy": [0.5]}, "two": {"loss": [0.2]}}, "loss"),
+    ],
+)
+def test_without_a_metric_it_is_the_accuracy_or_else_the_loss(histories, metric):
+    assert plot_history(histories).get_ylabel() == metric
+
+
 def test_six_curves_are_told_apart_with_and_without_colours():
     ax = plot_history({f"model {k}": {"accuracy": [0.1, 0.2]} for k in range(6)})
     assert len({curve.get_color() for curve in ax.get_lines()}) == 6
@@ -663,8 +675,8 @@ def test_far_longer_trainings_have_a_logarithmic_axis():
 @pytest.mark.parametrize(
     ("histories", "message"),
     [
-        ({"loss": [1.0]}, r"`metric` must be one of \['loss'\]"),
-        ({"one": {"loss": [1.0]}}, "the history of 'one' has"),
+        ({"mae": [1.0]}, r"`metric` must be one of \['mae'\].* Received: metric='loss'"),
+        ({"one": {"mae": [1.0]}}, "the history of 'one' has"),
         ({}, "`histories` must hold at least one history"),
         ([0.5, 0.6], "`histories` must be what `fit` returned"),
         (trained(0), "`histories` must be what `fit` returned"),

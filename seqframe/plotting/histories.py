@@ -16,7 +16,7 @@ _MARKS = 9  # of a curve
 _FAR_LONGER = 4  # times as many epochs
 
 
-def plot_history(histories: Any, metric: str = "accuracy", *, ax: "Axes | None" = None) -> "Axes":
+def plot_history(histories: Any, metric: str | None = None, *, ax: "Axes | None" = None) -> "Axes":
     """Draw learning curves: a metric over epochs, one curve for each training.
 
     Validation is drawn dashed, where there is some. Epochs are on a logarithmic axis, where some
@@ -25,7 +25,8 @@ def plot_history(histories: Any, metric: str = "accuracy", *, ax: "Axes | None" 
     Args:
         histories: keras.callbacks.History, or its dict of lists; or for several trainings a dict of
             name to either.
-        metric: str. Name of a metric, or "loss".
+        metric: str. Name of a metric, or "loss". None: accuracy, if every history has it, else
+            the loss.
         ax: matplotlib.axes.Axes to draw on; None makes a figure.
 
     Returns:
@@ -44,6 +45,8 @@ def plot_history(histories: Any, metric: str = "accuracy", *, ax: "Axes | None" 
     ... })  # doctest: +SKIP
     """
     curves = _named_curves(histories)
+    if metric is None:
+        metric = "accuracy" if all("accuracy" in logs for _, logs in curves.values()) else "loss"
     for name, (_, logs) in curves.items():
         if metric not in logs:
             of = f" of {name!r}" if name else ""

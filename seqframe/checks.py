@@ -74,6 +74,27 @@ def check_shapes(
         )
 
 
+def check_embedding(model: keras.Model, symbols: int) -> None:
+    """Raise if the Embedding that takes a model's ids has fewer rows than there are symbols.
+
+    Args:
+        model: keras.Model. Where no Embedding is the first to see its only input, nothing is
+            checked.
+        symbols: number of ids.
+    """
+    is_sequential = isinstance(model, keras.Sequential)
+    given = [] if is_sequential else getattr(model, "inputs", None) or []
+    for layer in model.layers[:1] if is_sequential else model.layers:
+        if not isinstance(layer, keras.layers.Embedding):
+            continue
+        sees_ids = is_sequential or (len(given) == 1 and layer.input is given[0])
+        if sees_ids and layer.input_dim < symbols:
+            raise ValueError(
+                f"The model's layer {layer.name!r} has {layer.input_dim} rows. Received: a "
+                f"vocabulary of {symbols} ids. Make it an `Embedding(len(vocabulary), …)`."
+            )
+
+
 def _check_inputs(
     model: keras.Model, only: tuple[int | None, ...] | None, x_shape: dict[str, tuple[int, ...]]
 ) -> None:
@@ -259,7 +280,8 @@ def check_ids(ids: Any, vocabulary: Any, outputs: tuple[int, ...] | None) -> Non
     limit = classes if vocabulary is None else len(vocabulary)
     outside = np.flatnonzero((ids < 0) | (ids >= limit))
     if outside.size:
+        hint = "" if vocabulary is not None else " To continue real values, use `forecast`."
         raise ValueError(
             f"The ids of a prompt must be in 0 … {limit - 1}. "
-            f"Received: {ids[outside[0]]} at position {outside[0]}."
+            f"Received: {ids[outside[0]]} at position {outside[0]}.{hint}"
         )

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
-from seqframe.checks import check_framer, check_input_names, declared_shape
+from seqframe.checks import check_embedding, check_framer, check_input_names, declared_shape
 from seqframe.forecasting import Forecaster
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
@@ -118,6 +118,8 @@ class Generator:
         self.framer = _default_framer(model, bool(own)) if framer is None else framer
         self.carried_layers = recurrent_layers(model, self.framer) if stateful and not own else own
         check_framer(model, self.framer, bool(own))
+        if self.framer.vocabulary is not None:
+            check_embedding(model, len(self.framer.vocabulary))
         self.sampler = get_sampler(sampler)
         self.feedback, self.targets = feedback, targets
         self.logits_processor = logits_processor
@@ -503,5 +505,13 @@ def _default_framer(model: keras.Model, stateful: bool) -> SequenceFramer:
         raise ValueError(
             "`framer` can be left out only for a model with a fixed number of time steps. "
             f"Received: input shape {shape}. Pass the framer of its training data."
+        )
+    output = declared_shape(model, "output_shape") or ()
+    steps, features = shape[0], shape[1:] or (None,)
+    if len(output) == 1 + len(features) and output[0] == steps != 1:
+        raise ValueError(
+            "`framer` can be left out only for a model that predicts what comes after its last "
+            f"step. Received: outputs of shape {output}, for each of {steps} steps. Pass the "
+            "framer of its training data, with `return_sequences=True`."
         )
     return SequenceFramer(length, layout=layout)

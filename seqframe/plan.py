@@ -10,7 +10,7 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import Reset
-from seqframe.checks import check_shapes
+from seqframe.checks import check_embedding, check_shapes
 from seqframe.feed import Feed, feed_arrays, feed_frames
 from seqframe.frames import Frames
 from seqframe.lanes import Lanes
@@ -106,6 +106,8 @@ def _checked_feed(
         symbols = None if vocabulary is None or kind == "predict" else len(vocabulary)
         y_shape = None if kind == "predict" else framed.y_shape
         check_shapes(model, framed.x_shape, y_shape, symbols)
+        if framed.vocabulary is not None:
+            check_embedding(model, len(framed.vocabulary))
         return feed.inputs_alone() if kind == "predict" else feed
     x, y, weight = (framed, None, None) if kind == "predict" else _unpack(framed, name)
     feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)

@@ -108,6 +108,24 @@ def test_a_model_needs_as_many_classes_as_symbols():
     refuses(model, IDS, ValueError, r"has 3 classes.*has 4 ids.*`len\(frames.vocabulary\)` units")
 
 
+@pytest.mark.parametrize("kind", ["sequential", "not built", "functional"])
+@pytest.mark.parametrize("rows", [3, 4])
+def test_an_embedding_needs_as_many_rows_as_symbols(kind, rows):
+    parts = [layers.Embedding(rows, 2, name="of_ids"), layers.Flatten(), layers.Dense(4)]
+    inputs = keras.Input((2,))
+    if kind == "functional":
+        model = keras.Model(inputs, parts[2](parts[1](parts[0](inputs))))
+    else:
+        model = keras.Sequential(parts if kind == "not built" else [inputs, *parts])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    frames = SequenceFramer(2, layout="tokens").frame("ABCDABCD")
+    if rows == 4:
+        fit(model, frames, verbose=0)
+        return
+    with pytest.raises(ValueError, match=r"layer 'of_ids' has 3 rows. Received: .* of 4 ids. Make"):
+        fit(model, frames, verbose=0)
+
+
 def test_a_model_has_to_be_compiled():
     model = recurrent()
     before = contents(model)

@@ -267,6 +267,21 @@ WRONG_GENERATORS = [
         ValueError,
         "one input of shape.*Pass the framer",
     ),
+    *(
+        (make, ValueError, r"Received: outputs of shape .*each of 3 steps.*`return_sequences=True`")
+        for make in (
+            lambda: Generator(model_of(3, return_sequences=True)),
+            lambda: Generator(model_of(3, batch_size=2, return_sequences=True)),
+        )
+    ),
+    (
+        lambda: Generator(
+            keras.Sequential([keras.Input((1,)), layers.Embedding(2, 3), layers.Flatten()]),
+            SequenceFramer(1, layout="tokens", vocabulary=ABC),
+        ),
+        ValueError,
+        r"layer 'embedding.*' has 2 rows. Received: a vocabulary of 3 ids",
+    ),
     # Inputs that no frame has, and a future of another horizon.
     (
         lambda: Generator(two_inputs("past", "ahead"), SequenceFramer(2)),
@@ -319,6 +334,7 @@ WRONG_PROMPTS = [
     (ABC1, [0.5, 1.0], "one-dimensional array of ids.*float.*For real values, use `forecast`"),
     (ABC1, np.zeros((2, 2), int), r"shape \(2, 2\)"),
     (SequenceFramer(1), "AB", "`prompt` holds symbols, which need a `vocabulary`"),
+    (SequenceFramer(1), [1, 2, 3], r"in 0 … 2. Received: 3 at position 2. .*use `forecast`"),
 ]
 
 

@@ -198,9 +198,16 @@ def _encode_stop(stop: Any, vocabulary: Any) -> tuple[int, ...]:
         ids = np.atleast_1d(stop)
     elif is_id and isinstance(vocabulary.symbols[0], str):
         ids = np.array([stop])
+    elif isinstance(stop, str) and vocabulary.is_text:
+        ids = to_array(stop, "stop", vocabulary)
+    elif isinstance(stop, list) or (isinstance(stop, str) and stop not in vocabulary):
+        raise ValueError(
+            "`stop`: a stop is one symbol, or where symbols are characters a string of them. "
+            f"Received: {stop!r}. For several symbols in a row pass their ids, as "
+            '`vocabulary.encode(["the", "end"])`.'
+        )
     else:
-        text = isinstance(stop, str) and vocabulary.is_text
-        ids = to_array(stop if text else [stop], "stop", vocabulary)
+        ids = to_array([stop], "stop", vocabulary)
     limit = np.iinfo(np.int32).max if vocabulary is None else len(vocabulary)
     if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
         raise ValueError(

@@ -70,7 +70,14 @@ def read_source(
     if not counts.all():
         number = int(np.argmin(counts))
         label = source.labels[number] if len(counts) > 1 else None
-        raise no_frame(framer, label, int(source.steps[number]))
+        error = no_frame(framer, label, int(source.steps[number]))
+        words = labels is None and not isinstance(sequences, str) and framer.vocabulary is None
+        if words and all(isinstance(item, str) for item in raw):
+            raise ValueError(
+                f"{error} A list of strings is taken as many texts; for one sequence of words pass "
+                "`[words]`, or a `vocabulary` of words."
+            )
+        raise error
     _check_padding(framer, source)
     if sample_weight is not None:
         # Frames that are drawn, or that may be left out, have no number that the user could know.

@@ -45,6 +45,8 @@ def is_symbolic(sequence: Any) -> bool:
         return True
     if isinstance(sequence, (list, tuple)):
         return bool(sequence) and isinstance(sequence[0], str)
+    if hasattr(sequence, "columns"):
+        return False
     array = _as_numpy(sequence) if hasattr(sequence, "to_numpy") else sequence
     if isinstance(array, np.ndarray) and array.ndim == 1:
         return array.dtype.kind in "UT" or (
@@ -100,7 +102,10 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     if isinstance(sequence, np.ndarray):
         array = sequence
     elif hasattr(sequence, "to_numpy"):
-        array = _as_numpy(sequence)
+        try:
+            array = _as_numpy(sequence)
+        except TypeError:  # polars has no array for dates beside numbers
+            raise _not_of_numbers(sequence, name) from None
     elif isinstance(sequence, (list, tuple)) or hasattr(sequence, "__array__"):
         try:
             array = np.asarray(sequence)
@@ -115,14 +120,36 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"Received: {type(sequence).__name__}."
         )
     if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
+        if hasattr(sequence, "columns") and hasattr(sequence, "dtypes"):
+            raise _not_of_numbers(sequence, name)
         raise TypeError(
             f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
             f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "
-            "`.astype('float32')`; the columns of a DataFrame need one numeric type."
+            "`.astype('float32')`."
         )
     if array.ndim == 0:
         raise ValueError(f"`{name}` must have a time axis. Received: a single value, {array!r}.")
     return array
+
+
+def _not_of_numbers(table: Any, name: str) -> TypeError:
+    """Return the error that says which columns of a DataFrame are not of numbers."""
+    at = getattr(table, "iloc", table)
+    columns = {
+        column: (str(dtype), at[:, place].to_numpy().dtype.kind in "biufc")
+        for place, (column, dtype) in enumerate(
+            zip(column_names(table) or (), table.dtypes, strict=True)
+        )
+    }
+    # Where each is of numbers, together they are not: bools beside floats.
+    other = {column: kind for column, (kind, is_number) in columns.items() if not is_number}
+    shown = other or {column: kind for column, (kind, _) in columns.items()}
+    received = ", ".join(f"{column!r} ({kind})" for column, kind in shown.items())
+    return TypeError(
+        f"`{name}` must hold numbers, in columns of one type. Received: a table with the columns "
+        f"{received}. Name what tells groups apart as `by=` of `frame`; make dates the index, as "
+        "`table.set_index(name)`, or leave them out; convert others with `.astype('float32')`."
+    )
 
 
 def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -> list[np.ndarray]:

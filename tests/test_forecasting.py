@@ -121,7 +121,9 @@ def test_models_are_shown_what_is_known_of_the_steps_they_predict(kind, known):
     found = generator.forecast([history, shorter], STEPS, future=[given[:needed], others])
     assert_close(found[0], expected)
     assert_close(found[1], generator.forecast(shorter, STEPS, future=others))
-    with pytest.raises(ValueError, match=rf"`future` must have {needed} rows.*{needed - 1} rows"):
+    rounded = f"rounded up to whole horizons of {rule.horizon}" if ahead > STEPS else "forecast"
+    message = rf"`future` must have {needed} rows.*{rounded}\. Received: {needed - 1} rows"
+    with pytest.raises(ValueError, match=message):
         generator.forecast(history, STEPS, future=given[: needed - 1])
     with pytest.raises(ValueError, match=r'takes a "future". Received: future=None'):
         generator.forecast(history, STEPS)

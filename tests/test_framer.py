@@ -661,6 +661,18 @@ def test_a_sequence_that_is_too_short(framer, sequences, message):
         framer.frame(sequences)
 
 
+def test_a_list_of_words_may_have_been_meant():
+    """It is read as many texts, of which a short word has no frame."""
+    words = ["all", "that", "is", "the", "case"]
+    for texts in words, words[:1], tuple(words):
+        with pytest.raises(ValueError, match=r"No frame fits.*pass `\[words\]`, or a `vocabulary`"):
+            SequenceFramer(4).frame(texts)
+    assert len(SequenceFramer(4).frame([words])) == 1
+    for others in "all", [[1, 2], [3]], [["all"], ["that", "is"]]:
+        with pytest.raises(ValueError, match=r"No frame fits[^\[]*or pass a longer sequence.$"):
+            SequenceFramer(4).frame(others)
+
+
 def test_a_sequence_that_is_just_long_enough():
     for gap, horizon, rate, length in product((-1, 0, 3), (1, 2), (1, 2), (1, 3)):
         framer = SequenceFramer(length, gap=gap, horizon=horizon, sampling_rate=rate)

@@ -1,5 +1,7 @@
 """What a user passes is understood as the sequences that it is."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -197,10 +199,21 @@ def test_whatever_offers_itself_as_an_array_is_taken():
         ([1, [2]], ValueError, "`prompt` is ragged"),
         (np.array([1, None]), TypeError, "`prompt` must hold numbers.* Received: dtype=object"),
         ([None, None], TypeError, "dtype=object and 1 dimensions. Convert it first"),
+        # Tables: which column it is.
         (
-            pd.DataFrame({"a": [1], "b": ["x"]}),
+            pd.DataFrame({"a": [1], "b": ["x"], "c": pd.to_datetime(["2024-01-01"])}),
             TypeError,
-            "columns of a DataFrame need one numeric",
+            r"table with the columns 'b' \((object|str)\), 'c' \(datetime64.*`by=`.*`table.set_ind",
+        ),
+        (
+            pl.DataFrame({"a": [1], "b": ["x"], "c": [date(2024, 1, 1)]}),
+            TypeError,
+            r"table with the columns 'b' \(String\), 'c' \(Date\)\. Name",
+        ),
+        (
+            pd.DataFrame({"a": [1.0], "b": [True]}),
+            TypeError,
+            r"columns of one type.*columns 'a' \(float64\), 'b' \(bool\)\. .*`.astype\('float32'",
         ),
         (np.array([["A", "B"]]), TypeError, "dtype=<U1 and 2 dimensions"),
         (np.array([b"A", b"B"]), TypeError, r"dtype=\|S1 and 1 dimensions"),

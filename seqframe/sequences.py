@@ -104,8 +104,11 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     elif hasattr(sequence, "to_numpy"):
         try:
             array = _as_numpy(sequence)
-        except TypeError:  # polars has no array for dates beside numbers
+        except TypeError:  # polars has no array for dates beside integers
             raise _not_of_numbers(sequence, name) from None
+        if hasattr(sequence, "columns") and any(map(_is_time, getattr(sequence, "dtypes", ()))):
+            # Beside floats, it would make huge floats of them.
+            raise _not_of_numbers(sequence, name)
     elif isinstance(sequence, (list, tuple)) or hasattr(sequence, "__array__"):
         try:
             array = np.asarray(sequence)
@@ -130,6 +133,11 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     if array.ndim == 0:
         raise ValueError(f"`{name}` must have a time axis. Received: a single value, {array!r}.")
     return array
+
+
+def _is_time(dtype: Any) -> bool:
+    """Whether a column of polars is of dates or times."""
+    return hasattr(dtype, "is_temporal") and dtype.is_temporal()
 
 
 def _not_of_numbers(table: Any, name: str) -> TypeError:

@@ -1,6 +1,6 @@
 """What a user passes is understood as the sequences that it is."""
 
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -209,6 +209,11 @@ def test_whatever_offers_itself_as_an_array_is_taken():
             pl.DataFrame({"a": [1], "b": ["x"], "c": [date(2024, 1, 1)]}),
             TypeError,
             r"table with the columns 'b' \(String\), 'c' \(Date\)\. Name",
+        ),
+        (
+            pl.DataFrame({"a": [1.0], "c": [datetime(2024, 1, 1)]}),
+            TypeError,
+            r"table with the columns 'c' \(Datetime\(.*\)\)\. Name",
         ),
         (
             pd.DataFrame({"a": [1.0], "b": [True]}),

@@ -200,8 +200,8 @@ class SequenceFramer:
             sample_weight: array `(steps,)`, weights of the target steps; or an array with one
                 weight for each frame. Batches are then `(x, y, sample_weight)`. A Keras loss
                 averages over the last axis of a target, so where that is the horizon, its steps
-                share the mean of their weights; to weigh each, give the targets a column axis, as
-                `targets=[0]` does.
+                share the mean of their weights; to weigh each, give the sequence a column axis,
+                `(steps, 1)`, and pass `targets=[0]`.
             by: name of a column of a DataFrame, or several; or an array of labels, one a row. Rows
                 that share it are a sequence, and must follow each other; no frame crosses from one
                 to the next. The column is no feature.

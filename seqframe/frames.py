@@ -340,8 +340,9 @@ class Frames(FrameCollection):
 
         Example:
 
+        >>> import matplotlib
         >>> from seqframe import SequenceFramer
-        >>> ax = SequenceFramer(3, gap=1).frame("ABCDEFGHIJ").plot()  # doctest: +SKIP
+        >>> ax = SequenceFramer(3, gap=1).frame("ABCDEFGHIJ").plot()
         """
         from seqframe.plotting.frames import plot_frames
 

@@ -205,8 +205,9 @@ class Lanes:
 
         Example:
 
+        >>> import matplotlib
         >>> from seqframe import SequenceFramer
-        >>> ax = SequenceFramer(1).frame("ABCDEFG").lanes(2).plot()  # doctest: +SKIP
+        >>> ax = SequenceFramer(1).frame("ABCDEFG").lanes(2).plot()
         """
         from seqframe.plotting.lanes import plot_lanes
 

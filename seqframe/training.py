@@ -40,6 +40,8 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a model as `model.fit` does, with each epoch as one compiled program.
 
+    Under PyTorch, which cannot compile a loop, it is a plain one.
+
     The arithmetic is the model's own `train_step`; losses, metrics, callbacks, progress bar and
     History are Keras's. What is gone is the time between the steps.
 

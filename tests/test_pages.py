@@ -34,10 +34,11 @@ model.compile("adam", "sparse_categorical_crossentropy")
     "generator = Generator(model, frames.framer, sampler": """
 model, frames = stateless, SequenceFramer(3).frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """,
-    'generator = Generator(model, framer, targets="units")': """
+    'generator = Generator(model, frames.framer, targets="units")': """
 from seqframe import backtest
 framer = SequenceFramer(12)
 data = sales.drop(columns=["store", "holiday"])[:200]
+frames = framer.frame(data, targets="units")
 history, unseen = data[:150], data[100:]
 plans, unseen_plans = data[["price"]][150:180], data[["price"]][100:]
 model = keras.Sequential([keras.Input((12, 2)), keras.layers.GRU(4), keras.layers.Dense(1)])

@@ -78,11 +78,12 @@ def plot_forecast(
 
     Example:
 
+    >>> import matplotlib
     >>> from seqframe import plot_forecast
     >>> history, forecast = np.sin(np.arange(40.0)), np.sin(np.arange(40.0, 50.0))
     >>> ax = plot_forecast(
     ...     history, forecast, intervals=(forecast - 0.2, forecast + 0.2)
-    ... )  # doctest: +SKIP
+    ... )
     """
     reader = ForecastReader(history, forecast, columns)
     found = reader.read(forecast, paths, quantiles, index)

@@ -38,11 +38,12 @@ def plot_history(histories: Any, metric: str | None = None, *, ax: "Axes | None"
 
     Example:
 
+    >>> import matplotlib
     >>> from seqframe import plot_history
     >>> ax = plot_history({
     ...     "one letter": {"accuracy": [0.04, 0.5, 0.8]},
     ...     "three letters": {"accuracy": [0.1, 0.9, 1.0]},
-    ... })  # doctest: +SKIP
+    ... })
     """
     curves = _named_curves(histories)
     if metric is None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+_LEAST_TO_GUESS = 8  # dates that tell how far apart they are, where they do not say so themselves
+
 
 def continue_table(
     history: Any, values: np.ndarray, columns: Any = None, quantiles: Any = None
@@ -140,12 +142,17 @@ def check_begin(history: Any, future: Any, on_clock: bool) -> None:
     if not (_has_index(history) and _has_index(future)):
         return
     index, first = history.index, future.index[0]
-    if not _comparable(index, future.index):
+    # Rows numbered as they were made say nothing; unless there are more than the history has, which
+    # may be those of the history itself.
+    as_made = _is_as_made(future.index) and (on_clock or len(future) <= len(history))
+    if as_made or not _comparable(index, future.index):
         return
     if on_clock:
         where, expected = "where the history does", index[0]
     else:
-        after = _steps_after(index, 1)
+        # Five business days look like any five days.
+        guessed = len(index) < _LEAST_TO_GUESS and getattr(index, "freq", "") is None
+        after = None if guessed else _steps_after(index, 1)
         where, expected = "with the step after the history", None if after is None else after[0]
     if expected is None:
         if first > index.max():
@@ -158,6 +165,12 @@ def check_begin(history: Any, future: Any, on_clock: bool) -> None:
         f"{first}. Pass the rows from there on; or, if only the index is wrong, an array, as "
         "`future.to_numpy()`."
     )
+
+
+def _is_as_made(index: Any) -> bool:
+    import pandas
+
+    return isinstance(index, pandas.RangeIndex) and (index.start, index.step) == (0, 1)
 
 
 def _has_index(table: Any) -> bool:

@@ -714,6 +714,7 @@ def from_day(day, periods=9, **options):
     return pandas.date_range(f"2024-{day}", periods=periods, **options)
 
 
+BUSINESS_DAYS = from_day("01-01", 12, freq="B")
 AHEADS = [
     # history's index, future's index, where it should begin if not there
     (DAYS, from_day("03-03"), None),
@@ -723,12 +724,17 @@ AHEADS = [
     (DAYS.delete(5), from_day("03-08"), None),  # days are missing: which is next is not known
     (DAYS.delete(5), from_day("03-02"), "2024-03-02"),
     (DAYS, from_day("03-09", tz="UTC"), None),  # not comparable
+    (pandas.DatetimeIndex(list(BUSINESS_DAYS[:5])), from_day("01-08"), None),  # Monday to Friday
+    (pandas.DatetimeIndex(list(BUSINESS_DAYS[:5])), from_day("01-05"), "2024-01-05"),
+    (pandas.DatetimeIndex(list(BUSINESS_DAYS)), from_day("01-17"), None),
+    (pandas.DatetimeIndex(list(BUSINESS_DAYS)), from_day("01-18"), "2024-01-17"),
     (DAYS.to_period("D"), from_day("03-03").to_period("D"), None),
     (DAYS.to_period("D"), from_day("03-04").to_period("D"), "2024-03-03"),
     (DAYS.to_period("D"), from_day("03-04").to_period("M"), None),
     (DAYS, pandas.RangeIndex(9), None),
     (pandas.RangeIndex(12), pandas.RangeIndex(12, 21), None),
-    (pandas.RangeIndex(12), pandas.RangeIndex(9), "12"),
+    (pandas.RangeIndex(12), pandas.RangeIndex(9), None),  # numbered as it was made
+    (pandas.RangeIndex(8), pandas.RangeIndex(9), "8"),  # may be the history and more
     (pandas.RangeIndex(12), pandas.RangeIndex(13, 22), "12"),
     (pandas.Index(np.arange(12) / 10), pandas.Index(1.2 + np.arange(9) / 10), None),
     (pandas.Index(np.arange(12) / 10), pandas.Index(1.3 + np.arange(9) / 10), "1.2"),

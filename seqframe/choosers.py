@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from seqframe import backend
+from seqframe.noise import ResidualNoise
 from seqframe.samplers import BeamSampler, GreedySampler, Sampler
 
 
@@ -228,35 +229,6 @@ class ValueChooser:
             _check_shape("noise", noisy, predicted.shape)
             predicted = ops.cast(noisy, at.buffer.dtype)
         return Choice(feed_back(predicted, at, self._feedback), None, extras)
-
-
-class ResidualNoise:
-    """Errors that a model made, drawn at random: the noise of a bootstrap.
-
-    Args:
-        residuals: array `(errors, …)` of a prediction's shape without its row axis; with a horizon,
-            `(errors, horizon, …)`, or `(errors, …)` to draw for each of its steps.
-    """
-
-    def __init__(self, residuals: np.ndarray):
-        self.residuals = residuals.copy()  # a program keeps them, whatever becomes of the array
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ResidualNoise) and np.array_equal(self.residuals, other.residuals)
-
-    def __hash__(self) -> int:
-        return hash((self.residuals.shape, self.residuals.tobytes()))
-
-    def add(self, predicted: Any, seed: Any, num_samples: int) -> Any:
-        """Return predictions `(rows, horizon, …)` with errors drawn for them; alike for each
-        `num_samples` rows, so that a history in a batch gets what it gets alone."""
-        residuals = ops.convert_to_tensor(self.residuals, predicted.dtype)
-        together = len(residuals.shape) == len(predicted.shape)
-        shape = (num_samples,) if together else (num_samples, predicted.shape[1])
-        drawn = keras.random.randint(shape, 0, residuals.shape[0], dtype="int32", seed=seed)
-        errors = ops.take(residuals, drawn, axis=0)
-        repeats = predicted.shape[0] // num_samples
-        return predicted + ops.tile(errors, (repeats, *(1,) * (len(predicted.shape) - 1)))
 
 
 class KnownColumns:

@@ -8,19 +8,17 @@ import keras
 import numpy as np
 
 from seqframe.checks import check_features, check_prompt_length
-from seqframe.choosers import KnownColumns, ResidualNoise, ValueChooser
+from seqframe.choosers import KnownColumns, ValueChooser
 from seqframe.columns import check_width, select_columns
 from seqframe.context import least_prompt
 from seqframe.continuation import check_begin, continue_table
 from seqframe.inputs import takes_future
+from seqframe.noise import DROPOUT, as_noise, check_samples
 from seqframe.prompts import lay_out
-from seqframe.sequences import column_names, find_columns, split_sequences, to_array, to_arrays
-from seqframe.windows import check_integer
+from seqframe.sequences import column_names, find_columns, split_sequences, to_arrays
 
 if TYPE_CHECKING:
     from seqframe.generator import Generator
-
-_DROPOUT = "dropout"
 
 
 class Forecaster:
@@ -43,7 +41,7 @@ class Forecaster:
         quantiles: Any = None,
     ) -> Any:
         """Return forecasts as the user is to see them; see `Generator.forecast`."""
-        samples = _checked_samples(num_samples, noise, quantiles)
+        samples = check_samples(num_samples, noise, quantiles)
         raw = split_sequences(history)
         several = raw[0] is not history
         if several and future is not None and not isinstance(future, (list, tuple)):
@@ -141,14 +139,14 @@ class Forecaster:
         self._check_features(row_shape, ahead)
         feedback, predicted = self._feedback(row_shape, columns, names, futures, ahead)
         dropout = isinstance(noise, str)
-        if dropout and noise != _DROPOUT:
+        if dropout and noise != DROPOUT:
             raise ValueError(
-                f'`noise` must be a function, errors, or "{_DROPOUT}". Received: noise={noise!r}.'
+                f'`noise` must be a function, errors, or "{DROPOUT}". Received: noise={noise!r}.'
             )
         added = None
         if noise is not None and not dropout:
             named_alone = columns is not None and np.ndim(columns) == 0
-            added = _as_noise(noise, self.framer.horizon, predicted, named_alone)
+            added = as_noise(noise, self.framer.horizon, predicted, named_alone)
 
         def chooser() -> ValueChooser:
             return ValueChooser(
@@ -187,7 +185,7 @@ class Forecaster:
         if dropout and num_samples > 1 and (found == found[:, :1]).all():
             raise ValueError(
                 f"The model has no dropout: its paths are all the same. Received: "
-                f'noise="{_DROPOUT}" for {self.generator.model.name!r}. Pass a function, or errors '
+                f'noise="{DROPOUT}" for {self.generator.model.name!r}. Pass a function, or errors '
                 "measured by `backtest(…).residuals`."
             )
         return (found if columns is None else found[..., columns]), columns
@@ -308,47 +306,6 @@ def _known_columns(
             "give the `Generator` a `feedback`."
         )
     return [(column, k) for k, column in enumerate(others)]
-
-
-def _checked_samples(num_samples: int | None, noise: Any, quantiles: Any) -> int:
-    if num_samples is None:
-        for name, value in ("noise", noise), ("quantiles", quantiles):
-            if value is not None:
-                raise ValueError(
-                    f"`{name}` is for sample paths. Received: num_samples=None. Say how many by "
-                    "`num_samples`."
-                )
-        return 1
-    if noise is None:
-        raise ValueError(
-            "Sample paths need a `noise` to differ by. Received: noise=None. Pass a function, "
-            'errors measured by `backtest(…).residuals`, or "dropout".'
-        )
-    if quantiles is not None:
-        levels = np.atleast_1d(quantiles)
-        if levels.ndim != 1 or not levels.size or not all(0 <= level <= 1 for level in levels):
-            raise ValueError(
-                "`quantiles` must be a list of at least one number in 0 … 1. Received: "
-                f"quantiles={quantiles!r}."
-            )
-    return check_integer("num_samples", num_samples, 1)
-
-
-def _as_noise(noise: Any, horizon: int, predicted: tuple[int, ...], named_alone: bool) -> Any:
-    if callable(noise):
-        return noise
-    residuals = to_array(noise, "noise")
-    if named_alone and residuals.shape[1:] in ((), (horizon,)):
-        # Errors of one column have no axis of columns, as a backtest of it gives them.
-        residuals = residuals.reshape(*residuals.shape, 1)
-    if residuals.shape[1:] not in (predicted, (horizon, *predicted)) or not len(residuals):
-        raise ValueError(
-            f"`noise`, as errors, must be of shape (errors, {', '.join(map(str, predicted))}), a "
-            f"prediction's. Received: shape {residuals.shape}."
-        )
-    if not np.isfinite(residuals).all():
-        raise ValueError("`noise`, as errors, must be finite. Received: NaN or infinity.")
-    return ResidualNoise(residuals)
 
 
 def as_list(targets: Any) -> Any:

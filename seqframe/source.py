@@ -1,7 +1,7 @@
 """Source: what frames are cut from, arrays of several kinds on one clock."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,10 @@ class Source:
     valid: Rows | None = None
     skip_nan: bool = False
     labels: Sequence[Hashable] = (0,)
-    begins: np.ndarray = None  # type: ignore[assignment]  # zeros, as many as there are sequences
+    begins: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
-        if self.begins is None:
+        if not len(self.begins):  # none are given: each begins at its first step
             object.__setattr__(self, "begins", np.zeros(len(self.inputs.arrays), np.int64))
 
     @property

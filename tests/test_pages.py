@@ -13,6 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+under_tensorflow = pytest.mark.skipif(
+    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" or not find_spec("tensorflow"),
+    reason="pages show TensorFlow's output",
+)
+
 # What the README takes as given, by the beginning of the block before which it is.
 GIVEN = {
     "framer = SequenceFramer(48": """
@@ -52,7 +57,7 @@ def blocks(page):
     return re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
 
 
-@pytest.mark.skipif(find_spec("tensorflow") is None, reason="pages show TensorFlow's output")
+@under_tensorflow
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
 def test_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -80,7 +85,7 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.skipif(find_spec("tensorflow") is None, reason="the README shows TensorFlow's output")
+@under_tensorflow
 def test_the_first_example_stands_alone():
     (_, code), (_, output) = blocks("README.md")[:2]
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}

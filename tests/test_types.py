@@ -138,7 +138,6 @@ REFUSED = [
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What mypy says of each line of `TYPES` and `REFUSED`, by the line."""
-    pytest.importorskip("mypy")
     folder = tmp_path_factory.mktemp("types")
     (folder / "mypy.ini").write_text(CONFIGURATION)
     lines = [*OPENING.splitlines(), "import seqframe"]

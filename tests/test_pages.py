@@ -13,8 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-under_tensorflow = pytest.mark.skipif(
-    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" or not find_spec("tensorflow"),
+needs_tensorflow = pytest.mark.skipif(
+    find_spec("tensorflow") is None, reason="pages show TensorFlow's output"
+)
+on_tensorflow = pytest.mark.skipif(
+    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow",
     reason="pages show TensorFlow's output",
 )
 
@@ -57,7 +60,8 @@ def blocks(page):
     return re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
 
 
-@under_tensorflow
+@needs_tensorflow
+@on_tensorflow
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
 def test_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -85,7 +89,7 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@under_tensorflow
+@needs_tensorflow
 def test_the_first_example_stands_alone():
     (_, code), (_, output) = blocks("README.md")[:2]
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -1,6 +1,5 @@
 """What holds for all tests: they run on the backend that KERAS_BACKEND names."""
 
-import doctest
 import os
 import re
 from importlib.util import find_spec
@@ -19,22 +18,6 @@ def current_backend() -> str:
 
 # Each backend's module imports its backend, of which only the current one need be installed.
 collect_ignore = [f"seqframe/backend/{name}.py" for name in BACKENDS if name != current_backend()]
-
-
-# Pages are read by the tests' process, like the doctests of the package, but by Sybil: one page is
-# one namespace, from top to bottom. Their models are trained under TensorFlow.
-if find_spec("sybil") is not None and current_backend() == "tensorflow":
-    from sybil import Sybil
-    from sybil.parsers.myst import PythonCodeBlockParser
-
-    parser = PythonCodeBlockParser(
-        doctest_optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    )
-    pytest_collect_file = Sybil(
-        [parser],
-        path="docs",
-        patterns=["guide/*.md", "chapter.md", "coming-from.md"],
-    ).pytest()
 
 
 def pytest_report_header() -> str:

@@ -1,6 +1,7 @@
-"""What the README and the quickstart show is what it does: run as one reads, block by block."""
+"""What a page shows is what it does: each is run as one reads it, in one namespace, by one test."""
 
 import contextlib
+import doctest
 import io
 import os
 import re
@@ -12,6 +13,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+DOCTESTED = [
+    *sorted(
+        f"docs/guide/{page.name}"
+        for page in (ROOT / "docs/guide").glob("*.md")
+        if page.stem != "index"
+    ),
+    "docs/chapter.md",
+    "docs/coming-from.md",
+]
 
 needs_tensorflow = pytest.mark.skipif(
     find_spec("tensorflow") is None, reason="pages show TensorFlow's output"
@@ -80,6 +90,21 @@ def test_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
             assert printed.getvalue() == output
             compared += 1
     assert compared >= 1
+
+
+@needs_tensorflow
+@on_tensorflow
+@pytest.mark.parametrize("page", DOCTESTED)
+def test_the_examples_of_a_page_print_what_it_says(page):
+    from sybil.document import Document
+    from sybil.parsers.myst import PythonCodeBlockParser
+
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    document = Document.parse(str(ROOT / page), PythonCodeBlockParser(doctest_optionflags=flags))
+    examples = list(document.examples())
+    assert len(examples) >= 9
+    for example in examples:
+        example.evaluate()
 
 
 @pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])

@@ -20,6 +20,13 @@ def current_backend() -> str:
 collect_ignore = [f"seqframe/backend/{name}.py" for name in BACKENDS if name != current_backend()]
 
 
+@pytest.fixture(autouse=True)
+def played_back_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have PyTorch's rollouts play back a recording after a few steps, not hundreds."""
+    if current_backend() == "torch" and find_spec("keras") is not None:
+        monkeypatch.setattr("seqframe.backend.playback.WARM", 3)
+
+
 def pytest_report_header() -> str:
     return f"Keras backend: {current_backend()}"
 

@@ -1,7 +1,8 @@
 """What becomes of a model's output before it is fed back in: symbols are chosen, values are moved.
 
-A chooser is a function `(output, position, extras) -> Choice` of tensors, run inside the compiled
-rollout after each pass of the model. `extras` are tensors of its own that go from pass to pass.
+A chooser is a function of tensors in two parts, run inside the compiled rollout after each pass of
+the model: `read(output, rows)` returns what it takes from the model's output, `(read, position,
+extras) -> Choice` chooses. `extras` are tensors of its own that go from pass to pass.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,9 +102,9 @@ class SymbolChooser:
             return [np.where(is_first, 0, -np.inf).astype("float32"), np.zeros(rows, bool)]
         return [np.zeros((rows, capacity), "float32")] if self._scored else []
 
-    def __call__(self, output: Any, at: Position, extras: list[Any]) -> Choice:
-        """Return the ids chosen; -1 where a logit is NaN."""
-        rows = at.buffer.shape[0]
+    def read(self, output: Any, rows: int) -> list[Any]:
+        """Return logits `(rows * horizon, symbols)`, and where one is NaN; or the ids, where
+        logits alone decide."""
         logits = _shaped(ops.cast(output, "float32"), rows * self.horizon, output.shape[-1])
         if not self._from_logits and not self._takes_any_scale:
             logits = ops.log(logits)
@@ -111,6 +112,17 @@ class SymbolChooser:
             is_padding = ops.arange(logits.shape[-1]) == self._padding_id
             logits = ops.where(is_padding, -float("inf"), logits)
         is_broken = ops.any(ops.isnan(logits), axis=-1)
+        if not self._output_decides:
+            return [logits, is_broken]
+        ids = ops.cast(self.sampler(logits, None), "int32")
+        return [_shaped(ops.where(is_broken, -1, ids), rows, self.horizon)]
+
+    def __call__(self, read: list[Any], at: Position, extras: list[Any]) -> Choice:
+        """Return the ids chosen; -1 where a logit is NaN."""
+        if self._output_decides:
+            return Choice(read[0], None, extras)
+        rows = at.buffer.shape[0]
+        logits, is_broken = read
         if self._processor is not None:
             # Over a prompt's steps, whose choice is not written, nothing has been generated.
             step = ops.maximum(at.target - at.width, 0)
@@ -126,6 +138,11 @@ class SymbolChooser:
         steps = feed_back(_shaped(ids, rows, self.horizon), at, self._feedback)
         is_broken = _shaped(is_broken, rows, self.horizon)
         return Choice(ops.where(is_broken, -1, steps), None, extras)
+
+    @property
+    def _output_decides(self) -> bool:
+        """Whether a step's choice depends on nothing but the model's output."""
+        return self._takes_any_scale and self._feedback is None
 
     @property
     def _takes_any_scale(self) -> bool:
@@ -217,11 +234,13 @@ class ValueChooser:
         """Return what `extras` begin with: nothing."""
         return []
 
-    def __call__(self, output: Any, at: Position, extras: list[Any]) -> Choice:
+    def read(self, output: Any, rows: int) -> list[Any]:
+        """Return the predictions `(rows, horizon, …)`."""
+        return [_shaped(output, rows, self.horizon, *self.row_shape)]
+
+    def __call__(self, read: list[Any], at: Position, extras: list[Any]) -> Choice:
         """Return the values of the next steps."""
-        rows = at.buffer.shape[0]
-        predicted = ops.cast(output, at.buffer.dtype)
-        predicted = ops.reshape(predicted, (rows, self.horizon, *self.row_shape))
+        predicted = ops.cast(read[0], at.buffer.dtype)
         if isinstance(self._noise, ResidualNoise):
             predicted = self._noise.add(predicted, at.seed, self.num_samples)
         elif self._noise is not None:

@@ -88,6 +88,7 @@ class Rollout:
         self._flat_states = tree.flatten(self._states)
         self._seed = keras.random.SeedGenerator(0)
         self._context = context_steps(framer, stepped=bool(self._layers))
+        self._call = backend.PureFunction(self._read, model.variables, self._flat_states)
         self._program = backend.compile_program(self.roll)
 
     @property
@@ -139,8 +140,6 @@ class Rollout:
         seed, width, first, passes, drawn = numbers
         lengths, begins, *future = given
         future = future[0] if future else None
-        # But for JAX's, weights stay where they are.
-        fixed = list(zip(self.model.variables, weights, strict=False))
         stride = 1 if self._layers else self.framer.horizon
 
         def one_pass(number: Any, buffer: Any, states: Any, extras: Any) -> Any:
@@ -153,10 +152,13 @@ class Rollout:
                 if self.framer.horizon > 1:
                     due = due & ((target - width) % self.framer.horizon == 0)
             at = Position(buffer, future, target, width, due, self._seed)
-            own = [*fixed, *self._seeds(seed, target - width + drawn)]
+            seeds, dropped = self._seeds(seed, target - width + drawn)
             # Rows whose prompt has not begun yet keep their fresh state.
             begun = k >= begins if self._layers else None
-            choice, after = self._predict(own, states, begun, at, lengths + (k + 1 - width), extras)
+            real = lengths + (k + 1 - width)
+            x = self._window(at, real)
+            read, after = self._call(weights, dropped, states, x, real, rows=begun)
+            choice = backend.call_with_values(seeds, self.choose, read, at, extras)
             if choice.rows is not None:
                 buffer = ops.take(buffer, choice.rows, axis=0)
                 after = [ops.take(state, choice.rows, axis=0) for state in after]
@@ -166,30 +168,26 @@ class Rollout:
         with borrowed_states(self._layers, self._states), any_time_steps(self.model):
             return backend.repeat(passes, one_pass, *carry)
 
-    def _seeds(self, seed: Any, step: Any) -> Any:
-        """Return pairs of a variable and its value for all that draws at random in a step."""
+    def _seeds(self, seed: Any, step: Any) -> tuple[Any, Any]:
+        """Return pairs of a variable and its value for what draws at random in a step: what
+        chooses, and the model's dropout."""
         if not (self._dropout or self.choose.draws):
-            return []
+            return [], []
         drawn = backend.seed_of_step(seed, step)
-        pairs = [(self._seed.state, drawn)]
+        dropped = []
         if self._dropout:
             # Each step drops other units, each layer by a seed of its own.
             for number, variable in enumerate(seed_states(self.model), start=1):
                 apart = ops.convert_to_tensor([number * SEEDS_APART, 0], drawn.dtype)
-                pairs.append((variable, ops.cast(drawn + apart, variable.dtype)))
-        return pairs
+                dropped.append((variable, ops.cast(drawn + apart, variable.dtype)))
+        return [(self._seed.state, drawn)], dropped
 
-    def _predict(self, fixed: Any, states: Any, begun: Any, at: Any, real: Any, extras: Any) -> Any:
-        """Return what is chosen for the next steps, and the states after them."""
-        x = self._window(at, real)
-
-        def predict() -> Any:
-            output = self.model(x, training=self._dropout)
-            if self.framer.return_sequences:
-                output = self._last_step(output, real)
-            return self.choose(output, at, extras)
-
-        return backend.call_with_values(predict, fixed, self._flat_states, states, begun)
+    def _read(self, x: Any, real: Any) -> list[Any]:
+        """Return what the chooser takes from the model's output for an input."""
+        output = self.model(x, training=self._dropout)
+        if self.framer.return_sequences:
+            output = self._last_step(output, real)
+        return self.choose.read(output, self.rows)
 
     def _window(self, at: Any, real: Any) -> Any:
         """Return the model's input that ends `gap + 1` positions before the target."""

@@ -7,7 +7,8 @@ Each backend's module has the same names with the same meanings:
 - `to_device`, `scalars`: NumPy arrays and integers as what programs take;
 - `carried_states`: a context in which stateful layers keep their state, as Keras's docs say;
 - `is_distributed`: whether a model is under a strategy of the backend's own;
-- `call_with_values`, `traveling_values`: a call with variables at other values than their own;
+- `PureFunction`, `call_with_values`, `traveling_values`: calls with variables at other values
+  than their own;
 - `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`: the parts of a rollout;
 - `checked_function`: Keras's function of a model's step, with a check of its batch;
 - `with_batch_size`, `batch_size_errors`: that check where the size is known only when it runs.
@@ -28,6 +29,7 @@ if name not in _SUPPORTED:
     )
 
 _module = import_module(f"seqframe.backend.{name}")
+PureFunction = _module.PureFunction
 StepLoop = _module.StepLoop
 batch_size_errors = _module.batch_size_errors
 call_with_values = _module.call_with_values

@@ -16,6 +16,7 @@ from seqframe.backend.internals import (
     traveling_states,
 )
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
+    PureFunction,
     call_with_values,
     named_outputs,
     read_steps,
@@ -155,7 +156,7 @@ class StepLoop:
 
 
 def traveling_values(variables: list[Any]) -> list[Any]:
-    """Return the values of variables, for `call_with_values` to take them."""
+    """Return the values of variables, for a `PureFunction` to take them."""
     return [variable.value for variable in variables]
 
 

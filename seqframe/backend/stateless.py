@@ -10,28 +10,52 @@ from keras import ops, tree
 DRAWS_A_STEP = 1024
 
 
-def call_with_values(
-    function: Callable[[], Any],
-    fixed: list[Any],
-    variables: list[Any],
-    values: list[Any],
-    rows: Any = None,
-) -> tuple[Any, list[Any]]:
-    """Call a function with variables at given values; return its result and their new values.
+class PureFunction:
+    """A function that reads and assigns variables, as one of their values.
 
     Args:
-        function: function of no arguments that reads and assigns variables.
-        fixed: pairs of a variable and its value, for those it only reads; the last of a variable
-            counts.
-        variables: those it assigns.
-        values: their values before.
-        rows: bool tensor `(batch_size,)`. In other rows the values stay as they were. None: all.
+        function: function of tensors that returns a tensor or a nest of them.
+        reads: list of variables that it only reads.
+        assigns: list of variables that it assigns, whose values are `(batch_size, …)`.
     """
-    mapping = [*fixed, *zip(variables, values, strict=True)]
-    with keras.StatelessScope(mapping) as scope:
-        result = function()
-        after = [scope.get_current_value(variable) for variable in variables]
-    return result, after if rows is None else _update_rows(rows, values, after)
+
+    def __init__(self, function: Callable[..., Any], reads: list[Any], assigns: list[Any]):
+        self._function, self._reads, self._assigns = function, reads, assigns
+
+    def __call__(
+        self,
+        read: list[Any],
+        fixed: list[Any],
+        values: list[Any],
+        *arguments: Any,
+        rows: Any = None,
+    ) -> tuple[Any, list[Any]]:
+        """Return what the function returns, and the values of the assigned variables after it.
+
+        Args:
+            read: values of the read variables, as `traveling_values` has them.
+            fixed: pairs of a variable and its value, for others that are only read.
+            values: values of the assigned variables before.
+            *arguments: tensors.
+            rows: bool tensor `(batch_size,)`. In other rows the values stay as they were. None:
+                all.
+        """
+        # But for JAX's, read variables are taken where they are.
+        mapping = [
+            *zip(self._reads, read, strict=False),
+            *fixed,
+            *zip(self._assigns, values, strict=True),
+        ]
+        with keras.StatelessScope(mapping) as scope:
+            result = self._function(*arguments)
+            after = [scope.get_current_value(variable) for variable in self._assigns]
+        return result, after if rows is None else _update_rows(rows, values, after)
+
+
+def call_with_values(fixed: list[Any], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function with variables, which it only reads or forgets, at given values."""
+    with keras.StatelessScope(fixed):
+        return function(*arguments)
 
 
 def seeded_draws(seed: int) -> AbstractContextManager[None]:

@@ -14,6 +14,7 @@ from keras import tree
 
 from seqframe.backend.internals import build_for_training
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
+    PureFunction,
     call_with_values,
     named_outputs,
     read_steps,

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from keras import ops, tree
 
+from seqframe.backend import stateless
 from seqframe.backend.internals import build_for_training, copied_states
+from seqframe.backend.playback import Playback
 from seqframe.backend.stateless import DRAWS_A_STEP, named_outputs
 
 
@@ -97,35 +99,91 @@ class StepLoop:
         return self._gather.batch(arrays, row)
 
 
-def call_with_values(
-    function: Callable[[], Any],
-    fixed: list[Any],
-    variables: list[Any],
-    values: list[Any],
-    rows: Any = None,
-) -> tuple[Any, list[Any]]:
-    """Call a function with variables at given values; see `seqframe.backend.stateless`.
+class PureFunction:
+    """A function that reads and assigns variables, as one of their values.
 
     Variables are assigned in place: without a compiled program to trace there is no need for
     values to travel, and a scope that carries them costs more than a small model's step. So what
-    is returned is the variables' own, and the next call overwrites it.
+    is returned is the variables' own, and the next call overwrites it. Where nothing is drawn at
+    random, it is played back once it has been called often.
+
+    See `seqframe.backend.stateless.PureFunction` for the arguments.
     """
-    if rows is not None and rows.all():
-        rows = None
-    before = values if rows is None else [value.clone() for value in values]
-    for variable, value in (*fixed, *zip(variables, values, strict=True)):
+
+    def __init__(self, function: Callable[..., list[Any]], reads: list[Any], assigns: list[Any]):
+        self._function, self._assigns = function, assigns
+        self._pure = stateless.PureFunction(function, reads, assigns)
+        self._playbacks: dict[Any, Playback] = {}
+
+    def __call__(
+        self,
+        read: list[Any],
+        fixed: list[Any],
+        values: list[Any],
+        *arguments: Any,
+        rows: Any = None,
+    ) -> tuple[list[Any], list[Any]]:
+        if rows is not None and rows.all():
+            rows = None
+        before = values if rows is None else [value.clone() for value in values]
+        found = self._call(read, fixed, values, arguments)
+        split = len(found) - len(values)
+        result, after = found[:split], found[split:]
+        if rows is not None:
+            shaped = [rows.reshape(-1, *(1,) * (value.dim() - 1)) for value in after]
+            after = [torch.where(*each) for each in zip(shaped, after, before, strict=True)]
+        return result, after
+
+    def _call(self, read: Any, fixed: Any, values: Any, arguments: Any) -> list[Any]:
+        """Return the function's result, and the values of the assigned variables after it."""
+        played = None
+        if not fixed:
+            leaves = _leaves(arguments)
+            playback = self._playback(read, values, arguments, leaves)
+            played = playback(*read, *values, *leaves)
+            if played is not None and playback.is_trusted:
+                return played
+        pairs = [*fixed, *zip(self._assigns, values, strict=True)]
+        result = call_with_values(pairs, self._function, *arguments)
+        found = [*result, *(variable.value for variable in self._assigns)]
+        if played is not None:
+            playback.compare(played, found)
+        return found
+
+    def _playback(self, read: Any, values: Any, arguments: Any, leaves: list[Any]) -> Playback:
+        """Return what plays back for arguments like these."""
+        key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        if key not in self._playbacks:
+            structure = tree.map_structure(lambda _: None, (read, values, arguments))
+
+            def flat(*tensors: Any) -> list[Any]:
+                read, values, arguments = tree.pack_sequence_as(structure, list(tensors))
+                result, after = self._pure(read, [], values, *arguments)
+                return [*result, *after]
+
+            self._playbacks[key] = Playback(flat)
+        return self._playbacks[key]
+
+
+def _leaves(arguments: Any) -> list[Any]:
+    """Return the tensors of arguments, most of which are tensors themselves."""
+    leaves: list[Any] = []
+    for argument in arguments:
+        leaves += [argument] if torch.is_tensor(argument) else tree.flatten(argument)
+    return leaves
+
+
+def call_with_values(fixed: list[Any], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function with variables at given values, which they keep."""
+    for variable, value in fixed:
         if value is not variable.value:
             variable.assign(value)
-    result, after = function(), [variable.value for variable in variables]
-    if rows is not None:
-        shaped = [rows.reshape(-1, *(1,) * (value.dim() - 1)) for value in after]
-        after = [torch.where(*each) for each in zip(shaped, after, before, strict=True)]
-    return result, after
+    return function(*arguments)
 
 
 def traveling_values(variables: list[Any]) -> list[Any]:
-    """Return no values: weights stay in their variables."""
-    return []
+    """Return the values of variables, for a `PureFunction` to take them."""
+    return [variable.value for variable in variables]
 
 
 @contextmanager

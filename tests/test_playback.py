@@ -1,0 +1,130 @@
+"""PyTorch: what is played back is what would have been computed."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from models import compiled, numbers
+
+from seqframe import Generator, SequenceFramer
+
+if keras.backend.backend() != "torch":
+    pytest.skip("a workaround for PyTorch", allow_module_level=True)
+
+import torch
+
+from seqframe.backend import playback
+from seqframe.backend.playback import Playback
+
+
+def test_it_is_played_after_the_calls_that_recording_is_worth():
+    calls = []
+
+    def function(x):
+        calls.append(len(calls))
+        return [x + 1]
+
+    play, tensor = Playback(function), torch.ones(2)
+    assert [play(tensor) for _ in range(playback.WARM)] == [None] * playback.WARM
+    assert len(calls) == 1
+    (played,) = play(torch.tensor([4.0, 5.0]))
+    assert played.tolist() == [5.0, 6.0]
+    assert not play.is_trusted
+    play.compare([played], function(torch.tensor([4.0, 5.0])))
+    assert play.is_trusted
+    assert play(torch.tensor([7.0, 8.0]))[0].tolist() == [8.0, 9.0]
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [[5.0, 6.5], [5.0], [[5.0, 6.0]], [float("nan"), 6.0]],
+)
+def test_what_plays_something_else_is_not_trusted(expected):
+    play = Playback(lambda x: [x + 1])
+    for _ in range(playback.WARM):
+        play(torch.ones(2))
+    play.compare(play(torch.tensor([4.0, 5.0])), [torch.tensor(expected)])
+    assert not play.is_trusted
+    assert play(torch.ones(2)) is None
+
+
+def test_what_cannot_be_recorded_is_not_played():
+    def branches(x):
+        return [x + 1 if x.sum() > 0 else x]
+
+    play = Playback(branches)
+    assert [play(torch.ones(2)) for _ in range(playback.WARM + 2)] == [None] * (playback.WARM + 2)
+
+
+def rolled(layer, steps=12, **options):
+    """Return a forecast by a model with a layer of one's own, and the generator that made it."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((1, 1)), layer, layers.LSTM(3), layers.Dense(1)])
+    generator = Generator(model, SequenceFramer(1), **options)
+    return generator.forecast(numbers(4), steps), generator
+
+
+def is_played(generator):
+    (rollout,) = generator._rollouts.values()
+    return [found.is_trusted for found in rollout._call._playbacks.values()] == [True]
+
+
+class Branching(layers.Layer):
+    def call(self, x):
+        return x * 2 if float(ops.max(x)) > 0 else x
+
+
+class Counting(layers.Layer):
+    """Computes something else each time."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def call(self, x):
+        self.calls += 1
+        return x * self.calls
+
+
+class Drawing(layers.Layer):
+    def call(self, x):
+        return x + torch.randn(x.shape)
+
+
+@pytest.mark.parametrize("layer", [Branching, Counting, Drawing])
+def test_layers_that_cannot_be_recorded_run_as_they_are(layer, monkeypatch):
+    forecast, generator = rolled(layer())
+    assert not is_played(generator)
+    if layer is Branching:
+        monkeypatch.setattr(playback, "WARM", 1000)
+        np.testing.assert_array_equal(forecast, rolled(layer())[0])
+
+
+def test_a_recording_is_the_plain_steps(monkeypatch):
+    played, generator = rolled(layers.Rescaling(2.0), 30)
+    assert is_played(generator)
+    monkeypatch.setattr(playback, "WARM", 1000)
+    plain, generator = rolled(layers.Rescaling(2.0), 30)
+    assert not is_played(generator)
+    np.testing.assert_allclose(played, plain, rtol=1e-6)
+
+
+def test_weights_are_read_anew_in_each_call():
+    model = compiled(keras.Sequential([keras.Input((2, 1)), layers.Flatten(), layers.Dense(1)]))
+    generator = Generator(model, SequenceFramer(2))
+    history = numbers(4)
+    before = generator.forecast(history, 20)
+    assert is_played(generator)
+    model.set_weights([2 * weight for weight in model.get_weights()])
+    after = generator.forecast(history, 20)
+    np.testing.assert_array_equal(after, Generator(model, SequenceFramer(2)).forecast(history, 20))
+    assert not np.allclose(before, after)
+
+
+def test_histories_of_another_dtype_get_a_recording_of_their_own():
+    _, generator = rolled(layers.Rescaling(2.0))
+    half, whole = numbers(4).astype("float16"), numbers(4)
+    for history in half, whole, half:
+        expected = rolled(layers.Rescaling(2.0))[1].forecast(history, 20)
+        np.testing.assert_allclose(generator.forecast(history, 20), expected, rtol=1e-3)

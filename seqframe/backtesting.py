@@ -8,6 +8,7 @@ import numpy as np
 
 from seqframe.columns import check_width
 from seqframe.continuation import check_begin
+from seqframe.dates import check_each
 from seqframe.forecasting import Forecaster, as_list
 from seqframe.frames import Frames
 from seqframe.sequences import find_columns, split_sequences, to_arrays
@@ -190,8 +191,8 @@ def backtest(
         Backtest.
 
     Raises:
-        ValueError: if no sequence is long enough for a single origin, a table lacks a column, or
-            a future begins elsewhere than its sequence.
+        ValueError: if no sequence is long enough for a single origin, a table lacks a column, dates
+            do not go strictly forward, or a future begins elsewhere than its sequence.
 
     Example:
 
@@ -223,6 +224,7 @@ def backtest(
         raw = split_sequences(data)
         several = raw[0] is not data
         futures = None if future is None else (list(future) if several else [future])
+        check_each(raw, "data")
         for item, ahead in zip(raw, futures or [], strict=False):
             check_begin(item, ahead, on_clock=True)
     tester = _Tester(generator, raw, futures, history)

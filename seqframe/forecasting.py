@@ -12,6 +12,7 @@ from seqframe.choosers import KnownColumns, ValueChooser
 from seqframe.columns import check_width, select_columns
 from seqframe.context import least_prompt
 from seqframe.continuation import check_begin, continue_table
+from seqframe.dates import check_each
 from seqframe.inputs import takes_future
 from seqframe.noise import DROPOUT, as_noise, check_samples
 from seqframe.prompts import lay_out
@@ -51,6 +52,7 @@ class Forecaster:
             )
         futures = None if future is None else (list(future) if several else [future])
         raw, futures = self.read(raw, futures)
+        check_each(raw, "history")
         for item, ahead in zip(raw, futures or [], strict=False):
             check_begin(item, ahead, self.needs_past)
         paths, columns = self.paths(raw, steps, futures, samples, noise)

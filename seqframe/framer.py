@@ -189,7 +189,8 @@ class SequenceFramer:
         Args:
             sequences: one sequence, or a list of sequences of unequal length: no frame crosses from
                 one to the next. A sequence is an array `(steps,)` or `(steps, …)` of numbers, a
-                string, a list of symbols or numbers, a pandas or polars DataFrame or Series.
+                string, a list of symbols or numbers, a pandas or polars DataFrame or Series. Dates
+                of its index go strictly forward, within each group where there is a `by`.
             targets: None for the sequence itself; or values on the same clock (`targets[t]` belongs
                 to step `t`), one array for each sequence; or the names or positions of columns of
                 the sequence.
@@ -216,7 +217,7 @@ class SequenceFramer:
         Raises:
             ValueError: if a sequence is too short for a single frame, values are not on its clock,
                 sequences differ in features, a table lacks one of the framer's `columns`, a symbol
-                is unknown, or a group comes back after another.
+                is unknown, a group comes back after another, or dates do not go forward.
             TypeError: if something is no sequence.
 
         Example:

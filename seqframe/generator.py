@@ -310,7 +310,7 @@ class Generator:
             history: array `(length,)` or `(length, features)`, DataFrame or Series, or what a
                 framer takes as one sequence of numbers; or a list of these, of any lengths. A
                 DataFrame is read by the names of the framer's `columns`, whatever their order, and
-                what it has beyond them is left out.
+                what it has beyond them is left out. Dates of its index go strictly forward.
             steps: int ≥ 1. Steps to forecast.
             future: array `(length,)` or `(length, features)` of values known ahead, or a DataFrame;
                 a list where histories are. Its first row is of the first step that is forecast. A
@@ -335,8 +335,9 @@ class Generator:
 
         Raises:
             ValueError: if a history or its future is too short, lacks a column or has not the
-                features that the model takes, if a future begins elsewhere than it has to, or the
-                model does not predict all features, or predicts NaN.
+                features that the model takes, if dates do not go strictly forward, if a future
+                begins elsewhere than it has to, or the model does not predict all features, or
+                predicts NaN.
 
         Example:
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from seqframe.clock import find_future, find_targets, find_valid, find_weights
 from seqframe.columns import check_width, select_columns, table_names
+from seqframe.dates import NAME_GROUPS, check_dates, check_each
 from seqframe.gather import Rows
 from seqframe.groups import find_groups, split_table
 from seqframe.sequences import column_names, is_symbolic, split_sequences, to_arrays
@@ -40,6 +41,9 @@ def read_source(
             )
         table, groups = split_table(raw[0], by)
         raw, (labels, edges) = [table], find_groups(groups)
+        check_dates(table, "sequences", NAME_GROUPS, edges, labels)
+    else:
+        check_each(raw, "sequences", NAME_GROUPS)
     vocabulary = framer.vocabulary
     if vocabulary is None and raw and all(map(is_symbolic, raw)):
         if not any(map(len, raw)):

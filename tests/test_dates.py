@@ -1,0 +1,126 @@
+"""Dates are a clock: they go strictly forward within a sequence, or what they label is wrong."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import recurrent
+
+from seqframe import Generator, SequenceFramer, backtest
+from seqframe.dates import NAME_GROUPS, check_dates
+
+DAYS = pd.date_range("2026-01-01", periods=8)
+MONTHS = pd.period_range("2026-01", periods=8, freq="M")
+HOURS = pd.timedelta_range("0h", periods=8, freq="h")
+ZONED = pd.date_range("2026-03-29", periods=8, freq="h", tz="Europe/Berlin")  # a clock change
+UNEVEN = DAYS.delete([2, 5]).append(pd.DatetimeIndex(["2026-02-01", "2026-03-01"]))
+CLOCKS = {"days": DAYS, "months": MONTHS, "hours": HOURS, "zoned": ZONED, "uneven": UNEVEN}
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return Generator(recurrent(steps=2), SequenceFramer(2))
+
+
+def uses(generator):
+    return {
+        "sequences": lambda table: SequenceFramer(2).frame(table),
+        "history": lambda table: generator.forecast(table, 2),
+        "data": lambda table: backtest(generator, table, 2),
+    }
+
+
+ORDERS = {  # rows of a clock in an order: the first pair of rows that does not go forward
+    "newest first": ([7, 6, 5, 4, 3, 2, 1, 0], 0),
+    "shuffled": ([0, 1, 4, 2, 3, 5, 6, 7], 2),
+    "one twice": ([0, 1, 2, 3, 3, 5, 6, 7], 3),
+    "two series": ([0, 1, 2, 3, 0, 1, 2, 3], 3),
+    "the last": ([0, 1, 2, 3, 4, 5, 7, 6], 6),
+}
+
+
+@pytest.mark.parametrize("kind", CLOCKS)
+@pytest.mark.parametrize("name", ["sequences", "history", "data"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_dates_that_do_not_go_forward_are_refused(generator, name, order, kind):
+    rows, at = ORDERS[order]
+    index = CLOCKS[kind][rows]
+    use = uses(generator)[name]
+    series = pd.Series(np.arange(8.0), index)
+    repeats = order in ("one twice", "two series")
+    advice = ("as `by`" if name == "sequences" else "groupby(name)") if repeats else "sort_index()"
+    pair = re.escape(f"Received: {index[at]} in row {at}, then {index[at + 1]}. ")
+    message = rf"`{name}` must have dates that go strictly forward. {pair}.*{re.escape(advice)}"
+    with pytest.raises(ValueError, match=message):
+        use(series)
+    with pytest.raises(ValueError, match=message.replace(f"`{name}`", rf"`{name}\[1\]`")):
+        use([series.sort_index().groupby(level=0).first(), series])
+    if not repeats:
+        use(series.sort_index())  # the way out is one
+
+
+@pytest.mark.parametrize("name", ["sequences", "history", "data"])
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.RangeIndex(8, 0, -1),
+        pd.Index([3, 1, 2, 2, 5, 0, 7, 6]),
+        pd.Index(list("hgfedcba")),
+        pd.Index([1.0, np.nan, 0.5, 3, 2, 2, 2, 1]),
+        pd.MultiIndex.from_product([["a", "b"], DAYS[:4]]),
+        *CLOCKS.values(),
+    ],
+    ids=lambda index: type(index).__name__,
+)
+def test_other_indexes_are_no_clocks_and_clocks_go_forward(generator, name, index):
+    use = uses(generator)[name]
+    if name != "history" or index is not UNEVEN:
+        use(pd.Series(np.arange(8.0), index))
+
+
+@pytest.mark.parametrize("at", [0, 3, 7])
+def test_a_missing_date_is_not_forward(at):
+    days = DAYS.where(np.arange(8) != at)
+    with pytest.raises(ValueError, match=r"Received: .*NaT.*Fill in the date that is missing"):
+        SequenceFramer(2).frame(pd.Series(np.arange(8.0), days))
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=6), min_size=1, max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_each_group_has_a_clock_of_its_own(groups):
+    """A law: groups pass together where each passes alone."""
+    days = [DAYS[each] for each in groups]
+    labels = np.repeat(np.arange(len(groups)), [len(each) for each in groups])
+    table = pd.DataFrame({"group": labels, "value": 1.0}, days[0].append(days[1:]))
+    bad = [k for k, each in enumerate(groups) if each != sorted(set(each))]
+    for by in "group", labels:
+        if not bad:
+            assert len(SequenceFramer(2).frame(table[["value"]] if by is labels else table, by=by))
+            continue
+        with pytest.raises(ValueError, match="must have dates that go strictly forward") as error:
+            SequenceFramer(2).frame(table[["value"]] if by is labels else table, by=by)
+        if len(groups) > 1:
+            assert f" of {bad[0]}. " in str(error.value)
+        sort = days[bad[0]].is_unique
+        assert ("sort_values(by, kind='stable')" if sort else "as `by`") in str(error.value)
+
+
+def test_the_way_out_of_a_shuffled_panel():
+    panel = pd.concat(
+        [pd.DataFrame({"store": name, "units": np.arange(8.0)}, DAYS) for name in ("a", "b")]
+    )
+    expected = SequenceFramer(3).frame(panel, by="store").arrays()
+    shuffled = panel.sample(frac=1, random_state=3)
+    mended = shuffled.sort_index().sort_values("store", kind="stable")
+    for found, array in zip(
+        SequenceFramer(3).frame(mended, by="store").arrays(), expected, strict=True
+    ):
+        np.testing.assert_array_equal(found, array)
+
+
+def test_what_has_no_dates_passes():
+    for anything in np.arange(3), "CBA", [3, 2, 1], pd.Series([1, 2]), pd.Series([], DAYS[:0]):
+        check_dates(anything, "sequences", NAME_GROUPS)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.ahead import check_future
 from seqframe.columns import check_width
-from seqframe.continuation import check_begin
 from seqframe.dates import check_each
 from seqframe.forecasting import Forecaster, as_list
 from seqframe.frames import Frames
@@ -192,7 +192,7 @@ def backtest(
 
     Raises:
         ValueError: if no sequence is long enough for a single origin, a table lacks a column, dates
-            do not go strictly forward, or a future begins elsewhere than its sequence.
+            do not go strictly forward, or those of a future are not its sequence's.
 
     Example:
 
@@ -226,7 +226,7 @@ def backtest(
         futures = None if future is None else (list(future) if several else [future])
         check_each(raw, "data")
         for item, ahead in zip(raw, futures or [], strict=False):
-            check_begin(item, ahead, on_clock=True)
+            check_future(item, ahead, generator.framer.horizon - 1, on_clock=True)
     tester = _Tester(generator, raw, futures, history)
     origins = tester.origins(horizon, start, stride)
     free_run = tester.forecast(origins, horizon)

@@ -1,7 +1,4 @@
-"""Forecasts as the DataFrames and Series that their histories were, with the index continued.
-
-The same index tells whether what is known ahead begins where it has to.
-"""
+"""Forecasts as the DataFrames and Series that their histories were, with the index continued."""
 
 from typing import Any
 
@@ -11,7 +8,11 @@ _LEAST_TO_GUESS = 8  # dates that tell how far apart they are, where they do not
 
 
 def continue_table(
-    history: Any, values: np.ndarray, columns: Any = None, quantiles: Any = None
+    history: Any,
+    values: np.ndarray,
+    columns: Any = None,
+    quantiles: Any = None,
+    index: Any = None,
 ) -> Any:
     """Return values as a table like the history, of the steps after it; arrays as they are.
 
@@ -21,6 +22,7 @@ def continue_table(
         columns: which columns of the history the values are of: an int, a list of int, or None for
             all.
         quantiles: list of float, or None.
+        index: pandas.Index of the steps after the history; None: its own, continued.
 
     Returns:
         a Series for a Series, or for one column; else a DataFrame. With quantiles a DataFrame with
@@ -36,13 +38,14 @@ def continue_table(
     flat = is_series or isinstance(columns, (int, np.integer))
     if module == "polars":
         return _polars_table(values, names, flat, quantiles)
-    return _pandas_table(history, values, names, flat, quantiles)
+    if index is None:
+        index = continue_index(history.index, values.shape[-1 if flat else -2])
+    return _pandas_table(index, values, names, flat, quantiles)
 
 
-def _pandas_table(history: Any, values: Any, names: list[Any], flat: bool, quantiles: Any) -> Any:
+def _pandas_table(index: Any, values: Any, names: list[Any], flat: bool, quantiles: Any) -> Any:
     import pandas
 
-    index = continue_index(history.index, values.shape[-1 if flat else -2])
     if quantiles is None:
         if flat:
             return pandas.Series(values, index, name=names[0])
@@ -92,16 +95,23 @@ def continue_index(index: Any, steps: int) -> Any:
     """
     import pandas
 
-    after = _steps_after(index, steps)
+    after = steps_after(index, steps)
     return pandas.RangeIndex(len(index), len(index) + steps) if after is None else after
 
 
-def _steps_after(index: Any, steps: int) -> Any:
-    """Return the index of the steps after those of an index, or None where it does not tell."""
+def steps_after(index: Any, steps: int, guess: bool = True) -> Any:
+    """Return the index of the steps after those of an index, or None where it does not tell.
+
+    Args:
+        index: pandas.Index.
+        steps: int.
+        guess: bool. Whether a few dates may tell how far apart they are: five business days look
+            like any five days.
+    """
     import pandas
 
     size = len(index)
-    if not size:
+    if not size or not (guess or size >= _LEAST_TO_GUESS or getattr(index, "freq", "") is not None):
         return None
     if isinstance(index, pandas.RangeIndex):
         return pandas.RangeIndex(
@@ -126,78 +136,6 @@ def _steps_after(index: Any, steps: int) -> Any:
             except (OverflowError, ValueError):  # they no longer fit
                 return pandas.Index(after, name=index.name)
     return None
-
-
-def check_begin(history: Any, future: Any, on_clock: bool) -> None:
-    """Raise if what is known ahead does not begin where it has to, as the two indexes tell.
-
-    Args:
-        history: what is continued.
-        future: what is known ahead.
-        on_clock: bool. Whether it begins with the history, rather than after it.
-
-    Raises:
-        ValueError: if both are of pandas, with dates or with numbers, and it begins elsewhere.
-    """
-    if not (_has_index(history) and _has_index(future)):
-        return
-    index, first = history.index, future.index[0]
-    # Rows numbered as they were made say nothing; unless there are more than the history has, which
-    # may be those of the history itself.
-    as_made = _is_as_made(future.index) and (on_clock or len(future) <= len(history))
-    if as_made or not _comparable(index, future.index):
-        return
-    if on_clock:
-        where, expected = "where the history does", index[0]
-    else:
-        # Five business days look like any five days.
-        guessed = len(index) < _LEAST_TO_GUESS and getattr(index, "freq", "") is None
-        after = None if guessed else _steps_after(index, 1)
-        where, expected = "with the step after the history", None if after is None else after[0]
-    if expected is None:
-        if first > index.max():
-            return
-        where, expected = "after the history, whose last step is", index.max()
-    elif _same_place(first, expected):
-        return
-    raise ValueError(
-        f"`future` must begin {where}, {expected}. Received: a table whose index begins at "
-        f"{first}. Pass the rows from there on; or, if only the index is wrong, an array, as "
-        "`future.to_numpy()`."
-    )
-
-
-def _is_as_made(index: Any) -> bool:
-    import pandas
-
-    return isinstance(index, pandas.RangeIndex) and (index.start, index.step) == (0, 1)
-
-
-def _has_index(table: Any) -> bool:
-    return type(table).__module__.partition(".")[0] == "pandas" and len(table) > 0
-
-
-def _comparable(one: Any, other: Any) -> bool:
-    """Whether two indexes of pandas are of numbers, or of the same kind of dates."""
-    import pandas
-
-    if one.hasnans or other.hasnans:
-        return False
-    if one.dtype.kind in "iuf" and other.dtype.kind in "iuf":
-        return True
-    for kind in (pandas.DatetimeIndex, pandas.PeriodIndex, pandas.TimedeltaIndex):
-        if isinstance(one, kind) and isinstance(other, kind):
-            # Dates of a time zone compare with such dates alone, periods with those as long.
-            zones = [getattr(index, "tz", None) is None for index in (one, other)]
-            lengths = [getattr(index.dtype, "freq", None) for index in (one, other)]
-            return zones[0] == zones[1] and lengths[0] == lengths[1]
-    return False
-
-
-def _same_place(first: Any, expected: Any) -> bool:
-    if isinstance(first, float) or isinstance(expected, float):
-        return bool(np.isclose(first, expected, rtol=1e-9, atol=1e-9))
-    return bool(first == expected)
 
 
 def _distance_of_dates(index: Any) -> Any:

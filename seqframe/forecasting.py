@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from seqframe.ahead import check_future, index_forecast
 from seqframe.checks import check_features, check_prompt_length
 from seqframe.choosers import KnownColumns, ValueChooser
 from seqframe.columns import check_width, select_columns
 from seqframe.context import least_prompt
-from seqframe.continuation import check_begin, continue_table
+from seqframe.continuation import continue_table
 from seqframe.dates import check_each
 from seqframe.inputs import takes_future
 from seqframe.noise import DROPOUT, as_noise, check_samples
@@ -54,17 +55,17 @@ class Forecaster:
         raw, futures = self.read(raw, futures)
         check_each(raw, "history")
         for item, ahead in zip(raw, futures or [], strict=False):
-            check_begin(item, ahead, self.needs_past)
+            check_future(item, ahead, self._whole_blocks(steps), self.needs_past)
         paths, columns = self.paths(raw, steps, futures, samples, noise)
+        if num_samples is not None and quantiles is None:
+            return list(paths) if several else paths[0]
         results = []
-        for item, path in zip(raw, paths, strict=True):
-            if num_samples is None:
-                results.append(continue_table(item, path[0], columns))
-            elif quantiles is None:
-                results.append(path)
-            else:
+        for item, ahead, path in zip(raw, futures or [None] * len(raw), paths, strict=True):
+            found = path[0]
+            if quantiles is not None:
                 found = np.quantile(path, np.atleast_1d(quantiles), axis=0).astype(path.dtype)
-                results.append(continue_table(item, found, columns, quantiles))
+            index = index_forecast(item, steps, ahead, self.needs_past)
+            results.append(continue_table(item, found, columns, quantiles, index))
         return results if several else results[0]
 
     def read(self, raw: list[Any], futures: list[Any] | None) -> tuple[list[Any], list[Any] | None]:
@@ -203,6 +204,10 @@ class Forecaster:
         each = self.generator.is_stepped or self.framer.return_sequences
         return each and takes_future(self.generator.model)
 
+    def _whole_blocks(self, steps: int) -> int:
+        """Return how many steps are made for so many."""
+        return -(-steps // self.framer.horizon) * self.framer.horizon
+
     def _ahead(self, futures: list[Any], values: list[np.ndarray], steps: int) -> list[np.ndarray]:
         """Return what is known ahead as arrays, long enough."""
         if len(futures) != len(values):
@@ -214,7 +219,7 @@ class Forecaster:
             array.astype(keras.config.floatx(), copy=False)
             for array in to_arrays(futures, "future")
         ]
-        ahead = -(-steps // self.framer.horizon) * self.framer.horizon
+        ahead = self._whole_blocks(steps)
         for array, value in zip(arrays, values, strict=True):
             needed = ahead + (len(value) if self.needs_past else 0)
             if len(array) < needed:

@@ -319,7 +319,8 @@ class Generator:
                 some columns alone, it holds the other ones. As many rows as `steps`, rounded up
                 to whole horizons. A DataFrame is read by names too, where the framer knows them:
                 its `future_columns`, and the columns that are not predicted; an array holds them
-                in this order. Dates or numbers of its index go on from the history's.
+                in this order. Numbers of its index go on from the history's; its dates are those
+                of the steps.
             num_samples: int ≥ 1. Sample paths, each made with its own `noise`.
             noise: function `(prediction, seed) -> prediction` of tensors `(rows, horizon, …)`,
                 with `seed` for `keras.random`; an array of errors `(errors, …)` to draw from, such
@@ -331,12 +332,13 @@ class Generator:
             float array `(steps,)` or `(steps, features)`, features being the predicted ones. With
             `num_samples`, `(num_samples, …)`; with `quantiles`, `(quantiles, …)`. For a DataFrame
             or Series a DataFrame or Series with its index continued, of quantiles with a column for
-            each, of sample paths an array. For a list a list.
+            each, of sample paths an array. Where dates follow no frequency, it has those of the
+            future; without, its steps are numbered, and a warning says so. For a list a list.
 
         Raises:
             ValueError: if a history or its future is too short, lacks a column or has not the
-                features that the model takes, if dates do not go strictly forward, if a future
-                begins elsewhere than it has to, or the model does not predict all features, or
+                features that the model takes, if dates do not go strictly forward, if a future is
+                of other steps than it has to be, or the model does not predict all features, or
                 predicts NaN.
 
         Example:

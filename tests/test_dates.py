@@ -58,7 +58,7 @@ def test_dates_that_do_not_go_forward_are_refused(generator, name, order, kind):
         use(series)
     with pytest.raises(ValueError, match=message.replace(f"`{name}`", rf"`{name}\[1\]`")):
         use([series.sort_index().groupby(level=0).first(), series])
-    if not repeats:
+    if not repeats and not (name == "history" and kind == "uneven"):
         use(series.sort_index())  # the way out is one
 
 

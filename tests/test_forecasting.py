@@ -726,7 +726,7 @@ AHEADS = [
     (DAYS, from_day("03-09", tz="UTC"), None),  # not comparable
     (pandas.DatetimeIndex(list(BUSINESS_DAYS[:5])), from_day("01-08"), None),  # Monday to Friday
     (pandas.DatetimeIndex(list(BUSINESS_DAYS[:5])), from_day("01-05"), "2024-01-05"),
-    (pandas.DatetimeIndex(list(BUSINESS_DAYS)), from_day("01-17"), None),
+    (pandas.DatetimeIndex(list(BUSINESS_DAYS)), from_day("01-17", freq="B"), None),
     (pandas.DatetimeIndex(list(BUSINESS_DAYS)), from_day("01-18"), "2024-01-17"),
     (DAYS.to_period("D"), from_day("03-03").to_period("D"), None),
     (DAYS.to_period("D"), from_day("03-04").to_period("D"), "2024-03-03"),
@@ -747,7 +747,7 @@ def test_a_future_begins_after_the_history(index, ahead, expected):
     history = pandas.Series(numbers(len(index)), index)
     future = pandas.DataFrame(numbers(9, 2), ahead)
     generator = Generator(two_inputs(SequenceFramer(3)), SequenceFramer(3))
-    plain = generator.forecast(history, 4, future=future.to_numpy())
+    plain = generator.forecast(history.to_numpy(), 4, future=future.to_numpy())
     if expected is None:
         assert_close(generator.forecast(history, 4, future=future), plain)
         return

@@ -1,0 +1,185 @@
+"""What is known ahead is of the steps that are forecast, and dates them where a history cannot."""
+
+import re
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+from models import numbers, recurrent, seeded
+
+from seqframe import Generator, SequenceFramer, backtest
+from seqframe.ahead import check_future, index_forecast
+
+
+def no_freq(index):
+    """Return dates that do not say how far apart they are."""
+    return type(index)(list(index))
+
+
+WHOLE = {
+    "days": pd.date_range("2026-01-01", periods=16),
+    "days, no freq": no_freq(pd.date_range("2026-01-01", periods=16)),
+    "business days": no_freq(pd.bdate_range("2026-01-01", periods=16)),
+    "month ends": no_freq(pd.date_range("2026-01-31", periods=16, freq="ME")),
+    "hours of a time zone": no_freq(
+        pd.date_range("2026-03-28 20:00", periods=16, freq="h", tz="Europe/Berlin")
+    ),
+    "quarters": pd.period_range("2026Q1", periods=16, freq="Q"),
+    "time differences": no_freq(pd.timedelta_range("0h", periods=16, freq="h")),
+}
+KNOWN, STEPS = 9, 4  # of 16
+
+
+def tables(index, on_clock):
+    history = pd.Series(np.arange(KNOWN * 1.0), index[:KNOWN])
+    begin = 0 if on_clock else KNOWN
+    return history, pd.Series(np.arange(len(index) - begin), index[begin:]), begin
+
+
+@pytest.mark.parametrize("on_clock", [False, True])
+@pytest.mark.parametrize("kind", WHOLE)
+def test_every_date_that_is_used_is_checked(kind, on_clock):
+    index = WHOLE[kind]
+    history, future, begin = tables(index, on_clock)
+    check_future(history, future, STEPS, on_clock)
+    used = STEPS + (KNOWN if on_clock else 0)
+    for row in range(len(future)):
+        for other in {*range(len(index))} - {begin + row}:
+            moved = future.copy()
+            dates = list(future.index)
+            dates[row] = index[other]
+            moved.index = type(index)(dates)
+            if row >= used:
+                check_future(history, moved, STEPS, on_clock)
+                continue
+            with pytest.raises(ValueError, match=re.escape(str(index[begin + row]))) as error:
+                check_future(history, moved, STEPS, on_clock)
+            assert str(index[other]) in str(error.value)
+            assert f" in row {row}, where " in str(error.value) or row == 0
+
+
+@pytest.mark.parametrize("on_clock", [False, True])
+@pytest.mark.parametrize("kind", WHOLE)
+def test_after_dates_of_no_frequency_they_only_go_forward(kind, on_clock):
+    whole = WHOLE[kind]
+    index = no_freq(whole.delete([3, 12])) if kind != "quarters" else whole
+    history, future, begin = tables(index, on_clock)
+    check_future(history, future, STEPS, on_clock)
+    swapped = future.copy()
+    row = KNOWN + 1 - begin  # the second step that is forecast
+    order = [*range(row), row + 1, row, *range(row + 2, len(future))]
+    swapped.index = future.index[order]
+    with pytest.raises(ValueError, match=r"`future` must have the dates of the steps") as error:
+        check_future(history, swapped, STEPS, on_clock)
+    assert f"in row {row + (kind != 'quarters')}, where " in str(error.value)
+    if not on_clock and kind != "quarters":
+        late = future.copy()
+        late.index = index[[KNOWN - 1, *range(KNOWN + 1, len(index))]]
+        message = rf"begin after the history, whose last step is {re.escape(str(index[KNOWN - 1]))}"
+        with pytest.raises(ValueError, match=message + r"\. Received"):
+            check_future(history, late, STEPS, on_clock)
+
+
+def test_a_missing_date_ahead_is_named():
+    history, future, _ = tables(WHOLE["days"], on_clock=False)
+    future.index = future.index.where(np.arange(len(future)) != 2)
+    with pytest.raises(ValueError, match=r"with NaT in row 2, where 2026-01-12"):
+        check_future(history, future, STEPS, on_clock=False)
+
+
+def test_dates_ahead_of_a_history_without_dates_go_forward():
+    _, future, _ = tables(WHOLE["days"], on_clock=False)
+    for history in np.arange(9.0), pd.Series(np.arange(9.0)):
+        check_future(history, future, STEPS, on_clock=False)
+        with pytest.raises(ValueError, match="`future` must have dates that go strictly forward"):
+            check_future(history, future[::-1], STEPS, on_clock=False)
+
+
+# --- Dates of a forecast.
+
+HOLE = WHOLE["days"].delete(3)
+
+
+@pytest.mark.parametrize("on_clock", [False, True])
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_forecast_has_the_dates_of_its_future(kind, on_clock):
+    whole = WHOLE[kind].rename("when")
+    history, future, _ = tables(whole, on_clock)
+    expected = whole[KNOWN : KNOWN + STEPS]
+    for known in (None, future):
+        assert index_forecast(history, STEPS, known, on_clock).equals(expected)
+    if kind == "quarters":
+        return
+    # Whatever they are, where the history's own tell nothing.
+    whole = no_freq(whole.delete([3, 10])).rename("when")
+    history, future, _ = tables(whole, on_clock)
+    found = index_forecast(history, STEPS, future.rename_axis("other"), on_clock)
+    assert found.equals(whole[KNOWN : KNOWN + STEPS])
+    assert found.name == "when"
+    with pytest.warns(UserWarning, match="follow no frequency.*: 9 is the first.*asfreq"):
+        assert index_forecast(history, STEPS, None, on_clock) is None
+
+
+def test_few_dates_are_not_guessed_where_the_future_has_some():
+    """Monday to Friday look like any five days."""
+    days = no_freq(pd.bdate_range("2026-01-05", periods=9))
+    history = pd.Series(np.arange(5.0), days[:5])
+    future = pd.Series(np.arange(4.0), days[5:])
+    assert index_forecast(history, 3, future, False).equals(days[5:8])
+    assert index_forecast(history, 3, None, False)[0] == pd.Timestamp("2026-01-10")
+
+
+def with_future():
+    past, future = keras.Input((3, 1), name="past"), keras.Input((2, 1), name="future")
+    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
+    model = seeded(keras.Model({"past": past, "future": future}, layers.Dense(2)(merged)))
+    return Generator(model, SequenceFramer(3, horizon=2))
+
+
+def test_forecasts_after_a_hole(recwarn):
+    generator = with_future()
+    history, plans, _ = tables(HOLE, on_clock=False)
+    history, plans = history.astype("float32"), plans.astype("float32")
+    found = generator.forecast(history, 3, future=plans)
+    assert found.index.equals(HOLE[9:12])
+    several = generator.forecast([history, history], 3, future=[plans, plans])
+    assert several[1].index.equals(HOLE[9:12])
+    quantiles = generator.forecast(
+        history, 3, future=plans, num_samples=4, noise=numbers(5), quantiles=[0.5]
+    )
+    assert quantiles.index.equals(HOLE[9:12])
+    assert not recwarn.list
+    # Rounded up to whole horizons, the fourth date is used too.
+    order = [*HOLE[9:12], HOLE[11], *HOLE[13:]]
+    with pytest.raises(ValueError, match=r"in row 3, where a date after 2026-01-13"):
+        generator.forecast(history, 3, future=plans.set_axis(pd.DatetimeIndex(order)))
+
+
+def test_a_forecast_numbered_by_steps_says_so():
+    generator = Generator(recurrent(steps=2), SequenceFramer(2))
+    history = pd.Series(numbers(9), HOLE[:9])
+    with pytest.warns(UserWarning, match="numbered by steps") as warned:
+        found = generator.forecast([history, history], 3)
+    assert found[0].index.equals(pd.RangeIndex(9, 12))
+    assert {warning.filename for warning in warned} == {__file__}
+    # The way out.
+    whole = generator.forecast(history.asfreq("D").interpolate(), 3)
+    assert whole.index.equals(WHOLE["days"][10:13])
+
+
+def test_a_backtest_is_told_of_its_own_dates():
+    generator = with_future()
+    data = pd.Series(numbers(14), HOLE[:14])
+    plans = pd.Series(numbers(15), HOLE)
+    expected = backtest(generator, data.to_numpy(), 3, future=plans.to_numpy())
+    np.testing.assert_array_equal(
+        backtest(generator, data, 3, future=plans).free_run, expected.free_run
+    )
+    moved = plans.set_axis(HOLE.shift(1, "D"))
+    with pytest.raises(ValueError, match="begin where the history does, 2026-01-01"):
+        backtest(generator, data, 3, future=moved)
+    filled = plans.set_axis(WHOLE["days"][:15])
+    with pytest.raises(ValueError, match=r"with 2026-01-04.* in row 3, where 2026-01-05"):
+        backtest(generator, data, 3, future=filled)

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
+from seqframe.backend.internals import compiled_with
 from seqframe.chunks import Chunks
 from seqframe.schedule import Schedule, place_rows
 from seqframe.state import (
@@ -276,8 +277,7 @@ def _step_loop(model: keras.Model, kind: str, gather: Any, jit_compile: bool | s
     """Return the compiled steps of a model, kept until it is compiled anew or its weights
     change."""
     states = state_variables(stateful_layers(model))
-    made_of = [getattr(model, "optimizer", None), *model.metrics[:1]]
-    made_of += [*model.trainable_variables, *states]
+    made_of = [*compiled_with(model), *model.trainable_variables, *states]
     kept = getattr(model, "_seqframe_loops", None)
     if kept is None or not _same_objects(kept.made_of, made_of):
         kept = _Loops(made_of)

@@ -212,11 +212,14 @@ def feed_frames(
     if source.weight is not None:
         averaged = weighs_horizon_as_one(framer, source)
         weight = Windows("weight", ahead, gathered_weight_shape(framer, source), averaged)
-        arrays["weight"] = _joined(source.weight, source.steps)
         if source.weight_per_frame:
             weight = Windows("weight")
-            spread = _spread(arrays["weight"], starts(np.arange(len(frames))), begins[-1])
+            sequence, start, _ = frames.locate(np.arange(size))
+            given = source.weight.take(sequence, start // framer.sequence_stride)
+            spread = _spread(_as_keras_takes_it(given), begins[sequence] + start, begins[-1])
             arrays["weight"] = spread.reshape(-1, *whole)
+        else:
+            arrays["weight"] = _joined(source.weight, source.steps)
     gather = Gather(x, y, future, weight, _pairs(class_weight), whole)
     return Feed(arrays, gather, len(frames), starts)
 

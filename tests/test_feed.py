@@ -73,6 +73,23 @@ def test_future_weights_and_columns_are_gathered(mode, return_sequences, horizon
     assert_same(gathered(feed, index), list(frames.take(index)), atol=1e-6)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("sequences", [1, 2])
+def test_weights_of_frames_are_those_of_each_part(stride, sequences):
+    data = [numbers(20 + n, seed=n) for n in range(sequences)]
+    framer = SequenceFramer(3, sequence_stride=stride)
+    counts = framer.frame(data).counts
+    frames = framer.frame(data, sample_weight=[np.arange(1.0, 1 + count) for count in counts])
+    by = "time" if stride == 1 else "sequences"
+    if by == "sequences" and sequences == 1:
+        parts = [frames]
+    else:
+        parts = [*frames.split(0.5, 0.5, by=by)]
+    for part in parts:
+        index = np.arange(len(part))
+        assert_same(gathered(feed_frames(part), index), list(part.take(index)), atol=1e-6)
+
+
 @pytest.mark.parametrize("padding", ["pre", "post"])
 @pytest.mark.parametrize("layout", ["timesteps", "tokens"])
 def test_padded_frames_are_gathered_ready_made(padding, layout):

@@ -15,6 +15,7 @@ from seqframe.backend.internals import (
     any_time_steps,
     borrowed_states,
     build_for_training,
+    compiled_with,
     copied_states,
     forget_a_look,
     traveling_states,
@@ -282,3 +283,25 @@ def test_copied_states_leave_nothing_behind(by_exception):
     assert set(vars(layer)) == names
     leave(copied_states([layer]), by_exception)
     assert set(vars(layer)) == names
+
+
+class OwnMetrics(keras.Sequential):
+    """A model that says itself which metrics it has, as Keras's guides do."""
+
+    def __init__(self, given):
+        super().__init__(given)
+        self.mean = keras.metrics.Mean(name="mean")
+
+    @property
+    def metrics(self):
+        return [self.mean]
+
+
+def test_keras_shows_nothing_public_of_a_compilation_with_the_same_optimizer():
+    model, optimizer = OwnMetrics([keras.Input((1,)), layers.Dense(1)]), keras.optimizers.SGD()
+    model.compile(optimizer, "mse")
+    public, all_of_it = [model.optimizer, *model.metrics], compiled_with(model)
+    model.compile(optimizer, "mae")
+    assert all(a is b for a, b in zip(public, [model.optimizer, *model.metrics], strict=True))
+    same = [a is b for a, b in zip(all_of_it, compiled_with(model), strict=True)]
+    assert same == [True, False, False, True]  # the last: no metrics, twice

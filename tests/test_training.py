@@ -610,6 +610,35 @@ def test_a_step_is_the_same_however_it_is_compiled():
         assert_same(other, weights[0], atol=1e-5)
 
 
+def test_a_model_compiled_anew_trains_by_its_new_loss():
+    class OwnMetrics(keras.Sequential):
+        mean = keras.metrics.Mean(name="mean")
+
+        @property
+        def metrics(self):
+            return [self.mean]
+
+        def compute_loss(self, *args, **kwargs):
+            loss = super().compute_loss(*args, **kwargs)
+            self.mean.update_state(loss)
+            return loss
+
+    found = []
+    for train in fit, keras_fit:
+        model = seeded(OwnMetrics([keras.Input(X.shape[1:]), layers.Flatten(), layers.Dense(1)]))
+        optimizer = keras.optimizers.SGD(0.01)
+        for loss in "mse", "mae":
+            model.compile(optimizer, loss)
+            kwargs = {"verbose": 0, "shuffle": False} if train is fit else {}
+            history = train(model, FULL, batch_size=2, **kwargs).history
+        if train is fit:
+            metrics = evaluate(model, FULL, batch_size=2, verbose=0, return_dict=True)
+        else:
+            metrics = model.evaluate(*FULL, batch_size=2, verbose=0, return_dict=True)
+        found.append([history["mean"][0], metrics["mean"], *model.get_weights()])
+    assert_same(*found, atol=1e-5)
+
+
 only_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="elsewhere a step is compiled in one way only"
 )

@@ -77,6 +77,16 @@ def build_for_training(model: keras.Model, data: Any) -> None:
     model._symbolic_build(data_batch=data)
 
 
+def compiled_with(model: keras.Model) -> list[Any]:
+    """Return what a model computes its loss and metrics with, made anew whenever it is compiled.
+
+    Why: of what `compile` makes, the optimizer alone is public, and that may be an old one. A
+    model's `metrics` may be a property of the user's own.
+    """
+    names = ("optimizer", "_loss_tracker", "_compile_loss", "_compile_metrics")
+    return [getattr(model, name, None) for name in names]
+
+
 def resumed_epoch(model: keras.Model) -> int | None:
     """Return the epoch that a callback has the training resume from.
 

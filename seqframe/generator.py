@@ -12,9 +12,10 @@ from seqframe.checks import check_embedding, check_framer, check_input_names, de
 from seqframe.forecasting import Forecaster
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
+from seqframe.outputs import outputs_probabilities
 from seqframe.prompts import GeneratorState
 from seqframe.rollout import Rollout
-from seqframe.samplers import BeamSampler, get_sampler, outputs_probabilities
+from seqframe.samplers import BeamSampler, get_sampler
 from seqframe.state import stateful_layers
 from seqframe.steppable import recurrent_layers
 from seqframe.windows import check_integer
@@ -54,7 +55,8 @@ class Generator:
             forces symbols: logits `(rows, symbols)`, -inf where a symbol is banned; generated
             `(rows, …)` the ids so far, then -1; step how many they are.
         from_logits: bool. Whether the model's outputs are logits rather than probabilities. None:
-            told by its last layer, probabilities if that is a softmax.
+            told by its last layer, probabilities if that is a softmax; where that may be anything,
+            as a `Lambda`, by the loss it was compiled with.
         stateful: True: run a model of stateless recurrent layers as if these were stateful, shown
             one step at a time. It then looks back without end, and each step costs a window less.
             None: as the model is.

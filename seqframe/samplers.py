@@ -378,14 +378,3 @@ def get_sampler(sampler: Any) -> Any:
             f"Received: sampler={sampler!r}."
         )
     return _SAMPLERS[sampler]()
-
-
-def outputs_probabilities(model: keras.Model) -> bool:
-    """Whether a model's outputs are probabilities, by its last layer: a softmax."""
-    last = model.layers[-1] if model.layers else model
-    if isinstance(last, keras.Model) and last is not model:
-        return outputs_probabilities(last)
-    while isinstance(last, keras.layers.Wrapper):
-        last = last.layer
-    is_softmax = getattr(last, "activation", None) is keras.activations.softmax
-    return is_softmax or isinstance(last, keras.layers.Softmax)

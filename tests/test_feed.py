@@ -80,11 +80,9 @@ def test_weights_of_frames_are_those_of_each_part(stride, sequences):
     framer = SequenceFramer(3, sequence_stride=stride)
     counts = framer.frame(data).counts
     frames = framer.frame(data, sample_weight=[np.arange(1.0, 1 + count) for count in counts])
-    by = "time" if stride == 1 else "sequences"
-    if by == "sequences" and sequences == 1:
-        parts = [frames]
-    else:
-        parts = [*frames.split(0.5, 0.5, by=by)]
+    parts = [frames]
+    if stride == 1 or sequences > 1:
+        parts += frames.split(0.5, 0.5, by="time" if stride == 1 else "sequences")
     for part in parts:
         index = np.arange(len(part))
         assert_same(gathered(feed_frames(part), index), list(part.take(index)), atol=1e-6)

@@ -7,6 +7,7 @@ from keras import layers, ops
 from models import numbers
 
 from seqframe import Generator, SequenceFramer, Vocabulary
+from seqframe.outputs import outputs_probabilities
 from seqframe.samplers import (
     BeamSampler,
     GreedySampler,
@@ -16,7 +17,6 @@ from seqframe.samplers import (
     TopKSampler,
     TopPSampler,
     get_sampler,
-    outputs_probabilities,
 )
 
 # Chi-square, 99.99% points by degrees of freedom: a right sampler fails at one seed in 10,000.
@@ -327,6 +327,38 @@ def test_an_unknown_sampler(sampler):
 )
 def test_the_last_layer_tells_probabilities_from_logits(last, probabilities):
     assert outputs_probabilities(keras.Sequential([keras.Input((2, 1)), *last])) is probabilities
+
+
+IDS, ONE_HOT = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
+
+
+@pytest.mark.parametrize(
+    ("loss", "probabilities"),
+    [
+        ("sparse_categorical_crossentropy", True),
+        ("SparseCategoricalCrossentropy", True),
+        (["categorical_crossentropy"], True),
+        (keras.losses.categorical_crossentropy, True),
+        (IDS(), True),
+        (IDS(from_logits=True), False),
+        (ONE_HOT(from_logits=True), False),
+        (ONE_HOT(), True),
+        ("mse", False),
+        (lambda y, outputs: 0.0, False),
+        (None, False),
+    ],
+)
+def test_where_the_last_layer_may_be_anything_the_loss_tells(loss, probabilities):
+    model = keras.Sequential([keras.Input((2, 1)), layers.Flatten(), layers.Reshape((2,))])
+    if loss is not None:
+        model.compile("sgd", loss)
+    assert outputs_probabilities(model) is probabilities
+
+
+def test_a_softmax_that_is_no_layer():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.ops.softmax(layers.Dense(3)(inputs)))
+    assert outputs_probabilities(model)
 
 
 @pytest.mark.parametrize("name", ["GreedySampler", "RandomSampler", "TopKSampler", "TopPSampler"])

@@ -74,6 +74,31 @@ def check_shapes(
         )
 
 
+def check_weights(
+    model: keras.Model, y_shape: tuple[int, ...], weight_shape: tuple[int, ...]
+) -> None:
+    """Raise if weights of steps would weigh something else.
+
+    A Keras loss of real values averages over the last axis of a target before it weighs: over the
+    steps, where a target has no columns.
+
+    Args:
+        model: keras.Model. Where it declares no output, nothing is checked.
+        y_shape: shape of a target, without the sample axis.
+        weight_shape: shape of a sample's weights.
+    """
+    output = declared_shape(model, "output_shape")
+    if output is None or not y_shape or weight_shape != y_shape:
+        return
+    if len(output) == len(y_shape) + 1 and output[-1] == 1:
+        raise ValueError(
+            f"Weights of shape {weight_shape} cannot weigh steps here: the loss first averages "
+            f"targets of shape {y_shape} over their last axis. Received: a model with outputs of "
+            f"shape {output}. Give the targets a column axis: frame a sequence of shape (steps, 1) "
+            "with `targets=[0]`."
+        )
+
+
 def check_embedding(model: keras.Model, symbols: int) -> None:
     """Raise if the Embedding that takes a model's ids has fewer rows than there are symbols.
 

@@ -176,6 +176,11 @@ def feed_frames(
         max_device_bytes: number. Data that take more on the device stream to it.
     """
     framer, source = frames.framer, frames.source
+    if class_weight and (framer.return_sequences or framer.horizon > 1):
+        raise ValueError(
+            "`class_weight` needs one class a sample. Received: frames with targets of shape "
+            f"{frames.y_shape}. Use `sample_weight` of `frame` instead."
+        )
     size, whole = len(frames), frame_weight_shape(framer)
     kinds = [source.inputs, source.future, source.weight]
     kinds += [source.targets] if source.targets is not source.inputs else []

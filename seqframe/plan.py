@@ -10,7 +10,8 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import Reset
-from seqframe.checks import check_embedding, check_shapes
+from seqframe.checks import check_embedding, check_shapes, check_weights
+from seqframe.cutters import frame_shapes
 from seqframe.feed import Feed, feed_arrays, feed_frames
 from seqframe.frames import Frames
 from seqframe.lanes import Lanes
@@ -106,6 +107,9 @@ def _checked_feed(
         symbols = None if vocabulary is None or kind == "predict" else len(vocabulary)
         y_shape = None if kind == "predict" else framed.y_shape
         check_shapes(model, framed.x_shape, y_shape, symbols)
+        weight_shape = frame_shapes(framed.framer, framed.source).weight
+        if y_shape is not None and weight_shape is not None:
+            check_weights(model, y_shape, weight_shape)
         if framed.vocabulary is not None:
             check_embedding(model, len(framed.vocabulary))
         return feed.inputs_alone() if kind == "predict" else feed

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from models import assert_same, compiled, contents, numbers, recurrent
+from models import assert_same, compiled, contents, numbers, recurrent, run
 
-from seqframe import SequenceFramer, StatefulTrainer, fit
+from seqframe import SequenceFramer, StatefulTrainer, evaluate, fit
 from seqframe.checks import check_shapes
 
 X, Y = numbers(6, 2, 1), numbers(6, 1)
@@ -99,6 +99,30 @@ def test_class_weights_need_one_class_a_sample():
     model = compiled(keras.Sequential([keras.Input((2, 1)), layers.Dense(1)]))
     frames = X, X
     refuses(model, frames, ValueError, "`class_weight` needs one class", class_weight={0: 1.0})
+
+
+@pytest.mark.parametrize("options", [{"return_sequences": True}, {"horizon": 2}])
+def test_class_weights_are_for_frames_of_one_target(options):
+    frames = SequenceFramer(2, **options).frame([0, 1, 2, 1, 0, 1, 2])
+    model = keras.Sequential([keras.Input((2, 1)), layers.Dense(3, "softmax")])
+    compiled(model, loss="sparse_categorical_crossentropy")
+    message = r"`class_weight` needs one class.*\(2,\).*Use `sample_weight`"
+    refuses(model, frames, ValueError, message, class_weight={0: 1.0})
+
+
+def test_weights_of_steps_that_the_loss_would_average_away():
+    model = compiled(keras.Sequential([keras.Input((2, 1)), layers.Dense(1)]))
+    framer, weights = SequenceFramer(2, return_sequences=True), numbers(9, seed=1)
+    frames = framer.frame(numbers(9), sample_weight=weights)
+    refuses(
+        model, frames, ValueError, r"Weights of shape \(2,\).*outputs of shape \(2, 1\).*\[0\]`"
+    )
+    # The way out weighs each step.
+    frames = framer.frame(numbers(9)[:, None], targets=[0], sample_weight=weights)
+    x, y, weight = frames.arrays()
+    expected = np.mean(weight * (run(model, x)[..., 0] - y[..., 0]) ** 2)
+    found = evaluate(model, frames, batch_size=len(frames), verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_model_needs_as_many_classes_as_symbols():

@@ -8,9 +8,9 @@ import numpy as np
 
 from seqframe.ahead import check_future
 from seqframe.columns import check_width
-from seqframe.dates import check_each
-from seqframe.forecasting import Forecaster, as_list
+from seqframe.forecasting import Forecaster
 from seqframe.frames import Frames
+from seqframe.predicted import as_list
 from seqframe.sequences import find_columns, split_sequences, to_arrays
 from seqframe.unframing import unframe
 from seqframe.windows import check_integer
@@ -191,8 +191,9 @@ def backtest(
         Backtest.
 
     Raises:
-        ValueError: if no sequence is long enough for a single origin, a table lacks a column, dates
-            do not go strictly forward, or those of a future are not its sequence's.
+        ValueError: if no sequence is long enough for a single origin, a table lacks a column or is
+            of several series, dates do not go strictly forward, or those of a future are not its
+            sequence's.
 
     Example:
 
@@ -224,10 +225,9 @@ def backtest(
         raw = split_sequences(data)
         several = raw[0] is not data
         futures = None if future is None else (list(future) if several else [future])
-        check_each(raw, "data")
-        for item, ahead in zip(raw, futures or [], strict=False):
-            check_future(item, ahead, generator.framer.horizon - 1, on_clock=True)
     tester = _Tester(generator, raw, futures, history)
+    for item, ahead in zip(raw, futures or [], strict=False):
+        check_future(item, ahead, generator.framer.horizon - 1, on_clock=True)
     origins = tester.origins(horizon, start, stride)
     free_run = tester.forecast(origins, horizon)
     # Origins overlap, so a step that several of them forecast is forecast once.
@@ -254,7 +254,7 @@ class _Tester:
         self, generator: "Generator", raw: list[Any], futures: list[Any] | None, history: int | None
     ):
         self._forecaster = Forecaster(generator)
-        raw, self._futures = self._forecaster.read(raw, futures)
+        raw, self._futures = self._forecaster.read(raw, futures, "data")
         self._history = math.inf if history is None else check_integer("history", history, 1)
         arrays = to_arrays(raw, "data")
         check_width(arrays[0], generator.framer.columns, "data")

@@ -44,6 +44,19 @@ def find_targets(
     return Rows(outputs)
 
 
+def name_targets(
+    targets: Any, names: list[str] | None, inputs: Rows
+) -> str | tuple[str, ...] | None:
+    """Return the names of the columns that targets are, one of them as a str; None for others."""
+    known = proper_names(names)
+    if targets is None or known is None:
+        return None
+    columns = _find_columns(targets, "targets", names, inputs)
+    if columns is None:
+        return None
+    return known[columns] if isinstance(columns, int) else tuple(known[k] for k in columns)
+
+
 def find_future(
     future: Any,
     names: list[str] | None,

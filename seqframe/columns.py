@@ -24,6 +24,18 @@ def check_names(name: str, names: Any) -> tuple[str, ...] | None:
     return tuple(map(str, items))
 
 
+def check_targets(targets: Any, columns: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    """Return the name of one target column, or the names of several; raise if they are none of the
+    columns, where these are known."""
+    names = (targets,) if isinstance(targets, str) else check_names("target_columns", targets)
+    if columns is not None and not set(names or ()) <= set(columns):
+        raise ValueError(
+            f"`target_columns` must be some of `columns`, {list(columns)}. Received: "
+            f"target_columns={targets!r}. Name some of these."
+        )
+    return targets if isinstance(targets, str) else names
+
+
 def table_names(table: Any) -> tuple[str, ...] | None:
     """Return the names of a table's columns; None where they are but numbered, or not unique.
 

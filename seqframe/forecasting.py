@@ -14,8 +14,10 @@ from seqframe.columns import check_width, select_columns
 from seqframe.context import least_prompt
 from seqframe.continuation import continue_table
 from seqframe.dates import check_each
+from seqframe.groups import check_one_series
 from seqframe.inputs import takes_future
 from seqframe.noise import DROPOUT, as_noise, check_samples
+from seqframe.predicted import as_list
 from seqframe.prompts import lay_out
 from seqframe.sequences import column_names, find_columns, split_sequences, to_arrays
 
@@ -52,8 +54,7 @@ class Forecaster:
                 f"{type(future).__name__}."
             )
         futures = None if future is None else (list(future) if several else [future])
-        raw, futures = self.read(raw, futures)
-        check_each(raw, "history")
+        raw, futures = self.read(raw, futures, "history")
         for item, ahead in zip(raw, futures or [], strict=False):
             check_future(item, ahead, self._whole_blocks(steps), self.needs_past)
         paths, columns = self.paths(raw, steps, futures, samples, noise)
@@ -68,13 +69,26 @@ class Forecaster:
             results.append(continue_table(item, found, columns, quantiles, index))
         return results if several else results[0]
 
-    def read(self, raw: list[Any], futures: list[Any] | None) -> tuple[list[Any], list[Any] | None]:
+    def read(
+        self, raw: list[Any], futures: list[Any] | None, name: str
+    ) -> tuple[list[Any], list[Any] | None]:
         """Return histories, and what is known ahead, with the columns that the framer names.
 
+        Args:
+            raw: list of histories.
+            futures: list of what is known ahead of each, or None.
+            name: str. What to call the histories in an error.
+
         Raises:
-            ValueError: if a table lacks one.
+            ValueError: if a table lacks a column, is of several series, or has dates that do not
+                go strictly forward.
         """
-        raw = [select_columns(item, self.framer.columns, "history") for item in raw]
+        for called, tables in (name, raw), ("future", futures or []):
+            for number, table in enumerate(tables):
+                label = called if len(tables) == 1 else f"{called}[{number}]"
+                check_one_series(table, self.framer.by, label)
+        check_each(raw, name)
+        raw = [select_columns(item, self.framer.columns, name) for item in raw]
         if futures is not None:
             futures = [select_columns(item, self._known_names, "future") for item in futures]
         return raw, futures
@@ -313,8 +327,3 @@ def _known_columns(
             "give the `Generator` a `feedback`."
         )
     return [(column, k) for k, column in enumerate(others)]
-
-
-def as_list(targets: Any) -> Any:
-    """Return several columns as a list, and one as it is."""
-    return list(targets) if isinstance(targets, (tuple, np.ndarray)) else targets

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 
 from seqframe.aliases import Layout, Mode, Padding
-from seqframe.columns import check_names
+from seqframe.columns import check_names, check_targets
 from seqframe.frames import Frames
 from seqframe.reader import read_source
 from seqframe.vocabulary import Vocabulary
@@ -54,6 +54,11 @@ class SequenceFramer:
             left out. Without, `frame` takes all, and the frames' own `framer` carries their names,
             so that a `Generator` finds them in the tables that it is given.
         future_columns: list of str. The same of what is known ahead.
+        target_columns: str, or list of str. The same of targets: those of `frame` where it is given
+            none, and what a `Generator` takes its model to predict. A str is one column, whose
+            targets have no axis of columns.
+        by: str, or list of str. Which columns of a table tell its sequences apart, as `by` of
+            `frame`.
 
     Each argument is an attribute of the same name.
 
@@ -91,6 +96,8 @@ class SequenceFramer:
     seed: int | None
     columns: tuple[str, ...] | None
     future_columns: tuple[str, ...] | None
+    target_columns: str | tuple[str, ...] | None
+    by: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -112,6 +119,8 @@ class SequenceFramer:
         seed: int | None = None,
         columns: Sequence[str] | None = None,
         future_columns: Sequence[str] | None = None,
+        target_columns: str | Sequence[str] | None = None,
+        by: str | Sequence[str] | None = None,
     ):
         self.sequence_length = check_integer("sequence_length", sequence_length, 1)
         self.mode = check_choice("mode", mode, get_args(Mode))
@@ -143,6 +152,8 @@ class SequenceFramer:
         self.seed = None if seed is None else check_integer("seed", seed, 0)
         self.columns = check_names("columns", columns)
         self.future_columns = check_names("future_columns", future_columns)
+        self.target_columns = check_targets(target_columns, self.columns)
+        self.by = check_names("by", [by] if isinstance(by, str) else by)
         self._check_mode()
 
     def _check_mode(self) -> None:
@@ -191,9 +202,9 @@ class SequenceFramer:
                 one to the next. A sequence is an array `(steps,)` or `(steps, …)` of numbers, a
                 string, a list of symbols or numbers, a pandas or polars DataFrame or Series. Dates
                 of its index go strictly forward, within each group where there is a `by`.
-            targets: None for the sequence itself; or values on the same clock (`targets[t]` belongs
-                to step `t`), one array for each sequence; or the names or positions of columns of
-                the sequence.
+            targets: None for the sequence itself, or its `target_columns` where the framer has
+                some; or values on the same clock (`targets[t]` belongs to step `t`), one array for
+                each sequence; or the names or positions of columns of the sequence.
             future: values known ahead (calendar, prices, plans): an array `(steps,)` or `(steps,
                 …)` on the same clock and at least as long; or the names or positions of columns of
                 the sequence. Each frame then also carries the `horizon` rows at its target steps:
@@ -205,7 +216,8 @@ class SequenceFramer:
                 `(steps, 1)`, and pass `targets=[0]`.
             by: name of a column of a DataFrame, or several; or an array of labels, one a row. Rows
                 that share it are a sequence, and must follow each other; no frame crosses from one
-                to the next. The column is no feature.
+                to the next. The column is no feature. None: the framer's own `by`, of a table that
+                has it.
             valid: bool array `(steps,)`. Leave out the frames that touch a step where it is False.
             skip_nan: bool. Leave out the frames that touch a NaN: in their input steps of the
                 sequence, or in their target steps of targets, future or weights. A subsequence
@@ -243,7 +255,8 @@ class SequenceFramer:
             "valid": valid,
         }
         source, found = read_source(self, sequences, by=by, skip_nan=skip_nan, **given)
-        known = all(value is getattr(self, name) for name, value in found.items())
+        own = vars(self)
+        known = all(value is own[name] or value == own[name] for name, value in found.items())
         framer = self if known else self._with(**found)
         frames = Frames(framer, source, seed=self.seed)
         if not len(frames):

@@ -13,6 +13,7 @@ from seqframe.forecasting import Forecaster
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
 from seqframe.outputs import outputs_probabilities
+from seqframe.predicted import choose_targets
 from seqframe.prompts import GeneratorState
 from seqframe.rollout import Rollout
 from seqframe.samplers import BeamSampler, get_sampler
@@ -41,8 +42,8 @@ class Generator:
     Args:
         model: keras.Model, built. Of one input, or of two that are named "past" and "future".
         framer: SequenceFramer that framed the training data; `frames.framer` has the vocabulary
-            and the names of columns too. None: single steps for a stateful model, else windows as
-            long as the model's input.
+            and the names of columns and targets too. None: single steps for a stateful model, else
+            windows as long as the model's input.
         sampler: "greedy", "random", "top_k", "top_p", "beam"; an object of `seqframe.samplers`; a
             function `(logits, seed) -> ids`; or a sampler of keras-hub.
         feedback: function `(prediction, last_input) -> next_input` of tensors, for a model whose
@@ -50,7 +51,8 @@ class Generator:
             `(rows,)`), the inputs `(rows, …)` as the framer's sequences have their steps. None:
             what is predicted is fed back.
         targets: names or positions of the columns that the model predicts, as `frame` took them.
-            Of the other columns `forecast` needs the `future`. None: the model predicts all.
+            Of the other columns `forecast` needs the `future`. None: the framer's `target_columns`;
+            where it has none, or there is a `feedback`, the model predicts all.
         logits_processor: function `(logits, generated, step) -> logits` of tensors, that bans or
             forces symbols: logits `(rows, symbols)`, -inf where a symbol is banned; generated
             `(rows, …)` the ids so far, then -1; step how many they are.
@@ -65,8 +67,8 @@ class Generator:
 
     Raises:
         ValueError: if the model is not built, takes several inputs that are not "past" and
-            "future", its framer does not fit it, the sampler does not exist, or the model cannot
-            be run statefully.
+            "future", its framer does not fit it, `targets` are not those of its framer, the sampler
+            does not exist, or the model cannot be run statefully.
 
     Example:
 
@@ -124,7 +126,8 @@ class Generator:
         if self.framer.vocabulary is not None:
             check_embedding(model, len(self.framer.vocabulary))
         self.sampler = get_sampler(sampler)
-        self.feedback, self.targets = feedback, targets
+        self.feedback = feedback
+        self.targets = choose_targets(targets, self.framer, feedback is not None)
         self.logits_processor = logits_processor
         self.from_logits = not outputs_probabilities(model) if from_logits is None else from_logits
         self.seed = None if seed is None else check_integer("seed", seed, 0)
@@ -338,10 +341,10 @@ class Generator:
             future; without, its steps are numbered, and a warning says so. For a list a list.
 
         Raises:
-            ValueError: if a history or its future is too short, lacks a column or has not the
-                features that the model takes, if dates do not go strictly forward, if a future is
-                of other steps than it has to be, or the model does not predict all features, or
-                predicts NaN.
+            ValueError: if a history or its future is too short, lacks a column, is of several
+                series or has not the features that the model takes, if dates do not go strictly
+                forward, if a future is of other steps than it has to be, or the model does not
+                predict all features, or predicts NaN.
 
         Example:
 

@@ -19,9 +19,8 @@ def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
         TypeError: if columns are named of what has none.
         ValueError: if there is no such column, or labels are not one for each row.
     """
-    names = column_names(table)
-    wanted = [by] if isinstance(by, str) else by
-    if not (isinstance(wanted, (list, tuple)) and all(isinstance(name, str) for name in wanted)):
+    names, wanted = column_names(table), names_of(by)
+    if wanted is None:
         labels = np.asarray(by.to_numpy() if hasattr(by, "to_numpy") else by)
         if labels.ndim != 1 or len(labels) != len(table):
             raise ValueError(
@@ -50,6 +49,51 @@ def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
         )
     at = table.iloc if hasattr(table, "iloc") else table
     return at[:, rest], [at[:, place].to_numpy() for place in chosen]
+
+
+def names_of(by: Any) -> tuple[str, ...] | None:
+    """Return the names of columns that tell groups apart, or None where labels are passed.
+
+    >>> names_of("store"), names_of(["store", "item"]), names_of([1, 1, 2])
+    (('store',), ('store', 'item'), None)
+    """
+    if isinstance(by, str):
+        return (by,)
+    named = isinstance(by, (list, tuple)) and all(isinstance(name, str) for name in by)
+    return tuple(by) if named else None
+
+
+def has_columns(table: Any, by: tuple[str, ...] | None) -> bool:
+    """Whether a table has all the columns that tell groups apart, where there are some."""
+    return by is not None and set(by) <= set(column_names(table) or ())
+
+
+def check_one_series(table: Any, by: tuple[str, ...] | None, name: str) -> None:
+    """Raise if a table has several labels in a column that tells groups apart.
+
+    Args:
+        table: DataFrame, or what a framer takes as one sequence.
+        by: tuple of str, or None.
+        name: str. What to call it in an error.
+    """
+    names = column_names(table) or []
+    for column in by or ():
+        if column not in names:
+            continue
+        at = table.iloc if hasattr(table, "iloc") else table
+        is_polars = hasattr(table, "partition_by")
+        order = {"maintain_order": True} if is_polars else {}
+        labels = list(at[:, names.index(column)].unique(**order))
+        if len(labels) > 1:
+            shown = ", ".join(map(str, labels[:3])) + ", …" * (len(labels) > 3)
+            cut = f"[part for _, part in table.groupby({column!r})]"
+            if is_polars:
+                cut = f"table.partition_by({column!r})"
+            raise ValueError(
+                f"`{name}` must be one series: {column!r} told series apart in training. Received: "
+                f"a table with {len(labels)} labels in that column: {shown}. Pass a list of one "
+                f"table for each, as `{cut}`."
+            )
 
 
 def find_groups(columns: list[np.ndarray]) -> tuple[list[Hashable], np.ndarray]:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.clock import find_future, find_targets, find_valid, find_weights
+from seqframe.clock import find_future, find_targets, find_valid, find_weights, name_targets
 from seqframe.columns import check_width, select_columns, table_names
 from seqframe.dates import NAME_GROUPS, check_dates, check_each
 from seqframe.gather import Rows
-from seqframe.groups import find_groups, split_table
+from seqframe.groups import check_one_series, find_groups, has_columns, names_of, split_table
 from seqframe.sequences import column_names, is_symbolic, split_sequences, to_arrays
 from seqframe.source import Source
 from seqframe.vocabulary import Vocabulary
@@ -33,6 +33,8 @@ def read_source(
     and names: settings of the frames' own framer."""
     labels: Sequence[Hashable] | None = None
     raw = split_sequences(sequences, framer.vocabulary)
+    if by is None and len(raw) == 1 and has_columns(raw[0], framer.by):
+        by = framer.by
     if by is not None:
         if len(raw) != 1:
             raise ValueError(
@@ -43,6 +45,8 @@ def read_source(
         raw, (labels, edges) = [table], find_groups(groups)
         check_dates(table, "sequences", NAME_GROUPS, edges, labels)
     else:
+        for number, item in enumerate(raw if framer.by else ()):
+            check_one_series(item, framer.by, f"sequences[{number}]")
         check_each(raw, "sequences", NAME_GROUPS)
     vocabulary = framer.vocabulary
     if vocabulary is None and raw and all(map(is_symbolic, raw)):
@@ -60,6 +64,7 @@ def read_source(
             f'steps of shape {inputs.row_shape}. Use `layout="timesteps"`.'
         )
     ahead, future_columns = find_future(future, names, inputs, vocabulary, framer.future_columns)
+    targets = framer.target_columns if targets is None else targets
     source = Source(
         inputs,
         find_targets(targets, names, inputs, vocabulary),
@@ -88,7 +93,13 @@ def read_source(
         countable = framer.mode != "subsequences" and not source.may_leave_out
         weights = find_weights(sample_weight, source.inputs, counts if countable else None)
         source = source.weighted(*weights)
-    found = {"vocabulary": vocabulary, "columns": columns, "future_columns": future_columns}
+    found = {
+        "vocabulary": vocabulary,
+        "columns": columns,
+        "future_columns": future_columns,
+        "target_columns": name_targets(targets, names, inputs),
+        "by": names_of(by) or framer.by,
+    }
     return source, found
 
 

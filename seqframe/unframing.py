@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqframe.columns import Table
-from seqframe.forecasting import as_list
 from seqframe.frames import Frames
 from seqframe.inputs import takes_future
+from seqframe.predicted import as_list
 from seqframe.sequences import find_columns
 
 if TYPE_CHECKING:

@@ -806,8 +806,9 @@ def test_the_frames_own_framer_knows_the_names_of_columns(library):
 
 
 def assert_same_frames(found, expected):
+    which = np.array([0, 3])
     for one, other in zip(
-        found.gather(found.place([0, 3])), expected.gather(expected.place([0, 3])), strict=True
+        found.gather(found.place(which)), expected.gather(expected.place(which)), strict=True
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -849,7 +850,9 @@ def test_columns_can_be_chosen():
 
     table = pd.DataFrame(SHOP)
     frames = framer.frame(table, targets="units", future=table)
-    assert frames.framer is framer
+    assert frames.framer == SequenceFramer(
+        2, columns=["price", "units"], future_columns=("holiday",), target_columns="units"
+    )
     x, y = frames[0]
     np.testing.assert_array_equal(x["past"], [[0, 0], [10, 1]])
     np.testing.assert_array_equal(x["future"], [[0]])
@@ -859,7 +862,82 @@ def test_columns_can_be_chosen():
     np.testing.assert_array_equal(framer.frame(array)[0][0], x["past"])
 
 
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("targets", "names"),
+    [
+        (None, None),
+        ("units", "units"),
+        (1, "price"),
+        (["units"], ("units",)),
+        ((2, "units"), ("holiday", "units")),
+        (np.arange(11.0), None),
+    ],
+    ids=str,
+)
+def test_the_frames_own_framer_knows_the_targets(library, targets, names):
+    table = library.DataFrame({name: SHOP[name] for name in ("units", "price", "holiday")})
+    frames = SequenceFramer(2).frame(table, targets=targets)
+    assert frames.framer.target_columns == names
+    config = json.loads(json.dumps(frames.framer.get_config()))
+    assert SequenceFramer.from_config(config) == frames.framer == eval(repr(frames.framer))
+    # It frames another table by them, and others are taken where they are passed.
+    other = library.DataFrame({name: SHOP[name] for name in reversed(SHOP)})
+    again = frames.framer.frame(other, targets=None if names else targets)
+    assert again.framer is frames.framer
+    assert_same_frames(again, frames)
+    third = frames.framer.frame(other, targets="holiday")
+    assert third.framer.target_columns == "holiday"
+    np.testing.assert_array_equal(third[0][1], 0)
+    assert frames.framer.frame(other, targets=np.arange(11)).framer.target_columns is None
+
+
+def test_targets_of_what_has_no_names_are_not_known():
+    array = np.zeros((5, 2))
+    for sequences, targets in (array, 0), (array, [1]), (pd.DataFrame(array), 0), ("ABCDE", None):
+        assert SequenceFramer(2).frame(sequences, targets).framer.target_columns is None
+
+
+@LIBRARIES
+@pytest.mark.parametrize("by", ["store", ["store"], ["store", "holiday"]])
+def test_the_frames_own_framer_knows_what_tells_series_apart(library, by):
+    table = library.DataFrame(SHOP | {"holiday": [0] * 11})
+    frames = SequenceFramer(2).frame(table, targets="units", by=by)
+    assert frames.framer.by == ((by,) if isinstance(by, str) else tuple(by))
+    config = json.loads(json.dumps(frames.framer.get_config()))
+    assert SequenceFramer.from_config(config) == frames.framer == eval(repr(frames.framer))
+    again = frames.framer.frame(table)
+    assert again.framer is frames.framer
+    assert again.steps(6).sequence == frames.steps(6).sequence
+    assert_same_frames(again, frames)
+    # One series alone, with the column or without it; and each of a list.
+    alone = table[:6]
+    for one in alone, alone[["price", "units"]]:
+        framer = SequenceFramer(2, columns=["price", "units"], by=by)
+        assert framer.frame(one).x_shape == (2, 2)
+    assert len(framer.frame([table[:6], table[6:]])) == len(frames)
+    with pytest.raises(ValueError, match=r"`sequences\[1\]` must be one series: 'store'"):
+        framer.frame([alone, table])
+
+
+def test_labels_are_no_columns():
+    assert SequenceFramer(2).frame(np.arange(6), by=[1, 1, 1, 2, 2, 2]).framer.by is None
+    assert SequenceFramer(2, by="store").by == ("store",)
+
+
 WRONG_COLUMNS = [
+    (lambda: SequenceFramer(2, target_columns=3), TypeError, "`target_columns` must be a list"),
+    (lambda: SequenceFramer(2, by=[]), TypeError, "`by` must be a list of names"),
+    (
+        lambda: SequenceFramer(2, columns=["a", "b"], target_columns=["a", "c"]),
+        ValueError,
+        r"`target_columns` must be some of `columns`, \['a', 'b'\]. Received: .*\['a', 'c'\]",
+    ),
+    (
+        lambda: SequenceFramer(2, target_columns="a").frame(pd.DataFrame(SHOP)[["units"]]),
+        ValueError,
+        r"`targets` names the column 'a', but the sequence has columns \['units'\]",
+    ),
     (lambda: SequenceFramer(2, columns="units"), TypeError, "`columns` must be a list of names"),
     (lambda: SequenceFramer(2, columns=[]), TypeError, "`columns` must be a list of names"),
     (lambda: SequenceFramer(2, columns=[0]), TypeError, "`columns` must be a list of names"),

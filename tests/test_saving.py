@@ -75,18 +75,29 @@ def test_a_loaded_generator_forecasts_the_same(targets, feedback, columns, tmp_p
 
 
 def test_names_of_columns_are_saved_and_older_files_have_none(tmp_path):
-    framer = SequenceFramer(3, columns=["units", "price"], future_columns=["price"])
+    framer = SequenceFramer(
+        3,
+        columns=["units", "price"],
+        future_columns=["price"],
+        target_columns=["price", "units"],
+        by="store",
+    )
     path = tmp_path / "named.keras"
     Generator(recurrent(steps=3, features=2, outputs=2), framer).save(path)
-    assert Generator.load(path).framer == framer
+    loaded = Generator.load(path)
+    assert loaded.framer == framer
+    assert loaded.targets == ["price", "units"]
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(files["seqframe.json"])
-    del config["framer"]["columns"], config["framer"]["future_columns"]
+    for name in "columns", "future_columns", "target_columns", "by":
+        del config["framer"][name]
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in {**files, "seqframe.json": json.dumps(config)}.items():
             archive.writestr(name, content)
-    assert Generator.load(path).framer == SequenceFramer(3)
+    older = Generator.load(path)
+    assert older.framer == SequenceFramer(3)
+    assert older.targets == ["price", "units"]
 
 
 def test_the_file_is_a_model_of_keras(model, tmp_path):

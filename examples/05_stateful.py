@@ -78,7 +78,7 @@ def train_on_prefixes(vocabulary, layers):
     fit(stateless, prefixes, batch_size=1, epochs=300, seed=7, verbose=0)
     _, accuracy = stateless.evaluate(*prefixes.arrays(), verbose=0)
     print(f"Accuracy: {accuracy:.2%}, free run from A:", end=" ")
-    print(*Generator(stateless, framer).generate("A", 25))
+    print(*Generator(stateless, prefixes.framer).generate("A", 25))
 
 
 # %%

@@ -49,13 +49,13 @@ history = fit(model, lanes, epochs=6, validation_data=validation, verbose=2)
 # to what is likely.
 for temperature in (0.3, 0.7, 1.0):
     sampler = RandomSampler(temperature)
-    generator = Generator(model, framer, sampler=sampler, seed=7)
+    generator = Generator(model, train.framer, sampler=sampler, seed=7)
     text = generator.generate("The statement ", 200, include_prompt=True)
     print(f"\ntemperature {temperature}: {text}")
 
 # %%
 # Up to a stop, letter by letter as they come.
-generator = Generator(model, framer, sampler="top_p", seed=7)
+generator = Generator(model, train.framer, sampler="top_p", seed=7)
 print("\nThe following ", end="")
 for letter in generator.stream("The following ", 300, stop="."):
     print(letter, end="")

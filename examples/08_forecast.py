@@ -43,7 +43,7 @@ model = keras.Sequential(
 )
 model.compile(keras.optimizers.Adam(0.003), "mean_absolute_error")
 fit(model, train, batch_size=16, epochs=150, seed=7, verbose=0)
-generator = Generator(model, framer, seed=7)
+generator = Generator(model, train.framer, seed=7)
 
 # %%
 # How far off is it, on years it has not seen? The free run lives on its own predictions; one step

@@ -10,7 +10,7 @@ from seqframe.ahead import check_future
 from seqframe.columns import check_width
 from seqframe.forecasting import Forecaster
 from seqframe.frames import Frames
-from seqframe.predicted import as_list
+from seqframe.predicted import as_list, warn_of_places
 from seqframe.sequences import find_columns, split_sequences, to_arrays
 from seqframe.unframing import unframe
 from seqframe.windows import check_integer
@@ -226,6 +226,7 @@ def backtest(
         several = raw[0] is not data
         futures = None if future is None else (list(future) if several else [future])
     tester = _Tester(generator, raw, futures, history)
+    warn_of_places(raw[0], generator.targets, generator.framer)
     for item, ahead in zip(raw, futures or [], strict=False):
         check_future(item, ahead, generator.framer.horizon - 1, on_clock=True)
     origins = tester.origins(horizon, start, stride)

@@ -17,7 +17,7 @@ from seqframe.dates import check_each
 from seqframe.groups import check_one_series
 from seqframe.inputs import takes_future
 from seqframe.noise import DROPOUT, as_noise, check_samples
-from seqframe.predicted import as_list
+from seqframe.predicted import as_list, warn_of_places
 from seqframe.prompts import lay_out
 from seqframe.sequences import column_names, find_columns, split_sequences, to_arrays
 
@@ -55,6 +55,7 @@ class Forecaster:
             )
         futures = None if future is None else (list(future) if several else [future])
         raw, futures = self.read(raw, futures, "history")
+        warn_of_places(raw[0], self.generator.targets, self.framer, stacklevel=4)
         for item, ahead in zip(raw, futures or [], strict=False):
             check_future(item, ahead, self._whole_blocks(steps), self.needs_past)
         paths, columns = self.paths(raw, steps, futures, samples, noise)

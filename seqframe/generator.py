@@ -42,8 +42,8 @@ class Generator:
     Args:
         model: keras.Model, built. Of one input, or of two that are named "past" and "future".
         framer: SequenceFramer that framed the training data; `frames.framer` has the vocabulary
-            and the names of columns and targets too. None: single steps for a stateful model, else
-            windows as long as the model's input.
+            and the names of columns and targets too: without these, tables are read by position.
+            None: single steps for a stateful model, else windows as long as the model's input.
         sampler: "greedy", "random", "top_k", "top_p", "beam"; an object of `seqframe.samplers`; a
             function `(logits, seed) -> ids`; or a sampler of keras-hub.
         feedback: function `(prediction, last_input) -> next_input` of tensors, for a model whose

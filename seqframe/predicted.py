@@ -1,9 +1,11 @@
 """Which columns a model predicts: what it was trained on, unless that is told otherwise."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.columns import Table, table_names
 from seqframe.sequences import find_columns
 
 if TYPE_CHECKING:
@@ -50,6 +52,28 @@ def choose_targets(targets: Any, framer: "SequenceFramer", has_feedback: bool) -
             f"targets={targets!r}. Leave `targets` out."
         )
     return targets
+
+
+def warn_of_places(
+    table: Any, targets: Any, framer: "SequenceFramer", stacklevel: int = 3
+) -> None:
+    """Warn if targets are found by name in a table whose columns are else read by position.
+
+    Args:
+        table: DataFrame that is forecast, or what has no names.
+        targets: the generator's.
+        framer: SequenceFramer. One that knows columns reads all of them by name.
+        stacklevel: int. As of `warnings.warn`: 3 is the caller's caller.
+    """
+    names = None if isinstance(table, Table) else table_names(table)
+    named = any(isinstance(name, str) for name in np.atleast_1d(as_list(targets)).tolist())
+    if framer.columns is None and named and names is not None and len(names) > 1:
+        warnings.warn(
+            "The framer knows no columns, so those of a table are taken in the order they have. "
+            f"Received: targets={targets!r} of a table with the columns {list(names)}. Pass the "
+            "frames' own framer, as `Generator(model, frames.framer)`, to read tables by name.",
+            stacklevel=stacklevel,
+        )
 
 
 def as_list(targets: Any) -> Any:

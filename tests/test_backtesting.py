@@ -151,6 +151,7 @@ def with_future():
     return seeded(keras.Model({"past": past, "future": future}, layers.Dense(2)(merged)))
 
 
+@pytest.mark.filterwarnings("ignore:The framer knows no columns")
 def test_tables_and_what_is_known_ahead():
     table = pd.DataFrame(
         {"sales": numbers(16), "price": numbers(16, seed=1)},

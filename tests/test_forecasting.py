@@ -175,6 +175,7 @@ TARGETS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:The framer knows no columns")
 @pytest.mark.parametrize(("targets", "names", "horizon"), TARGETS)
 def test_columns_that_are_not_predicted_are_known_ahead(targets, names, horizon):
     rule = SequenceFramer(3, horizon=horizon, gap=horizon - 1)

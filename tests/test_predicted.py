@@ -91,6 +91,37 @@ def test_targets_are_among_the_columns(targets):
         Generator(flat(1), framer, targets=targets)
 
 
+@LIBRARIES
+def test_columns_by_position_are_said_to_be(library, recwarn):
+    """Where their order is another one, the forecast is wrong."""
+    table = library.DataFrame({name: TABLE[name].to_numpy() for name in NAMES})
+    framer = SequenceFramer(2)
+    frames = framer.frame(table, targets="units")
+    model = flat(1)
+    for use in (
+        lambda generator: generator.forecast(table, 2, future=table),
+        lambda generator: generator.forecast([table, table], 2, future=[table, table]),
+        lambda generator: backtest(generator, table, 2, future=table),
+    ):
+        for quiet in (
+            Generator(model, frames.framer),
+            Generator(model, frames.framer, targets="units"),
+        ):
+            use(quiet)
+        assert not recwarn.list
+        with pytest.warns(UserWarning, match=r"knows no columns.*'units'.*frames\.framer") as warned:
+            use(Generator(model, framer, targets="units"))
+        assert {warning.filename for warning in warned} == {__file__}
+        recwarn.clear()
+    # Positions are what they say, and so is a table of one column.
+    by_place = Generator(model, framer, targets=0)
+    by_place.forecast(table, 2, future=TABLE.to_numpy()[:, 1:])
+    backtest(Generator(model, framer, targets="units"), frames, 2)
+    one = Generator(flat(1, features=1), framer, targets="units")
+    one.forecast(table[["units"]], 2)
+    assert not recwarn.list
+
+
 # --- One series at a time.
 
 

@@ -59,7 +59,8 @@ def evaluate(
     """Return a model's loss and metrics on frames, as `model.evaluate` does.
 
     A stateful model begins with a fresh state, sees the frames in lanes, and gets its own state
-    back.
+    back. Where rows of the lanes ran out of data, its loss is divided by these as well, as Keras
+    does, and `metrics` count them: `weighted_metrics` are means over frames alone.
 
     Args:
         model: keras.Model, compiled.

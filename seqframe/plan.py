@@ -1,6 +1,7 @@
 """Plans: what is to be run, checked against the model and laid out as a schedule."""
 
 import math
+import warnings
 from numbers import Real
 from typing import Any
 
@@ -10,6 +11,7 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import Reset
+from seqframe.backend.internals import has_unweighted_metrics
 from seqframe.checks import check_embedding, check_shapes, check_weights
 from seqframe.cutters import frame_shapes
 from seqframe.feed import Feed, feed_arrays, feed_frames
@@ -20,6 +22,8 @@ from seqframe.schedule import Schedule, resets_every
 from seqframe.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.stateful import StatefulTrainer, require_batch_size, reset_interval
 from seqframe.windows import check_integer
+
+_FEW = 0.98  # of the rows are frames: where more are, what the others count for hardly shows
 
 
 def plan(
@@ -89,7 +93,20 @@ def plan(
         require_batch_size(feed.size % size, own)
     steps = feed.size // size if lanes is None else len(lanes)
     resets = _resets(policy.reset if training else "epoch", steps, size, lanes, starts)
+    if lanes is not None and kind != "predict":
+        _warn_of_metrics(model, lanes)
     return Schedule(feed, size, lanes=lanes, resets=resets, nbytes=nbytes)
+
+
+def _warn_of_metrics(model: keras.Model, lanes: Lanes) -> None:
+    """Warn if many of the rows that metrics count are none."""
+    rows, frames = len(lanes) * lanes.batch_size, len(lanes.frames)
+    if frames < _FEW * rows and has_unweighted_metrics(model):
+        warnings.warn(
+            f"{rows - frames} of {rows} rows of the lanes ran out of data. `metrics` count them as "
+            "frames. Pass these metrics to `compile` as `weighted_metrics`, which leave them out.",
+            stacklevel=4,
+        )
 
 
 def _checked_feed(

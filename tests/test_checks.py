@@ -1,6 +1,7 @@
 """Each mistake is told before anything is trained: what is wrong, and the way out."""
 
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -240,3 +241,16 @@ def test_inputs_are_those_of_a_frame_with_a_future():
     one = keras.Sequential([keras.Input((3, 1)), layers.Flatten(), layers.Dense(1)])
     with pytest.raises(ValueError, match=r'takes one input.*named "past".*leave out `future`'):
         check_shapes(one, shapes, ())
+
+
+@pytest.mark.parametrize("kind", ["metrics", "weighted_metrics"])
+def test_metrics_that_count_rows_without_data(kind):
+    lanes = SequenceFramer(1).frame([numbers(9), numbers(3)]).lanes(2)
+    model = compiled(recurrent(batch_size=2, steps=1), **{kind: ["mae"]})
+    for call in fit, evaluate:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            call(model, lanes, verbose=0)
+        message = "6 of 16 rows of the lanes ran out of data.*as `weighted_metrics`"
+        found = [re.search(message, str(each.message)) is not None for each in caught]
+        assert any(found) is (kind == "metrics")

@@ -18,6 +18,7 @@ from seqframe.backend.internals import (
     compiled_with,
     copied_states,
     forget_a_look,
+    has_unweighted_metrics,
     traveling_states,
 )
 
@@ -305,3 +306,16 @@ def test_keras_shows_nothing_public_of_a_compilation_with_the_same_optimizer():
     assert all(a is b for a, b in zip(public, [model.optimizer, *model.metrics], strict=True))
     same = [a is b for a, b in zip(all_of_it, compiled_with(model), strict=True)]
     assert same == [True, False, False, True]  # the last: no metrics, twice
+
+
+def test_keras_shows_metrics_and_weighted_metrics_as_one_list():
+    names = []
+    for kind in "metrics", "weighted_metrics":
+        model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+        model.compile("sgd", "mse", **{kind: ["mae"]})
+        model.train_on_batch(numbers(2, 1), numbers(2, 1))
+        names.append(model.metrics_names)
+        assert has_unweighted_metrics(model) is (kind == "metrics")
+    assert names[0] == names[1]
+    model.compile("sgd", "mse")
+    assert not has_unweighted_metrics(model)

@@ -87,6 +87,15 @@ def compiled_with(model: keras.Model) -> list[Any]:
     return [getattr(model, name, None) for name in names]
 
 
+def has_unweighted_metrics(model: keras.Model) -> bool:
+    """Whether a model was compiled with `metrics`, which know no sample weights.
+
+    Why: Keras shows these and `weighted_metrics` as one list.
+    """
+    compiled = getattr(model, "_compile_metrics", None)
+    return bool(compiled is not None and compiled._user_metrics)
+
+
 def resumed_epoch(model: keras.Model) -> int | None:
     """Return the epoch that a callback has the training resume from.
 

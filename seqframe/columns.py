@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.sequences import column_names
+from seqframe.tables import column_names
 
 
 def check_names(name: str, names: Any) -> tuple[str, ...] | None:

@@ -19,7 +19,8 @@ from seqframe.inputs import takes_future
 from seqframe.noise import DROPOUT, as_noise, check_samples
 from seqframe.predicted import as_list, warn_of_places
 from seqframe.prompts import lay_out
-from seqframe.sequences import column_names, find_columns, split_sequences, to_arrays
+from seqframe.sequences import find_columns, split_sequences, to_arrays
+from seqframe.tables import column_names
 
 if TYPE_CHECKING:
     from seqframe.generator import Generator

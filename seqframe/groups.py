@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.sequences import column_names
+from seqframe.tables import column_names
 
 
 def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:

@@ -54,9 +54,7 @@ def choose_targets(targets: Any, framer: "SequenceFramer", has_feedback: bool) -
     return targets
 
 
-def warn_of_places(
-    table: Any, targets: Any, framer: "SequenceFramer", stacklevel: int = 3
-) -> None:
+def warn_of_places(table: Any, targets: Any, framer: "SequenceFramer", stacklevel: int = 3) -> None:
     """Warn if targets are found by name in a table whose columns are else read by position.
 
     Args:

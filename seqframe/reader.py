@@ -10,8 +10,9 @@ from seqframe.columns import check_width, select_columns, table_names
 from seqframe.dates import NAME_GROUPS, check_dates, check_each
 from seqframe.gather import Rows
 from seqframe.groups import check_one_series, find_groups, has_columns, names_of, split_table
-from seqframe.sequences import column_names, is_symbolic, split_sequences, to_arrays
+from seqframe.sequences import is_symbolic, split_sequences, to_arrays
 from seqframe.source import Source
+from seqframe.tables import column_names
 from seqframe.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

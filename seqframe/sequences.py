@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.tables import column_names, table_array
 from seqframe.vocabulary import Vocabulary
 
 _MOST_SHOWN = 12  # numbers in a line
@@ -101,14 +102,10 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
         )
     if isinstance(sequence, np.ndarray):
         array = sequence
+    elif hasattr(sequence, "columns") and hasattr(sequence, "dtypes"):
+        array = table_array(sequence, name)
     elif hasattr(sequence, "to_numpy"):
-        try:
-            array = _as_numpy(sequence)
-        except TypeError:  # polars has no array for dates beside integers
-            raise _not_of_numbers(sequence, name) from None
-        if hasattr(sequence, "columns") and any(map(_is_time, getattr(sequence, "dtypes", ()))):
-            # Beside floats, it would make huge floats of them.
-            raise _not_of_numbers(sequence, name)
+        array = _as_numpy(sequence)
     elif isinstance(sequence, (list, tuple)) or hasattr(sequence, "__array__"):
         try:
             array = np.asarray(sequence)
@@ -123,8 +120,6 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"Received: {type(sequence).__name__}."
         )
     if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
-        if hasattr(sequence, "columns") and hasattr(sequence, "dtypes"):
-            raise _not_of_numbers(sequence, name)
         raise TypeError(
             f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
             f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "
@@ -133,31 +128,6 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     if array.ndim == 0:
         raise ValueError(f"`{name}` must have a time axis. Received: a single value, {array!r}.")
     return array
-
-
-def _is_time(dtype: Any) -> bool:
-    """Whether a column of polars is of dates or times."""
-    return hasattr(dtype, "is_temporal") and dtype.is_temporal()
-
-
-def _not_of_numbers(table: Any, name: str) -> TypeError:
-    """Return the error that says which columns of a DataFrame are not of numbers."""
-    at = getattr(table, "iloc", table)
-    columns = {
-        column: (str(dtype), at[:, place].to_numpy().dtype.kind in "biufc")
-        for place, (column, dtype) in enumerate(
-            zip(column_names(table) or (), table.dtypes, strict=True)
-        )
-    }
-    # Where each is of numbers, together they are not: bools beside floats.
-    other = {column: kind for column, (kind, is_number) in columns.items() if not is_number}
-    shown = other or {column: kind for column, (kind, _) in columns.items()}
-    received = ", ".join(f"{column!r} ({kind})" for column, kind in shown.items())
-    return TypeError(
-        f"`{name}` must hold numbers, in columns of one type. Received: a table with the columns "
-        f"{received}. Name what tells groups apart as `by=` of `frame`; make dates the index, as "
-        "`table.set_index(name)`, or leave them out; convert others with `.astype('float32')`."
-    )
 
 
 def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -> list[np.ndarray]:
@@ -194,12 +164,6 @@ def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -
             f"`{name}` must have at least one feature. Received: steps of shape {first.shape[1:]}."
         )
     return arrays
-
-
-def column_names(sequence: Any) -> list[str] | None:
-    """Return the column names of a DataFrame, or None."""
-    columns = getattr(sequence, "columns", None)
-    return None if columns is None else [str(column) for column in columns]
 
 
 def find_columns(

@@ -10,7 +10,6 @@ import pytest
 from seqframe import Vocabulary
 from seqframe.sequences import (
     are_columns,
-    column_names,
     describe_step,
     find_columns,
     is_symbolic,
@@ -216,9 +215,9 @@ def test_whatever_offers_itself_as_an_array_is_taken():
             r"table with the columns 'c' \(Datetime\(.*\)\)\. Name",
         ),
         (
-            pd.DataFrame({"a": [1.0], "b": [True]}),
+            pd.DataFrame({"a": pd.array([1, None], "Int64"), "b": [1.5, 2.5]}),
             TypeError,
-            r"columns of one type.*columns 'a' \(float64\), 'b' \(bool\)\. .*`.astype\('float32'",
+            r"columns of one type.*columns 'a' \(Int64\), 'b' \(float64\)\. .*`.astype\('float32'",
         ),
         (np.array([["A", "B"]]), TypeError, "dtype=<U1 and 2 dimensions"),
         (np.array([b"A", b"B"]), TypeError, r"dtype=\|S1 and 1 dimensions"),
@@ -242,13 +241,6 @@ def test_short_floats_are_numbers():
 def test_an_unknown_symbol_is_placed_in_its_sequence():
     with pytest.raises(ValueError, match=r"`sequences\[3\]`: Unknown symbol 'Z' at position 1"):
         to_array("AZ", "sequences[3]", Vocabulary("ABC"))
-
-
-@LIBRARIES
-def test_column_names(library):
-    assert column_names(library.DataFrame(FRAME)) == ["price", "volume"]
-    assert column_names(library.Series([1, 2])) is None
-    assert column_names(np.zeros((2, 2))) is None
 
 
 @pytest.mark.parametrize(

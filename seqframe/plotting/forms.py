@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from seqframe.continuation import continue_index
-from seqframe.sequences import column_names, find_columns, split_sequences, to_array
+from seqframe.sequences import find_columns, split_sequences, to_array
+from seqframe.tables import column_names
 
 
 @dataclass

@@ -1,0 +1,71 @@
+"""Tables: a DataFrame of pandas or polars as an array, and the names of its columns."""
+
+from typing import Any
+
+import numpy as np
+
+
+def column_names(sequence: Any) -> list[str] | None:
+    """Return the column names of a DataFrame, or None."""
+    columns = getattr(sequence, "columns", None)
+    return None if columns is None else [str(column) for column in columns]
+
+
+def table_array(table: Any, name: str) -> np.ndarray:
+    """Return a DataFrame as an array of the type that NumPy finds for all of its columns.
+
+    Args:
+        table: DataFrame.
+        name: str. What to call it in an error.
+
+    Raises:
+        TypeError: if a column is not of numbers.
+
+    Example:
+
+    >>> import pandas
+    >>> table_array(pandas.DataFrame({"price": [1.5, 2.0], "holiday": [True, False]}), "table")
+    array([[1.5, 1. ],
+           [2. , 0. ]])
+    """
+    dtypes = list(table.dtypes)
+    if any(map(_is_time, dtypes)):
+        # Beside floats, polars would make huge floats of them.
+        raise _not_of_numbers(table, name)
+    kinds = {dtype.kind if isinstance(dtype, np.dtype) else "" for dtype in dtypes}
+    if "b" in kinds and kinds <= set("biufc"):
+        # Of bools beside numbers pandas would make Python objects.
+        array = table.to_numpy(np.result_type(*dtypes))
+    else:
+        try:
+            array = table.to_numpy()
+        except TypeError:  # polars has no array for some types beside each other
+            raise _not_of_numbers(table, name) from None
+    if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
+        raise _not_of_numbers(table, name)
+    return array
+
+
+def _is_time(dtype: Any) -> bool:
+    """Whether a column of polars is of dates or times."""
+    return hasattr(dtype, "is_temporal") and dtype.is_temporal()
+
+
+def _not_of_numbers(table: Any, name: str) -> TypeError:
+    """Return the error that says which columns of a DataFrame are not of numbers."""
+    at = getattr(table, "iloc", table)
+    columns = {
+        column: (str(dtype), at[:, place].to_numpy().dtype.kind in "biufc")
+        for place, (column, dtype) in enumerate(
+            zip(column_names(table) or (), table.dtypes, strict=True)
+        )
+    }
+    # Where each is of numbers, together they are not: some of pandas' own types beside others.
+    other = {column: kind for column, (kind, is_number) in columns.items() if not is_number}
+    shown = other or {column: kind for column, (kind, _) in columns.items()}
+    received = ", ".join(f"{column!r} ({kind})" for column, kind in shown.items())
+    return TypeError(
+        f"`{name}` must hold numbers, in columns of one type. Received: a table with the columns "
+        f"{received}. Name what tells groups apart as `by=` of `frame`; make dates the index, as "
+        "`table.set_index(name)`, or leave them out; convert others with `.astype('float32')`."
+    )

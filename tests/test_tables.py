@@ -1,0 +1,49 @@
+"""A DataFrame is an array of the type that holds all of its columns."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from seqframe import SequenceFramer
+from seqframe.tables import column_names, table_array
+
+LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
+NUMBERS = ["int8", "uint8", "int16", "int32", "int64", "uint64", "float32", "float64"]
+
+
+@LIBRARIES
+def test_column_names(library):
+    assert column_names(library.DataFrame({"price": [1.0], "volume": [4.0]})) == ["price", "volume"]
+    assert column_names(library.Series([1, 2])) is None
+    assert column_names(np.zeros((2, 2))) is None
+
+
+@LIBRARIES
+@pytest.mark.parametrize("others", [[], *([kind] for kind in NUMBERS), ["int32", "float32"]])
+def test_bools_beside_numbers_are_numbers(library, others):
+    """A law: NumPy promotes, and every value is what it was."""
+    holiday = np.array([True, False, True])
+    columns = {"holiday": holiday}
+    for kind in others:
+        large = np.iinfo(kind).max if np.dtype(kind).kind in "iu" else 0.1
+        columns[kind] = np.array([0, 1, large], kind)
+    expected = np.result_type(*(array.dtype for array in columns.values()))
+    for order in list(columns), list(columns)[::-1]:
+        found = table_array(library.DataFrame({name: columns[name] for name in order}), "table")
+        assert found.dtype == expected
+        for place, name in enumerate(order):
+            np.testing.assert_array_equal(found[:, place], columns[name].astype(expected))
+
+
+@LIBRARIES
+def test_a_table_with_bools_is_framed(library):
+    values, holiday = np.arange(6.0, dtype="float32"), np.arange(6) % 2 == 0
+    table = library.DataFrame({"price": values, "holiday": holiday})
+    frames = SequenceFramer(2).frame(table, targets="price", future=["holiday"])
+    x, y = frames.arrays()
+    assert x["past"].dtype == y.dtype == "float32"
+    np.testing.assert_array_equal(y, values[2:])
+    np.testing.assert_array_equal(x["future"][:, 0, 0], holiday[2:])
+    alone = SequenceFramer(2).frame(library.DataFrame({"a": holiday, "b": ~holiday}))
+    assert alone.arrays()[0].dtype == bool

@@ -48,10 +48,12 @@ def check_shapes(
     if isinstance(x_shape, dict):
         _check_inputs(model, expected, x_shape)
     elif expected is not None and not _same(expected, x_shape):
+        few = len(expected) == len(x_shape) > 1 and _same(expected[:-1], x_shape[:-1])
+        change = "the columns that are framed" if few else "`sequence_length` or `layout`"
         raise ValueError(
             f"The frames do not fit the model: it takes inputs of shape {expected}. "
-            f"Received: frames with inputs of shape {x_shape}. Change `sequence_length` or "
-            "`layout` of the framer, or the model's `Input`."
+            f"Received: frames with inputs of shape {x_shape}. Change {change}, or the model's "
+            "`Input`."
         )
     output = declared_shape(model, "output_shape")
     if output is None or y_shape is None:
@@ -71,6 +73,22 @@ def check_shapes(
         raise ValueError(
             f"The model's output has {classes} classes. Received: frames whose vocabulary has "
             f"{symbols} ids. Give the last layer `len(frames.vocabulary)` units."
+        )
+
+
+def check_one_output(model: keras.Model, instead: str) -> None:
+    """Raise if a model has several outputs, where there is room for one.
+
+    Args:
+        model: keras.Model. Where it declares no outputs, nothing is checked.
+        instead: str. What to do.
+    """
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) > 1:
+        shapes = [tuple(output.shape[1:]) for output in outputs]
+        raise ValueError(
+            f"The model must have one output here. Received: {model.name!r}, with outputs of "
+            f"shapes {shapes}. {instead}"
         )
 
 

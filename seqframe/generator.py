@@ -8,7 +8,13 @@ import keras
 import numpy as np
 
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
-from seqframe.checks import check_embedding, check_framer, check_input_names, declared_shape
+from seqframe.checks import (
+    check_embedding,
+    check_framer,
+    check_input_names,
+    check_one_output,
+    declared_shape,
+)
 from seqframe.forecasting import Forecaster
 from seqframe.framer import SequenceFramer
 from seqframe.order import random_seed
@@ -112,6 +118,7 @@ class Generator:
                 f"`framer` must be a `SequenceFramer`. Received: {type(framer).__name__}."
             )
         check_input_names(model)
+        check_one_output(model, "Pass a model of one: `keras.Model(model.inputs, output)`.")
         self.model = model
         self.stateful = stateful
         own = stateful_layers(model)

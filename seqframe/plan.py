@@ -12,7 +12,7 @@ from keras import tree
 from seqframe import backend
 from seqframe.aliases import Reset
 from seqframe.backend.internals import has_unweighted_metrics
-from seqframe.checks import check_embedding, check_shapes, check_weights
+from seqframe.checks import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.cutters import frame_shapes
 from seqframe.feed import Feed, feed_arrays, feed_frames
 from seqframe.frames import Frames
@@ -123,6 +123,10 @@ def _checked_feed(
         vocabulary = framed.vocabulary if framed.targets is framed.inputs else None
         symbols = None if vocabulary is None or kind == "predict" else len(vocabulary)
         y_shape = None if kind == "predict" else framed.y_shape
+        if y_shape is not None:
+            check_one_output(
+                model, "Frames have one target: pass arrays, `(X, {name: y, …})`, as of `arrays()`."
+            )
         check_shapes(model, framed.x_shape, y_shape, symbols)
         weight_shape = frame_shapes(framed.framer, framed.source).weight
         if y_shape is not None and weight_shape is not None:

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 from models import assert_same, compiled, contents, numbers, recurrent, run
 
-from seqframe import SequenceFramer, StatefulTrainer, evaluate, fit
+from seqframe import Generator, SequenceFramer, StatefulTrainer, evaluate, fit
 from seqframe.checks import check_shapes
 
 X, Y = numbers(6, 2, 1), numbers(6, 1)
@@ -124,6 +124,26 @@ def test_weights_of_steps_that_the_loss_would_average_away():
     expected = np.mean(weight * (run(model, x)[..., 0] - y[..., 0]) ** 2)
     found = evaluate(model, frames, batch_size=len(frames), verbose=0)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_frames_of_other_columns():
+    frames = SequenceFramer(2).frame(numbers(9, 3), targets=0)
+    refuses(compiled(recurrent()), frames, ValueError, r"\(2, 3\)\. Change the columns that are")
+
+
+def test_models_of_several_outputs():
+    inputs = keras.Input((2, 1))
+    flat = layers.Flatten()(inputs)
+    model = keras.Model(inputs, {"mean": layers.Dense(1)(flat), "spread": layers.Dense(2)(flat)})
+    model.compile("sgd", {"mean": "mse", "spread": "mse"})
+    message = r"one output here.*\[\(1,\), \(2,\)\]\. Frames have one target: pass arrays"
+    refuses(model, FRAMES, ValueError, message)
+    x, y = FRAMES.arrays()
+    fit(model, (x, {"mean": y, "spread": numbers(len(y), 2)}), verbose=0)
+    with pytest.raises(ValueError, match=r"one output here.*`keras.Model\(model.inputs, output\)"):
+        Generator(model, FRAMES.framer)
+    one = Generator(keras.Model(model.inputs, model.output["mean"]), FRAMES.framer)
+    assert one.forecast(numbers(3), 2).shape == (2,)
 
 
 def test_a_model_needs_as_many_classes_as_symbols():

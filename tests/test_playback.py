@@ -38,7 +38,7 @@ def test_it_is_played_after_the_calls_that_recording_is_worth():
 
 @pytest.mark.parametrize(
     "expected",
-    [[5.0, 6.5], [5.0], [[5.0, 6.0]], [float("nan"), 6.0]],
+    [[5.0, 6.5], [5.0], [[5.0, 6.0]], [float("nan"), 6.0], [float("inf"), 6.0]],
 )
 def test_what_plays_something_else_is_not_trusted(expected):
     play = Playback(lambda x: [x + 1])
@@ -47,6 +47,15 @@ def test_what_plays_something_else_is_not_trusted(expected):
     play.compare(play(torch.tensor([4.0, 5.0])), [torch.tensor(expected)])
     assert not play.is_trusted
     assert play(torch.ones(2)) is None
+
+
+def test_small_numbers_are_compared_as_closely_as_large_ones():
+    play = Playback(lambda x: [x])
+    for _ in range(playback.WARM):
+        play(torch.ones(2))
+    small = torch.tensor([1e-7, float("-inf")])
+    play.compare([small], [2 * small])
+    assert not play.is_trusted
 
 
 def test_what_cannot_be_recorded_is_not_played():

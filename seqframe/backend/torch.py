@@ -1,4 +1,7 @@
-"""PyTorch: it has no compiled loop, so programs are plain loops without anything around them."""
+"""PyTorch: it has no compiled loop, so programs are plain loops without anything around them.
+
+What a rollout computes over and over is recorded and played back, see `seqframe.backend.playback`.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

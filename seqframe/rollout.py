@@ -153,8 +153,8 @@ class Rollout:
                     due = due & ((target - width) % self.framer.horizon == 0)
             at = Position(buffer, future, target, width, due, self._seed)
             seeds, dropped = self._seeds(seed, target - width + drawn)
-            # Rows whose prompt has not begun yet keep their fresh state.
-            begun = k >= begins if self._layers else None
+            # Rows whose prompt has not begun yet keep their fresh state; the first begins at once.
+            begun = k >= begins if self._layers and self.rows > 1 else None
             real = lengths + (k + 1 - width)
             x = self._window(at, real)
             read, after = self._call(weights, dropped, states, x, real, rows=begun)

@@ -446,8 +446,8 @@ class Generator:
 
         After `served = tf.saved_model.load(path)`, `served.run(prompt, steps, seed)` takes a tensor
         `(batch_size, length)` of ids or of values, with an axis of columns where a model takes
-        several, and two int32 numbers; it returns what comes after. Where the vocabulary is of characters,
-        `served.run_text(texts, steps, seed)` takes and returns strings `(batch_size,)`.
+        several, and two int32 numbers; it returns what comes after. Where the vocabulary is of
+        characters, `served.run_text(texts, steps, seed)` takes and returns strings `(batch_size,)`.
 
         Args:
             path: path of a directory.

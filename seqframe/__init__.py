@@ -13,20 +13,21 @@ from seqframe.lanes import Lanes
 from seqframe.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from seqframe.backtesting import Backtest, backtest
+    from seqframe.backtesting import backtest
     from seqframe.evaluation import evaluate, predict
     from seqframe.generator import Generator
     from seqframe.plotting.forecasts import plot_forecast
     from seqframe.plotting.histories import plot_history
     from seqframe.state import carry_state, get_states, reset_states, set_states
     from seqframe.stateful import StatefulTrainer
+    from seqframe.tested import Backtest
     from seqframe.training import fit
 
 __version__ = "0.1.0"
 
 # Where the names are that `import seqframe` does not load: they need Keras or matplotlib.
 _LOADED_ON_USE = {
-    "Backtest": "backtesting",
+    "Backtest": "tested",
     "Generator": "generator",
     "StatefulTrainer": "stateful",
     "backtest": "backtesting",

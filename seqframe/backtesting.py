@@ -1,7 +1,6 @@
-"""Backtests: how far off forecasts were, from many origins in a sequence that is known."""
+"""Backtests: forecasts made from many origins in a sequence that is known."""
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +9,10 @@ from seqframe.ahead import check_future
 from seqframe.columns import check_width
 from seqframe.forecasting import Forecaster
 from seqframe.frames import Frames
+from seqframe.nan import name_step
 from seqframe.predicted import as_list, warn_of_places
 from seqframe.sequences import find_columns, split_sequences, to_arrays
+from seqframe.tested import Backtest
 from seqframe.unframing import unframe
 from seqframe.windows import check_integer
 
@@ -19,144 +20,6 @@ if TYPE_CHECKING:
     from seqframe.generator import Generator
 
 _ROWS = 256  # origins that are rolled out together, at most
-
-
-@dataclass(frozen=True)
-class Backtest:
-    """Forecasts from many origins, beside what came.
-
-    `print` shows mean absolute errors for each step ahead: of the free run, where the model lives
-    on its own predictions; of one step, where it is told the truth before each; and of the last
-    value, taken for all that comes. A free run that is far worse than one step has lost its way;
-    one step no better than the last value has not learnt more than to repeat it.
-
-    Attributes:
-        origins: int array `(origins, 2)`: which sequence, and its first step that is forecast.
-        actual: array `(origins, horizon, …)`. What came.
-        free_run: array like `actual`. What was forecast at the origin.
-        one_step: array like `actual`. What was forecast of each step by what came before it.
-        last_value: array like `actual`. What stood before the origin.
-        residuals: array `(steps, …)`. Errors of one step, each step once: what to add to its
-            forecast to get what came.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from seqframe import Backtest
-    >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
-    >>> result = Backtest(
-    ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
-    ...     actual=came,
-    ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
-    ...     one_step=came,
-    ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
-    ...     residuals=np.zeros(4),
-    ... )
-    >>> print(result)
-    mean absolute error, by steps ahead
-    step  free run  one step  last value
-       1       0.2         0           1
-       2       0.4         0           2
-    """
-
-    origins: np.ndarray
-    actual: np.ndarray
-    free_run: np.ndarray
-    one_step: np.ndarray
-    last_value: np.ndarray
-    residuals: np.ndarray
-
-    def errors(self) -> dict[str, np.ndarray]:
-        """Return mean absolute errors for each step ahead, over origins and features.
-
-        Returns:
-            dict of "free_run", "one_step" and "last_value", float arrays `(horizon,)`.
-
-        Example:
-
-        >>> import numpy as np
-        >>> from seqframe import Backtest
-        >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
-        >>> result = Backtest(
-        ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
-        ...     actual=came,
-        ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
-        ...     one_step=came,
-        ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
-        ...     residuals=np.zeros(4),
-        ... )
-        >>> result.errors()["last_value"]
-        array([1., 2.])
-        """
-        axes = (0, *range(2, self.actual.ndim))
-        return {
-            name: np.abs(getattr(self, name) - self.actual).mean(axis=axes)
-            for name in ("free_run", "one_step", "last_value")
-        }
-
-    def interval(self, forecast: Any, coverage: float = 0.9) -> tuple[Any, Any]:
-        """Return what lies around a forecast in so many cases, as the free run's errors have it.
-
-        Split conformal prediction (Lei et al., https://arxiv.org/abs/1604.04173): a new value lies
-        in its interval with this probability, if its error is exchangeable with those measured
-        here, whatever they are distributed like. So measure on data that the model has not seen.
-
-        Args:
-            forecast: array, Series or DataFrame `(steps,)` or `(steps, features)`, of no more steps
-                than the horizon.
-            coverage: float in (0, 1). For each step by itself.
-
-        Returns:
-            tuple of the lower and the upper bound, as the forecast is.
-
-        Raises:
-            ValueError: if the forecast does not fit, or there are too few origins for the coverage.
-
-        Example:
-
-        >>> import numpy as np
-        >>> from seqframe import Backtest
-        >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
-        >>> result = Backtest(
-        ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
-        ...     actual=came,
-        ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
-        ...     one_step=came,
-        ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
-        ...     residuals=np.zeros(4),
-        ... )
-        >>> lower, upper = result.interval(np.array([6.0, 7.0]), coverage=0.75)
-        >>> lower, upper
-        (array([5.7, 6.4]), array([6.3, 7.6]))
-        """
-        if not 0 < coverage < 1:
-            raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage}.")
-        steps, count = len(forecast), len(self.origins)
-        shape = np.shape(forecast)
-        if steps > self.actual.shape[1] or shape[1:] != self.actual.shape[2:]:
-            raise ValueError(
-                f"`forecast` must be of no more than the {self.actual.shape[1]} steps and of the "
-                f"features {self.actual.shape[2:]} that were tested. Received: shape {shape}."
-            )
-        rank = math.ceil((count + 1) * coverage)
-        if rank > count:
-            needed = math.ceil(coverage / (1 - coverage))
-            raise ValueError(
-                f"`coverage={coverage}` needs {needed} origins or more. Received: a backtest of "
-                f"{count}. Test on a longer sequence, or with a smaller `stride`."
-            )
-        radius = np.sort(np.abs(self.free_run - self.actual), axis=0)[rank - 1, :steps]
-        return forecast - radius, forecast + radius
-
-    def __str__(self) -> str:
-        errors = self.errors()
-        lines = ["mean absolute error, by steps ahead", "step  free run  one step  last value"]
-        horizon = self.actual.shape[1]
-        shown = sorted({0, *(2**k - 1 for k in range(horizon.bit_length())), horizon - 1})
-        for step in shown:
-            values = [f"{errors[name][step]:.4g}" for name in errors]
-            lines.append(f"{step + 1:>4}  {values[0]:>8}  {values[1]:>8}  {values[2]:>10}")
-        return "\n".join(lines)
 
 
 def backtest(
@@ -180,9 +43,10 @@ def backtest(
             whose sequences and future are taken, and of columns with names those that the model
             does not predict. Data that the model was not trained on.
         horizon: int ≥ 1. Steps to forecast from each origin.
-        start: int. The first origin; None: as soon as there is history enough.
+        start: int. The first origin, with the steps before it that the model needs; None: as soon
+            as there are so many.
         stride: int ≥ 1. Steps from one origin to the next.
-        history: int ≥ 1. Steps before its origin that a stateful model is shown, at most; None:
+        history: int. Steps before its origin that a stateful model is shown, at most; None:
             all.
         future: array, or a list for a list, on the clock of the data: what a forecast is told of
             the steps ahead.
@@ -256,7 +120,8 @@ class _Tester:
     ):
         self._forecaster = Forecaster(generator)
         raw, self._futures = self._forecaster.read(raw, futures, "data")
-        self._history = math.inf if history is None else check_integer("history", history, 1)
+        least = self._forecaster.least_history
+        self._history = math.inf if history is None else check_integer("history", history, least)
         arrays = to_arrays(raw, "data")
         check_width(arrays[0], generator.framer.columns, "data")
         # Tables stay what they are: their columns may be called by name.
@@ -274,7 +139,13 @@ class _Tester:
     def origins(self, horizon: int, start: int | None, stride: int) -> list[tuple[int, int]]:
         """Return the places that have history before and the truth after them."""
         least = self._forecaster.least_history
-        first = least if start is None else max(check_integer("start", start, 1), least)
+        first = least if start is None else check_integer("start", start, 1)
+        if first < least:
+            raise ValueError(
+                f"`start` must leave a history of {least} steps or more, for a framer with "
+                f"`sequence_length={self._forecaster.framer.sequence_length}`. Received: "
+                f"start={start}. Begin at {least}, or leave it out."
+            )
         spare = self._forecaster.framer.horizon - 1
         found = []
         for number, array in enumerate(self.values):
@@ -284,11 +155,26 @@ class _Tester:
                 stop = min(stop, len(self._futures[number]) - spare)
             found += [(number, origin) for origin in range(first, stop - horizon + 1, stride)]
         if not found:
-            raise ValueError(
-                f"`data` must have a sequence of {first + horizon} steps or more. Received: "
-                f"{max(map(len, self.values))} steps. Give longer ones, or a smaller `horizon`."
-            )
+            raise self._no_origin(first, horizon, start)
         return found
+
+    def _no_origin(self, first: int, horizon: int, start: int | None) -> ValueError:
+        """Return the error that says why there is no place to forecast from."""
+        needed, longest = first + horizon, max(map(len, self.values))
+        given = f"`horizon={horizon}`"
+        way = "Give longer ones, or a smaller `horizon`"
+        if start is not None:
+            given, way = f"`start={start}` and {given}", f"{way} or `start`"
+        if longest < needed:
+            return ValueError(
+                f"`data` must have a sequence of {needed} steps or more, for {given}. Received: "
+                f"{longest} steps. {way}."
+            )
+        rows = needed + self._forecaster.framer.horizon - 1
+        return ValueError(
+            f"`future` must have {rows} rows or more on the clock of the data, for {given}. "
+            f"Received: {max(map(len, self._futures or []))} rows. {way}."
+        )
 
     def forecast(self, places: list[tuple[int, int]], steps: int) -> np.ndarray:
         """Return the forecast of so many steps from each place, `(places, steps, …)`."""
@@ -310,7 +196,13 @@ class _Tester:
         if self._futures is not None:
             past = self._forecaster.needs_past
             futures = [_rows(self._futures[n], self._begin(t) if past else t) for n, t in places]
-        return self._forecaster.paths(histories, steps, futures)[0][:, 0]
+
+        def named(number: int) -> tuple[str, int]:
+            sequence, origin = places[number]
+            which = f" of sequence {sequence}" if len(self._raw) > 1 else ""
+            return f"origin {name_step(self._raw[sequence], origin)}{which}", self._begin(origin)
+
+        return self._forecaster.paths(histories, steps, futures, named=named)[0][:, 0]
 
 
 def _rows(table: Any, start: int, stop: int | None = None) -> Any:

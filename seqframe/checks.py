@@ -289,14 +289,16 @@ def check_features(
             )
 
 
-def check_prompt_length(length: int, framer: "SequenceFramer", stepped: bool) -> None:
-    """Raise if a prompt is shorter than what a model needs to be given."""
+def check_prompt_length(
+    length: int, framer: "SequenceFramer", stepped: bool, name: str = "prompt", hint: str = ""
+) -> None:
+    """Raise if a prompt, or a history, is shorter than what a model needs to be given."""
     needed = least_prompt(framer, stepped)
     if length < needed:
         raise ValueError(
-            f"A prompt needs at least {needed} steps for a model with "
+            f"A {name} needs at least {needed} steps for a model with "
             f"`sequence_length={framer.sequence_length}`. Received: {length} steps. "
-            'Give a longer prompt, or train on frames that pad (`mode="prefixes"`).'
+            f'Give a longer {name}, or train on frames that pad (`mode="prefixes"`).{hint}'
         )
 
 

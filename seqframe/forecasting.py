@@ -1,7 +1,7 @@
 """Forecasts: real values, or sample paths of them, and what is known ahead."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,6 +16,8 @@ from seqframe.continuation import continue_table
 from seqframe.dates import check_each
 from seqframe.groups import check_one_series
 from seqframe.inputs import takes_future
+from seqframe.known import known_columns, known_names
+from seqframe.nan import Seen, explain_nan
 from seqframe.noise import DROPOUT, as_noise, check_samples
 from seqframe.predicted import as_list, warn_of_places
 from seqframe.prompts import lay_out
@@ -92,32 +94,14 @@ class Forecaster:
         check_each(raw, name)
         raw = [select_columns(item, self.framer.columns, name) for item in raw]
         if futures is not None:
-            futures = [select_columns(item, self._known_names, "future") for item in futures]
+            known = known_names(self.generator)
+            futures = [select_columns(item, known, "future") for item in futures]
         return raw, futures
 
     def names(self, history: Any) -> list[str] | None:
         """Return the names of a history's columns, the framer's if it knows them, or None."""
         columns = self.framer.columns
         return column_names(history) if columns is None else list(columns)
-
-    @property
-    def _known_names(self) -> tuple[str, ...] | None:
-        """The names of what is to be known ahead, in order; None where they cannot be told.
-
-        First what the model takes as its "future", then the columns that it does not predict.
-        """
-        generator, framer = self.generator, self.framer
-        names: list[str] = []
-        if takes_future(generator.model):
-            if framer.future_columns is None:
-                return None
-            names += framer.future_columns
-        if framer.columns and generator.targets is not None and generator.feedback is None:
-            columns = list(framer.columns)
-            chosen = find_columns(as_list(generator.targets), columns, len(columns))
-            predicted = [columns[k] for k in np.atleast_1d(chosen)]
-            names += [name for name in columns if name not in (*predicted, *names)]
-        return tuple(names) or None
 
     def paths(
         self,
@@ -126,6 +110,7 @@ class Forecaster:
         futures: list[Any] | None = None,
         num_samples: int = 1,
         noise: Any = None,
+        named: Callable[[int], tuple[str, int]] | None = None,
     ) -> tuple[np.ndarray, Any]:
         """Return sample paths `(histories, num_samples, steps, …)`, and which columns they are of.
 
@@ -135,11 +120,13 @@ class Forecaster:
             futures: list of what is known ahead of each, as `read` returns it, or None.
             num_samples: int.
             noise: as of `Generator.forecast`.
+            named: function that says of the number of a history, for an error, where it is forecast
+                from, and the number of its first step in the data that it is part of.
         """
         dtype = keras.config.floatx()
         values = [array.astype(dtype, copy=False) for array in to_arrays(raw, "history")]
         for array in values:
-            check_prompt_length(len(array), self.framer, self.generator.is_stepped)
+            check_prompt_length(len(array), self.framer, self.generator.is_stepped, "history")
         row_shape = values[0].shape[1:]
         check_width(values[0], self.framer.columns, "history")
         names = self.names(raw[0])
@@ -194,12 +181,9 @@ class Forecaster:
         run.advance(steps)
         found = run.steps()
         if np.isnan(found).any():
-            row, step = np.argwhere(np.isnan(found))[0][:2]
-            raise ValueError(
-                f"The forecast is NaN. Received: that at step {step} of history "
-                f"{row // num_samples}. Fill what is missing of the history, and look at the "
-                "model's weights: training may have diverged."
-            )
+            row, step = map(int, np.argwhere(np.isnan(found))[0][:2])
+            seen = None if futures is None or ahead is None else (futures, ahead)
+            raise self._explain(row // num_samples, step, steps, (raw, values), seen, named)
         found = found.reshape(len(raw), num_samples, *found.shape[1:])
         if dropout and num_samples > 1 and (found == found[:, :1]).all():
             raise ValueError(
@@ -208,6 +192,37 @@ class Forecaster:
                 "measured by `backtest(…).residuals`."
             )
         return (found if columns is None else found[..., columns]), columns
+
+    def _explain(
+        self,
+        number: int,
+        step: int,
+        steps: int,
+        past: tuple[list[Any], list[np.ndarray]],
+        future: tuple[list[Any], list[np.ndarray]] | None,
+        named: Callable[[int], tuple[str, int]] | None,
+    ) -> ValueError:
+        """Return the error that says why a step of a history's forecast is NaN.
+
+        Args:
+            number: int. The history.
+            step: int. The step.
+            steps: int. How many are forecast.
+            past: the histories, as they were passed and as arrays.
+            future: what is known ahead of each, likewise, or None.
+            named: as of `paths`.
+        """
+        of, first = (f"history {number}", 0) if named is None else named(number)
+        table, rows = (each[number] for each in past)
+        seen = None
+        if future is not None:
+            begin = 0 if self.needs_past else len(rows)
+            used = len(rows) - begin + self._whole_blocks(steps)
+            # A future of its own is counted from its own first row.
+            number_of = first + begin if named else 0
+            ahead = future[1][number][:used]
+            seen = Seen("future", ahead, future[0][number], number_of)
+        return explain_nan(step, of, seen, Seen("data" if named else "history", rows, table, first))
 
     @property
     def least_history(self) -> int:
@@ -248,7 +263,7 @@ class Forecaster:
                     f"`future` must have {needed} rows, for {what}. Received: {len(array)} rows. "
                     "Give more of it, or forecast fewer steps."
                 )
-        check_width(arrays[0], self._known_names, "future")
+        check_width(arrays[0], known_names(self.generator), "future")
         return arrays
 
     def _check_features(self, row_shape: tuple[int, ...], ahead: list[np.ndarray] | None) -> None:
@@ -298,34 +313,8 @@ class Forecaster:
                     "`targets`, and give `future` of the others; or give it a `feedback`."
                 )
             return None, row_shape
-        given: Sequence[str] | None = self._known_names
+        given: Sequence[str] | None = known_names(self.generator)
         if given is None and futures is not None:
             given = column_names(futures[0])
-        known = _known_columns(chosen, features, names, given, ahead)
+        known = known_columns(chosen, features, names, given, ahead)
         return KnownColumns(chosen, known), (len(chosen),)
-
-
-def _known_columns(
-    chosen: list[int],
-    features: int,
-    names: list[str] | None,
-    given: Sequence[str] | None,
-    ahead: list[np.ndarray] | None,
-) -> list[tuple[int, int]]:
-    """Return which column of the future each column that is not predicted is."""
-    others = [column for column in range(features) if column not in chosen]
-    if not others:
-        return []
-    width = 0 if ahead is None else math.prod(ahead[0].shape[1:])
-    if ahead is not None and ahead[0].ndim == 1:
-        ahead[:] = [array[:, None] for array in ahead]
-    if ahead is not None and names and given and all(names[column] in given for column in others):
-        return [(column, given.index(names[column])) for column in others]
-    if ahead is None or width != len(others) or ahead[0].ndim > 2:
-        called = [names[column] for column in others] if names else others
-        raise ValueError(
-            f"The model does not predict the columns {called} of its input, so `future` must hold "
-            f"them. Received: {'none' if ahead is None else f'{width} columns'}. Pass them, or "
-            "give the `Generator` a `feedback`."
-        )
-    return [(column, k) for k, column in enumerate(others)]

@@ -130,6 +130,43 @@ def test_several_sequences_and_too_short_ones():
     assert backtest(generator, data[0], 4, start=5).origins.tolist() == [[0, 5]]
 
 
+def test_an_interval_is_of_one_forecast():
+    result = backtest(line(), numbers(40), 2)
+    forecast = np.array([1.0, 2.0])
+    for several in [forecast, forecast], (pd.Series(forecast),), [pd.DataFrame({"a": forecast})]:
+        message = rf"must be one forecast\. Received: a list of {len(several)}\. .*for each in"
+        with pytest.raises(ValueError, match=message):
+            result.interval(several)
+    for one, bound in zip(result.interval([1.0, 2.0]), result.interval(forecast), strict=True):
+        np.testing.assert_array_equal(one, bound)
+
+
+def test_a_backtest_is_shown_in_a_line():
+    result = backtest(line(), numbers(40), 3)
+    assert repr(result) == "Backtest(36 origins, horizon=3)"
+
+
+STARTS = [
+    ({"start": 58, "horizon": 5}, r"`data` .* 63 steps or more, for `start=58` and .*=5`.*60"),
+    ({"start": 1, "horizon": 5}, r"`start` must leave .* 2 steps .*_length=2`.*start=1\. "),
+    ({"horizon": 59}, r"61 steps or more, for `horizon=59`\. Received: 60 steps\. .*`horizon`\.$"),
+    ({"horizon": 5, "history": 1}, r"`history` must be an integer ≥ 2\. Received: history=1"),
+    ({"horizon": 5, "start": 0}, r"`start` must be an integer ≥ 1"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), STARTS)
+def test_where_no_forecast_can_begin(given, message):
+    with pytest.raises(ValueError, match=message):
+        backtest(line(), numbers(60), **given)
+
+
+def test_a_future_that_is_too_short_for_an_origin():
+    generator = Generator(with_future(), SequenceFramer(3, horizon=2), targets=[0])
+    with pytest.raises(ValueError, match=r"`future` must have 7 rows .*`horizon=3`.*: 6 rows"):
+        backtest(generator, numbers(20, 2), 3, future=numbers(6, 1))
+
+
 def test_more_origins_than_rows_of_a_program():
     data = np.arange(700.0)
     result = backtest(line(), data, 2)

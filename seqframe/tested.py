@@ -1,0 +1,154 @@
+"""Backtest: how far off forecasts were, and what lies around others in so many cases."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts from many origins, beside what came.
+
+    `print` shows mean absolute errors for each step ahead: of the free run, where the model lives
+    on its own predictions; of one step, where it is told the truth before each; and of the last
+    value, taken for all that comes. A free run that is far worse than one step has lost its way;
+    one step no better than the last value has not learnt more than to repeat it.
+
+    Attributes:
+        origins: int array `(origins, 2)`: which sequence, and its first step that is forecast.
+        actual: array `(origins, horizon, …)`. What came.
+        free_run: array like `actual`. What was forecast at the origin.
+        one_step: array like `actual`. What was forecast of each step by what came before it.
+        last_value: array like `actual`. What stood before the origin.
+        residuals: array `(steps, …)`. Errors of one step, each step once: what to add to its
+            forecast to get what came.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from seqframe import Backtest
+    >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
+    >>> result = Backtest(
+    ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
+    ...     actual=came,
+    ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
+    ...     one_step=came,
+    ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
+    ...     residuals=np.zeros(4),
+    ... )
+    >>> print(result)
+    mean absolute error, by steps ahead
+    step  free run  one step  last value
+       1       0.2         0           1
+       2       0.4         0           2
+    """
+
+    origins: np.ndarray
+    actual: np.ndarray
+    free_run: np.ndarray
+    one_step: np.ndarray
+    last_value: np.ndarray
+    residuals: np.ndarray
+
+    def errors(self) -> dict[str, np.ndarray]:
+        """Return mean absolute errors for each step ahead, over origins and features.
+
+        Returns:
+            dict of "free_run", "one_step" and "last_value", float arrays `(horizon,)`.
+
+        Example:
+
+        >>> import numpy as np
+        >>> from seqframe import Backtest
+        >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
+        >>> result = Backtest(
+        ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
+        ...     actual=came,
+        ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
+        ...     one_step=came,
+        ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
+        ...     residuals=np.zeros(4),
+        ... )
+        >>> result.errors()["last_value"]
+        array([1., 2.])
+        """
+        axes = (0, *range(2, self.actual.ndim))
+        return {
+            name: np.abs(getattr(self, name) - self.actual).mean(axis=axes)
+            for name in ("free_run", "one_step", "last_value")
+        }
+
+    def interval(self, forecast: Any, coverage: float = 0.9) -> tuple[Any, Any]:
+        """Return what lies around a forecast in so many cases, as the free run's errors have it.
+
+        Split conformal prediction (Lei et al., https://arxiv.org/abs/1604.04173): a new value lies
+        in its interval with this probability, if its error is exchangeable with those measured
+        here, whatever they are distributed like. So measure on data that the model has not seen.
+
+        Args:
+            forecast: array, Series or DataFrame `(steps,)` or `(steps, features)`, of no more steps
+                than the horizon.
+            coverage: float in (0, 1). For each step by itself.
+
+        Returns:
+            tuple of the lower and the upper bound, as the forecast is.
+
+        Raises:
+            ValueError: if the forecast does not fit, or there are too few origins for the coverage.
+
+        Example:
+
+        >>> import numpy as np
+        >>> from seqframe import Backtest
+        >>> came = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
+        >>> result = Backtest(
+        ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
+        ...     actual=came,
+        ...     free_run=came + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
+        ...     one_step=came,
+        ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
+        ...     residuals=np.zeros(4),
+        ... )
+        >>> lower, upper = result.interval(np.array([6.0, 7.0]), coverage=0.75)
+        >>> lower, upper
+        (array([5.7, 6.4]), array([6.3, 7.6]))
+        """
+        several = isinstance(forecast, (list, tuple))
+        if several and any(np.ndim(each) and hasattr(each, "shape") for each in forecast):
+            raise ValueError(
+                f"`forecast` must be one forecast. Received: a list of {len(forecast)}. Take each "
+                "by itself, as `[tested.interval(each) for each in forecasts]`."
+            )
+        if not 0 < coverage < 1:
+            raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage}.")
+        steps, count = len(forecast), len(self.origins)
+        shape = np.shape(forecast)
+        if steps > self.actual.shape[1] or shape[1:] != self.actual.shape[2:]:
+            raise ValueError(
+                f"`forecast` must be of no more than the {self.actual.shape[1]} steps and of the "
+                f"features {self.actual.shape[2:]} that were tested. Received: shape {shape}."
+            )
+        rank = math.ceil((count + 1) * coverage)
+        if rank > count:
+            needed = math.ceil(coverage / (1 - coverage))
+            raise ValueError(
+                f"`coverage={coverage}` needs {needed} origins or more. Received: a backtest of "
+                f"{count}. Test on a longer sequence, or with a smaller `stride`."
+            )
+        radius = np.sort(np.abs(self.free_run - self.actual), axis=0)[rank - 1, :steps]
+        return forecast - radius, forecast + radius
+
+    def __repr__(self) -> str:
+        return f"Backtest({len(self.origins)} origins, horizon={self.actual.shape[1]})"
+
+    def __str__(self) -> str:
+        errors = self.errors()
+        lines = ["mean absolute error, by steps ahead", "step  free run  one step  last value"]
+        horizon = self.actual.shape[1]
+        shown = sorted({0, *(2**k - 1 for k in range(horizon.bit_length())), horizon - 1})
+        for step in shown:
+            values = [f"{errors[name][step]:.4g}" for name in errors]
+            lines.append(f"{step + 1:>4}  {values[0]:>8}  {values[1]:>8}  {values[2]:>10}")
+        return "\n".join(lines)

@@ -205,6 +205,13 @@ def _one_each(
     split = count > 1 or (is_list_of_one and len(inputs.arrays[0]) != 1)
     given = split_sequences(values, vocabulary) if split else [values]
     if len(given) != count:
+        if name == "targets" and len(given) == 1 and _is_flat(values) and len(values) == count:
+            raise ValueError(
+                "`targets` must have one array for each sequence, a value for each step. Received: "
+                f"one value for each of {count} sequences. A label of a whole sequence is repeated "
+                "for its steps, as `[np.full(len(sequence), label) for sequence, label in "
+                "zip(sequences, labels)]`, for a framer with `gap=-1`."
+            )
         raise ValueError(
             f"`{name}` must have one array for each sequence. "
             f"Received: {len(given)} for {count} sequences."

@@ -382,8 +382,9 @@ class Generator:
             path: path that ends in ".keras".
 
         Raises:
-            ValueError: if the path ends in something else, or a function cannot be saved: one that
-                is not registered with `keras.saving.register_keras_serializable`.
+            ValueError: if the path ends in something else, its folder does not exist, or a function
+                cannot be saved: one that is not registered with
+                `keras.saving.register_keras_serializable`.
 
         Example:
 

@@ -48,6 +48,12 @@ def as_noise(noise: Any, horizon: int, predicted: tuple[int, ...], named_alone: 
     """
     if callable(noise):
         return noise
+    if np.ndim(noise) == 0:
+        raise TypeError(
+            f'`noise` must be a function, an array of errors, or "{DROPOUT}". Received: noise='
+            f"{noise!r}. For noise of one size, pass a function, as `lambda prediction, seed: "
+            "prediction + 0.1 * keras.random.normal(prediction.shape, seed=seed)`."
+        )
     residuals = to_array(noise, "noise")
     if named_alone and residuals.shape[1:] in ((), (horizon,)):
         # Errors of one column have no axis of columns, as a backtest of it gives them.

@@ -130,6 +130,20 @@ def split_prompts(prompt: Any, vocabulary: Any) -> tuple[list[Any], bool]:
     return parts, parts[0] is not prompt
 
 
+def list_hint(prompts: Sequence[Any]) -> str:
+    """Return what to say to prompts that may be meant as one, of symbols.
+
+    >>> list_hint(["A", "B"])
+    " A list of strings is several prompts; one prompt of symbols is `[['A', 'B']]`."
+    >>> list_hint(["AB", "CD"])
+    ''
+    """
+    if not prompts or not all(isinstance(item, str) and len(item) == 1 for item in prompts):
+        return ""
+    shown = repr(list(prompts)) if len(prompts) <= 8 else "symbols"
+    return f" A list of strings is several prompts; one prompt of symbols is `[{shown}]`."
+
+
 def encode_prompt(prompt: Any, vocabulary: Any, name: str = "prompt") -> np.ndarray:
     """Return a prompt as ids.
 

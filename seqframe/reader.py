@@ -81,13 +81,10 @@ def read_source(
         number = int(np.argmin(counts))
         label = source.labels[number] if len(counts) > 1 else None
         error = no_frame(framer, label, int(source.steps[number]))
-        words = labels is None and not isinstance(sequences, str) and framer.vocabulary is None
-        if words and all(isinstance(item, str) for item in raw):
-            raise ValueError(
-                f"{error} A list of strings is taken as many texts; for one sequence of words pass "
-                "`[words]`, or a `vocabulary` of words."
-            )
-        raise error
+        hint = ""
+        if labels is None and framer.vocabulary is None:
+            hint = _texts_hint(sequences, raw)
+        raise ValueError(f"{error}{hint}")
     _check_padding(framer, source)
     if sample_weight is not None:
         # Frames that are drawn, or that may be left out, have no number that the user could know.
@@ -102,6 +99,24 @@ def read_source(
         "by": names_of(by) or framer.by,
     }
     return source, found
+
+
+def _texts_hint(sequences: Any, raw: list[Any]) -> str:
+    """Return what to say to strings that may be meant as one sequence, or as many."""
+    if not isinstance(sequences, str) and all(isinstance(item, str) for item in raw):
+        return (
+            " A list of strings is taken as many texts; for one sequence of words pass `[words]`, "
+            "or a `vocabulary` of words."
+        )
+    alone = raw[0]
+    if len(raw) > 1 or isinstance(alone, (str, list, tuple)) or not is_symbolic(alone):
+        return ""
+    return (
+        f" A {type(alone).__name__} of strings is taken as one sequence of symbols; for many texts "
+        "pass a list of them, as `list(texts)`."
+        if any(len(symbol) > 1 for symbol in alone)
+        else ""
+    )
 
 
 def _check_padding(framer: "SequenceFramer", source: Source) -> None:

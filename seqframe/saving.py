@@ -23,6 +23,12 @@ def save_generator(generator: "Generator", path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".keras":
         raise ValueError(f'`path` must end in ".keras". Received: path={str(path)!r}.')
+    if not path.parent.is_dir():
+        folder = str(path.parent)
+        raise ValueError(
+            f"`path` must be in a folder that exists. Received: path={str(path)!r}, and no folder "
+            f"{folder!r}. Make it first, as `Path({folder!r}).mkdir(parents=True)`."
+        )
     sampler = generator.sampler
     functions = {
         "sampler": sampler.sampler if isinstance(sampler, HubSampler) else sampler,

@@ -1,7 +1,7 @@
 """Symbols: prompts continued, until a stop, in one go or as they come."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -18,6 +18,7 @@ from seqframe.prompts import (
     encode_stops,
     first_stop,
     lay_out,
+    list_hint,
     split_prompts,
 )
 from seqframe.rollout import Run
@@ -57,7 +58,7 @@ class Writer:
         """Return what comes after prompts as the user is to see it; see `Generator.generate`."""
         prompts, several = split_prompts(prompt, self.framer.vocabulary)
         stops = encode_stops(stop, self.framer.vocabulary)
-        encoded = [self._encoded(item, state) for item in prompts]
+        encoded = [self._encoded(item, state, prompts if several else ()) for item in prompts]
         rows = self._samples_a_prompt(num_samples, return_state)
         repeated = [ids for ids in encoded for _ in range(rows)]
         run = self._start(repeated, steps, rows, stops, return_scores, state)
@@ -94,11 +95,14 @@ class Writer:
             )
         prompts, several = split_prompts(prompt, self.framer.vocabulary)
         stops = encode_stops(stop, self.framer.vocabulary)
-        encoded = [self._encoded(item, None) for item in prompts]
+        encoded = [self._encoded(item, None, prompts if several else ()) for item in prompts]
         run = self._start(encoded, steps, 1, stops)
         return self._streamed(run, steps, prompts, stops, several)
 
-    def _encoded(self, prompt: Any, state: GeneratorState | None) -> np.ndarray:
+    def _encoded(
+        self, prompt: Any, state: GeneratorState | None, several: Sequence[Any]
+    ) -> np.ndarray:
+        """Return a prompt as ids; `several` are those that it is one of, if there are several."""
         if takes_future(self.generator.model):
             raise ValueError(
                 "Prompts are continued by models of one input. Received: a model that takes a "
@@ -108,7 +112,8 @@ class Writer:
         check_classes(self.framer, self.generator.outputs)
         check_ids(ids, self.framer.vocabulary, self.generator.outputs)
         if state is None:
-            check_prompt_length(len(ids), self.framer, self.generator.is_stepped)
+            hint = list_hint(several)
+            check_prompt_length(len(ids), self.framer, self.generator.is_stepped, hint=hint)
         return ids
 
     def _samples_a_prompt(self, num_samples: int, return_state: bool) -> int:

@@ -423,3 +423,19 @@ def test_drawn_frames_have_no_weights_of_their_own(weights):
     assert framer.frame(X, sample_weight=np.ones(10)).sample_weight_shape == ()
     with pytest.raises(ValueError, match=r"each of the 10 steps. Received: 12 numbers"):
         framer.frame(X, sample_weight=np.ones(12))
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, pd.Series])
+def test_a_label_for_each_sequence_is_repeated(make):
+    sequences = [np.arange(n * 2.0).reshape(n, 2) for n in (3, 5, 4)]
+    labels = make([0, 1, 1])
+    with pytest.raises(ValueError, match=r"one value for each of 3 seq.*np\.full") as error:
+        SequenceFramer(3).frame(sequences, labels)
+    # The way out is one.
+    way, gap = str(error.value).split("`")[3::2]
+    targets = eval(way, {"np": np, "sequences": sequences, "labels": labels})
+    framer = eval(f"SequenceFramer(3, {gap})")
+    _, y = framer.frame(sequences, targets).arrays()
+    assert y.tolist() == [0, 1, 1, 1, 1, 1]
+    with pytest.raises(ValueError, match="Received: 1 for 3 sequences"):
+        SequenceFramer(3).frame(sequences, np.zeros(4))

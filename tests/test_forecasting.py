@@ -586,7 +586,7 @@ NAN_LAST = np.array([1, 2, np.nan], "float32")
 ERRORS = [
     ({"history": NAN_LAST}, "forecast is NaN. Received: that at step 0 of history 0"),
     ({"history": [HISTORY, NAN_LAST]}, "forecast is NaN. Received: that at step 0 of history 1"),
-    ({"history": HISTORY[:2]}, "at least 3 steps"),
+    ({"history": HISTORY[:2]}, "A history needs at least 3 steps.* Give a longer history"),
     ({"history": numbers(6, 2)}, r"must have steps of shape \(1,\), .*Received: .* \(2,\)\. Pass"),
     ({"steps": 0}, "`steps` must be an integer ≥ 1"),
     ({"noise": RESIDUALS}, "`noise` is for sample paths"),
@@ -609,6 +609,13 @@ ERRORS = [
 def test_what_cannot_be_forecast(linear, given, message):
     with pytest.raises(ValueError, match=message):
         linear.forecast(**{"history": HISTORY, "steps": 3, **given})
+
+
+@pytest.mark.parametrize("noise", [0.1, np.float32(0.1), np.array(0.1), 3])
+def test_a_number_is_no_noise(linear, noise):
+    message = r'`noise` must be a function, an array of errors, or "dropout".*keras.random.normal'
+    with pytest.raises(TypeError, match=message):
+        linear.forecast(HISTORY, 3, num_samples=3, noise=noise)
 
 
 def test_nan_that_a_model_does_not_see_is_no_harm(linear):

@@ -673,6 +673,18 @@ def test_a_list_of_words_may_have_been_meant():
             SequenceFramer(4).frame(others)
 
 
+@pytest.mark.parametrize("make", [pd.Series, np.array, lambda texts: pl.Series(values=texts)])
+def test_many_texts_may_have_been_meant(make):
+    """A Series or an array of strings is one sequence of symbols."""
+    texts = make(["hello world", "good bye"])
+    with pytest.raises(ValueError, match=r"No frame fits.* of strings is taken .*`list\(texts\)`"):
+        SequenceFramer(2).frame(texts)
+    # The way out is one.
+    assert len(SequenceFramer(2).frame(list(texts))) == 9 + 6
+    with pytest.raises(ValueError, match=r"or pass a longer sequence.$"):
+        SequenceFramer(2).frame(make(["a", "b"]))
+
+
 def test_a_sequence_that_is_just_long_enough():
     for gap, horizon, rate, length in product((-1, 0, 3), (1, 2), (1, 2), (1, 3)):
         framer = SequenceFramer(length, gap=gap, horizon=horizon, sampling_rate=rate)

@@ -100,6 +100,13 @@ def test_names_of_columns_are_saved_and_older_files_have_none(tmp_path):
     assert older.targets == ["price", "units"]
 
 
+def test_a_folder_that_is_not_there_is_named(model, tmp_path):
+    path = tmp_path / "nodir" / "generator.keras"
+    with pytest.raises(ValueError, match=rf"a folder that exists.* no folder '{path.parent}'"):
+        Generator(model, ABCD).save(path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_file_is_a_model_of_keras(model, tmp_path):
     Generator(model, ABCD).save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras")

@@ -551,6 +551,20 @@ def test_a_stream_is_checked_at_the_call():
             generator.stream(prompt, steps, stop=stop)
 
 
+def test_symbols_in_a_list_are_several_prompts():
+    generator = generator_of("windows")
+    for use in generator.generate, generator.stream:
+        with pytest.raises(ValueError, match=r"Received: 1 steps\..*several prompts") as error:
+            use(["A", "B", "C"], 3)
+        assert "[['A', 'B', 'C']]" in str(error.value)
+        for prompt in "AB", ["AB", "C"], [["A"], ["B"]]:
+            with pytest.raises(ValueError, match="at least 3 steps") as error:
+                use(prompt, 3)
+            assert "several" not in str(error.value)
+    # The way out is one.
+    assert "".join(generator.generate([["A", "B", "C"]], 3)[0]) == generator.generate("ABC", 3)
+
+
 def test_a_sampler_that_changes_is_used_as_it_is():
     sampler = RandomSampler(1.0)
     generator = Generator(deaf(numbers(4)), SequenceFramer(1, vocabulary=ABCD), sampler=sampler)

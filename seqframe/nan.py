@@ -39,9 +39,8 @@ def explain_nan(step: int, of: str, future: Seen | None, past: Seen) -> ValueErr
     received = f"The forecast is NaN. Received: that at step {step} of {of}"
     # Of what is ahead the first, and of what was before the last: those next to the forecast.
     for seen, next_to in (future, 0), (past, -1):
-        missing = [] if seen is None else _missing(seen.rows)
-        if seen is not None and len(missing):
-            row = int(missing[next_to])
+        if seen is not None and not np.isfinite(seen.rows).all():
+            row = int(_missing(seen.rows)[next_to])
             values = seen.rows[row].ravel()
             value = "NaN" if np.isnan(values).any() else "infinity"
             return ValueError(

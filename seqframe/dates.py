@@ -26,7 +26,7 @@ def dates_of(table: Any) -> Any:
     >>> dates_of(pandas.Series([1, 2], days)) is days
     True
     """
-    if type(table).__module__.partition(".")[0] != "pandas":
+    if not _is_of_pandas(type(table)):
         return None
     import pandas
 
@@ -36,6 +36,8 @@ def dates_of(table: Any) -> Any:
 
 def check_each(tables: Sequence[Any], name: str, repeated: str = ONE_EACH) -> None:
     """Raise if the dates of one of several tables do not go strictly forward; see `check_dates`."""
+    if not any(map(_is_of_pandas, set(map(type, tables)))):
+        return  # of many arrays at once
     for number, table in enumerate(tables):
         check_dates(table, name if len(tables) == 1 else f"{name}[{number}]", repeated)
 
@@ -97,3 +99,7 @@ def check_dates(
         f"`{name}` must have dates that go strictly forward. Received: {index[row]} in row {row}, "
         f"then {index[row + 1]}{which}. {advice}"
     )
+
+
+def _is_of_pandas(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "pandas"

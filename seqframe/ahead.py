@@ -56,7 +56,8 @@ def check_future(history: Any, future: Any, steps: int, on_clock: bool) -> None:
 def _begins_elsewhere(expected: str, first: Any) -> ValueError:
     return ValueError(
         f"`future` must begin {expected}. Received: a table whose index begins at {first}. Pass "
-        "the rows from there on; or, if only the index is wrong, an array, as `future.to_numpy()`."
+        "the rows from there on; or, if only the index is wrong, an array, as "
+        "`future.to_numpy('float32')`."
     )
 
 
@@ -76,7 +77,7 @@ def _check_each_step(ahead: Any, expected: Any) -> None:
         "`future` must have the dates of the steps that it is of, one a row. Received: a table "
         f"with {ahead[row]} in row {row}, where {what} is due. Sort it, fill in rows that are "
         "missing, or leave out those of no step; or, if only the index is wrong, pass an array, as "
-        "`future.to_numpy()`."
+        "`future.to_numpy('float32')`."
     )
 
 

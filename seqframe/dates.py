@@ -8,11 +8,13 @@ import numpy as np
 #: What to do where dates repeat, of a table that is framed, and of one that is forecast.
 NAME_GROUPS = (
     "A date that repeats is of another series: sort the table by series and date, and name the "
-    "columns that tell them apart as `by`. If it is of the same one, leave a row out."
+    "columns that tell them apart as `by`. If it is of the same one, leave a row out, or pass the "
+    "table without its dates, as `.reset_index(drop=True)`."
 )
 ONE_EACH = (
     "A date that repeats is of another series: pass one table for each, as "
-    "`[part for _, part in table.groupby(name)]`. If it is of the same one, leave a row out."
+    "`[part for _, part in table.groupby(name)]`. If it is of the same one, leave a row out, or "
+    "pass it without its dates, as `.reset_index(drop=True)`."
 )
 
 

@@ -237,4 +237,4 @@ def _lookup(vocabulary: Any) -> Any:
     first = int(vocabulary.reserve_padding)
     ids = np.arange(first, first + len(vocabulary.symbols))
     table = tf.lookup.KeyValueTensorInitializer(list(vocabulary.symbols), ids.astype("int32"))
-    return tf.lookup.StaticHashTable(table, -1)
+    return tf.lookup.StaticHashTable(table, vocabulary.unknown_id)

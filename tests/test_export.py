@@ -122,6 +122,17 @@ def test_what_is_served_refuses(tmp_path):
 
 
 @needs_tensorflow
+def test_unknown_symbols_are_served_as_one(tmp_path):
+    vocabulary = Vocabulary("?ABC", unknown="?")
+    model = chain(layers.LSTM(3, stateful=True), batch_size=4)
+    generator = Generator(model, SequenceFramer(1, vocabulary=vocabulary))
+    model = served(generator, tmp_path / "served", max_prompt=8, max_steps=20)
+    for prompt in "AXB", "A?B":
+        text = model.run_text([prompt], 20, 0).numpy()[0].decode()
+        assert text == generator.generate("A?B", 20)
+
+
+@needs_tensorflow
 def test_what_is_known_ahead_cannot_be_served(tmp_path):
     generator = Generator(recurrent(steps=3, features=2), SequenceFramer(3), targets=[0])
     with pytest.raises(ValueError, match="cannot be exported"):

@@ -176,3 +176,46 @@ def test_repr_is_short():
     assert repr(Vocabulary("AB", reserve_padding=True)) == "Vocabulary('AB', reserve_padding=True)"
     assert repr(Vocabulary(["the", "cat"])) == "Vocabulary(['the', 'cat'])"
     assert len(repr(Vocabulary(range(1000)))) < 60
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "sequence", "ids"),
+    [
+        (Vocabulary("?AB", unknown="?"), "AXB", [1, 0, 2]),
+        (Vocabulary("AB?", unknown="?"), "AX\U0001f600", [0, 2, 2]),  # beyond the table
+        (Vocabulary("?AB", unknown="?", reserve_padding=True), "AXB", [2, 1, 3]),
+        (Vocabulary(["<unk>", "cat"], unknown="<unk>"), ["cat", "dog", 7], [1, 0, 0]),
+        (Vocabulary([0, 3, 5], unknown=0), np.array([3, 4, 5, 0]), [1, 0, 2, 0]),
+        (Vocabulary([(0,), (1,)], unknown=(0,)), [(1,), (2,)], [1, 0]),
+    ],
+)
+def test_one_symbol_stands_for_those_that_are_none(vocabulary, sequence, ids):
+    for each in vocabulary, Vocabulary.from_config(json.loads(json.dumps(vocabulary.get_config()))):
+        assert each.encode(sequence).tolist() == ids
+        assert each == vocabulary
+        assert hash(each) == hash(vocabulary)
+    assert vocabulary != Vocabulary(
+        vocabulary.symbols, reserve_padding=vocabulary.reserve_padding
+    )  # by which they are an error
+    assert f"unknown={vocabulary.unknown!r}" in repr(vocabulary)
+
+
+def test_the_unknown_is_one_of_the_symbols():
+    with pytest.raises(ValueError, match=r"`unknown` must be one.*unknown='\?'. Add it"):
+        Vocabulary("AB", unknown="?")
+
+
+def test_rare_symbols_become_unknown():
+    words = list("abacba")
+    vocabulary = Vocabulary.from_sequences(words, unknown="<unk>", min_count=2)
+    assert vocabulary.symbols == ("<unk>", "a", "b")
+    assert vocabulary.decode(vocabulary.encode(words)) == ["a", "b", "a", "<unk>", "b", "a"]
+    # One that stands in the data already is not added twice, however rare.
+    again = Vocabulary.from_sequences([*words, "<unk>"], unknown="<unk>", min_count=2)
+    assert again == vocabulary
+    with pytest.raises(ValueError, match=r"too rare.*min_count=2 without `unknown`"):
+        Vocabulary.from_sequences(words, min_count=2)
+
+
+def test_a_configuration_of_before_is_read():
+    assert Vocabulary.from_config({"symbols": ["A"], "reserve_padding": False}) == Vocabulary("A")

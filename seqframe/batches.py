@@ -13,6 +13,7 @@ from seqframe.order import Order
 from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
+    from seqframe.framer import SequenceFramer
     from seqframe.frames import Frames
 
 _ORDER_BLOCK = 2**14  # positions whose order and place are worked out together
@@ -158,11 +159,8 @@ class Batches(BatchIterator):
         self.epoch = check_integer("epoch", epoch, 0)
         self.frames, self.order = frames, order
         self.drop_last, self.redraw = bool(drop_last), bool(redraw)
-        if redraw and frames.framer.mode != "subsequences":
-            raise ValueError(
-                '`redraw=True` needs `mode="subsequences"`: other frames are not drawn. '
-                f'Received: frames of mode="{frames.framer.mode}".'
-            )
+        if redraw:
+            check_redraw(frames.framer)
         self._draw()
 
     def _draw(self) -> None:
@@ -338,3 +336,12 @@ def resolve_batch(k: Any, batches: int) -> int:
     if not -batches <= number < batches:
         raise IndexError(f"There are {batches} batches. Received: index {k}.")
     return number % batches
+
+
+def check_redraw(framer: "SequenceFramer") -> None:
+    """Raise if frames are not such as are drawn at random."""
+    if framer.mode != "subsequences":
+        raise ValueError(
+            '`redraw=True` needs `mode="subsequences"`: other frames are not drawn. '
+            f'Received: frames of mode="{framer.mode}".'
+        )

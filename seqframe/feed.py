@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from seqframe.batches import check_redraw
 from seqframe.cutters import (
     frame_shapes,
     frame_weight_shape,
@@ -126,21 +127,25 @@ class Feed:
         gather = Gather(self.gather.x, None, self.gather.future)
         return Feed(_inputs(self.arrays), gather, self.size, self._starts)
 
-    def load(self, frames: np.ndarray, room: int) -> tuple[dict[str, Any], np.ndarray]:
+    def load(
+        self, frames: np.ndarray, room: int, epoch: int = 0
+    ) -> tuple[dict[str, Any], np.ndarray]:
         """Return the arrays that hold some frames, and what `gather` takes for these.
 
         Args:
             frames: int array `(steps, batch_size)` of frame numbers.
             room: int. Steps that the arrays of a Stream have room for.
+            epoch: int. Whose frames a Stream takes, where these are drawn anew.
         """
         return self.arrays, self.index(frames)
 
 
 class Stream(Feed):
-    """Data too large for the device, which goes there in blocks of ready frames.
+    """Data too large for the device, or new in each epoch, which go there in ready blocks.
 
     Args:
-        take: function of an int array of frame numbers; returns a dict of their arrays.
+        take: function of an int array of frame numbers, and of an epoch; returns a dict of their
+            arrays.
         gather: Gather.
         size: int. Number of frames.
         nbytes: int. Bytes that a frame takes.
@@ -153,13 +158,19 @@ class Stream(Feed):
     def inputs_alone(self) -> "Stream":
         gather = Gather(self.gather.x, None)
         take = self._take
-        return Stream(lambda index: _inputs(take(index)), gather, self.size, self.nbytes_streamed)
 
-    def load(self, frames: np.ndarray, room: int) -> tuple[dict[str, Any], np.ndarray]:
+        def inputs(index: np.ndarray, epoch: int) -> dict[str, Any]:
+            return _inputs(take(index, epoch))
+
+        return Stream(inputs, gather, self.size, self.nbytes_streamed)
+
+    def load(
+        self, frames: np.ndarray, room: int, epoch: int = 0
+    ) -> tuple[dict[str, Any], np.ndarray]:
         steps, batch_size = frames.shape
         # Always as many rows, so that one program runs every block.
         rows = np.resize(frames, (room, batch_size)).ravel()
-        arrays = tree.map_structure(_as_keras_takes_it, self._take(rows))
+        arrays = tree.map_structure(_as_keras_takes_it, self._take(rows, epoch))
         return arrays, np.arange(frames.size, dtype=np.int32).reshape(steps, batch_size)
 
 
@@ -167,6 +178,7 @@ def feed_frames(
     frames: "Frames",
     class_weight: dict[int, float] | None = None,
     max_device_bytes: float = math.inf,
+    redraw: bool = False,
 ) -> Feed:
     """Return frames as a feed: windows by their raw sequences, padded frames ready made.
 
@@ -174,8 +186,11 @@ def feed_frames(
         frames: Frames.
         class_weight: dict of class to weight.
         max_device_bytes: number. Data that take more on the device stream to it.
+        redraw: bool. Whether random subsequences are drawn anew in each epoch.
     """
     framer, source = frames.framer, frames.source
+    if redraw:
+        check_redraw(framer)
     if class_weight and (framer.return_sequences or framer.horizon > 1):
         raise ValueError(
             "`class_weight` needs one class a sample. Received: frames with targets of shape "
@@ -185,10 +200,14 @@ def feed_frames(
     kinds = [source.inputs, source.future, source.weight]
     kinds += [source.targets] if source.targets is not source.inputs else []
     raw = sum(item.nbytes for item in kinds if item is not None)
-    if (size * frames.nbytes if framer.pads else raw) > max_device_bytes:
+    if redraw or (size * frames.nbytes if framer.pads else raw) > max_device_bytes:
         weighted = Windows("weight") if source.weight is not None else None
         gather = Gather(weight=weighted, class_weight=_pairs(class_weight), frame_weight=whole)
-        return Stream(lambda index: _named(frames.take(index)), gather, size, frames.nbytes)
+
+        def drawn(index: np.ndarray, epoch: int) -> dict[str, Any]:
+            return _named((frames.redraw(epoch) if redraw else frames).take(index))
+
+        return Stream(drawn, gather, size, frames.nbytes)
     if framer.pads:
         x, y, *own = frames.arrays()
         given = own[0] if own else None
@@ -269,7 +288,7 @@ def feed_arrays(
     nbytes = sum(array.nbytes for array in tree.flatten(arrays))
     if nbytes > max_device_bytes:
 
-        def take(index: np.ndarray) -> dict[str, Any]:
+        def take(index: np.ndarray, epoch: int) -> dict[str, Any]:
             return tree.map_structure(lambda array: array[index], arrays)
 
         return Stream(take, gather, size, nbytes // size)

@@ -37,6 +37,7 @@ def plan(
     seed: int | None = 0,
     class_weight: dict[int, float] | None = None,
     max_device_bytes: float = math.inf,
+    redraw: bool = False,
     name: str = "frames",
 ) -> Schedule:
     """Check what is to be run on against the model, and lay out its steps.
@@ -46,7 +47,7 @@ def plan(
         frames: Frames, Lanes or arrays.
         kind: "train" | "test" | "predict".
         policy: StatefulTrainer that says when a stateful model is reset, or None.
-        batch_size, shuffle, seed, class_weight, max_device_bytes: as `fit` has them.
+        batch_size, shuffle, seed, class_weight, max_device_bytes, redraw: as `fit` has them.
         name: str. What to call the frames in an error.
     """
     if batch_size is not None:
@@ -66,7 +67,7 @@ def plan(
         )
     lanes = frames if isinstance(frames, Lanes) else None
     framed = lanes.frames if lanes is not None else frames
-    feed = _checked_feed(model, framed, kind, class_weight, max_device_bytes, name)
+    feed = _checked_feed(model, framed, kind, class_weight, max_device_bytes, redraw, name)
     if not model.built:
         _build(model, feed, lanes.batch_size if lanes is not None else batch_size)
     own = model_batch_size(model)
@@ -115,11 +116,12 @@ def _checked_feed(
     kind: str,
     class_weight: dict[int, float] | None,
     max_device_bytes: float,
+    redraw: bool,
     name: str,
 ) -> Feed:
     """Return frames or arrays as a feed, if their shapes are the model's."""
     if isinstance(framed, Frames):
-        feed = feed_frames(framed, class_weight, max_device_bytes)
+        feed = feed_frames(framed, class_weight, max_device_bytes, redraw)
         vocabulary = framed.vocabulary if framed.targets is framed.inputs else None
         symbols = None if vocabulary is None or kind == "predict" else len(vocabulary)
         y_shape = None if kind == "predict" else framed.y_shape
@@ -134,6 +136,11 @@ def _checked_feed(
         if framed.vocabulary is not None:
             check_embedding(model, len(framed.vocabulary))
         return feed.inputs_alone() if kind == "predict" else feed
+    if redraw:
+        raise ValueError(
+            "`redraw=True` is for frames. Received: arrays, which are what they are. Pass the "
+            "frames themselves."
+        )
     x, y, weight = (framed, None, None) if kind == "predict" else _unpack(framed, name)
     feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
     x, y = tree.map_structure(np.asarray, (x, y))

@@ -121,7 +121,7 @@ class Schedule:
     def last_batch(self, epoch: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the smaller last batch of an epoch, as a chunk of one step."""
         positions = np.arange(self.steps * self.batch_size, self.feed.size)
-        arrays, index = self.feed.load(self._order(positions, epoch)[None], room=1)
+        arrays, index = self.feed.load(self._order(positions, epoch)[None], 1, epoch)
         return arrays, {"index": index}
 
     def _rows(
@@ -130,7 +130,7 @@ class Schedule:
         """Return the arrays, with room for so many steps, and the rows of the steps
         `first … stop - 1` of an epoch."""
         frames = self._frame_numbers(epoch, first, stop)
-        arrays, index = self.feed.load(frames, room)
+        arrays, index = self.feed.load(frames, room, epoch)
         fixed = {name: column[first:stop] for name, column in self._fixed.items()}
         return arrays, {"index": index, **fixed}
 

@@ -37,6 +37,7 @@ def fit(
     steps_per_execution: int | None = None,
     jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
+    redraw: bool = False,
 ) -> keras.callbacks.History:
     """Train a model as `model.fit` does, with each epoch as one compiled program.
 
@@ -72,6 +73,8 @@ def fit(
             compiles).
         max_device_bytes: number. Data that take more bytes than this, as raw sequences, stay where
             they are and stream to the device in blocks of ready batches.
+        redraw: bool. Random subsequences: draw them anew in each epoch, as `frames.redraw(epoch)`
+            has them.
 
     Returns:
         keras.callbacks.History.
@@ -117,6 +120,7 @@ def fit(
         seed=seed,
         class_weight=class_weight,
         max_device_bytes=max_device_bytes,
+        redraw=redraw,
     )
     validation = None
     if is_framed(validation_data):

@@ -96,6 +96,14 @@ def test_lanes_need_the_batch_size_of_the_model(of_one_step):
     refuses(of_one_step, LANES, ValueError, "own batch size, 4. Received: a batch of 2")
 
 
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [(FRAMES, '`mode="subsequences"`.*mode="windows"'), ((X, Y), "is for frames.*arrays")],
+)
+def test_what_is_not_drawn_is_not_drawn_anew(frames, message, model):
+    refuses(model, frames, ValueError, message, redraw=True)
+
+
 def test_class_weights_need_one_class_a_sample():
     model = compiled(keras.Sequential([keras.Input((2, 1)), layers.Dense(1)]))
     frames = X, X

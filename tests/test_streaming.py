@@ -172,6 +172,29 @@ def test_blocks_have_the_frames_of_the_epoch_in_its_order(shuffle, monkeypatch):
         assert streamed.epochs_a_call == 1
 
 
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_subsequences_are_drawn_anew_in_each_epoch(eagerly, monkeypatch):
+    monkeypatch.setattr(schedule, "_MOST_INDICES", 8)  # blocks of two steps, the last of one
+    framer = SequenceFramer(3, mode="subsequences", num_samples=23, seed=5)
+    frames = framer.frame(numbers(40))
+    model = dense(keras.Input((3, 1)))
+    model.compile("adam", "mse", run_eagerly=eagerly)
+    each = {"batch_size": 4, "seed": 3, "verbose": 0}
+    fit(model, frames, **each)  # makes the variables of metrics
+    before = contents(model)
+    one = fit(model, frames, epochs=4, initial_epoch=1, redraw=True, **each).history["loss"]
+    after = model.get_weights()
+    put_back(model, before)
+    other = [
+        fit(model, frames.redraw(k), epochs=k + 1, initial_epoch=k, **each).history["loss"][0]
+        for k in (1, 2, 3)
+    ]
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert_same(model.get_weights(), after, atol=1e-6)
+    put_back(model, before)
+    assert not np.allclose(fit(model, frames, epochs=3, **each).history["loss"], other)
+
+
 def test_data_stream_where_they_are_larger_than_the_limit():
     """By their raw sequences, of which windows share the steps; padded frames and arrays by all of
     their bytes."""

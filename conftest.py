@@ -9,15 +9,19 @@ import pytest
 # Before any test imports Keras, so that its backend's start-up messages stay out of the report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-BACKENDS = ("tensorflow", "jax", "torch")
-
 
 def current_backend() -> str:
     return os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
-# Each backend's module imports its backend, of which only the current one need be installed.
-collect_ignore = [f"seqframe/backend/{name}.py" for name in BACKENDS if name != current_backend()]
+# Each backend's modules import it, of which only the current one need be installed.
+MODULES = {"tensorflow": ["tensorflow"], "jax": ["jax"], "torch": ["torch", "playback"]}
+collect_ignore = [
+    f"seqframe/backend/{module}.py"
+    for name, modules in MODULES.items()
+    for module in modules
+    if name != current_backend()
+]
 
 
 @pytest.fixture(autouse=True)

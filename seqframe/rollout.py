@@ -78,15 +78,16 @@ class Rollout:
     ):
         self.model, self.framer, self.rows, self.choose = model, framer, rows, choose
         self._layers, self._dropout = carried, dropout
-        self._states = [
-            tree.map_structure(
-                lambda value: keras.Variable(value, trainable=False, name="rollout_state"),
-                fresh_state(layer, rows),
-            )
-            for layer in self._layers
-        ]
+        with backend.lasting():
+            self._states = [
+                tree.map_structure(
+                    lambda value: keras.Variable(value, trainable=False, name="rollout_state"),
+                    fresh_state(layer, rows),
+                )
+                for layer in self._layers
+            ]
+            self._seed = keras.random.SeedGenerator(0)
         self._flat_states = tree.flatten(self._states)
-        self._seed = keras.random.SeedGenerator(0)
         self._context = context_steps(framer, stepped=bool(self._layers))
         self._call = backend.PureFunction(self._read, model.variables, self._flat_states)
         self._program = backend.compile_program(self.roll)
@@ -259,14 +260,15 @@ class Run:
     def __init__(self, rollout: Rollout, prompts: Prompts):
         self._rollout, self.prompts, self.made = rollout, prompts, 0
         extras = rollout.choose.begin(*prompts.buffer.shape[:2])
-        self._carry = (
-            ops.convert_to_tensor(prompts.buffer),
-            rollout.states(prompts.states),
-            [ops.convert_to_tensor(extra) for extra in extras],
-        )
         given = [prompts.lengths.astype("int32"), prompts.begins.astype("int32")]
         given += [] if prompts.future is None else [prompts.future]
-        self._given = tuple(map(ops.convert_to_tensor, given))
+        with backend.lasting():
+            self._carry = (
+                ops.convert_to_tensor(prompts.buffer),
+                rollout.states(prompts.states),
+                [ops.convert_to_tensor(extra) for extra in extras],
+            )
+            self._given = tuple(map(ops.convert_to_tensor, given))
         gap = rollout.framer.gap
         # The position that the next pass is over.
         self._next = int(prompts.begins.min()) if rollout.is_stepped else prompts.width - gap - 1

@@ -9,6 +9,7 @@ Each backend's module has the same names with the same meanings:
 - `is_distributed`: whether a model is under a strategy of the backend's own;
 - `PureFunction`, `call_with_values`, `traveling_values`: calls with variables at other values
   than their own;
+- `lasting`: a context whose tensors may be assigned outside of it;
 - `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`: the parts of a rollout;
 - `checked_function`: Keras's function of a model's step, with a check of its batch;
 - `with_batch_size`, `batch_size_errors`: that check where the size is known only when it runs.
@@ -37,6 +38,7 @@ carried_states = _module.carried_states
 checked_function = _module.checked_function
 compile_program = _module.compile_program
 is_distributed = _module.is_distributed
+lasting = _module.lasting
 read_steps = _module.read_steps
 repeat = _module.repeat
 scalars = _module.scalars

@@ -18,6 +18,7 @@ from seqframe.backend.internals import (
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
     PureFunction,
     call_with_values,
+    lasting,
     named_outputs,
     read_steps,
     repeat,

@@ -74,6 +74,11 @@ def named_outputs(outputs: Any) -> tuple[Any, dict[str, Any]]:
     return tree.pack_sequence_as(outputs, names), dict(zip(names, flat, strict=True))
 
 
+def lasting() -> AbstractContextManager[None]:
+    """Nothing to do: tensors can be used anywhere."""
+    return nullcontext()
+
+
 def scalars(*numbers: int) -> list[Any]:
     """Return integers as what a program takes: tensors, so that it is compiled once for all.
 

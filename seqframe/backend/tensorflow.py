@@ -16,6 +16,7 @@ from seqframe.backend.internals import build_for_training
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
     PureFunction,
     call_with_values,
+    lasting,
     named_outputs,
     read_steps,
     repeat,

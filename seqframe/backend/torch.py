@@ -5,6 +5,7 @@ What a rollout computes over and over is recorded and played back, see `seqframe
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import RLock
 from typing import Any
 
 import keras
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from keras import ops, tree
 
-from seqframe.backend import stateless
 from seqframe.backend.internals import build_for_training, copied_states
 from seqframe.backend.playback import Playback
 from seqframe.backend.stateless import DRAWS_A_STEP, named_outputs
@@ -22,10 +22,22 @@ def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> C
     """Return a function of tensors that records no gradients."""
 
     def run(*args: Any) -> Any:
-        with torch.no_grad():
+        # A rollout borrows the model's layers and assigns variables: one at a time.
+        with _LOCK, lasting(), torch.no_grad():
             return function(*args)
 
     return run
+
+
+_LOCK = RLock()
+
+
+def lasting() -> AbstractContextManager[None]:
+    """Have tensors that are made here be such as can be assigned anywhere.
+
+    Those of PyTorch's inference mode, which the user may be in, cannot be outside of it.
+    """
+    return torch.inference_mode(False)
 
 
 class StepLoop:
@@ -114,9 +126,9 @@ class PureFunction:
     """
 
     def __init__(self, function: Callable[..., list[Any]], reads: list[Any], assigns: list[Any]):
-        self._function, self._assigns = function, assigns
-        self._pure = stateless.PureFunction(function, reads, assigns)
+        self._function, self._reads, self._assigns = function, reads, assigns
         self._playbacks: dict[Any, Playback] = {}
+        self._read: tuple[list[Any], Any] = ([], None)
 
     def __call__(
         self,
@@ -155,17 +167,33 @@ class PureFunction:
 
     def _playback(self, read: Any, values: Any, arguments: Any, leaves: list[Any]) -> Playback:
         """Return what plays back for arguments like these."""
-        key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        if self._read[0] is not read:  # once a run: they are many
+            self._read = read, _shapes(read)
+        key = (self._read[1], _shapes(leaves))
         if key not in self._playbacks:
             structure = tree.map_structure(lambda _: None, (read, values, arguments))
 
             def flat(*tensors: Any) -> list[Any]:
-                read, values, arguments = tree.pack_sequence_as(structure, list(tensors))
-                result, after = self._pure(read, [], values, *arguments)
-                return [*result, *after]
+                return self._flat(*tree.pack_sequence_as(structure, list(tensors)))
 
             self._playbacks[key] = Playback(flat)
         return self._playbacks[key]
+
+    def _flat(self, read: Any, values: Any, arguments: Any) -> list[Any]:
+        """Call the function without a variable being assigned; raise if it assigns one it only
+        reads, or if the model has other variables by now."""
+        given = [*zip(self._reads, read, strict=True), *zip(self._assigns, values, strict=True)]
+        with keras.StatelessScope(given) as scope:
+            result = self._function(*arguments)
+            after = [scope.get_current_value(variable) for variable in self._assigns]
+        for variable, value in zip(self._reads, read, strict=True):
+            if scope.get_current_value(variable) is not value:
+                raise RuntimeError(f"{variable.path} is assigned.")
+        return [*result, *after]
+
+
+def _shapes(tensors: list[Any]) -> tuple[Any, ...]:
+    return tuple((tensor.shape, tensor.dtype) for tensor in tensors)
 
 
 def _leaves(arguments: Any) -> list[Any]:
@@ -219,8 +247,11 @@ def seed_of_step(seed: int, step: int) -> Any:
 
 
 def read_steps(buffer: Any, begin: int, count: int) -> Any:
-    """Return `count` steps of a buffer `(batch_size, steps, …)` from `begin` on."""
-    return buffer[:, begin : begin + count]
+    """Return `count` steps of a buffer `(batch_size, steps, …)` from `begin` on.
+
+    A copy: a layer may change its input in place.
+    """
+    return buffer[:, begin : begin + count].clone()
 
 
 def write_steps(buffer: Any, begin: int, steps: Any, due: bool) -> Any:

@@ -13,7 +13,11 @@ def outputs_probabilities(model: keras.Model) -> bool:
     >>> outputs_probabilities(keras.Sequential([keras.layers.Dense(3, "softmax")]))
     True
     """
-    operations = getattr(model, "operations", None) or model.layers
+    by_loss = _takes_probabilities(getattr(model, "loss", None))
+    operations = getattr(model, "operations", None)
+    if not operations:
+        # A model of the user's own: its layers are in the order in which they were made.
+        operations = model.layers if by_loss is None else []
     last = operations[-1] if operations else model
     if isinstance(last, keras.Model) and last is not model:
         return outputs_probabilities(last)
@@ -21,20 +25,31 @@ def outputs_probabilities(model: keras.Model) -> bool:
         last = last.layer
     if type(last).__name__ == "Softmax":  # the layer, or `keras.ops.softmax` of a functional model
         return True
-    if hasattr(last, "activation"):
-        return last.activation is keras.activations.softmax
-    # A layer, or an operation of `keras.ops`, that may be anything: the loss knows.
-    return _takes_probabilities(getattr(model, "loss", None))
+    activation = getattr(last, "activation", None)
+    if activation is keras.activations.softmax:
+        return True
+    if activation in _OTHER_ACTIVATIONS:
+        return False
+    # A layer, or a function, that may be anything.
+    return bool(by_loss)
 
 
-def _takes_probabilities(loss: Any) -> bool:
-    """Whether a loss, as a model was compiled with it, is a crossentropy of probabilities."""
+# Those that make no probabilities of several symbols.
+_OTHER_ACTIVATIONS = [
+    getattr(keras.activations, name)
+    for name in ("linear", "log_softmax", "relu", "sigmoid", "tanh", "softplus", "gelu", "elu")
+]
+
+
+def _takes_probabilities(loss: Any) -> bool | None:
+    """Whether a loss, as a model was compiled with it, is a crossentropy of probabilities, or one
+    of logits; None: neither."""
     losses = tree.flatten(loss)
     if len(losses) != 1:
-        return False
+        return None
     loss = keras.losses.get(losses[0])
     kinds = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
     if isinstance(loss, kinds):
         return not loss.get_config()["from_logits"]
     functions = ("categorical_crossentropy", "sparse_categorical_crossentropy")
-    return any(loss is getattr(keras.losses, name) for name in functions)
+    return True if any(loss is getattr(keras.losses, name) for name in functions) else None

@@ -355,6 +355,32 @@ def test_where_the_last_layer_may_be_anything_the_loss_tells(loss, probabilities
     assert outputs_probabilities(model) is probabilities
 
 
+@pytest.mark.parametrize(
+    "activation",
+    [ops.softmax, layers.Softmax(), lambda x: keras.activations.softmax(x, axis=-1)],
+)
+def test_an_activation_of_ones_own_may_be_anything(activation):
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(3, activation)])
+    assert not outputs_probabilities(model)
+    model.compile("sgd", IDS())
+    assert outputs_probabilities(model)
+
+
+@pytest.mark.parametrize("loss", [IDS(), IDS(from_logits=True)])
+def test_the_last_layer_of_a_model_of_ones_own_is_the_one_made_last(loss):
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.out, self.rnn = layers.Dense(3, "softmax"), layers.LSTM(4)
+
+        def call(self, x):
+            return self.out(self.rnn(x))
+
+    model = Own()
+    model.compile("sgd", loss)
+    assert outputs_probabilities(model) is not loss.get_config()["from_logits"]
+
+
 def test_a_softmax_that_is_no_layer():
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.ops.softmax(layers.Dense(3)(inputs)))

@@ -122,7 +122,7 @@ class Rollout:
 
         Args:
             carry: buffer, states and extras, as tensors.
-            given: lengths, begins and future, as tensors.
+            given: lengths, begins and future, as tensors. None for begins: all begin at once.
             *numbers: int. Seed, width, first position, passes, steps drawn before.
 
         Returns:
@@ -154,8 +154,8 @@ class Rollout:
                     due = due & ((target - width) % self.framer.horizon == 0)
             at = Position(buffer, future, target, width, due, self._seed)
             seeds, dropped = self._seeds(seed, target - width + drawn)
-            # Rows whose prompt has not begun yet keep their fresh state; the first begins at once.
-            begun = k >= begins if self._layers and self.rows > 1 else None
+            # Rows whose prompt has not begun yet keep their fresh state.
+            begun = k >= begins if self._layers and begins is not None else None
             real = lengths + (k + 1 - width)
             x = self._window(at, real)
             read, after = self._call(weights, dropped, states, x, real, rows=begun)
@@ -260,7 +260,8 @@ class Run:
     def __init__(self, rollout: Rollout, prompts: Prompts):
         self._rollout, self.prompts, self.made = rollout, prompts, 0
         extras = rollout.choose.begin(*prompts.buffer.shape[:2])
-        given = [prompts.lengths.astype("int32"), prompts.begins.astype("int32")]
+        begins = prompts.begins.astype("int32")
+        given = [prompts.lengths.astype("int32"), begins if np.ptp(begins) else None]
         given += [] if prompts.future is None else [prompts.future]
         with backend.lasting():
             self._carry = (
@@ -268,7 +269,9 @@ class Run:
                 rollout.states(prompts.states),
                 [ops.convert_to_tensor(extra) for extra in extras],
             )
-            self._given = tuple(map(ops.convert_to_tensor, given))
+            self._given = tuple(
+                None if item is None else ops.convert_to_tensor(item) for item in given
+            )
         gap = rollout.framer.gap
         # The position that the next pass is over.
         self._next = int(prompts.begins.min()) if rollout.is_stepped else prompts.width - gap - 1

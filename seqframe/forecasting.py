@@ -14,7 +14,7 @@ from seqframe.columns import check_width, select_columns
 from seqframe.context import least_prompt
 from seqframe.continuation import continue_table
 from seqframe.dates import check_each
-from seqframe.groups import check_one_series
+from seqframe.groups import drop_labels
 from seqframe.inputs import takes_future
 from seqframe.known import known_columns, known_names
 from seqframe.nan import Seen, explain_nan
@@ -87,16 +87,24 @@ class Forecaster:
             ValueError: if a table lacks a column, is of several series, or has dates that do not
                 go strictly forward.
         """
-        for called, tables in (name, raw), ("future", futures or []):
-            for number, table in enumerate(tables):
-                label = called if len(tables) == 1 else f"{called}[{number}]"
-                check_one_series(table, self.framer.by, label)
+        raw = self._one_series(raw, name, self.framer.columns)
+        known = None if futures is None else known_names(self.generator)
+        futures = None if futures is None else self._one_series(futures, "future", known)
         check_each(raw, name)
         raw = [select_columns(item, self.framer.columns, name) for item in raw]
         if futures is not None:
-            known = known_names(self.generator)
             futures = [select_columns(item, known, "future") for item in futures]
         return raw, futures
+
+    def _one_series(
+        self, tables: list[Any], name: str, columns: tuple[str, ...] | None
+    ) -> list[Any]:
+        """Return tables without what tells their series apart, where it is none of the columns."""
+        labels = [name if len(tables) == 1 else f"{name}[{k}]" for k in range(len(tables))]
+        return [
+            drop_labels(table, self.framer.by, label, keep=columns)
+            for table, label in zip(tables, labels, strict=True)
+        ]
 
     def names(self, history: Any) -> list[str] | None:
         """Return the names of a history's columns, the framer's if it knows them, or None."""

@@ -217,7 +217,8 @@ class SequenceFramer:
             by: name of a column of a DataFrame, or several; or an array of labels, one a row. Rows
                 that share it are a sequence, and must follow each other; no frame crosses from one
                 to the next. The column is no feature. None: the framer's own `by`, of a table that
-                has it.
+                has it. Of a list, each table is a sequence already, with one label: the columns
+                that `by` names are left out, and sequences are called by their numbers.
             valid: bool array `(steps,)`. Leave out the frames that touch a step where it is False.
             skip_nan: bool. Leave out the frames that touch a NaN: in their input steps of the
                 sequence, or in their target steps of targets, future or weights. A subsequence

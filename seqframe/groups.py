@@ -68,6 +68,33 @@ def has_columns(table: Any, by: tuple[str, ...] | None) -> bool:
     return by is not None and set(by) <= set(column_names(table) or ())
 
 
+def drop_labels(
+    table: Any, by: tuple[str, ...] | None, name: str, keep: tuple[str, ...] | None = None
+) -> Any:
+    """Return a table of one series without the columns that tell it apart from others.
+
+    Args:
+        table: DataFrame, or what a framer takes as one sequence.
+        by: tuple of str, or None.
+        name: str. What to call it in an error.
+        keep: tuple of str, columns that are features nevertheless, or None.
+
+    Raises:
+        ValueError: if it is of several series, or has no other column.
+
+    Example:
+
+    >>> import pandas
+    >>> table = pandas.DataFrame({"store": [1, 1], "units": [3, 4]})
+    >>> list(drop_labels(table, ("store",), "history"))
+    ['units']
+    """
+    check_one_series(table, by, name)
+    names = column_names(table) or ()
+    labels = [column for column in by or () if column in names and column not in (keep or ())]
+    return split_table(table, labels)[0] if labels else table
+
+
 def check_one_series(table: Any, by: tuple[str, ...] | None, name: str) -> None:
     """Raise if a table has several labels in a column that tells groups apart.
 
@@ -90,7 +117,7 @@ def check_one_series(table: Any, by: tuple[str, ...] | None, name: str) -> None:
             if is_polars:
                 cut = f"table.partition_by({column!r})"
             raise ValueError(
-                f"`{name}` must be one series: {column!r} told series apart in training. Received: "
+                f"`{name}` must be one series: {column!r} tells series apart. Received: "
                 f"a table with {len(labels)} labels in that column: {shown}. Pass a list of one "
                 f"table for each, as `{cut}`."
             )

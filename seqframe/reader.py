@@ -9,7 +9,14 @@ from seqframe.clock import find_future, find_targets, find_valid, find_weights, 
 from seqframe.columns import check_width, select_columns, table_names
 from seqframe.dates import NAME_GROUPS, check_dates, check_each
 from seqframe.gather import Rows
-from seqframe.groups import check_one_series, find_groups, has_columns, names_of, split_table
+from seqframe.groups import (
+    check_one_series,
+    drop_labels,
+    find_groups,
+    has_columns,
+    names_of,
+    split_table,
+)
 from seqframe.sequences import is_symbolic, split_sequences, to_arrays
 from seqframe.source import Source
 from seqframe.tables import column_names
@@ -36,18 +43,19 @@ def read_source(
     raw = split_sequences(sequences, framer.vocabulary)
     if by is None and len(raw) == 1 and has_columns(raw[0], framer.by):
         by = framer.by
-    if by is not None:
-        if len(raw) != 1:
-            raise ValueError(
-                "`by` cuts one table into sequences. Received: a list of "
-                f"{len(raw)} sequences. Stack them, or leave `by` out: each is one already."
-            )
+    if by is not None and len(raw) != 1:
+        raw = _each_without_labels(raw, by)
+    elif by is not None:
         table, groups = split_table(raw[0], by)
         raw, (labels, edges) = [table], find_groups(groups)
         check_dates(table, "sequences", NAME_GROUPS, edges, labels)
     else:
-        for number, item in enumerate(raw if framer.by else ()):
-            check_one_series(item, framer.by, f"sequences[{number}]")
+        if framer.by:
+            raw = [
+                drop_labels(item, framer.by, f"sequences[{number}]", keep=framer.columns)
+                for number, item in enumerate(raw)
+            ]
+    if labels is None:
         check_each(raw, "sequences", NAME_GROUPS)
     vocabulary = framer.vocabulary
     if vocabulary is None and raw and all(map(is_symbolic, raw)):
@@ -99,6 +107,19 @@ def read_source(
         "by": names_of(by) or framer.by,
     }
     return source, found
+
+
+def _each_without_labels(raw: list[Any], by: Any) -> list[Any]:
+    """Return a list's tables, each of one series, without the columns that name these."""
+    names = names_of(by)
+    if names is None:
+        raise ValueError(
+            "`by` as labels cuts one table into sequences. Received: a list of "
+            f"{len(raw)} sequences. Stack them, or leave `by` out: each is one already."
+        )
+    for number, item in enumerate(raw):
+        check_one_series(item, names, f"sequences[{number}]")
+    return [split_table(item, by)[0] for item in raw]
 
 
 def _texts_hint(sequences: Any, raw: list[Any]) -> str:

@@ -252,6 +252,51 @@ def test_pandas_missing_value_is_no_label(labels, dtype):
             SequenceFramer(1, gap=-1).frame(one_row, by="group")
 
 
+def parts_of(whole):
+    """Return a table's groups, as the errors of a table of several say to cut it."""
+    if hasattr(whole, "partition_by"):
+        return whole.partition_by("group", maintain_order=True)
+    return [part for _, part in whole.groupby("group", sort=False)]
+
+
+@LIBRARIES
+@pytest.mark.parametrize("labels", [LABELS, [1] * 7 + [2] * 9 + [3] * 6])
+@pytest.mark.parametrize("own", [dict(by="group"), dict(by="group", columns=["y", "x"])])
+def test_a_list_of_groups_is_framed_as_their_table(library, labels, own):
+    """Their labels, numbers too, are no feature: whether the framer knows them, or `frame`."""
+    whole = table(library, labels)
+    expected = SequenceFramer(2, **own).frame(whole)
+    parts = parts_of(whole)
+    given = own | dict(by=None)
+    for frames in (
+        SequenceFramer(2, **own).frame(parts),
+        SequenceFramer(2, **given).frame(parts, by="group"),
+        SequenceFramer(2, **given).frame(parts, by=["group"]),
+        expected.framer.frame(parts),
+    ):
+        assert frames.x_shape == (2, 2)
+        assert frames.framer == expected.framer
+        assert_same(expected, frames, list(dict.fromkeys(labels)))
+
+
+@LIBRARIES
+def test_what_a_framer_names_as_a_column_is_a_feature(library):
+    framer = SequenceFramer(2, columns=["x", "group"], by="group")
+    parts = parts_of(table(library, [1] * 7 + [2] * 9 + [3] * 6))
+    np.testing.assert_array_equal(framer.frame(parts)[0][0], [[0, 1], [2, 1]])
+
+
+@LIBRARIES
+def test_each_of_a_list_is_one_group(library):
+    whole = table(library)
+    with pytest.raises(ValueError, match=r"`sequences\[1\]` must be one series: 'group' tells"):
+        SequenceFramer(2).frame([whole[:7], whole], by="group")
+    with pytest.raises(ValueError, match=r"`by` names the column 'z', but the table has columns"):
+        SequenceFramer(2).frame(parts_of(whole), by="z")
+    with pytest.raises(ValueError, match=r"`by` must name some of the columns, and leave some"):
+        SequenceFramer(2, by="group").frame([part[["group"]] for part in parts_of(whole)])
+
+
 @LIBRARIES
 @pytest.mark.parametrize(
     ("by", "error", "message"),
@@ -286,7 +331,7 @@ def test_by_names_columns_or_labels_rows(library, by, error, message):
         (VALUES, LABELS, TypeError, r"`by` names columns, which only a DataFrame has"),
         ("ABCD", "group", TypeError, r"only a DataFrame has. .* a str"),
         (pd.Series([1, 2]), "group", TypeError, r"only a DataFrame has. .* a Series"),
-        ([VALUES, VALUES], [1] * 22, ValueError, r"`by` cuts one table .* a list of 2 sequences"),
+        ([VALUES, VALUES], [1] * 22, ValueError, r"`by` as labels cuts one table .* a list of 2"),
         ([VALUES, VALUES], [1, 2], ValueError, r"Stack them, or leave `by` out: each is one"),
         (
             pd.DataFrame({"g": [], "v": []}),

@@ -151,6 +151,23 @@ def test_a_panel_is_not_one_history(library, by):
         use(parts or [part for _, part in panel.groupby("store")])
 
 
+@LIBRARIES
+@pytest.mark.parametrize("columns", [None, ["units"]])
+def test_a_table_of_one_series_is_forecast_without_its_label(library, columns):
+    panel = library.DataFrame({"store": [1] * 12 + [2] * 12, "units": numbers(24)})
+    framer = SequenceFramer(2, columns=columns, by="store")
+    generator = Generator(flat(1, features=1), framer)
+    parts = [panel[:12], panel[12:]]
+    bare = [part[["units"]] for part in parts]
+    for found, expected in zip(
+        generator.forecast(parts, 3), generator.forecast(bare, 3), strict=True
+    ):
+        assert list(found.columns) == ["units"]
+        np.testing.assert_array_equal(found, expected)
+    for found in backtest(generator, parts, 2), backtest(generator, framer.frame(parts), 2):
+        np.testing.assert_array_equal(found.free_run, backtest(generator, bare, 2).free_run)
+
+
 def test_a_panel_is_not_one_future():
     shop = TABLE.assign(store="a")
     frames = SequenceFramer(2).frame(shop, targets="units", by="store")

@@ -56,6 +56,11 @@ def put_back(model, kept):
         set_states(model, states)
 
 
+def user_warnings(recorded):
+    """Return the warnings of ours among those that pytest's `recwarn` has: others come and go."""
+    return [warning for warning in recorded.list if warning.category is UserWarning]
+
+
 def assert_same(one, other, atol=0.0):
     """Assert that two nests of arrays are equal, bit for bit unless told otherwise."""
     keras.tree.assert_same_structure(one, other)

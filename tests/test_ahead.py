@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
-from models import numbers, recurrent, seeded
+from models import numbers, recurrent, seeded, user_warnings
 
 from seqframe import Generator, SequenceFramer, backtest
 from seqframe.ahead import check_future, index_forecast
@@ -150,7 +150,7 @@ def test_forecasts_after_a_hole(recwarn):
         history, 3, future=plans, num_samples=4, noise=numbers(5), quantiles=[0.5]
     )
     assert quantiles.index.equals(HOLE[9:12])
-    assert not recwarn.list
+    assert not user_warnings(recwarn)
     # Rounded up to whole horizons, the fourth date is used too.
     order = [*HOLE[9:12], HOLE[11], *HOLE[13:]]
     with pytest.raises(ValueError, match=r"in row 3, where a date after 2026-01-13"):

@@ -6,7 +6,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from keras import layers
-from models import numbers, seeded
+from models import numbers, seeded, user_warnings
 
 from seqframe import Generator, SequenceFramer, backtest
 from seqframe.predicted import choose_targets
@@ -108,7 +108,7 @@ def test_columns_by_position_are_said_to_be(library, recwarn):
             Generator(model, frames.framer, targets="units"),
         ):
             use(quiet)
-        assert not recwarn.list
+        assert not user_warnings(recwarn)
         with pytest.warns(UserWarning, match=r"knows no columns.*frames\.framer") as warned:
             use(Generator(model, framer, targets="units"))
         assert {warning.filename for warning in warned} == {__file__}
@@ -119,7 +119,7 @@ def test_columns_by_position_are_said_to_be(library, recwarn):
     backtest(Generator(model, framer, targets="units"), frames, 2)
     one = Generator(flat(1, features=1), framer, targets="units")
     one.forecast(table[["units"]], 2)
-    assert not recwarn.list
+    assert not user_warnings(recwarn)
 
 
 # --- One series at a time.

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
+from seqframe.adapted import adapted_values, same_objects
 from seqframe.backend.internals import compiled_with
 from seqframe.chunks import Chunks
 from seqframe.schedule import Schedule, place_rows
@@ -274,12 +275,12 @@ def _overrides(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) -> bo
 
 
 def _step_loop(model: keras.Model, kind: str, gather: Any, jit_compile: bool | str) -> Any:
-    """Return the compiled steps of a model, kept until it is compiled anew or its weights
-    change."""
+    """Return the compiled steps of a model, kept until it is compiled anew, its weights are others,
+    or its layers adapted."""
     states = state_variables(stateful_layers(model))
-    made_of = [*compiled_with(model), *model.trainable_variables, *states]
+    made_of = [*compiled_with(model), *model.trainable_variables, *states, *adapted_values(model)]
     kept = getattr(model, "_seqframe_loops", None)
-    if kept is None or not _same_objects(kept.made_of, made_of):
+    if kept is None or not same_objects(kept.made_of, made_of):
         kept = _Loops(made_of)
         model._seqframe_loops = kept
     key = (kind, gather, jit_compile)
@@ -294,7 +295,3 @@ class _Loops:
     def __init__(self, made_of: list[Any]):
         self.made_of = made_of
         self.loops: dict[Any, Any] = {}
-
-
-def _same_objects(one: list[Any], other: list[Any]) -> bool:
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar, overload
 import keras
 import numpy as np
 
+from seqframe.adapted import adapted_values, same_objects
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
 from seqframe.checks import (
     check_embedding,
@@ -144,6 +145,7 @@ class Generator:
                 f"Received: a framer with horizon={self.framer.horizon}."
             )
         self._rollouts: dict[Any, Rollout] = {}
+        self._adapted: list[Any] = []
 
     @overload
     def generate(
@@ -483,7 +485,14 @@ class Generator:
         export_generator(self, path, kind, batch_size, max_prompt, max_steps)
 
     def rollout(self, key: Any, rows: int, chooser: Callable[[], Any], **options: Any) -> Rollout:
-        """Return the rollout for some rows, kept for the next call of that key."""
+        """Return the rollout for some rows, kept for the next call of that key.
+
+        Until a layer is adapted, or weights are loaded into one that was: programs hold what such a
+        layer has learned of data.
+        """
+        adapted = adapted_values(self.model)
+        if not same_objects(adapted, self._adapted):
+            self._rollouts, self._adapted = {}, adapted
         key = (key, rows, *options.items())
         if key not in self._rollouts:
             made = Rollout(self.model, self.framer, rows, chooser(), self.carried_layers, **options)

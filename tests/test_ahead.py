@@ -163,7 +163,7 @@ def test_a_forecast_numbered_by_steps_says_so():
     with pytest.warns(UserWarning, match="numbered by steps") as warned:
         found = generator.forecast([history, history], 3)
     assert found[0].index.equals(pd.RangeIndex(9, 12))
-    assert {warning.filename for warning in warned} == {__file__}
+    assert {warning.filename for warning in user_warnings(warned)} == {__file__}
     # The way out.
     whole = generator.forecast(history.asfreq("D").interpolate(), 3)
     assert whole.index.equals(WHOLE["days"][10:13])

@@ -111,7 +111,7 @@ def test_columns_by_position_are_said_to_be(library, recwarn):
         assert not user_warnings(recwarn)
         with pytest.warns(UserWarning, match=r"knows no columns.*frames\.framer") as warned:
             use(Generator(model, framer, targets="units"))
-        assert {warning.filename for warning in warned} == {__file__}
+        assert {warning.filename for warning in user_warnings(warned)} == {__file__}
         recwarn.clear()
     # Positions are what they say, and so is a table of one column.
     by_place = Generator(model, framer, targets=0)

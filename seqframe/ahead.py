@@ -9,14 +9,20 @@ from seqframe.continuation import steps_after
 from seqframe.dates import check_dates, dates_of
 
 
-def check_future(history: Any, future: Any, steps: int, on_clock: bool) -> None:
+def check_future(
+    history: Any, future: Any, steps: int, on_clock: bool, stacklevel: int = 3
+) -> None:
     """Raise if what is known ahead is not of the steps that it has to be.
+
+    Dates that do not say how far apart they are only tell what to expect: trading days look like
+    business days until a holiday comes. Where the future's are others, a warning says so.
 
     Args:
         history: what is continued.
         future: what is known ahead.
         steps: int. How many steps after the history are taken from it.
         on_clock: bool. Whether it begins with the history, rather than after it.
+        stacklevel: int. Whom a warning is for, as of `warnings.warn`.
 
     Raises:
         ValueError: if both are tables of pandas, with dates or with numbers, and it begins
@@ -40,7 +46,8 @@ def check_future(history: Any, future: Any, steps: int, on_clock: bool) -> None:
     as_made = _is_as_made(future.index) and (on_clock or len(future) <= len(history))
     if as_made or not _comparable(index, ahead):
         return
-    expected = steps_after(index, steps, guess=False)
+    after = steps_after(index, steps, guess=False)
+    expected = None if _is_guess(index) else after
     where = "with the step after the history"
     if on_clock:
         expected = index if expected is None else index.append(expected)
@@ -51,6 +58,29 @@ def check_future(history: Any, future: Any, steps: int, on_clock: bool) -> None:
         raise _begins_elsewhere(f"{where}, {expected[0]}", ahead[0])
     if dates_of(future) is not None:
         _check_each_step(ahead, ahead[:0] if expected is None else expected[: len(ahead)])
+    if _is_guess(index) and after is not None:
+        _compare_with_guess(ahead[len(history) if on_clock else 0 :], after, stacklevel + 1)
+
+
+def _is_guess(index: Any) -> bool:
+    """Whether it is only likely how an index goes on: that of dates which do not say it."""
+    import pandas
+
+    dates = (pandas.DatetimeIndex, pandas.TimedeltaIndex)
+    return isinstance(index, dates) and index.freq is None
+
+
+def _compare_with_guess(ahead: Any, guess: Any, stacklevel: int) -> None:
+    """Warn of the first date that is not as the history's let expect."""
+    wrong = ahead != guess[: len(ahead)]
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        warnings.warn(
+            f"The dates of the history seem to go on with {guess[row]}, where those of `future` "
+            f"have {ahead[row]}, and these are taken. If it is not of the steps that follow, mend "
+            "it; if it is, as where a holiday lies between, dates that have a `freq` tell that.",
+            stacklevel=stacklevel,
+        )
 
 
 def _begins_elsewhere(expected: str, first: Any) -> ValueError:
@@ -84,8 +114,9 @@ def _check_each_step(ahead: Any, expected: Any) -> None:
 def index_forecast(history: Any, steps: int, future: Any, on_clock: bool) -> Any:
     """Return the index of the steps that are forecast, or None where the history has none.
 
-    It goes on from the history's. Where dates do not tell how, those of the future are taken; where
-    there are none, a warning says so to the caller's caller's caller, who called for a forecast.
+    It goes on from the history's. Where dates do not say how, those of the future are taken; where
+    there are none, and it cannot be guessed, a warning says so to the caller's caller's caller, who
+    called for a forecast.
 
     Args:
         history: what is continued.
@@ -97,9 +128,11 @@ def index_forecast(history: Any, steps: int, future: Any, on_clock: bool) -> Any
         return None
     index = history.index
     after = steps_after(index, steps, guess=False)
-    if after is None and dates_of(future) is not None and _comparable(index, future.index):
+    unsure = after is None or _is_guess(index)
+    if unsure and dates_of(future) is not None and _comparable(index, future.index):
         begin = len(history) if on_clock else 0
-        return future.index[begin : begin + steps].rename(index.name)
+        dates = future.index[begin : begin + steps].rename(index.name)
+        return dates if after is None or not dates.equals(after) else after
     after = steps_after(index, steps) if after is None else after
     if after is None:
         warnings.warn(

@@ -60,7 +60,7 @@ class Forecaster:
         raw, futures = self.read(raw, futures, "history")
         warn_of_places(raw[0], self.generator.targets, self.framer, stacklevel=4)
         for item, ahead in zip(raw, futures or [], strict=False):
-            check_future(item, ahead, self._whole_blocks(steps), self.needs_past)
+            check_future(item, ahead, self._whole_blocks(steps), self.needs_past, stacklevel=4)
         paths, columns = self.paths(raw, steps, futures, samples, noise)
         if num_samples is not None and quantiles is None:
             return list(paths) if several else paths[0]

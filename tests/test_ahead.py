@@ -54,10 +54,29 @@ def test_every_date_that_is_used_is_checked(kind, on_clock):
             if row >= used:
                 check_future(history, moved, STEPS, on_clock)
                 continue
+            if history.index.freq is None and row >= KNOWN - begin:
+                check_guessed(history, moved, on_clock, index[begin + row], index[other])
+                continue
             with pytest.raises(ValueError, match=re.escape(str(index[begin + row]))) as error:
                 check_future(history, moved, STEPS, on_clock)
             assert str(index[other]) in str(error.value)
             assert f" in row {row}, where " in str(error.value) or row == 0
+
+
+def check_guessed(history, moved, on_clock, guessed, other):
+    """After dates that do not say how far apart they are, others are right if they go forward."""
+    begin = KNOWN if on_clock else 0
+    dates = [history.index[-1], *moved.index[begin : begin + STEPS]]
+    if sorted(set(dates)) != dates:
+        with pytest.raises(ValueError, match=r"`future` must (begin|have the dates)"):
+            check_future(history, moved, STEPS, on_clock)
+        return
+    message = rf"go on with {re.escape(str(guessed))}, .* have {re.escape(str(other))}, and these"
+    with pytest.warns(UserWarning, match=message) as warned:
+        check_future(history, moved, STEPS, on_clock, stacklevel=2)
+    assert [warning.filename for warning in warned] == [__file__]
+    found = index_forecast(history, STEPS, moved, on_clock)
+    assert found.equals(moved.index[begin : begin + STEPS])
 
 
 @pytest.mark.parametrize("on_clock", [False, True])
@@ -155,6 +174,36 @@ def test_forecasts_after_a_hole(recwarn):
     order = [*HOLE[9:12], HOLE[11], *HOLE[13:]]
     with pytest.raises(ValueError, match=r"in row 3, where a date after 2026-01-13"):
         generator.forecast(history, 3, future=plans.set_axis(pd.DatetimeIndex(order)))
+
+
+def test_a_trading_calendar_goes_on_as_its_future_does(recwarn):
+    """Trading days look like business days until a holiday comes, here on the 25th."""
+    days = no_freq(pd.bdate_range("2024-12-02", "2025-01-08").drop(["2024-12-25", "2025-01-01"]))
+    history, plans = pd.Series(numbers(17), days[:17]), pd.Series(numbers(9), days[17:])
+    generator = with_future()
+    expected = generator.forecast(history.to_numpy(), 3, future=plans.to_numpy())
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"with 2024-12-25.* have 2024-12-26") as warned:
+        found = generator.forecast(history, 3, future=plans)
+    assert [warning.filename for warning in warned] == [__file__]
+    assert found.index.equals(days[17:20])
+    np.testing.assert_array_equal(found, expected)
+    # Before the holiday they agree.
+    recwarn.clear()
+    assert generator.forecast(history[:-1], 1, future=plans.set_axis(days[16:25])).index == days[16]
+    assert len(recwarn.list) == 1  # of the second step of a horizon of two
+    recwarn.clear()
+    generator.forecast(history[:-2], 1, future=plans.set_axis(days[15:24]))
+    assert not recwarn.list
+    # A frequency of its own is an error.
+    exact = history.set_axis(pd.bdate_range("2024-12-02", periods=17))
+    with pytest.raises(ValueError, match="begin with the step after the history, 2024-12-25"):
+        generator.forecast(exact, 3, future=plans)
+    # As is one of the history's, to a backtest; those after it are taken.
+    whole = pd.Series(numbers(26), days)
+    with pytest.warns(UserWarning, match=r"with 2024-12-25.* have 2024-12-26") as warned:
+        backtest(generator, history, 3, future=whole)
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_a_forecast_numbered_by_steps_says_so():

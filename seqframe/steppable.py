@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+from keras import tree
 
 from seqframe.backend.internals import all_layers
 
@@ -32,6 +33,10 @@ _BY_STEP = (
     keras.layers.Multiply,
     keras.layers.Concatenate,
 )
+
+# Operations, which have no public classes, that layers make masks with.
+_OF_MASKS = ("NotEqual", "LogicalOr", "LogicalAnd", "OnesLike", "ZerosLike")
+_OF_MASKS_ALONG_FEATURES = ("Any", "All", "ExpandDims", "Concatenate")
 
 
 def recurrent_layers(model: keras.Model, framer: "SequenceFramer") -> list[Any]:
@@ -74,13 +79,34 @@ def _check_graph(model: keras.Model) -> None:
     if isinstance(model, keras.Sequential):
         return
     operations = getattr(model, "operations", None)
-    others = [op for op in operations or [model] if not isinstance(op, keras.Layer)]
+    others = [
+        op
+        for op in operations or [model]
+        if not (isinstance(op, keras.Layer) or _makes_mask_by_step(op))
+    ]
     if operations is None or others:
         what = "an own `call`" if operations is None else f"the operation {others[0].name!r}"
         raise ValueError(
             "`stateful=True` is for models that read their steps one by one. Received: the model "
             f"{model.name!r} with {what}, which is not known to. Make it of layers."
         )
+
+
+def _makes_mask_by_step(operation: Any) -> bool:
+    """Whether an operation makes a mask, of each time step of that step alone.
+
+    Keras puts what its layers compute masks with among a functional model's operations: `Masking`
+    and `Embedding`, and layers that join what is masked.
+    """
+    masks = tree.flatten(operation.output)
+    if any(mask.dtype != "bool" for mask in masks):
+        return False
+    name = type(operation).__name__
+    if name not in _OF_MASKS_ALONG_FEATURES:
+        return name in _OF_MASKS
+    # Of two axes, the last one may be that of the time steps; one that is new is not.
+    features = name == "ExpandDims" or all(len(x.shape) > 2 for x in tree.flatten(operation.input))
+    return features and np.atleast_1d(operation.axis).tolist() == [-1]
 
 
 def _is_by_step(layer: Any) -> bool:

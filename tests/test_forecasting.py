@@ -517,6 +517,61 @@ def test_a_stateless_model_can_look_back_without_end(kind, functional):
     assert not stateful_layers(model)
 
 
+def masked(kind, steps):
+    """Return a functional model in which zeros are no steps."""
+    inputs = keras.Input((steps, 1))
+    x = layers.Masking()(inputs)
+    if kind == "added":
+        x = layers.Add()([x, layers.Masking(mask_value=1.0)(inputs)])
+    elif kind == "joined":
+        x = layers.Concatenate()([x, inputs])
+        x = layers.Concatenate()([x, layers.Masking(mask_value=1.0)(inputs)])
+    x = layers.LSTM(3, return_sequences=True)(x)
+    return keras.Model(inputs, layers.Dense(1)(layers.GRU(2)(x)))
+
+
+@pytest.mark.parametrize("kind", ["one", "added", "joined"])
+def test_masks_are_made_step_by_step(kind):
+    """Keras puts the operations that make a mask among those of a functional model."""
+    model, whole = seeded(masked(kind, 4)), masked(kind, None)
+    whole.set_weights(model.get_weights())
+    history = numbers(9)
+    history[[0, 3, 4]] = 0
+    found = Generator(model, stateful=True).forecast(history, STEPS)
+    known = history
+    for _ in range(STEPS):
+        known = np.append(known, run(whole, known[None, :, None])[0])
+    assert_close(found, known[9:])
+
+
+def embedded(steps):
+    inputs = keras.Input((steps,))
+    x = layers.Embedding(5, 3, mask_zero=True)(inputs)
+    return keras.Model(inputs, layers.Dense(5)(layers.LSTM(5)(x)))
+
+
+def test_symbols_that_are_masked_are_read_step_by_step():
+    model, whole = seeded(embedded(4), scale=2), embedded(None)
+    weights = model.get_weights()
+    weights[-1][0] = -99  # zero, which is masked, is never the likeliest
+    model.set_weights(weights)
+    whole.set_weights(weights)
+    prompt = np.array([0, 2, 0, 0, 4, 1, 3])
+    framer = SequenceFramer(4, layout="tokens")
+    found = Generator(model, framer, stateful=True).generate(prompt, 12)
+    known = prompt
+    for _ in range(12):
+        known = np.append(known, np.argmax(run(whole, known[None])[0]))
+    np.testing.assert_array_equal(found, known[7:])
+    assert len(set(found.tolist())) > 1
+
+
+def masking_by(function):
+    """Return a model whose own operation makes a mask of a bool for each step."""
+    inputs = keras.Input((4, 1))
+    return keras.Model(inputs, layers.Dense(1)(layers.SimpleRNN(2)(inputs, mask=function(inputs))))
+
+
 class Own(keras.Model):
     """A model whose code could do anything with the steps."""
 
@@ -563,6 +618,14 @@ NOT_STEP_BY_STEP = {
     "joined over steps": lambda: joined(axis=1),
     "an own model": lambda: called(Own()),
     "operations": of_operations,
+    "a mask from the other end": lambda: masking_by(
+        lambda x: ops.flip(ops.any(ops.not_equal(x, 0), axis=-1), axis=1)
+    ),
+    "a mask of all steps": lambda: masking_by(
+        lambda x: ops.logical_or(
+            ops.any(ops.not_equal(x, 0), axis=1), ops.any(ops.not_equal(x, 0), axis=-1)
+        )
+    ),
     "within": lambda: stateless(
         keras.Sequential([keras.Input((4, 1)), layers.Conv1D(2, 2)]), layers.SimpleRNN(2), steps=4
     ),

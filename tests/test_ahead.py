@@ -74,7 +74,7 @@ def check_guessed(history, moved, on_clock, guessed, other):
     message = rf"go on with {re.escape(str(guessed))}, .* have {re.escape(str(other))}, and these"
     with pytest.warns(UserWarning, match=message) as warned:
         check_future(history, moved, STEPS, on_clock, stacklevel=2)
-    assert [warning.filename for warning in warned] == [__file__]
+    assert [warning.filename for warning in user_warnings(warned)] == [__file__]
     found = index_forecast(history, STEPS, moved, on_clock)
     assert found.equals(moved.index[begin : begin + STEPS])
 
@@ -182,19 +182,19 @@ def test_a_trading_calendar_goes_on_as_its_future_does(recwarn):
     history, plans = pd.Series(numbers(17), days[:17]), pd.Series(numbers(9), days[17:])
     generator = with_future()
     expected = generator.forecast(history.to_numpy(), 3, future=plans.to_numpy())
-    assert not recwarn.list
+    assert not user_warnings(recwarn)
     with pytest.warns(UserWarning, match=r"with 2024-12-25.* have 2024-12-26") as warned:
         found = generator.forecast(history, 3, future=plans)
-    assert [warning.filename for warning in warned] == [__file__]
+    assert [warning.filename for warning in user_warnings(warned)] == [__file__]
     assert found.index.equals(days[17:20])
     np.testing.assert_array_equal(found, expected)
     # Before the holiday they agree.
     recwarn.clear()
     assert generator.forecast(history[:-1], 1, future=plans.set_axis(days[16:25])).index == days[16]
-    assert len(recwarn.list) == 1  # of the second step of a horizon of two
+    assert len(user_warnings(recwarn)) == 1  # of the second step of a horizon of two
     recwarn.clear()
     generator.forecast(history[:-2], 1, future=plans.set_axis(days[15:24]))
-    assert not recwarn.list
+    assert not user_warnings(recwarn)
     # A frequency of its own is an error.
     exact = history.set_axis(pd.bdate_range("2024-12-02", periods=17))
     with pytest.raises(ValueError, match="begin with the step after the history, 2024-12-25"):
@@ -203,7 +203,7 @@ def test_a_trading_calendar_goes_on_as_its_future_does(recwarn):
     whole = pd.Series(numbers(26), days)
     with pytest.warns(UserWarning, match=r"with 2024-12-25.* have 2024-12-26") as warned:
         backtest(generator, history, 3, future=whole)
-    assert [warning.filename for warning in warned] == [__file__]
+    assert [warning.filename for warning in user_warnings(warned)] == [__file__]
 
 
 def test_a_forecast_numbered_by_steps_says_so():

@@ -203,6 +203,16 @@ def test_a_rollout_that_stands_still_proves_nothing(first):
     assert [generator.generate(prompt, 6).tolist() for prompt in prompts] == before
 
 
+def test_attention_is_played():
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((4, 2))
+    attended = layers.MultiHeadAttention(2, 3)(inputs, inputs, use_causal_mask=True)
+    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(attended)))
+    generator = Generator(model, SequenceFramer(4))
+    generator.forecast(numbers(6, 2), 12)
+    assert is_played(generator)
+
+
 def test_a_model_of_other_variables_is_not_played():
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((2, 1)), layers.Flatten(), layers.Dense(1)])

@@ -55,7 +55,12 @@ def still():
 
 @pytest.fixture(scope="module")
 def learning():
+    """A model that has learned once: before that, Keras's look at a first batch has the first
+    word on its size under JAX and PyTorch.
+    """
     model = compiled(recurrent(batch_size=BATCH, steps=1), "adam")
+    train_with_keras(model)
+    reset_states(model)
     return model, contents(model)
 
 
@@ -275,6 +280,16 @@ def test_another_batch_size_is_told(size, learning):
         with pytest.raises(ValueError, match=message):
             use()
         assert_same(contents(model), before)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_another_batch_size_is_told_the_first_time(use):
+    model = compiled(recurrent(batch_size=BATCH, steps=1))
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"(?s)batch size.*2.*Received.*1"):
+        USES[use](model, (X[:1], Y[:1]), callbacks=[StatefulTrainer()])
+    assert_same(model.get_weights(), before)
+    USES[use](model, (X, Y), callbacks=[StatefulTrainer()])
 
 
 @both_ways

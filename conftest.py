@@ -36,7 +36,7 @@ def pytest_report_header() -> str:
 
 
 # Doctests of what one backend alone can do.
-ONLY_TENSORFLOW = {"seqframe.generator.Generator.export"}
+ONLY_TENSORFLOW = {"seqframe.rollout.generator.Generator.export"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

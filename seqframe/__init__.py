@@ -7,39 +7,39 @@ Framing needs NumPy alone. What needs Keras or matplotlib is loaded when it is f
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from seqframe.framer import SequenceFramer
-from seqframe.frames import Frames
-from seqframe.lanes import Lanes
-from seqframe.vocabulary import Vocabulary
+from seqframe.framing.framer import SequenceFramer
+from seqframe.framing.frames import Frames
+from seqframe.framing.lanes import Lanes
+from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from seqframe.backtesting import backtest
-    from seqframe.evaluation import evaluate, predict
-    from seqframe.generator import Generator
+    from seqframe.model.state import carry_state, get_states, reset_states, set_states
     from seqframe.plotting.forecasts import plot_forecast
     from seqframe.plotting.histories import plot_history
-    from seqframe.state import carry_state, get_states, reset_states, set_states
-    from seqframe.stateful import StatefulTrainer
-    from seqframe.tested import Backtest
-    from seqframe.training import fit
+    from seqframe.rollout.backtesting import backtest
+    from seqframe.rollout.generator import Generator
+    from seqframe.rollout.tested import Backtest
+    from seqframe.training.evaluation import evaluate, predict
+    from seqframe.training.fit import fit
+    from seqframe.training.stateful import StatefulTrainer
 
 __version__ = "0.1.0"
 
 # Where the names are that `import seqframe` does not load: they need Keras or matplotlib.
 _LOADED_ON_USE = {
-    "Backtest": "tested",
-    "Generator": "generator",
-    "StatefulTrainer": "stateful",
-    "backtest": "backtesting",
-    "carry_state": "state",
-    "evaluate": "evaluation",
-    "fit": "training",
-    "get_states": "state",
+    "Backtest": "rollout.tested",
+    "Generator": "rollout.generator",
+    "StatefulTrainer": "training.stateful",
+    "backtest": "rollout.backtesting",
+    "carry_state": "model.state",
+    "evaluate": "training.evaluation",
+    "fit": "training.fit",
+    "get_states": "model.state",
     "plot_forecast": "plotting.forecasts",
     "plot_history": "plotting.histories",
-    "predict": "evaluation",
-    "reset_states": "state",
-    "set_states": "state",
+    "predict": "training.evaluation",
+    "reset_states": "model.state",
+    "set_states": "model.state",
 }
 
 __all__ = [

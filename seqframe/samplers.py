@@ -14,7 +14,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from seqframe.windows import check_integer
+from seqframe.framing.windows import check_integer
 
 
 class Sampler:

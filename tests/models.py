@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from seqframe import get_states, set_states
-from seqframe.state import stateful_layers
+from seqframe.model.state import stateful_layers
 
 
 def numbers(*shape, seed=0):

@@ -10,7 +10,7 @@ from keras import layers
 from models import numbers, recurrent, seeded, user_warnings
 
 from seqframe import Generator, SequenceFramer, backtest
-from seqframe.ahead import check_future, index_forecast
+from seqframe.rollout.ahead import check_future, index_forecast
 
 
 def no_freq(index):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer
-from seqframe.order import epoch_order
+from seqframe.framing.order import epoch_order
 
 STEPS = np.arange(100, 140)
 

@@ -10,7 +10,7 @@ from keras import layers
 from models import assert_same, compiled, contents, numbers, recurrent, run
 
 from seqframe import Generator, SequenceFramer, StatefulTrainer, evaluate, fit
-from seqframe.checks import check_shapes
+from seqframe.model.checks import check_shapes
 
 X, Y = numbers(6, 2, 1), numbers(6, 1)
 FRAMES = SequenceFramer(2).frame(numbers(9))

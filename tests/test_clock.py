@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.clock import _as_slice
+from seqframe.framing.clock import _as_slice
 
 LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
 

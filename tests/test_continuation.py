@@ -6,7 +6,7 @@ import polars
 import polars.testing
 import pytest
 
-from seqframe.continuation import continue_index, continue_table
+from seqframe.rollout.continuation import continue_index, continue_table
 
 NEW_YORK = "America/New_York"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models import recurrent
 
 from seqframe import Generator, SequenceFramer, backtest
-from seqframe.dates import NAME_GROUPS, check_dates
+from seqframe.framing.dates import NAME_GROUPS, check_dates
 
 DAYS = pd.date_range("2026-01-01", periods=8)
 MONTHS = pd.period_range("2026-01", periods=8, freq="M")

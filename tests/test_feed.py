@@ -10,7 +10,7 @@ from models import assert_same, numbers
 
 from seqframe import SequenceFramer
 from seqframe.backend import to_device
-from seqframe.feed import feed_arrays, feed_frames
+from seqframe.training.feed import feed_arrays, feed_frames
 
 WINDOWS = [
     dict(sequence_length=length, horizon=horizon, gap=gap, sequence_stride=stride,

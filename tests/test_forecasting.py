@@ -8,7 +8,7 @@ from keras import layers, ops
 from models import assert_same, contents, numbers, run, seeded
 
 from seqframe import Generator, SequenceFramer, fit, reset_states
-from seqframe.state import carry_state, model_batch_size, stateful_layers
+from seqframe.model.state import carry_state, model_batch_size, stateful_layers
 
 STEPS = 7
 

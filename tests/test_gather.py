@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqframe import gather
-from seqframe.gather import Rows
+from seqframe.framing import gather
+from seqframe.framing.gather import Rows
 
 # Every kind of window that frames are made of: (steps, rows apart) for each axis.
 AXES = [(), ((1, 1),), ((3, 1),), ((3, 2),), ((2, 1), (2, 1)), ((1, 1), (2, 1)), ((2, 2), (1, 1))]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer, Vocabulary
-from seqframe.groups import find_groups
+from seqframe.framing.groups import find_groups
 
 LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
 NAMES = ["b", "a", "c"]

@@ -1,8 +1,10 @@
 """Framing needs NumPy alone, and every public name is there."""
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,45 @@ def test_a_backend_that_is_not_installed_is_told(backend):
     assert ran.returncode == 1
     assert f"ImportError: Keras's backend '{backend}' is not installed" in ran.stderr
     assert f'pip install "seqframe[{backend}]"' in ran.stderr
+
+
+# What the modules of each part import when they are loaded: in one direction. Training and rollouts
+# know nothing of each other, and what framing hands on to others it imports when that is asked for.
+PARTS = {
+    "__init__": {"framing"},
+    "aliases": set(),
+    "framing": {"aliases"},
+    "samplers": {"framing"},
+    "backend": set(),
+    "model": {"aliases", "framing", "backend"},
+    "training": {"aliases", "framing", "backend", "model"},
+    "rollout": {"aliases", "framing", "samplers", "backend", "model"},
+    "plotting": {"framing", "rollout"},
+}
+ROOT = Path(seqframe.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def part_of(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_parts(path):
+    """Return the parts of seqframe that a module imports at its outermost level."""
+    names = []
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.ImportFrom):
+            names += [f"{statement.module}.{name.name}" for name in statement.names]
+        elif isinstance(statement, ast.Import):
+            names += [name.name for name in statement.names]
+    return {name.split(".")[1] for name in names if name.startswith("seqframe.")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_go_in_one_direction(path):
+    part = part_of(path)
+    assert imported_parts(path) - {part} <= PARTS[part]
+
+
+def test_the_parts_are_those_of_the_package():
+    assert {part_of(path) for path in MODULES} == set(PARTS)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import Lanes, SequenceFramer
-from seqframe.lanes import cut_lanes, pack_lanes
+from seqframe.framing.lanes import cut_lanes, pack_lanes
 
 
 def framed(sequences, length=1, **arguments):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer, missing
-from seqframe.missing import count_in_windows, true_runs
+from seqframe.framing.missing import count_in_windows, true_runs
 
 NAN = np.nan
 

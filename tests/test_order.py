@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqframe.order import Order, epoch_order, random_seed, uniform
+from seqframe.framing.order import Order, epoch_order, random_seed, uniform
 
 LARGE = 2**16  # above it, no permutation is kept in memory
 SEEDS = st.integers(0, 2**64)

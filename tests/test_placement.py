@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer
-from seqframe.missing import Runs, whole_runs
-from seqframe.placement import Finder, Placement
+from seqframe.framing.missing import Runs, whole_runs
+from seqframe.framing.placement import Finder, Placement
 
 # --- Finder: in which run a number lies, against halving.
 

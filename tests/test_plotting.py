@@ -12,8 +12,8 @@ import polars
 import pytest
 
 from seqframe import SequenceFramer, Vocabulary, plot_forecast, plot_history
-from seqframe.continuation import continue_table
 from seqframe.plotting.strips import thin_line
+from seqframe.rollout.continuation import continue_table
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

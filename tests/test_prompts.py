@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer, Vocabulary
-from seqframe.context import context_steps, least_steps
-from seqframe.prompts import (
+from seqframe.model.context import context_steps, least_steps
+from seqframe.rollout.prompts import (
     GeneratorState,
     decode_ids,
     encode_prompt,

@@ -7,7 +7,7 @@ from keras import layers
 from models import Counter, assert_same, compiled, contents, numbers, run, seeded
 
 from seqframe import Generator, SequenceFramer, Vocabulary, reset_states
-from seqframe.state import carry_state, model_batch_size, stateful_layers
+from seqframe.model.state import carry_state, model_batch_size, stateful_layers
 
 SYMBOLS = 4
 VOCABULARY = Vocabulary("ABCD")

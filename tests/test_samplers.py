@@ -7,7 +7,7 @@ from keras import layers, ops
 from models import numbers
 
 from seqframe import Generator, SequenceFramer, Vocabulary
-from seqframe.outputs import outputs_probabilities
+from seqframe.model.outputs import outputs_probabilities
 from seqframe.samplers import (
     BeamSampler,
     GreedySampler,

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer
-from seqframe.feed import feed_arrays, feed_frames
-from seqframe.schedule import Schedule, resets_every
+from seqframe.training.feed import feed_arrays, feed_frames
+from seqframe.training.schedule import Schedule, resets_every
 
 SIZES = [(1, 1), (4, 2), (5, 2), (5, 5), (7, 3), (2, 3), (3, 1)]  # frames, batch size
 

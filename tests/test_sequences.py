@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from seqframe import Vocabulary
-from seqframe.sequences import (
+from seqframe.framing.sequences import (
     are_columns,
     describe_step,
     find_columns,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.gather import Rows
-from seqframe.source import Source
+from seqframe.framing.gather import Rows
+from seqframe.framing.source import Source
 
 LENGTHS = (19, 12, 17)
 NAN = np.nan

@@ -10,8 +10,8 @@ from keras import layers
 from models import Counter, assert_same, compiled, contents, numbers, put_back, recurrent, seeded
 
 from seqframe import SequenceFramer, StatefulTrainer, fit, predict, schedule
-from seqframe.feed import Stream, feed_arrays, feed_frames
-from seqframe.schedule import Schedule
+from seqframe.training.feed import Stream, feed_arrays, feed_frames
+from seqframe.training.schedule import Schedule
 
 BATCH = 3
 # XLA rounds a program of other shapes differently in the last bit; JAX has nothing but XLA.

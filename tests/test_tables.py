@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.tables import column_names, table_array
+from seqframe.framing.tables import column_names, table_array
 
 LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
 NUMBERS = ["int8", "uint8", "int16", "int32", "int64", "uint64", "float32", "float64"]

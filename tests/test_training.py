@@ -18,7 +18,7 @@ from seqframe import (
     set_states,
     training,
 )
-from seqframe.state import stateful_layers
+from seqframe.model.state import stateful_layers
 
 TORCH = keras.backend.backend() == "torch"
 SAMPLES, BATCH, EPOCHS = 10, 4, 2  # two full batches and a smaller last one

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import seqframe
-from seqframe import datasets, samplers
-from seqframe.batches import Batches
-from seqframe.collection import FrameSteps
-from seqframe.lanes import LaneBatches
-from seqframe.prompts import GeneratorState
+from seqframe import samplers
+from seqframe.framing.batches import Batches
+from seqframe.framing.collection import FrameSteps
+from seqframe.framing.lanes import LaneBatches
+from seqframe.rollout.prompts import GeneratorState
+from seqframe.training import datasets
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,9 +44,9 @@ from seqframe import (
     Backtest, Frames, Generator, Lanes, SequenceFramer, StatefulTrainer, Vocabulary, backtest,
     carry_state, evaluate, fit, get_states, predict, reset_states, set_states,
 )
-from seqframe.batches import Batches
-from seqframe.collection import FrameSteps
-from seqframe.lanes import LaneBatches
+from seqframe.framing.batches import Batches
+from seqframe.framing.collection import FrameSteps
+from seqframe.framing.lanes import LaneBatches
 
 model: keras.Model
 array: np.ndarray

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqframe.windows import (
+from seqframe.framing.windows import (
     check_integer,
     count_prefixes,
     count_windows,

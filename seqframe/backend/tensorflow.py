@@ -87,7 +87,7 @@ class StepLoop:
     Args:
         model: keras.Model, built and, but for predictions, compiled.
         kind: "train" | "test" | "predict".
-        gather: `seqframe.feed.Gather` that makes a batch.
+        gather: `seqframe.training.feed.Gather` that makes a batch.
         states: list of state variables `(batch_size, …)` that `resets` concerns.
         xla: "auto" | bool, as `compile_program` has it.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.framing.windows import check_integer
 from seqframe.plotting.canvas import (
     CURVE_COLORS,
     count_ticks,
@@ -15,7 +16,6 @@ from seqframe.plotting.canvas import (
     make_axes,
 )
 from seqframe.plotting.forms import Forecast, ForecastReader, is_date
-from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

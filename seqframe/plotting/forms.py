@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.continuation import continue_index
-from seqframe.sequences import find_columns, split_sequences, to_array
-from seqframe.tables import column_names
+from seqframe.framing.sequences import find_columns, split_sequences, to_array
+from seqframe.framing.tables import column_names
+from seqframe.rollout.continuation import continue_index
 
 
 @dataclass

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.framing.windows import check_integer, locate_prefixes, locate_windows
 from seqframe.plotting.canvas import (
     BLUE,
     GREEN,
@@ -17,13 +18,12 @@ from seqframe.plotting.canvas import (
     make_axes,
 )
 from seqframe.plotting.strips import draw_bar, draw_symbols, draw_values, missing_steps
-from seqframe.windows import check_integer, locate_prefixes, locate_windows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from seqframe.framer import SequenceFramer
-    from seqframe.frames import Frames
+    from seqframe.framing.framer import SequenceFramer
+    from seqframe.framing.frames import Frames
 
 _MOST_SEQUENCES = 4  # whose first frames are shown, unless others are asked for
 _MOST_CELLS = 80  # steps side by side that are shown one by one, with their symbols

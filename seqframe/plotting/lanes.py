@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.framing.windows import check_integer
 from seqframe.plotting.canvas import (
     BLUE,
     GREY,
@@ -14,12 +15,11 @@ from seqframe.plotting.canvas import (
     legend_above,
     make_axes,
 )
-from seqframe.windows import check_integer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from seqframe.lanes import Lanes
+    from seqframe.framing.lanes import Lanes
 
 _MOST_SEGMENTS = 4000  # bars that are drawn, unless more are asked for
 _LABELED_ROWS = 16  # rows that are high enough to write in

@@ -9,8 +9,8 @@ from seqframe.plotting.canvas import LINE_STYLES, ORANGE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from seqframe.frames import Frames
-    from seqframe.vocabulary import Vocabulary
+    from seqframe.framing.frames import Frames
+    from seqframe.framing.vocabulary import Vocabulary
 
 _MOST_POINTS = 2000  # of a line
 _MOST_LINES = 4  # of a sequence of many features

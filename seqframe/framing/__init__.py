@@ -1,0 +1,1 @@
+"""From sequences to frames, lanes and batches. Needs NumPy alone."""

@@ -1,0 +1,347 @@
+"""Batches: frames, or lanes, one NumPy batch after the other, from anywhere and again."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from numbers import Integral
+from operator import length_hint
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqframe.aliases import Batch
+from seqframe.framing.order import Order
+from seqframe.framing.windows import check_integer
+
+if TYPE_CHECKING:
+    from seqframe.framing.framer import SequenceFramer
+    from seqframe.framing.frames import Frames
+
+_ORDER_BLOCK = 2**14  # positions whose order and place are worked out together
+_GATHER_BYTES = 2**18  # small batches are gathered together up to this size, which caches hold
+
+
+class BatchIterator(ABC):
+    """An iterator over batches that knows where it stands.
+
+    Subclasses say what batch `k` is, how many there are, and of what.
+    """
+
+    def __init__(self) -> None:
+        # Counts the batches as they are taken, at no cost: how many are left tells the position.
+        self._numbers: Iterator[int] | None = None
+        # A generator, whose frame tells whether it is over.
+        self._running: Any = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of batches."""
+
+    @abstractmethod
+    def __getitem__(self, k: int) -> Any:
+        """Return batch `k`, without moving the iterator."""
+
+    @abstractmethod
+    def _identity(self) -> dict[str, Any]:
+        """Return what a state must agree in, as JSON-safe values."""
+
+    @abstractmethod
+    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
+        """Go through the batches of these consecutive numbers, taking each as its batch is made."""
+
+    @property
+    def position(self) -> int:
+        """Number of the batch that is next.
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(2)
+        >>> _ = next(batches)
+        >>> batches.position
+        1
+        """
+        return 0 if self._numbers is None else len(self) - length_hint(self._numbers)
+
+    def _go_on(self, position: int) -> None:
+        if self._running is not None:
+            self._running.close()
+        self._numbers = iter(range(position, len(self)))
+        self._running = self._run(self._numbers)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go on from where the iterator stands."""
+        # All loops share one generator, as those over a file do; after an error, a new one.
+        if self._running is None or self._running.gi_frame is None:
+            self._go_on(self.position)
+        return self._running
+
+    def __next__(self) -> Any:
+        return next(iter(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, in this process or another, goes on by itself from the same place.
+        numbers = iter(range(self.position, len(self)))
+        return {**vars(self), "_numbers": numbers, "_running": None}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return where the iterator stands, as JSON-safe values for `set_state`.
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(2)
+        >>> _ = next(batches)
+        >>> batches.get_state()["batch"]
+        1
+        """
+        return {**self._identity(), "batch": self.position}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from where the iterator that returned `state` stood.
+
+        Args:
+            state: dict that `get_state` returned.
+
+        Raises:
+            ValueError: if it stood in other frames, or in other batches of them.
+            TypeError: if it is no state.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(2).frame("ABCDEFG")
+        >>> batches, again = frames.batches(2), frames.batches(2)
+        >>> _ = next(batches)
+        >>> again.set_state(batches.get_state())
+        >>> again.position
+        1
+        """
+        check_state(state, self._identity(), len(self))
+        self._go_on(state["batch"])
+
+    def _resolve(self, k: Any) -> int:
+        return resolve_batch(k, len(self))
+
+
+class Batches(BatchIterator):
+    """An epoch's batches of frames: an iterator with random access. Made by `Frames.batches`.
+
+    `len(batches)` is their number, `batches[k]` one of them; an epoch, a shuffle and a shard are
+    functions of the arguments alone, so any batch can be made again, anywhere.
+
+    Attributes:
+        frames: Frames that they are of.
+        batch_size: int. Frames of a batch.
+        order: Order in which frames are taken.
+        epoch: int. Which epoch's they are.
+        drop_last: bool. Whether a smaller last batch is left out.
+        redraw: bool. Whether random subsequences are drawn anew for the epoch.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> frames = SequenceFramer(1).frame("ABCDEFG")
+    >>> batches = frames.batches(2, shuffle=True, seed=7)
+    >>> x, y = next(batches)
+    >>> again = frames.batches(2, shuffle=True, seed=7)
+    >>> again.set_state(batches.get_state())
+    >>> [y.tolist() for x, y in again], [y.tolist() for x, y in batches]
+    ([[1, 5], [2, 4]], [[1, 5], [2, 4]])
+    """
+
+    def __init__(
+        self,
+        frames: "Frames",
+        batch_size: int,
+        order: Order,
+        epoch: int = 0,
+        drop_last: bool = False,
+        redraw: bool = False,
+    ):
+        super().__init__()
+        self.batch_size = check_integer("batch_size", batch_size, 1)
+        self.epoch = check_integer("epoch", epoch, 0)
+        self.frames, self.order = frames, order
+        self.drop_last, self.redraw = bool(drop_last), bool(redraw)
+        if redraw:
+            check_redraw(frames.framer)
+        self._draw()
+
+    def _draw(self) -> None:
+        # The first position of those whose frames are known, and these.
+        self._known = (-1, np.empty(0, np.int64))
+        self._drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames that the batches hold together.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(2).frame("ABCDEFG").batches(2, drop_last=True).num_frames
+        4
+        """
+        if not self.drop_last:
+            return len(self.order)
+        even = self.order.size // self.order.num_shards  # the same for every shard
+        return even - even % self.batch_size
+
+    def __len__(self) -> int:
+        return -(-self.num_frames // self.batch_size)
+
+    def __getitem__(self, k: int) -> Batch:
+        first = self._resolve(k) * self.batch_size
+        stop = min(first + self.batch_size, self.num_frames)
+        return self._drawn.take(self._ordered(first, stop))
+
+    def _ordered(self, first: int, stop: int) -> np.ndarray:
+        """Return which frames stand at some positions of the epoch.
+
+        Where these follow the ones asked for before, the order is worked out for many at once: it
+        costs more a call than a position.
+        """
+        begin, known = self._known
+        end = begin + len(known)
+        if not begin <= first < stop <= end:
+            ahead = first + _ORDER_BLOCK if first == end else stop
+            positions = np.arange(first, min(max(ahead, stop), self.num_frames))
+            begin, known = first, self.order(positions, self.epoch)
+            self._known = begin, known  # at once: threads may ask at the same time
+        return known[first - begin : stop - begin]
+
+    def at_epoch(self, epoch: int) -> "Batches":
+        """Return another epoch's batches.
+
+        Args:
+            epoch: int ≥ 0.
+
+        Returns:
+            Batches.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(5, shuffle=True, seed=7)
+        >>> [y.tolist() for x, y in batches], [y.tolist() for x, y in batches.at_epoch(1)]
+        ([[4, 2, 6, 3, 5]], [[5, 2, 4, 3, 6]])
+        """
+        return Batches(self.frames, self.batch_size, self.order, epoch, self.drop_last, self.redraw)
+
+    def shard(self, num_shards: int, index: int) -> "Batches":
+        """Return the batches of one of `num_shards` workers.
+
+        The frames are dealt out one by one in the order of the epoch, shuffle included, so that
+        together the workers see each frame once. Their numbers of frames differ by at most one;
+        with `drop_last=True` all have the same number of batches. Where they shuffle, give all
+        workers the same `seed`.
+
+        Args:
+            num_shards: int ≥ 1. Number of workers.
+            index: int. Which of them this is, from 0.
+
+        Returns:
+            Batches.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(1).frame("ABCDEFG")
+        >>> [y.tolist() for x, y in frames.batches(2).shard(2, 1)]
+        [[2, 4], [6]]
+        """
+        order = self.order.shard(num_shards, index)
+        return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
+
+    def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
+        size, frames = self.batch_size, self._drawn
+        in_order = not self.order.shuffle and self.order.num_shards == 1
+        views = frames.views() if in_order else None
+        if views is not None and len(views) == 2:
+            x, y = views
+            for k in numbers:
+                a = k * size
+                b = a + size
+                yield x[a:b], y[a:b]
+            return
+        pack, arrays = frames.pack, views or []
+        first, stop = 0, len(self) if views is not None else 0
+        groups = None
+        for k in numbers:
+            if k >= stop:
+                groups = groups or self._gathered(k)
+                arrays, first = next(groups), k
+                stop = k + -(-len(arrays[0]) // size)
+            a = (k - first) * size
+            yield pack([array[a : a + size] for array in arrays])
+
+    def _gathered(self, first: int) -> Iterator[list[np.ndarray]]:
+        """Copy the frames from batch `first` on, several batches together.
+
+        NumPy costs more a call than a frame, so the order and the places are worked out for many
+        batches at once, and small batches are gathered together.
+        """
+        frames, size, end = self._drawn, self.batch_size, self.num_frames
+        block = size * -(-_ORDER_BLOCK // size)
+        together = size * max(_GATHER_BYTES // (size * frames.nbytes or 1), 1)
+        for start in range(first * size, end, block):
+            positions = np.arange(start, min(start + block, end))
+            places = frames.place(self.order(positions, self.epoch))
+            for k in range(0, len(positions), together):
+                yield frames.gather(places, slice(k, k + together))
+
+    def _identity(self) -> dict[str, Any]:
+        order = self.order.get_state()
+        del order["seed"]
+        return {
+            "fingerprint": self.frames.fingerprint,
+            "batch_size": self.batch_size,
+            "drop_last": self.drop_last,
+            "redraw": self.redraw,
+            **order,
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "epoch": self.epoch, "seed": self.order.seed}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        check_state(state, self._identity(), len(self))
+        epoch = check_integer("epoch", state.get("epoch"), 0)
+        self.order = self.order.with_seed(check_integer("seed", state.get("seed"), 0))
+        self.epoch = epoch
+        self._draw()
+        self._go_on(state["batch"])
+
+
+def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
+    """Raise if a state is not of an iterator over the same batches."""
+    if not isinstance(state, dict) or "batch" not in state:
+        raise TypeError(f"`state` must be what `get_state` returned. Received: {state!r}.")
+    if state.get("fingerprint") != identity["fingerprint"]:
+        raise ValueError(
+            "`state` must be of an iterator over the same frames. Received: a state of other "
+            "frames: their framer, their draws, or the lengths of their sequences differ."
+        )
+    for name, value in identity.items():
+        if state.get(name) != value:
+            raise ValueError(
+                f"`state` must be of an iterator over the same batches. Received: {name}="
+                f"{state.get(name)!r}, where this iterator has {value!r}."
+            )
+    if check_integer("batch", state["batch"], 0) > batches:
+        raise ValueError(
+            f"`state` must name a batch in 0 … {batches}. Received: batch={state['batch']}."
+        )
+
+
+def resolve_batch(k: Any, batches: int) -> int:
+    """Return a batch number as lists take it, negative ones counted from the end."""
+    if isinstance(k, bool) or not isinstance(k, Integral):
+        raise TypeError(f"The number of a batch must be an integer. Received: index {k!r}.")
+    number = int(k)
+    if not -batches <= number < batches:
+        raise IndexError(f"There are {batches} batches. Received: index {k}.")
+    return number % batches
+
+
+def check_redraw(framer: "SequenceFramer") -> None:
+    """Raise if frames are not such as are drawn at random."""
+    if framer.mode != "subsequences":
+        raise ValueError(
+            '`redraw=True` needs `mode="subsequences"`: other frames are not drawn. '
+            f'Received: frames of mode="{framer.mode}".'
+        )

@@ -1,0 +1,364 @@
+"""Lanes: the rows of stateful batches, which continue from batch to batch, and where they reset."""
+
+import heapq
+import warnings
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqframe.framing.batches import BatchIterator, resolve_batch
+from seqframe.framing.cutters import frame_weight_shape
+from seqframe.framing.windows import check_integer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from seqframe.framing.frames import Frames
+    from seqframe.training.datasets import LanesDataset
+
+
+_BLOCK = 2**13  # frames whose places are worked out together
+
+
+class Lanes:
+    """Stateful batches: row *b* of batch *k + 1* continues row *b* of batch *k*.
+
+    Made by `Frames.lanes`. One long sequence is cut into `batch_size` contiguous lanes, as equal as
+    can be; many sequences are packed into them, longest first, each whole in one lane. Fewer
+    sequences than lanes are cut where they lie one after the other.
+
+    Args:
+        frames: Frames of windows.
+        batch_size: int ≥ 1. Number of lanes: the batch size of the stateful model.
+
+    Both are attributes of the same name.
+
+    Raises:
+        ValueError: if `batch_size` is below 1 or above the number of frames, or the frames are
+            random.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> lanes = SequenceFramer(1).frame("ABCDEFG").lanes(2)
+    >>> len(lanes)
+    3
+    >>> x, y, weight = lanes[0]
+    >>> x.ravel(), y
+    (array([0, 3], dtype=int32), array([1, 4], dtype=int32))
+    >>> lanes.resets(0), lanes.resets(1)
+    (array([ True,  True]), array([False, False]))
+    """
+
+    def __init__(self, frames: "Frames", batch_size: int):
+        batch_size = check_integer("batch_size", batch_size, 1)
+        if frames.framer.mode == "subsequences":
+            raise ValueError(
+                "Random subsequences do not continue each other, so they make no lanes. Received: "
+                'frames of `mode="subsequences"`. Use `mode="windows"` for a stateful model.'
+            )
+        if batch_size > len(frames):
+            raise ValueError(
+                f"`batch_size` must not exceed the number of frames, {len(frames)}. "
+                f"Received: batch_size={batch_size}."
+            )
+        _warn_of_overlap(frames)
+        self.frames = frames
+        self.batch_size = batch_size
+        if np.count_nonzero(frames.counts) < max(batch_size, 2):
+            lanes = cut_lanes(len(frames), batch_size)
+        else:
+            lanes = pack_lanes(frames.counts, batch_size)
+        self._num_batches = max(sum(count for _, count in lane) for lane in lanes)
+        rows, firsts, counts = _segments(lanes, frames.breaks)
+        before = np.cumsum(counts) - counts
+        # The first of a row's segments begins where the row does.
+        self._position = before - before[np.searchsorted(rows, rows)]
+        self._first, self._count = firsts, counts
+        # Sorted, so that one binary search finds the segment that a row is in at a batch.
+        self._key = rows * (self._num_batches + 1) + self._position
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return self._num_batches
+
+    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return batch `k` as `(x, y, sample_weight)`; rows that ran out of data have weight 0.
+
+        Weights are `(batch_size,)`, with an axis of length 1 more for each that targets have of
+        steps.
+        """
+        index, weight, _ = self.index(np.array([resolve_batch(k, len(self))]))
+        return self._weighted(self.frames.take(index[0]), weight[0])
+
+    def _weighted(self, batch: tuple[Any, ...], weight: np.ndarray) -> tuple[Any, Any, np.ndarray]:
+        """Return a batch with the weights of its rows, times its own where it has some."""
+        x, y, *own = batch
+        if own:
+            weight = own[0] * weight.reshape(-1, *(1,) * (own[0].ndim - 1)).astype(own[0].dtype)
+        else:
+            weight = weight.reshape(-1, *frame_weight_shape(self.frames.framer))
+        return x, y, weight
+
+    def __iter__(self) -> "LaneBatches":
+        return self.batches()
+
+    def batches(self) -> "LaneBatches":
+        """Return an iterator over the batches that can be stopped and resumed.
+
+        Returns:
+            LaneBatches.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(1).frame("ABCDEFG").lanes(2).batches()
+        >>> x, y, weight = next(batches)
+        >>> y, batches.position
+        (array([1, 4], dtype=int32), 1)
+        """
+        return LaneBatches(self)
+
+    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
+        """Go through the batches of these consecutive numbers."""
+        size, first, stop, end = self.batch_size, 0, 0, len(self)
+        for k in numbers:
+            if k >= stop:
+                # Places are worked out for several batches at once: NumPy costs more a call.
+                first, stop = k, min(k + max(_BLOCK // size, 1), end)
+                index, weights, _ = self.index(np.arange(first, stop))
+                places = self.frames.place(index.ravel())
+            arrays = self.frames.gather(places, slice((k - first) * size, (k - first + 1) * size))
+            yield self._weighted(self.frames.pack(arrays), weights[k - first])
+
+    def resets(self, k: int) -> np.ndarray:
+        """Return which rows begin a new sequence at a batch.
+
+        Args:
+            k: int. Number of the batch.
+
+        Returns:
+            bool array `(batch_size,)`.
+
+        Raises:
+            IndexError: if there is no such batch.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> lanes = SequenceFramer(1).frame(["ABCDE", "ABC", "AB"]).lanes(2)
+        >>> [lanes.resets(k).tolist() for k in range(4)]
+        [[True, True], [False, False], [False, True], [False, False]]
+        """
+        return self.index(np.array([resolve_batch(k, len(self))]))[2][0]
+
+    def index(self, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return frames, weights and resets of several batches.
+
+        Args:
+            batches: int array `(n,)`.
+
+        Returns:
+            tuple of arrays `(n, batch_size)`: frame numbers (int64; rows that ran out repeat their
+            last frame), weights (float32, 0 or 1), resets (bool).
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frame, weight, resets = SequenceFramer(1).frame("ABCDEF").lanes(2).index(np.arange(3))
+        >>> frame
+        array([[0, 3],
+               [1, 4],
+               [2, 4]])
+        >>> weight[2]
+        array([1., 0.], dtype=float32)
+        """
+        rows = np.arange(self.batch_size)
+        key = rows * (self._num_batches + 1) + np.asarray(batches)[:, None]
+        segment = np.searchsorted(self._key, key, side="right") - 1
+        offset = np.asarray(batches)[:, None] - self._position[segment]
+        active = offset < self._count[segment]
+        frame = self._first[segment] + np.minimum(offset, self._count[segment] - 1)
+        return frame, active.astype(np.float32), offset == 0
+
+    @property
+    def segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The stretches that a row reads without a reset: row, first batch, first frame, number of
+        frames; int arrays of one length."""
+        rows = self._key // (self._num_batches + 1)
+        return rows, self._position, self._first, self._count
+
+    def plot(self, batches: int | slice | None = None, *, ax: "Axes | None" = None) -> "Axes":
+        """Draw which rows continue from batch to batch, begin a new sequence, or ran out of data.
+
+        Args:
+            batches: int ≥ 1: the first so many. A slice: those. None: all, or where there are
+                thousands of sequences, the first that can still be told apart.
+            ax: matplotlib.axes.Axes to draw on; None makes a figure.
+
+        Returns:
+            matplotlib.axes.Axes.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+
+        Example:
+
+        >>> import matplotlib
+        >>> from seqframe import SequenceFramer
+        >>> ax = SequenceFramer(1).frame("ABCDEFG").lanes(2).plot()
+        """
+        from seqframe.plotting.lanes import plot_lanes
+
+        return plot_lanes(self, batches, ax)
+
+    def _repr_html_(self) -> str:
+        from seqframe.framing.html import lanes_html
+
+        return lanes_html(self)
+
+    def dataset(self) -> "LanesDataset":
+        """Return the batches as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
+
+        Pass `StatefulTrainer(lanes=lanes)` among the callbacks, so that rows reset where they begin
+        a new sequence.
+
+        Returns:
+            LanesDataset: a `keras.utils.PyDataset`.
+
+        Example:
+
+        >>> import keras
+        >>> from seqframe import SequenceFramer, StatefulTrainer
+        >>> lanes = SequenceFramer(1).frame([1.0, 2.0, 3.0, 4.0, 5.0]).lanes(2)
+        >>> model = keras.Sequential([
+        ...     keras.Input(batch_shape=(2, 1, 1)), keras.layers.SimpleRNN(1, stateful=True),
+        ... ])
+        >>> model.compile("sgd", "mse")
+        >>> trainer = StatefulTrainer(lanes=lanes)
+        >>> history = model.fit(lanes.dataset(), shuffle=False, verbose=0, callbacks=[trainer])
+        >>> len(lanes), len(history.history["loss"])
+        (2, 1)
+        """
+        from seqframe.training.datasets import LanesDataset
+
+        return LanesDataset(self)
+
+    def __repr__(self) -> str:
+        return f"Lanes({len(self)} batches of {self.batch_size} rows over {self.frames!r})"
+
+
+class LaneBatches(BatchIterator):
+    """An iterator over the batches of lanes. Made by `Lanes.batches`.
+
+    Attributes:
+        lanes: Lanes that they are of.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> lanes = SequenceFramer(1).frame("ABCDEFG").lanes(2)
+    >>> batches = lanes.batches()
+    >>> x, y, weight = next(batches)
+    >>> again = lanes.batches()
+    >>> again.set_state(batches.get_state())
+    >>> [y.tolist() for x, y, weight in again]
+    [[2, 5], [3, 6]]
+    """
+
+    def __init__(self, lanes: Lanes):
+        super().__init__()
+        self.lanes = lanes
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
+        return self.lanes[k]
+
+    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
+        return self.lanes._run(numbers)
+
+    def _identity(self) -> dict[str, Any]:
+        frames = self.lanes.frames
+        return {
+            "fingerprint": frames.fingerprint,
+            "frames": len(frames),
+            "lanes": self.lanes.batch_size,
+        }
+
+
+def cut_lanes(size: int, batch_size: int) -> list[list[tuple[int, int]]]:
+    """Cut frames `0 … size - 1` into contiguous lanes whose sizes differ by at most one.
+
+    Returns, for each lane, its segments as (first frame, number of frames).
+
+    >>> cut_lanes(7, 3)
+    [[(0, 3)], [(3, 2)], [(5, 2)]]
+    """
+    share, longer = divmod(size, batch_size)
+    lanes, first = [], 0
+    for row in range(batch_size):
+        count = share + (row < longer)
+        lanes.append([(first, count)])
+        first += count
+    return lanes
+
+
+def pack_lanes(counts: np.ndarray, batch_size: int) -> list[list[tuple[int, int]]]:
+    """Pack whole sequences of `counts` frames into lanes: longest first, each into the emptiest.
+
+    Source: Graham, "Bounds on Multiprocessing Timing Anomalies", 1969 (longest processing time).
+
+    >>> pack_lanes(np.array([2, 5, 3]), 2)
+    [[(2, 5)], [(7, 3), (0, 2)]]
+    """
+    firsts = np.cumsum(counts) - counts
+    lanes: list[list[tuple[int, int]]] = [[] for _ in range(batch_size)]
+    emptiest = [(0, row) for row in range(batch_size)]
+    for sequence in np.argsort(-counts, kind="stable"):
+        count = int(counts[sequence])
+        if count:
+            filled, row = heapq.heappop(emptiest)
+            lanes[row].append((int(firsts[sequence]), count))
+            heapq.heappush(emptiest, (filled + count, row))
+    return lanes
+
+
+def _segments(
+    lanes: list[list[tuple[int, int]]], breaks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the row, the first frame and the number of frames of each stretch without a break.
+
+    >>> _segments([[(0, 4)], [(4, 3)]], np.array([0, 2]))
+    (array([0, 0, 1]), array([0, 2, 4]), array([2, 2, 3]))
+    """
+    rows, firsts, counts = [], [], []
+    for row, lane in enumerate(lanes):
+        for first, count in lane:
+            a, b = np.searchsorted(breaks, [first + 1, first + count])
+            begins = np.concatenate([[first], breaks[a:b]])
+            rows.append(np.full(len(begins), row))
+            firsts.append(begins)
+            counts.append(np.diff(begins, append=first + count))
+    return np.concatenate(rows), np.concatenate(firsts), np.concatenate(counts)
+
+
+def _warn_of_overlap(frames: "Frames") -> None:
+    framer = frames.framer
+    covered = framer.sequence_length * framer.sampling_rate
+    end_to_end = framer.sequence_stride == covered or framer.sequence_length == 1
+    if framer.mode == "windows" and end_to_end:
+        return
+    if framer.mode == "windows" and framer.sequence_stride > covered:
+        fault = f"{framer.sequence_stride - covered} steps between two frames never reach the state"
+    else:
+        fault = "the state sees the steps that two frames share more than once"
+    is_windows = framer.mode == "windows"
+    advice = f"Set `sequence_stride={covered}`" if is_windows else 'Use `mode="windows"`'
+    warnings.warn(
+        f"Frames that continue each other should lie end to end, but {fault}. {advice}, or use a "
+        "stateless model.",
+        stacklevel=4,
+    )

@@ -1,0 +1,199 @@
+"""Seeded orders: shuffles and random draws as pure functions of (seed, epoch, index).
+
+Nothing here keeps state, so a batch can be drawn again, out of turn, on another machine or
+after a restart, and comes out the same.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from seqframe.framing.windows import check_integer
+
+# Up to this size an epoch's permutation is kept in memory (512 KB): exactly uniform, and cheap.
+# Above it, a keyed bijection gives any position of the order by itself.
+_SMALL = 2**16
+
+
+def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
+    """Return which of `size` items stand at `positions` of the shuffled order of an epoch.
+
+    Args:
+        size: int. Number of items that are shuffled.
+        seed: int ≥ 0.
+        epoch: int ≥ 0. Each epoch has an order of its own.
+        positions: int array, values in `[0, size)`.
+
+    Returns:
+        int64 array of the shape of `positions`.
+
+    Example:
+
+    >>> epoch_order(5, seed=7, epoch=0, positions=np.arange(5))
+    array([2, 0, 4, 1, 3])
+    >>> epoch_order(10_000_000_000, seed=7, epoch=0, positions=np.array([9_999_999_999]))
+    array([2982113756])
+    """
+    positions = np.asarray(positions, np.int64)
+    if size <= _SMALL:
+        return _permutation(size, seed, epoch)[positions]
+    return _bijection(size, _keys(seed, epoch, 8), positions.ravel()).reshape(positions.shape)
+
+
+class Order:
+    """Which items stand at which positions of each epoch, for all or for one shard of them.
+
+    Args:
+        size: int. Number of items.
+        shuffle: bool. Anew each epoch; else as they are numbered.
+        seed: int ≥ 0; None draws one.
+        num_shards: int. Into how many the positions are dealt out, one by one.
+        shard: int. Which of these this is.
+
+    Example:
+
+    >>> Order(5, shuffle=True, seed=7)(np.arange(5), epoch=0)
+    array([2, 0, 4, 1, 3])
+    >>> Order(5, shuffle=True, seed=7).shard(2, 1)(np.arange(2), epoch=0)
+    array([0, 1])
+    """
+
+    def __init__(
+        self,
+        size: int,
+        shuffle: bool = False,
+        seed: int | None = None,
+        num_shards: int = 1,
+        shard: int = 0,
+    ):
+        self.size, self.shuffle = size, bool(shuffle)
+        self._is_seeded = seed is not None
+        self.seed = check_integer("seed", seed, 0) if self._is_seeded else random_seed()
+        self.num_shards, self.shard_index = num_shards, shard
+
+    def __len__(self) -> int:
+        """Number of items of the shard; shards differ by at most one."""
+        return len(range(self.shard_index, self.size, self.num_shards))
+
+    def __call__(self, positions: np.ndarray, epoch: int) -> np.ndarray:
+        """Return which items stand at `positions` of an epoch."""
+        if self.num_shards > 1:
+            positions = positions * self.num_shards + self.shard_index
+        if not self.shuffle:
+            return positions
+        return epoch_order(self.size, self.seed, epoch, positions)
+
+    def shard(self, num_shards: int, index: int) -> "Order":
+        """Return the share of one of `num_shards` workers: every so many-th of the whole order."""
+        num_shards = check_integer("num_shards", num_shards, 1)
+        index = check_integer("index", index, 0)
+        if index >= num_shards:
+            raise ValueError(
+                f"`index` must be below `num_shards`. Received: index={index}, "
+                f"num_shards={num_shards}."
+            )
+        if num_shards > self.size:
+            raise ValueError(
+                f"`num_shards` must not exceed the number of frames, {self.size}. "
+                f"Received: num_shards={num_shards}."
+            )
+        if self.shuffle and not self._is_seeded:
+            raise ValueError(
+                "A shuffle that is dealt out to workers needs `seed`: else each would deal out an "
+                "order of its own. Received: seed=None. Pass the same `seed` to all."
+            )
+        if self.num_shards > 1:
+            raise ValueError(
+                "A shard cannot be cut into shards. Received: shard "
+                f"{self.shard_index} of {self.num_shards}. Call `shard` once, on the whole."
+            )
+        return Order(self.size, self.shuffle, self.seed, num_shards, index)
+
+    def with_seed(self, seed: int) -> "Order":
+        """Return this order under another seed."""
+        return Order(self.size, self.shuffle, seed, self.num_shards, self.shard_index)
+
+    def get_state(self) -> dict[str, int | bool]:
+        """Return what makes this order this order, as JSON-safe values."""
+        return {
+            "frames": self.size,
+            "shuffle": self.shuffle,
+            "num_shards": self.num_shards,
+            "shard": self.shard_index,
+            "seed": self.seed,
+        }
+
+
+@lru_cache(maxsize=8)
+def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
+    order = np.random.default_rng([seed, epoch]).permutation(size)
+    order.flags.writeable = False
+    return order
+
+
+def _keys(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.SeedSequence([seed, epoch]).generate_state(count, np.uint64)
+
+
+def _bijection(size: int, keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Scramble `positions` within the next power of two; those that fall outside go round again.
+
+    Multiplying by an odd number, adding and xoring with a right shift are each invertible modulo
+    a power of two, so their composition is a permutation, and following its cycle until it
+    is back below `size` is a permutation of `[0, size)` (Black and Rogaway, "Ciphers with
+    Arbitrary Finite Domains", 2002).
+    """
+    bits = int(size - 1).bit_length()
+    # All is modulo 2**bits, so the narrower word gives the same order, and twice as fast.
+    word = np.uint32 if bits <= 32 else np.uint64
+    mask, shift = word(2**bits - 1), word((bits + 1) // 2)
+    factors, offsets = (keys[0::2] | np.uint64(1)).astype(word), keys[1::2].astype(word)
+
+    def scramble(x: np.ndarray) -> np.ndarray:
+        for factor, offset in zip(factors, offsets, strict=True):
+            x *= factor
+            x += offset
+            x &= mask
+            x ^= x >> shift
+        return x
+
+    order = scramble(positions.astype(word))
+    outside = np.flatnonzero(order >= size)
+    while outside.size:
+        again = scramble(order[outside])
+        order[outside] = again
+        outside = outside[again >= size]
+    return order.astype(np.int64)
+
+
+def uniform(seed: int, epoch: int, index: np.ndarray, stream: int) -> np.ndarray:
+    """Return one float64 in `[0, 1)` for each index: draws that need no generator's state.
+
+    Args:
+        seed: int ≥ 0.
+        epoch: int ≥ 0.
+        index: int array. The draw's own number.
+        stream: int ≥ 0. Tells apart several draws for one index.
+
+    Returns:
+        float64 array of the shape of `index`.
+
+    The mixing function is SplitMix64's (Steele, Lea and Flood, "Fast Splittable Pseudorandom
+    Number Generators", 2014) over a counter.
+
+    Example:
+
+    >>> uniform(7, 0, np.arange(3), stream=0).round(3)
+    array([0.593, 0.807, 0.219])
+    """
+    key = np.random.SeedSequence([seed, epoch, stream]).generate_state(1, np.uint64)[0]
+    x = np.asarray(index).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return (x >> np.uint64(11)) * 2.0**-53
+
+
+def random_seed() -> int:
+    """Return a fresh seed, for the user who gives none."""
+    return int(np.random.SeedSequence().generate_state(1)[0])

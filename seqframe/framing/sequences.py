@@ -1,0 +1,269 @@
+"""What counts as a sequence: strings, symbol lists, arrays and data frames, brought to arrays.
+
+A sequence is one run of steps: a string, a list of symbols or numbers, an array `(steps,)` or
+`(steps, …)`, a pandas or polars DataFrame or Series. Several are a list or tuple of these.
+"""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from seqframe.framing.tables import column_names, table_array
+from seqframe.framing.vocabulary import Vocabulary
+
+_MOST_SHOWN = 12  # numbers in a line
+
+
+def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> list[Any]:
+    """Return the sequences in what the user passed, as a list, whether one or several.
+
+    A list of strings is several texts, unless the vocabulary's symbols are not characters or
+    every string is a single character: then it is one sequence of symbols. So is a list of tuples
+    if the vocabulary's symbols are tuples.
+
+    >>> split_sequences("ABC"), split_sequences(["AB", "CD"]), split_sequences([1, 2, 3])
+    (['ABC'], ['AB', 'CD'], [[1, 2, 3]])
+    >>> split_sequences(["the", "cat"], Vocabulary(["the", "cat"]))
+    [['the', 'cat']]
+    """
+    if not isinstance(sequences, (list, tuple)) or not len(sequences):
+        return [sequences]
+    if all(isinstance(item, str) for item in sequences):
+        words = vocabulary is not None and not vocabulary.is_text
+        characters = len(sequences) > 1 and all(len(item) == 1 for item in sequences)
+        return [sequences] if words or characters else list(sequences)
+    tuples = vocabulary is not None and isinstance(vocabulary.symbols[0], tuple)
+    if all(_is_scalar(item) or (tuples and isinstance(item, tuple)) for item in sequences):
+        return [sequences]
+    return list(sequences)
+
+
+def is_symbolic(sequence: Any) -> bool:
+    """Whether a sequence is of symbols (text) rather than numbers."""
+    if isinstance(sequence, str):
+        return True
+    if isinstance(sequence, (list, tuple)):
+        return bool(sequence) and isinstance(sequence[0], str)
+    if hasattr(sequence, "columns"):
+        return False
+    array = _as_numpy(sequence) if hasattr(sequence, "to_numpy") else sequence
+    if isinstance(array, np.ndarray) and array.ndim == 1:
+        return array.dtype.kind in "UT" or (
+            array.dtype.kind == "O" and len(array) > 0 and isinstance(array[0], str)
+        )
+    return False
+
+
+def holds_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
+    """Whether a sequence is of symbols to encode, rather than of numbers or ids.
+
+    Lists of numbers are, where the vocabulary's symbols are numbers; arrays of numbers never.
+
+    >>> holds_symbols([60, 62], Vocabulary([60, 62])), holds_symbols([0, 1], Vocabulary("AB"))
+    (True, False)
+    """
+    if is_symbolic(sequence):
+        return True
+    own = vocabulary is not None and not isinstance(vocabulary.symbols[0], str)
+    return own and isinstance(sequence, (list, tuple))
+
+
+def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> np.ndarray:
+    """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids.
+
+    Args:
+        sequence: one sequence.
+        name: str. What to call it in an error.
+        vocabulary: Vocabulary that encodes symbols.
+
+    Raises:
+        TypeError: if it is not a sequence, is masked, or holds Python objects or records.
+        ValueError: if it is ragged, or holds an unknown symbol.
+    """
+    if holds_symbols(sequence, vocabulary):
+        if vocabulary is None:
+            raise ValueError(
+                f"`{name}` holds symbols, which need a `vocabulary`. Received: vocabulary=None. "
+                "Pass `vocabulary=Vocabulary(symbols)` to the framer, or ids instead of symbols."
+            )
+        try:
+            return vocabulary.encode(
+                _as_numpy(sequence) if hasattr(sequence, "to_numpy") else sequence
+            )
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}") from None
+    # Asking for `np.ma` would import it, which takes as long as all of framing.
+    if isinstance(sequence, np.ndarray) and hasattr(sequence, "mask"):
+        raise TypeError(
+            f"`{name}` must not be a masked array, whose mask would be lost. Received: "
+            f"{np.ma.count_masked(sequence)} masked values. Fill them with `.filled(value)`."
+        )
+    if isinstance(sequence, np.ndarray):
+        array = sequence
+    elif hasattr(sequence, "columns") and hasattr(sequence, "dtypes"):
+        array = table_array(sequence, name)
+    elif hasattr(sequence, "to_numpy"):
+        array = _as_numpy(sequence)
+    elif isinstance(sequence, (list, tuple)) or hasattr(sequence, "__array__"):
+        try:
+            array = np.asarray(sequence)
+        except ValueError:
+            raise ValueError(
+                f"`{name}` is ragged: its steps do not all have the same shape. Give every step "
+                "the same number of features, or pass a list of sequences."
+            ) from None
+    else:
+        raise TypeError(
+            f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
+            f"Received: {type(sequence).__name__}."
+        )
+    if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
+        raise TypeError(
+            f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
+            f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "
+            "`.astype('float32')`."
+        )
+    if array.ndim == 0:
+        raise ValueError(f"`{name}` must have a time axis. Received: a single value, {array!r}.")
+    return array
+
+
+def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -> list[np.ndarray]:
+    """Return several sequences as arrays that agree in features, columns and dtype.
+
+    Args:
+        raw: list of sequences.
+        name: str. What to call them in an error.
+        vocabulary: Vocabulary that encodes symbols.
+
+    Raises:
+        TypeError: as `to_array`.
+        ValueError: as `to_array`, and if they do not agree or have no feature.
+    """
+    labels = [name] if len(raw) == 1 else [f"{name}[{i}]" for i in range(len(raw))]
+    arrays = [to_array(item, label, vocabulary) for item, label in zip(raw, labels, strict=True)]
+    first = arrays[0]
+    for label, array in zip(labels, arrays, strict=True):
+        if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
+            raise ValueError(
+                f"`{name}` must agree in features and dtype. Received: `{labels[0]}` with "
+                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{label}` with "
+                f"{array.shape[1:]} and {array.dtype}."
+            )
+    names = [column_names(item) for item in raw]
+    for label, columns in zip(labels, names, strict=True):
+        if columns != names[0]:
+            raise ValueError(
+                f"`{name}` must have the same columns in the same order. Received: "
+                f"`{labels[0]}` with {names[0]}, `{label}` with {columns}."
+            )
+    if 0 in first.shape[1:]:
+        raise ValueError(
+            f"`{name}` must have at least one feature. Received: steps of shape {first.shape[1:]}."
+        )
+    return arrays
+
+
+def find_columns(
+    columns: Any, names: list[str] | None, width: int, argument: str = "targets"
+) -> int | list[int]:
+    """Return the positions of columns given by name or position; one of them as an int.
+
+    Args:
+        columns: str, int, or a list of these.
+        names: names of the columns, or None where they have none.
+        width: int. Number of columns.
+        argument: str. What the columns were given as, for an error.
+
+    >>> names = ["price", "volume"]
+    >>> find_columns("price", names, 2), find_columns(["volume", 0], names, 2)
+    (0, [1, 0])
+    """
+    if isinstance(columns, (list, tuple)):
+        found = [_find_column(column, names, width, argument) for column in columns]
+        if len(set(found)) < len(found):
+            raise ValueError(
+                f"`{argument}` names a column twice. Received: {argument}={columns!r}, which are "
+                f"the columns {found}. Leave one out."
+            )
+        return found
+    return _find_column(columns, names, width, argument)
+
+
+def _find_column(column: Any, names: list[str] | None, width: int, argument: str) -> int:
+    if isinstance(column, str):
+        if names is None or column not in names:
+            known = f"columns {names}" if names else "no column names"
+            raise ValueError(
+                f"`{argument}` names the column {column!r}, but the sequence has {known}. "
+                "Name one of its columns, or give a position."
+            )
+        return names.index(column)
+    if not -width <= column < width:
+        raise ValueError(
+            f"`{argument}` must be a column in 0 … {width - 1}. Received: {argument}={column}."
+        )
+    return int(column) % width
+
+
+def are_columns(targets: Any, width: int) -> bool:
+    """Whether `targets` names some of `width` columns rather than holding a value for each step.
+
+    A list that repeats itself, or is longer than there are columns, is of values.
+
+    >>> are_columns("price", 2), are_columns([1, 0], 2), are_columns([1, 0, 0, 1], 2)
+    (True, True, False)
+    """
+    items = targets if isinstance(targets, (list, tuple)) else [targets]
+    return (
+        0 < len(items) <= width
+        and all(
+            isinstance(item, (str, numbers.Integral)) and not isinstance(item, bool)
+            for item in items
+        )
+        and len(set(items)) == len(items)
+    )
+
+
+def _as_numpy(sequence: Any) -> np.ndarray:
+    return sequence.to_numpy()
+
+
+def _is_scalar(item: Any) -> bool:
+    if isinstance(item, (numbers.Number, str, np.generic)):
+        return True
+    return not isinstance(item, (list, tuple)) and np.ndim(item) == 0
+
+
+def describe_step(step: np.ndarray) -> str:
+    """Return one step's values as a reader would write them.
+
+    >>> describe_step(np.float32(0.5)), describe_step(np.array([1, 20]))
+    ('0.5', '[1 20]')
+    """
+    if np.ndim(step) == 0:
+        return f"{step:.6g}" if np.asarray(step).dtype.kind == "f" else str(step)
+    return "[" + " ".join(describe_step(value) for value in step) + "]"
+
+
+def join_steps(steps: Sequence[np.ndarray] | np.ndarray, vocabulary: Vocabulary | None) -> str:
+    """Return several steps in one line: characters run together, words and numbers spaced.
+
+    Of many numbers the first and the last few are shown.
+
+    >>> join_steps(np.array([0, 1]), Vocabulary("AB")), join_steps(np.array([0, 1]), None)
+    ('AB', '0 1')
+    >>> join_steps(np.arange(48), None)
+    '0 1 2 … 45 46 47'
+    """
+    if vocabulary is None:
+        shown = (
+            [describe_step(step) for step in steps]
+            if len(steps) <= _MOST_SHOWN
+            else [*map(describe_step, steps[:3]), "…", *map(describe_step, steps[-3:])]
+        )
+        return " ".join(shown)
+    symbols = vocabulary.decode(np.asarray(steps))
+    return symbols if isinstance(symbols, str) else " ".join(map(str, symbols))

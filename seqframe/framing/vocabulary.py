@@ -1,0 +1,312 @@
+"""Vocabulary: symbols to ids and back."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from seqframe.framing.windows import check_integer
+
+
+class Vocabulary:
+    """A fixed set of symbols, each with an id: `"ABC"` to `[0, 1, 2]` and back.
+
+    Symbols are characters, or any hashable values (words, note names, numbers). Ids count up from 0
+    in the order given.
+
+    Args:
+        symbols: str, or an iterable of distinct hashable symbols.
+        reserve_padding: bool. Keep id 0 for padding, so that no symbol shares its id with the
+            zeros of padded frames; symbols then count up from 1. Use it with
+            `Embedding(len(vocabulary), …, mask_zero=True)`.
+        unknown: the one of the symbols that stands for all that are not among them, as `"<unk>"`.
+            None: such symbols are an error.
+
+    Attributes:
+        symbols: tuple of the symbols, in the order of their ids.
+        reserve_padding: bool.
+        unknown: symbol or None.
+        is_text: bool. Whether every symbol is a character.
+
+    Raises:
+        ValueError: if there is no symbol, one stands twice, or `unknown` is not among them.
+        TypeError: if a symbol is not hashable.
+
+    Example:
+
+    >>> letters = Vocabulary("ABC")
+    >>> letters.encode("CAB")
+    array([2, 0, 1], dtype=int32)
+    >>> letters.decode([2, 0, 1])
+    'CAB'
+    >>> Vocabulary("ABC", reserve_padding=True).encode("CAB")
+    array([3, 1, 2], dtype=int32)
+    >>> Vocabulary(["the", "cat"]).decode([1, 0])
+    ['cat', 'the']
+    >>> Vocabulary(["<unk>", "the", "cat"], unknown="<unk>").encode(["the", "dog"])
+    array([1, 0], dtype=int32)
+    """
+
+    symbols: tuple[Any, ...]
+    reserve_padding: bool
+    unknown: Any
+    is_text: bool
+
+    def __init__(
+        self, symbols: str | Iterable[Any], *, reserve_padding: bool = False, unknown: Any = None
+    ):
+        self.symbols = tuple(_hashable(symbol) for symbol in symbols)
+        self.reserve_padding, self.unknown = bool(reserve_padding), _hashable(unknown)
+        if not self.symbols:
+            raise ValueError(
+                "`symbols` must hold at least one symbol. Received: an empty collection."
+            )
+        first_id = int(self.reserve_padding)
+        self._ids = {symbol: first_id + rank for rank, symbol in enumerate(self.symbols)}
+        if len(self._ids) != len(self.symbols):
+            twice = next(s for i, s in enumerate(self.symbols) if s in self.symbols[:i])
+            raise ValueError(
+                f"`symbols` must be distinct. Received: {twice!r} more than once. "
+                "`Vocabulary.from_sequences` collects the distinct symbols of your data."
+            )
+        if unknown is not None and unknown not in self:
+            raise ValueError(
+                "`unknown` must be one of the symbols, which stands for those that are none. "
+                f"Received: unknown={unknown!r}. Add it to `symbols`."
+            )
+        self.is_text = all(isinstance(s, str) and len(s) == 1 for s in self.symbols)
+        if self.is_text:
+            # One table look-up a character, instead of a Python loop.
+            self._table = np.full(max(map(ord, self.symbols)) + 2, self.unknown_id, np.int32)
+            self._table[[ord(s) for s in self.symbols]] = np.arange(len(self.symbols)) + first_id
+
+    @classmethod
+    def from_sequences(
+        cls,
+        *sequences: Any,
+        reserve_padding: bool = False,
+        unknown: Any = None,
+        min_count: int = 1,
+    ) -> "Vocabulary":
+        """Collect the distinct symbols of sequences, sorted.
+
+        Args:
+            *sequences: strings, or iterables of symbols.
+            reserve_padding: bool. Keep id 0 for padding.
+            unknown: symbol that stands for all that are not collected, added as the first. None:
+                such symbols are an error.
+            min_count: int ≥ 1. How often a symbol has to stand there; more than 1 with `unknown`
+                alone, which is what rarer ones become.
+
+        Returns:
+            Vocabulary.
+
+        Raises:
+            ValueError: if there is no symbol, or rare symbols would be left without an id.
+            TypeError: if symbols are of several types, or not hashable.
+
+        Example:
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary.from_sequences("hello", "world").symbols
+        ('d', 'e', 'h', 'l', 'o', 'r', 'w')
+        >>> words = "the cat saw the cat and the dog".split()
+        >>> Vocabulary.from_sequences(words, unknown="<unk>", min_count=2).symbols
+        ('<unk>', 'cat', 'the')
+        """
+        if check_integer("min_count", min_count, 1) > 1 and unknown is None:
+            raise ValueError(
+                "Symbols that are too rare need one that stands for them. Received: "
+                f'min_count={min_count} without `unknown`. Pass one, as `unknown="<unk>"`.'
+            )
+        counts = Counter(_hashable(symbol) for sequence in sequences for symbol in sequence)
+        found = {symbol for symbol, count in counts.items() if count >= min_count} - {unknown}
+        try:
+            symbols = sorted(found)
+        except TypeError:
+            kinds = ", ".join(sorted({type(symbol).__name__ for symbol in found}))
+            raise TypeError(
+                "Symbols must be of one type, so that they can be sorted. Received: symbols of "
+                f"types {kinds}. Convert them, or give their order with `Vocabulary(symbols)`."
+            ) from None
+        if unknown is not None:
+            symbols.insert(0, unknown)
+        return cls(symbols, reserve_padding=reserve_padding, unknown=unknown)
+
+    @property
+    def padding_id(self) -> int | None:
+        """The id kept for padding, which is 0; None where none is kept.
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC", reserve_padding=True).padding_id
+        0
+        """
+        return 0 if self.reserve_padding else None
+
+    @property
+    def unknown_id(self) -> int:
+        """The id of all symbols that are not in the vocabulary; -1 where these are an error.
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC").unknown_id, Vocabulary("?ABC", unknown="?").unknown_id
+        (-1, 0)
+        """
+        return -1 if self.unknown is None else self._ids[self.unknown]
+
+    def encode(self, sequence: str | Iterable[Any]) -> np.ndarray:
+        """Return the ids of a sequence's symbols.
+
+        Args:
+            sequence: str, or an iterable of symbols.
+
+        Returns:
+            int32 array `(steps,)`.
+
+        Raises:
+            ValueError: if a symbol is not in the vocabulary, which has no `unknown`; the message
+                names it and its place.
+            TypeError: if a string is given where symbols are words.
+
+        Example:
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC").encode("CAB")
+        array([2, 0, 1], dtype=int32)
+        >>> Vocabulary(["the", "cat"]).encode("the cat".split())
+        array([0, 1], dtype=int32)
+        """
+        if isinstance(sequence, str) and self.is_text:
+            points = np.frombuffer(sequence.encode("utf-32-le", "surrogatepass"), np.uint32)
+            ids = self._table[np.minimum(points, len(self._table) - 1)]
+            unknown = np.flatnonzero(ids < 0)
+            if unknown.size:
+                raise self._unknown(sequence[unknown[0]], int(unknown[0]))
+            return ids
+        if isinstance(sequence, str):
+            raise TypeError(
+                "A vocabulary of words or other symbols encodes a list of them, not a string. "
+                f"Received: {_short(sequence)}. Split it first, for instance with `.split()`."
+            )
+        symbols = sequence.tolist() if isinstance(sequence, np.ndarray) else list(sequence)
+        unknown_id = self.unknown_id
+        found = [self._ids.get(_hashable(symbol), unknown_id) for symbol in symbols]
+        if -1 in found:
+            raise self._unknown(symbols[found.index(-1)], found.index(-1))
+        return np.array(found, np.int32)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str | list[Any]:
+        """Return the symbols of ids: a string if every symbol is a character, else a list.
+
+        Padding ids are left out.
+
+        Args:
+            ids: int array or list `(steps,)`.
+
+        Returns:
+            str or list of symbols.
+
+        Raises:
+            ValueError: if an id is out of range.
+
+        Example:
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC").decode([2, 0, 1])
+        'CAB'
+        >>> Vocabulary(["the", "cat"], reserve_padding=True).decode([0, 1, 2])
+        ['the', 'cat']
+        """
+        ids = np.asarray(ids, np.int64).reshape(-1)
+        outside = np.flatnonzero((ids < 0) | (ids >= len(self)))
+        if outside.size:
+            raise ValueError(
+                f"An id must be in 0 … {len(self) - 1}. "
+                f"Received: {ids[outside[0]]} at position {outside[0]}."
+            )
+        ranks = (ids - self.reserve_padding)[ids >= self.reserve_padding]
+        symbols = [self.symbols[rank] for rank in ranks]
+        return "".join(symbols) if self.is_text else symbols
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs, as JSON-safe values.
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary("ABC").get_config()
+        {'symbols': ['A', 'B', 'C'], 'reserve_padding': False, 'unknown': None}
+        """
+        return {
+            "symbols": list(self.symbols),
+            "reserve_padding": self.reserve_padding,
+            "unknown": self.unknown,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
+        """Make the vocabulary that `get_config` described.
+
+        Args:
+            config: dict that `get_config` returned, before JSON or after it.
+
+        Returns:
+            Vocabulary.
+
+        Example:
+
+        >>> from seqframe import Vocabulary
+        >>> Vocabulary.from_config(Vocabulary("ABC").get_config()) == Vocabulary("ABC")
+        True
+        """
+        symbols, unknown = map(_as_symbol, (config["symbols"], config.get("unknown")))
+        return cls(symbols, reserve_padding=config["reserve_padding"], unknown=unknown)
+
+    def _unknown(self, symbol: Any, position: int) -> ValueError:
+        return ValueError(
+            f"Unknown symbol {symbol!r} at position {position}: it is not in the vocabulary of "
+            f"{len(self.symbols)} symbols. Add it there, take it out of the sequence, or "
+            "name a symbol that stands for such ones, as `unknown`."
+        )
+
+    def __len__(self) -> int:
+        """Number of ids, the padding id included: what `Dense` or `Embedding` needs."""
+        return len(self.symbols) + self.reserve_padding
+
+    def __contains__(self, symbol: Any) -> bool:
+        return _hashable(symbol) in self._ids
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((self.symbols, self.reserve_padding, self.unknown))
+
+    def __repr__(self) -> str:
+        shown = "".join(self.symbols) if self.is_text else list(self.symbols)
+        padding = ", reserve_padding=True" if self.reserve_padding else ""
+        unknown = "" if self.unknown is None else f", unknown={self.unknown!r}"
+        return f"Vocabulary({_short(shown)}{padding}{unknown})"
+
+
+def _plain(symbol: Any) -> Any:
+    """Return a NumPy scalar as the Python value it stands for: JSON-safe, and equal to it."""
+    return symbol.item() if isinstance(symbol, np.generic) else symbol
+
+
+def _as_symbol(value: Any) -> Any:
+    """Return a symbol as it was before JSON, which has no tuples: a chord is a list there."""
+    return tuple(map(_as_symbol, value)) if isinstance(value, list) else value
+
+
+def _hashable(symbol: Any) -> Any:
+    try:
+        hash(symbol)
+    except TypeError:
+        raise TypeError(
+            f"A symbol must be hashable (a string, a number). Received: {_short(symbol)}."
+        ) from None
+    return _plain(symbol)
+
+
+def _short(value: Any, limit: int = 40) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,1 @@
+"""Rollouts: a model's predictions fed back in, as text or as forecasts."""

@@ -1,0 +1,209 @@
+"""Backtests: forecasts made from many origins in a sequence that is known."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqframe.framing.columns import check_width
+from seqframe.framing.frames import Frames
+from seqframe.framing.sequences import find_columns, split_sequences, to_arrays
+from seqframe.framing.windows import check_integer
+from seqframe.rollout.ahead import check_future
+from seqframe.rollout.forecasting import Forecaster
+from seqframe.rollout.nan import name_step
+from seqframe.rollout.predicted import as_list, warn_of_places
+from seqframe.rollout.tested import Backtest
+from seqframe.rollout.unframing import unframe
+
+if TYPE_CHECKING:
+    from seqframe.rollout.generator import Generator
+
+_ROWS = 256  # origins that are rolled out together, at most
+
+
+def backtest(
+    generator: "Generator",
+    data: Any,
+    horizon: int,
+    *,
+    start: int | None = None,
+    stride: int = 1,
+    history: int | None = None,
+    future: Any = None,
+) -> Backtest:
+    """Forecast from many origins in sequences that are known, and set that beside what came.
+
+    It answers why a forecast goes flat: whether the model is wrong from the first step, or loses
+    its way on its own predictions.
+
+    Args:
+        generator: Generator of real values.
+        data: sequence, or list of sequences, as `Generator.forecast` takes histories; or Frames,
+            whose sequences and future are taken, and of columns with names those that the model
+            does not predict. Data that the model was not trained on.
+        horizon: int ≥ 1. Steps to forecast from each origin.
+        start: int. The first origin, with the steps before it that the model needs; None: as soon
+            as there are so many.
+        stride: int ≥ 1. Steps from one origin to the next.
+        history: int. Steps before its origin that a stateful model is shown, at most; None:
+            all.
+        future: array, or a list for a list, on the clock of the data: what a forecast is told of
+            the steps ahead.
+
+    Returns:
+        Backtest.
+
+    Raises:
+        ValueError: if no sequence is long enough for a single origin, a table lacks a column or is
+            of several series, dates do not go strictly forward, or those of a future are not its
+            sequence's.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from seqframe import Generator, backtest
+    >>> model = keras.Sequential([keras.Input((2, 1)), keras.layers.Flatten(),
+    ...                           keras.layers.Dense(1, use_bias=False)])
+    >>> model.set_weights([np.array([[-1.0], [2.0]])])  # a straight line, continued
+    >>> result = backtest(Generator(model), np.arange(12.0), horizon=4)
+    >>> result.free_run.shape
+    (7, 4)
+    >>> print(result)
+    mean absolute error, by steps ahead
+    step  free run  one step  last value
+       1         0         0           1
+       2         0         0           2
+       4         0         0           4
+    """
+    horizon = check_integer("horizon", horizon, 1)
+    stride = check_integer("stride", stride, 1)
+    if generator.framer.vocabulary is not None:
+        raise ValueError(
+            "`backtest` is for real values. Received: a generator of symbols, whose framer has a "
+            "vocabulary."
+        )
+    if isinstance(data, Frames):
+        raw, futures = unframe(data, future, generator)
+    else:
+        raw = split_sequences(data)
+        several = raw[0] is not data
+        futures = None if future is None else (list(future) if several else [future])
+    tester = _Tester(generator, raw, futures, history)
+    warn_of_places(raw[0], generator.targets, generator.framer)
+    for item, ahead in zip(raw, futures or [], strict=False):
+        check_future(item, ahead, generator.framer.horizon - 1, on_clock=True)
+    origins = tester.origins(horizon, start, stride)
+    free_run = tester.forecast(origins, horizon)
+    # Origins overlap, so a step that several of them forecast is forecast once.
+    times = sorted({(n, o + step) for n, o in origins for step in range(horizon)})
+    number = {time: k for k, time in enumerate(times)}
+    alone = tester.forecast(times, 1)[:, 0]
+    which = np.array([[number[n, o + step] for step in range(horizon)] for n, o in origins])
+    came = np.stack([tester.values[n][t] for n, t in times])
+    before = np.stack([tester.values[n][o - 1] for n, o in origins])
+    return Backtest(
+        origins=np.array(origins),
+        actual=came[which],
+        free_run=free_run,
+        one_step=alone[which],
+        last_value=np.repeat(before[:, None], horizon, axis=1),
+        residuals=came - alone,
+    )
+
+
+class _Tester:
+    """Forecasts from given places of some sequences."""
+
+    def __init__(
+        self, generator: "Generator", raw: list[Any], futures: list[Any] | None, history: int | None
+    ):
+        self._forecaster = Forecaster(generator)
+        raw, self._futures = self._forecaster.read(raw, futures, "data")
+        least = self._forecaster.least_history
+        self._history = math.inf if history is None else check_integer("history", history, least)
+        arrays = to_arrays(raw, "data")
+        check_width(arrays[0], generator.framer.columns, "data")
+        # Tables stay what they are: their columns may be called by name.
+        self._raw = [
+            item if hasattr(item, "columns") else array
+            for item, array in zip(raw, arrays, strict=True)
+        ]
+        self.values = arrays
+        if generator.targets is not None:
+            width = math.prod(arrays[0].shape[1:])
+            names = self._forecaster.names(raw[0])
+            columns = find_columns(as_list(generator.targets), names, width)
+            self.values = [array[:, columns] for array in arrays]
+
+    def origins(self, horizon: int, start: int | None, stride: int) -> list[tuple[int, int]]:
+        """Return the places that have history before and the truth after them."""
+        least = self._forecaster.least_history
+        first = least if start is None else check_integer("start", start, 1)
+        if first < least:
+            raise ValueError(
+                f"`start` must leave a history of {least} steps or more, for a framer with "
+                f"`sequence_length={self._forecaster.framer.sequence_length}`. Received: "
+                f"start={start}. Begin at {least}, or leave it out."
+            )
+        spare = self._forecaster.framer.horizon - 1
+        found = []
+        for number, array in enumerate(self.values):
+            stop = len(array)
+            if self._futures is not None:
+                # Whole blocks are told of what is ahead.
+                stop = min(stop, len(self._futures[number]) - spare)
+            found += [(number, origin) for origin in range(first, stop - horizon + 1, stride)]
+        if not found:
+            raise self._no_origin(first, horizon, start)
+        return found
+
+    def _no_origin(self, first: int, horizon: int, start: int | None) -> ValueError:
+        """Return the error that says why there is no place to forecast from."""
+        needed, longest = first + horizon, max(map(len, self.values))
+        given = f"`horizon={horizon}`"
+        way = "Give longer ones, or a smaller `horizon`"
+        if start is not None:
+            given, way = f"`start={start}` and {given}", f"{way} or `start`"
+        if longest < needed:
+            return ValueError(
+                f"`data` must have a sequence of {needed} steps or more, for {given}. Received: "
+                f"{longest} steps. {way}."
+            )
+        rows = needed + self._forecaster.framer.horizon - 1
+        return ValueError(
+            f"`future` must have {rows} rows or more on the clock of the data, for {given}. "
+            f"Received: {max(map(len, self._futures or []))} rows. {way}."
+        )
+
+    def forecast(self, places: list[tuple[int, int]], steps: int) -> np.ndarray:
+        """Return the forecast of so many steps from each place, `(places, steps, …)`."""
+        rows = min(_ROWS, len(places))
+        found = []
+        for first in range(0, len(places), rows):
+            chunk = places[first : first + rows]
+            # Always as many rows, so that one program runs them all.
+            chunk = [*chunk, *[chunk[0]] * (rows - len(chunk))]
+            histories = [_rows(self._raw[n], self._begin(t), t) for n, t in chunk]
+            found.append(self._paths(histories, chunk, steps))
+        return np.concatenate(found)[: len(places)]
+
+    def _begin(self, place: int) -> int:
+        return int(max(place - self._history, 0))
+
+    def _paths(self, histories: list[Any], places: list[tuple[int, int]], steps: int) -> np.ndarray:
+        futures = None
+        if self._futures is not None:
+            past = self._forecaster.needs_past
+            futures = [_rows(self._futures[n], self._begin(t) if past else t) for n, t in places]
+
+        def named(number: int) -> tuple[str, int]:
+            sequence, origin = places[number]
+            which = f" of sequence {sequence}" if len(self._raw) > 1 else ""
+            return f"origin {name_step(self._raw[sequence], origin)}{which}", self._begin(origin)
+
+        return self._forecaster.paths(histories, steps, futures, named=named)[0][:, 0]
+
+
+def _rows(table: Any, start: int, stop: int | None = None) -> Any:
+    return getattr(table, "iloc", table)[start:stop]

@@ -1,0 +1,285 @@
+"""StatefulTrainer: the callback that keeps a stateful model's state what it should be."""
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import tree
+
+from seqframe import backend
+from seqframe.aliases import Reset, States
+from seqframe.model.state import (
+    assign_states,
+    checked_states,
+    get_states,
+    model_batch_size,
+    require_stateful,
+    reset_states,
+    stateful_layers,
+)
+
+if TYPE_CHECKING:
+    from seqframe.framing.lanes import Lanes
+
+
+class StatefulTrainer(keras.callbacks.Callback):
+    """Resets a stateful model's state at each epoch, and keeps validation out of it.
+
+    For plain `model.fit`, `evaluate` and `predict`, and for `seqframe.fit`. It resets the state at
+    the beginning and end of each epoch, gives validation and prediction a fresh state and puts the
+    training state back afterwards, so that validating never changes training. It stops with an
+    error on what Keras lets pass: batches of another size than the state's, also a smaller last
+    one.
+
+    Args:
+        reset: "epoch": at the beginning and end of each epoch. "batch": before each batch.
+            "never". int ≥ 1: before every that many batches, counted from the epoch's first.
+        lanes: Lanes that the model is trained on. Rows are then also reset where they begin a new
+            sequence.
+        initial_state: what to reset to, as `get_states` returns it; None for the layers' own
+            initial state.
+
+    Attributes:
+        reset: as given.
+        lanes: Lanes, or None.
+        initial_state: as given.
+        in_program: bool. Set by `seqframe.fit`, whose compiled program does the resetting before
+            each step.
+        paused: bool. Set by `seqframe.fit` between epochs that one call of its program runs.
+
+    Raises:
+        ValueError: if `reset` is none of these; in `fit`, if the model has no stateful layer or
+            a batch is not of its batch size.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe import SequenceFramer, StatefulTrainer
+    >>> model = keras.Sequential([
+    ...     keras.Input(batch_shape=(1, 1, 1)),
+    ...     keras.layers.LSTM(4, stateful=True),
+    ...     keras.layers.Dense(26, activation="softmax"),
+    ... ])
+    >>> model.compile("adam", "sparse_categorical_crossentropy")
+    >>> X, y = SequenceFramer(1).frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ").arrays()
+    >>> history = model.fit(
+    ...     X, y, batch_size=1, epochs=2, shuffle=False, verbose=0, callbacks=[StatefulTrainer()]
+    ... )
+    """
+
+    def __init__(
+        self,
+        reset: Reset = "epoch",
+        lanes: "Lanes | None" = None,
+        initial_state: States | None = None,
+    ):
+        super().__init__()
+        is_count = isinstance(reset, int) and not isinstance(reset, bool) and reset >= 1
+        if not is_count and reset not in ("epoch", "batch", "never"):
+            raise ValueError(
+                '`reset` must be "epoch", "batch", "never" or a number of batches ≥ 1. '
+                f"Received: reset={reset!r}."
+            )
+        self.reset = reset
+        self.lanes = lanes
+        self.initial_state = initial_state
+        self.in_program = False
+        self.paused = False
+        self._set_aside: list[Any] | None = None
+        self._carried: dict[str, ExitStack] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        layers = require_stateful(self.model)
+        if self.lanes is not None:
+            require_batch_size(self.lanes.batch_size, model_batch_size(self.model))
+        if self.initial_state is not None:
+            checked_states(self.initial_state, layers, "initial_state")
+        if not self.in_program:
+            self._check_steps_per_execution()
+        self._begin("train")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._end("train")
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.reset != "never" and not self.in_program:
+            self._reset()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.reset != "never":
+            self._reset()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.in_program:
+            return
+        every = reset_interval(self.reset, 0)
+        if every and batch % every == 0:
+            self._reset()
+        elif self.lanes is not None and batch < len(self.lanes):
+            rows = self.lanes.resets(batch)
+            if rows.any():
+                self._reset(rows)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._set_state_aside()
+        self._begin("test")
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._end("test")
+        self._put_state_back()
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        self._set_state_aside()
+        self._begin("predict")
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        self._end("predict")
+        self._put_state_back()
+
+    def _reset(self, rows: Any = None) -> None:
+        if not self.paused:
+            reset_states(self.model, self.initial_state, rows)
+
+    def _check_steps_per_execution(self) -> None:
+        """Raise if Keras runs several steps a call and the state is to be reset between them."""
+        calls = self.model.steps_per_execution
+        between = isinstance(self.reset, int) and self.reset % calls != 0
+        if self.lanes is not None:
+            between = between or any(
+                self.lanes.resets(k).any() for k in range(len(self.lanes)) if k % calls
+            )
+        if calls > 1 and (between or self.reset == "batch"):
+            refuse_resets_inside(calls)
+
+    def _set_state_aside(self) -> None:
+        layers = require_stateful(self.model)
+        built = all(layer.states is not None for layer in layers)
+        self._set_aside = get_states(self.model) if built else None
+        self._reset()
+
+    def _put_state_back(self) -> None:
+        if self._set_aside is None:
+            self._reset()
+        else:
+            assign_states(stateful_layers(self.model), self._set_aside)
+
+    def _begin(self, kind: str) -> None:
+        layers = [layer for layer in stateful_layers(self.model) if layer.states is not None]
+        # Closed in `_end`; where an exception comes in between, when this callback is forgotten.
+        self._carried[kind] = ExitStack()
+        self._carried[kind].enter_context(backend.carried_states(self.model, layers))
+        self._guard(kind)
+
+    def _end(self, kind: str) -> None:
+        self._unguard(kind)
+        carried = self._carried.pop(kind, None)
+        if carried is not None:
+            carried.close()
+
+    def give_up(self, kind: str) -> None:
+        """Leave things as they were before "train", "test" or "predict" began, if it has: Keras
+        calls no hook where an exception ends it.
+
+        Training that was ended leaves the state that it had come to.
+
+        Args:
+            kind: "train" | "test" | "predict".
+        """
+        if kind in self._carried:
+            self._end(kind)
+            if kind != "train":
+                self._put_state_back()
+
+    def _guard(self, kind: str) -> None:
+        """Have each step look at its batch size before it changes anything.
+
+        A callback does not see the data, but it can replace the function that Keras made of the
+        model's own step. `_unguard` puts that back; where an exception comes in between, what is
+        left behind only checks.
+        """
+        name = f"{kind}_function"
+        current = getattr(self.model, name)
+        if current is None:
+            return  # `seqframe.fit` checks batches itself and never makes Keras's function.
+        plain = getattr(current, "plain", current)
+        if not hasattr(plain, "guarded"):
+            # Kept with Keras's own function, so that it is traced once, and again after `compile`.
+            plain.guarded = _make_guarded(self.model, kind)
+
+        def guarded(*args: Any) -> Any:
+            try:
+                return plain.guarded(*args)
+            except ValueError:
+                self.give_up(kind)
+                raise
+
+        wrapper: Any = guarded
+        wrapper.plain = plain
+        setattr(self.model, name, wrapper)
+
+    def _unguard(self, kind: str) -> None:
+        name = f"{kind}_function"
+        current = getattr(self.model, name)
+        setattr(self.model, name, getattr(current, "plain", current))
+
+
+def _make_guarded(model: keras.Model, kind: str) -> Any:
+    """Return Keras's train, test or predict function of a step that checks its batch first."""
+    made = backend.checked_function(model, kind, lambda data: _checked_batch(model, data))
+
+    def explain(received: str) -> str:
+        return _batch_size_error(model_batch_size(model), received)
+
+    def guarded(*args: Any) -> Any:
+        with backend.batch_size_errors(explain):
+            return made(*args)
+
+    return guarded
+
+
+def _checked_batch(model: keras.Model, data: Any) -> Any:
+    """Return a batch if it is of the batch size of the model's stateful layers."""
+    expected = model_batch_size(model)
+    if expected is None:
+        return data
+    received = next(item for item in tree.flatten(data) if item is not None).shape[0]
+    if received is None:
+        return backend.with_batch_size(data, expected)
+    require_batch_size(int(received), expected)
+    return data
+
+
+def reset_interval(reset: Reset, steps: int) -> int:
+    """Return every how many batches a state is reset; 0 where it is not.
+
+    Args:
+        reset: as StatefulTrainer has it.
+        steps: int. Batches of an epoch.
+
+    >>> reset_interval("epoch", 7), reset_interval("batch", 7), reset_interval(3, 7)
+    (7, 1, 3)
+    """
+    return reset if isinstance(reset, int) else {"epoch": steps, "batch": 1, "never": 0}[reset]
+
+
+def refuse_resets_inside(calls: int) -> None:
+    """Raise, because the state is to be reset between steps that Keras runs in one call."""
+    raise ValueError(
+        "Keras calls no hook between the steps of one execution, so no state can be reset "
+        f"there. Received: a model compiled with steps_per_execution={calls}. Compile it "
+        "with 1, or train with `seqframe.fit`, which resets inside its program."
+    )
+
+
+def require_batch_size(received: int, expected: int | None) -> None:
+    """Raise if a batch size is not the one that stateful layers are tied to."""
+    if expected is not None and received != expected:
+        raise ValueError(_batch_size_error(expected, received))
+
+
+def _batch_size_error(expected: int | None, received: Any) -> str:
+    return (
+        "A stateful model needs every batch, the last one too, to be of its own batch size, "
+        f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}` and a number "
+        f"of samples that it divides, or use `frames.lanes({expected})`."
+    )

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from seqframe import SequenceFramer, adapters
+from seqframe import SequenceFramer
 from seqframe.backend.internals import build_for_training
+from seqframe.framing import adapters
 
 STEPS = np.linspace(-1, 1, 40, dtype="float32")
 KINDS = {

@@ -25,10 +25,10 @@ from seqframe import (
     fit,
     get_states,
     predict,
-    schedule,
     set_states,
 )
 from seqframe.backend.internals import all_layers
+from seqframe.training import schedule
 
 BACKEND = keras.backend.backend()
 SAMPLES = 10

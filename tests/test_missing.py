@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqframe import SequenceFramer, missing
+from seqframe import SequenceFramer
+from seqframe.framing import missing
 from seqframe.framing.missing import count_in_windows, true_runs
 
 NAN = np.nan

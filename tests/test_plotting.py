@@ -24,6 +24,7 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @pytest.fixture(autouse=True)
 def _no_figure_is_left():
+    pyplot.close("all")  # also those of examples in the docs that ran before
     yield
     pyplot.close("all")
 
@@ -747,6 +748,7 @@ def test_without_matplotlib_the_call_says_what_to_install(draw, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "seqframe\[plot\]"'):
         draw()
+    monkeypatch.undo()
 
 
 def test_pictures_need_no_keras():

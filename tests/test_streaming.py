@@ -9,7 +9,8 @@ import pytest
 from keras import layers
 from models import Counter, assert_same, compiled, contents, numbers, put_back, recurrent, seeded
 
-from seqframe import SequenceFramer, StatefulTrainer, fit, predict, schedule
+from seqframe import SequenceFramer, StatefulTrainer, fit, predict
+from seqframe.training import schedule
 from seqframe.training.feed import Stream, feed_arrays, feed_frames
 from seqframe.training.schedule import Schedule
 

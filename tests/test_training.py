@@ -16,7 +16,6 @@ from seqframe import (
     get_states,
     predict,
     set_states,
-    training,
 )
 from seqframe.model.state import stateful_layers
 
@@ -779,7 +778,7 @@ def test_an_interruption_between_epochs_that_run_together_leaves_the_trainer_fre
         if trainer.paused:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_is_due", due)
+    monkeypatch.setattr("seqframe.training.fit._is_due", due)
     with pytest.raises(KeyboardInterrupt) as kept:  # with all that its traceback holds
         fit(model, LANES, epochs=20, verbose=0, callbacks=[trainer])
     assert seen[-1]

@@ -67,6 +67,20 @@ def test_errors_are_means_over_origins_and_features():
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "uint64", "int64", "float32"])
+def test_errors_do_not_depend_on_the_type_of_the_data(dtype):
+    # Down by more than 128: in 8 bits, and without a sign, differences wrap.
+    data = np.tile([-100, 100, 3] if dtype == "int8" else [200, 1, 0], 4).astype(dtype)
+    expected = backtest(line(), data.astype("float64"), 2)
+    result = backtest(line(), data, 2)
+    for name, found in result.errors().items():
+        np.testing.assert_allclose(found, expected.errors()[name], rtol=1e-6)
+    # So can be subtracted by hand.
+    difference = result.last_value - result.actual
+    np.testing.assert_array_equal(difference, expected.last_value - expected.actual)
+    assert str(result) == str(expected)
+
+
 def test_the_table_tells_why_a_forecast_goes_flat():
     wave = np.sin(np.arange(200) / 3)
     flat = backtest(line(slope=0.0), wave, 9)  # each step is the last one, come what may

@@ -100,8 +100,8 @@ def backtest(
     number = {time: k for k, time in enumerate(times)}
     alone = tester.forecast(times, 1)[:, 0]
     which = np.array([[number[n, o + step] for step in range(horizon)] for n, o in origins])
-    came = np.stack([tester.values[n][t] for n, t in times])
-    before = np.stack([tester.values[n][o - 1] for n, o in origins])
+    came = _as_real(np.stack([tester.values[n][t] for n, t in times]))
+    before = _as_real(np.stack([tester.values[n][o - 1] for n, o in origins]))
     return Backtest(
         origins=np.array(origins),
         actual=came[which],
@@ -110,6 +110,11 @@ def backtest(
         last_value=np.repeat(before[:, None], horizon, axis=1),
         residuals=came - alone,
     )
+
+
+def _as_real(values: np.ndarray) -> np.ndarray:
+    """Return values that can be subtracted: small integers wrap, and bools have no difference."""
+    return values.astype("float64") if values.dtype.kind in "biu" else values
 
 
 class _Tester:

@@ -18,7 +18,7 @@ class Backtest:
 
     Attributes:
         origins: int array `(origins, 2)`: which sequence, and its first step that is forecast.
-        actual: array `(origins, horizon, …)`. What came.
+        actual: float array `(origins, horizon, …)`. What came.
         free_run: array like `actual`. What was forecast at the origin.
         one_step: array like `actual`. What was forecast of each step by what came before it.
         last_value: array like `actual`. What stood before the origin.

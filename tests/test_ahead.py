@@ -116,6 +116,19 @@ def test_dates_ahead_of_a_history_without_dates_go_forward():
             check_future(history, future[::-1], STEPS, on_clock=False)
 
 
+class Derived(pd.Series):
+    """A class of somebody else's, as geopandas has one."""
+
+
+def test_what_is_derived_from_pandas_is_checked_too():
+    history, future, _ = tables(WHOLE["days"], on_clock=False)
+    for past, ahead in (Derived(history), future), (history, Derived(future)):
+        check_future(past, ahead, STEPS, on_clock=False)
+        with pytest.raises(ValueError, match="`future` must begin with the step after"):
+            check_future(past, ahead[1:], STEPS, on_clock=False)
+        assert index_forecast(past, 2, ahead, on_clock=False).equals(future.index[:2])
+
+
 # --- Dates of a forecast.
 
 HOLE = WHOLE["days"].delete(3)

@@ -110,6 +110,7 @@ def test_numbers_that_no_longer_fit():
 
 
 VALUES = np.arange(6.0).reshape(3, 2)
+DAYS = pandas.date_range("2026-01-01", periods=7)
 INDEX, AFTER = pandas.RangeIndex(4), pandas.RangeIndex(4, 7)
 
 
@@ -136,6 +137,17 @@ def test_pandas_tables():
     # Columns that are no strings stay what they are.
     table.columns = [2020, 2021]
     assert continue_table(table, VALUES).columns.tolist() == [2020, 2021]
+
+
+class Derived(pandas.DataFrame):
+    """A class of somebody else's, as geopandas has one."""
+
+
+def test_a_table_of_a_derived_class_is_continued():
+    table = pandas.DataFrame(np.zeros((4, 2)), dates(*DAYS[:4]), ["a", "b"])
+    expected = continue_table(table, VALUES)
+    assert expected.index.equals(DAYS[4:7])
+    pandas.testing.assert_frame_equal(continue_table(Derived(table), VALUES), expected)
 
 
 def test_pandas_quantiles():

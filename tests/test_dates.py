@@ -62,6 +62,18 @@ def test_dates_that_do_not_go_forward_are_refused(generator, name, order, kind):
         use(series.sort_index())  # the way out is one
 
 
+class Derived(pd.Series):
+    """A class of somebody else's, as geopandas has one."""
+
+
+@pytest.mark.parametrize("name", ["sequences", "history", "data"])
+def test_a_class_derived_from_pandas_has_a_clock_too(generator, name):
+    series = Derived(np.arange(8.0), DAYS[::-1])
+    for tables in series, [series]:
+        with pytest.raises(ValueError, match=f"`{name}` must have dates that go strictly forward"):
+            uses(generator)[name](tables)
+
+
 @pytest.mark.parametrize("name", ["sequences", "history", "data"])
 @pytest.mark.parametrize(
     "index",

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.framing.tables import column_names, table_array
+from seqframe.framing.tables import column_names, library_of, table_array
 
 LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
 NUMBERS = ["int8", "uint8", "int16", "int32", "int64", "uint64", "float32", "float64"]
@@ -17,6 +17,18 @@ def test_column_names(library):
     assert column_names(library.DataFrame({"price": [1.0], "volume": [4.0]})) == ["price", "volume"]
     assert column_names(library.Series([1, 2])) is None
     assert column_names(np.zeros((2, 2))) is None
+
+
+@LIBRARIES
+@pytest.mark.parametrize("kind", ["DataFrame", "Series"])
+def test_a_class_of_anothers_is_of_the_library_that_it_is_made_of(library, kind):
+    of = getattr(library, kind)
+    derived = type("Derived", (of,), {})
+    further = type("Further", (derived,), {})
+    assert [*map(library_of, (of, derived, further))] == [library.__name__] * 3
+    namesake = type(kind, (), {"__module__": "other"})
+    for other in namesake, np.ndarray, list, str, int, pd.Index, pd.Categorical:
+        assert library_of(other) is None
 
 
 @LIBRARIES

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.tables import library_of
+
 #: What to do where dates repeat, of a table that is framed, and of one that is forecast.
 NAME_GROUPS = (
     "A date that repeats is of another series: sort the table by series and date, and name the "
@@ -28,7 +30,7 @@ def dates_of(table: Any) -> Any:
     >>> dates_of(pandas.Series([1, 2], days)) is days
     True
     """
-    if not _is_of_pandas(type(table)):
+    if library_of(type(table)) != "pandas":
         return None
     import pandas
 
@@ -38,7 +40,7 @@ def dates_of(table: Any) -> Any:
 
 def check_each(tables: Sequence[Any], name: str, repeated: str = ONE_EACH) -> None:
     """Raise if the dates of one of several tables do not go strictly forward; see `check_dates`."""
-    if not any(map(_is_of_pandas, set(map(type, tables)))):
+    if "pandas" not in map(library_of, set(map(type, tables))):
         return  # of many arrays at once
     for number, table in enumerate(tables):
         check_dates(table, name if len(tables) == 1 else f"{name}[{number}]", repeated)
@@ -101,7 +103,3 @@ def check_dates(
         f"`{name}` must have dates that go strictly forward. Received: {index[row]} in row {row}, "
         f"then {index[row + 1]}{which}. {advice}"
     )
-
-
-def _is_of_pandas(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "pandas"

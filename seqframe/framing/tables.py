@@ -11,6 +11,23 @@ def column_names(sequence: Any) -> list[str] | None:
     return None if columns is None else [str(column) for column in columns]
 
 
+def library_of(kind: type) -> str | None:
+    """Return whose DataFrame or Series a type is, "pandas" or "polars", or None if it is neither.
+
+    A class of another's, as geopandas has one, is of the library that it is made of.
+
+    >>> import pandas
+    >>> class Prices(pandas.DataFrame): ...
+    >>> library_of(Prices), library_of(pandas.Index), library_of(np.ndarray)
+    ('pandas', None, None)
+    """
+    for each in kind.__mro__:
+        library = each.__module__.partition(".")[0]
+        if library in ("pandas", "polars") and each.__name__ in ("DataFrame", "Series"):
+            return library
+    return None
+
+
 def table_array(table: Any, name: str) -> np.ndarray:
     """Return a DataFrame as an array of the type that NumPy finds for all of its columns.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from seqframe.framing.sequences import find_columns, split_sequences, to_array
-from seqframe.framing.tables import column_names
+from seqframe.framing.tables import column_names, library_of
 from seqframe.rollout.continuation import continue_index
 
 
@@ -177,13 +177,13 @@ def _read_table(forecast: Any, known: list[str]) -> list[tuple[str, float | None
 
     The level is None where a column is of no quantile.
     """
-    module = type(forecast).__module__.partition(".")[0]
-    if module not in ("pandas", "polars"):
+    library = library_of(type(forecast))
+    if library is None:
         return None
     if not hasattr(forecast, "columns"):
         return [(str(forecast.name or ""), None)]
     columns = list(forecast.columns)
-    if module == "pandas":
+    if library == "pandas":
         if forecast.columns.names[-1] != "quantile":
             return [(str(column), None) for column in columns]
         pairs = [c if isinstance(c, tuple) else (known[0], c) for c in columns]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from seqframe.framing.dates import check_dates, dates_of
+from seqframe.framing.tables import library_of
 from seqframe.rollout.continuation import steps_after
 
 
@@ -151,7 +152,7 @@ def _is_as_made(index: Any) -> bool:
 
 
 def _has_index(table: Any) -> bool:
-    return type(table).__module__.partition(".")[0] == "pandas" and len(table) > 0
+    return library_of(type(table)) == "pandas" and len(table) > 0
 
 
 def _comparable(one: Any, other: Any) -> bool:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.tables import library_of
+
 _LEAST_TO_GUESS = 8  # dates that tell how far apart they are, where they do not say so themselves
 
 
@@ -28,15 +30,15 @@ def continue_table(
         a Series for a Series, or for one column; else a DataFrame. With quantiles a DataFrame with
         a column for each, or for each column and quantile. What is no table is an array.
     """
-    module = type(history).__module__.partition(".")[0]
-    if module not in ("pandas", "polars"):
+    library = library_of(type(history))
+    if library is None:
         return values
     is_series = not hasattr(history, "columns")
     names = [history.name] if is_series else list(history.columns)
     if columns is not None and not is_series:
         names = [names[column] for column in np.atleast_1d(columns)]
     flat = is_series or isinstance(columns, (int, np.integer))
-    if module == "polars":
+    if library == "polars":
         return _polars_table(values, names, flat, quantiles)
     if index is None:
         index = continue_index(history.index, values.shape[-1 if flat else -2])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import recurrent
+from models import numbers, recurrent
 
 from seqframe import Generator, SequenceFramer, backtest
 from seqframe.framing.dates import NAME_GROUPS, check_dates
@@ -131,6 +131,30 @@ def test_the_way_out_of_a_shuffled_panel():
         SequenceFramer(3).frame(mended, by="store").arrays(), expected, strict=True
     ):
         np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize("name", ["sequences", "history", "data"])
+@pytest.mark.parametrize("make", [pd.Index, pd.array, pd.Categorical])
+def test_what_pandas_has_without_an_index_is_an_array(generator, name, make):
+    values = np.arange(8.0)
+    found, expected = (uses(generator)[name](each) for each in (make(values), values))
+    if name == "sequences":
+        np.testing.assert_array_equal(found.arrays()[0], expected.arrays()[0])
+    elif name == "history":
+        np.testing.assert_array_equal(found, expected)
+    else:
+        np.testing.assert_array_equal(found.free_run, expected.free_run)
+    symbols = make(list("abca"))
+    assert SequenceFramer(2).frame(symbols).framer.vocabulary.symbols == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", ["sequences", "history", "data"])
+def test_a_groupby_is_no_sequence(generator, name):
+    table = pd.DataFrame({"group": [1, 1, 1, 2, 2, 2, 2], "value": numbers(7)})
+    grouped = table.groupby("group")["value"]
+    with pytest.raises(TypeError, match=rf"`{name}` must be .*SeriesGroupBy.*part for _, part in"):
+        uses(generator)[name](grouped)
+    uses(generator)[name]([part for _, part in grouped])  # the way out is one
 
 
 def test_what_has_no_dates_passes():

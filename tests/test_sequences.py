@@ -192,6 +192,12 @@ def test_whatever_offers_itself_as_an_array_is_taken():
         ({"a": [1, 2]}, TypeError, "Received: dict."),
         ({1, 2}, TypeError, "Received: set."),
         ((i for i in range(3)), TypeError, "Received: generator."),
+        (
+            pd.DataFrame({"a": [1, 1, 2], "b": 1.0}).groupby("a"),
+            TypeError,
+            r"Received: DataFrameGroupBy\. Pass `\[part for _, part in …\]` of it",
+        ),
+        (pl.DataFrame({"a": [1, 1, 2]}).group_by("a"), TypeError, "GroupBy. Pass `.part for _, pa"),
         (np.array(3), ValueError, "`prompt` must have a time axis. Received: a single value"),
         (np.float64(3), ValueError, "`prompt` must have a time axis. Received: a single value"),
         ([[1, 2], [3]], ValueError, "`prompt` is ragged: .* the same number of features"),

@@ -115,9 +115,11 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
                 "the same number of features, or pass a list of sequences."
             ) from None
     else:
+        kind = type(sequence).__name__
+        way_out = " Pass `[part for _, part in …]` of it." if kind.endswith("GroupBy") else ""
         raise TypeError(
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
-            f"Received: {type(sequence).__name__}."
+            f"Received: {kind}.{way_out}"
         )
     if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
         raise TypeError(

@@ -254,7 +254,10 @@ def test_a_smaller_batch_is_told(use, learning):
     model, before = learning
     put_back(model, before)
     weights = model.get_weights()
-    message = r"own batch size, 2\. Received: a batch of 1\. Pass `batch_size=2`.*lanes\(2\)"
+    message = (
+        r"own batch size, 2\. Received: a batch of 1\. Pass `batch_size=2` and a multiple of 2 "
+        "samples, or frames .* lanes of 2"
+    )
     with pytest.raises(ValueError, match=message):
         USES[use](model, (X[:1], Y[:1]), callbacks=[StatefulTrainer()])
     assert_same(contents(model), before)

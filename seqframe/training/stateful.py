@@ -278,8 +278,9 @@ def require_batch_size(received: int, expected: int | None) -> None:
 
 
 def _batch_size_error(expected: int | None, received: Any) -> str:
+    samples = "" if expected == 1 else f" and a multiple of {expected} samples"
     return (
         "A stateful model needs every batch, the last one too, to be of its own batch size, "
-        f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}` and a number "
-        f"of samples that it divides, or use `frames.lanes({expected})`."
+        f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}`{samples}, or "
+        f"frames instead of arrays to `seqframe.fit`, which puts them in lanes of {expected}."
     )

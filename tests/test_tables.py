@@ -1,5 +1,7 @@
 """A DataFrame is an array of the type that holds all of its columns."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -59,3 +61,16 @@ def test_a_table_with_bools_is_framed(library):
     np.testing.assert_array_equal(x["future"][:, 0, 0], holiday[2:])
     alone = SequenceFramer(2).frame(library.DataFrame({"a": holiday, "b": ~holiday}))
     assert alone.arrays()[0].dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("library", "advice"),
+    [
+        (pd, r"`table\.set_index\(name\)`, .*`\.astype\('float32'\)`"),
+        (pl, r"`table\.drop\(name\)`; .*`\.cast\(polars\.Float32\)`"),
+    ],
+)
+def test_what_to_do_with_dates_is_the_librarys_own(library, advice):
+    table = library.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)], "units": [1.0, 2.0]})
+    with pytest.raises(TypeError, match=rf"the columns 'day' \(\w+\)\. .*{advice}"):
+        table_array(table, "sequences")

@@ -81,8 +81,13 @@ def _not_of_numbers(table: Any, name: str) -> TypeError:
     other = {column: kind for column, (kind, is_number) in columns.items() if not is_number}
     shown = other or {column: kind for column, (kind, _) in columns.items()}
     received = ", ".join(f"{column!r} ({kind})" for column, kind in shown.items())
+    dates = "leave dates out, as `table.drop(name)`"
+    convert = ".cast(polars.Float32)"
+    if hasattr(table, "set_index"):
+        dates = "make dates the index, as `table.set_index(name)`, or leave them out"
+        convert = ".astype('float32')"
     return TypeError(
         f"`{name}` must hold numbers, in columns of one type. Received: a table with the columns "
-        f"{received}. Name what tells groups apart as `by=` of `frame`; make dates the index, as "
-        "`table.set_index(name)`, or leave them out; convert others with `.astype('float32')`."
+        f"{received}. Name what tells groups apart as `by=` of `frame`; {dates}; convert others "
+        f"with `{convert}`."
     )

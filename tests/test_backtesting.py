@@ -1,5 +1,7 @@
 """Backtests: each forecast is the one that was made at its origin, and intervals cover."""
 
+import re
+
 import keras
 import numpy as np
 import pandas as pd
@@ -131,6 +133,23 @@ def test_an_interval_is_the_ranked_error():
     for wrong in np.zeros(3), np.zeros((2, 1)):
         with pytest.raises(ValueError, match="`forecast` must be of no more than the 2 steps"):
             result.interval(wrong)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.75, 0.9, 0.95, 0.99])
+def test_a_coverage_needs_as_many_origins_as_it_says(coverage):
+    """A law: with one less it is refused."""
+
+    def interval(origins):
+        errors = np.zeros((origins, 1))
+        tested = Backtest(np.zeros((origins, 2), int), *[errors] * 4, errors[:, 0])
+        return tested.interval(np.zeros(1), coverage)
+
+    with pytest.raises(ValueError, match="origins or more") as caught:
+        interval(0)
+    needed = int(re.search(r"needs (\d+) origins", str(caught.value))[1])
+    interval(needed)
+    with pytest.raises(ValueError, match=f"needs {needed} origins"):
+        interval(needed - 1)
 
 
 def test_several_sequences_and_too_short_ones():

@@ -132,7 +132,8 @@ class Backtest:
             )
         rank = math.ceil((count + 1) * coverage)
         if rank > count:
-            needed = math.ceil(coverage / (1 - coverage))
+            needed = math.floor(coverage / (1 - coverage))
+            needed += math.ceil((needed + 1) * coverage) > needed
             raise ValueError(
                 f"`coverage={coverage}` needs {needed} origins or more. Received: a backtest of "
                 f"{count}. Test on a longer sequence, or with a smaller `stride`."

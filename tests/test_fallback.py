@@ -219,6 +219,72 @@ keras.distribution.set_distribution(keras.distribution.DataParallel())
 assert len(keras.distribution.list_devices()) == 2
 print(json.dumps([one, train()]))
 """
+STATEFUL = """
+from seqframe import StatefulTrainer, get_states
+
+lanes = SequenceFramer(1).frame([np.arange(n) / 9.0 for n in (14, 9, 9)]).lanes(4)
+sequence = SequenceFramer(1).frame(np.arange(15) / 5.0)
+
+def train_stateful(layer):
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input(batch_shape=(4, 1, 1)), layer(3, stateful=True), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.Adam(0.01), "mse", weighted_metrics=["mae"])
+    results = []
+    for reset in ("epoch", "never"):
+        given = {"validation_data": sequence, "callbacks": [StatefulTrainer(reset)], "verbose": 0}
+        results.append(fit(model, lanes, epochs=2, **given).history)
+        results.append(evaluate(model, sequence, verbose=0))
+        results.append(predict(model, sequence, verbose=0).tolist())
+    results += [array.tolist() for array in (*model.get_weights(), *get_states(model)[0])]
+    model.predict(sequence.arrays()[0][:12], batch_size=4, verbose=0)  # Keras's own still runs
+    return results
+
+def train_all():
+    return [train_stateful(layer) for layer in (keras.layers.LSTM, keras.layers.SimpleRNN)]
+
+one = train_all()
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+print(json.dumps([one, train_all()]))
+"""
+# What cannot be divided among devices, by the message that says so.
+UNDIVIDED = """
+import contextlib
+
+def message(act):
+    try:
+        act()
+    except ValueError as error:
+        return str(error)
+
+def made(stateful, context=contextlib.nullcontext()):
+    with context:
+        inputs = keras.Input(batch_shape=(4 if stateful else None, 2, 1))
+        model = keras.Sequential([inputs, keras.layers.SimpleRNN(1, stateful=stateful)])
+        model.compile("sgd", "mse")
+    return model
+"""
+UNDIVIDED_JAX = """
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+model = made(stateful=False)
+before = [weight.tolist() for weight in model.get_weights()]
+told = [
+    message(lambda: fit(model, frames, batch_size=3, verbose=0)),
+    message(lambda: fit(model, frames[:9], batch_size=4, verbose=0)),
+    message(lambda: evaluate(model, frames[:9], batch_size=4, verbose=0)),
+    message(lambda: predict(model, frames[:9][0], batch_size=4, verbose=0)),
+]
+assert before == [weight.tolist() for weight in model.get_weights()]
+print(json.dumps(told))
+"""
+UNDIVIDED_TENSORFLOW = """
+import tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+model = made(True, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope())
+calls = (fit, evaluate, predict)
+print(json.dumps([message(lambda: call(model, frames, verbose=0)) for call in calls]))
+"""
 
 
 def in_a_process(script):
@@ -243,6 +309,24 @@ def test_two_devices_train_as_one():
     assert reason in messages
     assert np.isfinite(two[-1]).all()
     assert_same(two, one, atol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras distributes states under JAX alone")
+def test_two_devices_train_a_stateful_model_as_one():
+    (one, two), _ = in_a_process(STATEFUL)
+    assert_same(two, one, atol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras distributes nothing under PyTorch")
+def test_what_does_not_divide_among_devices_is_told():
+    jax = BACKEND == "jax"
+    told, _ = in_a_process(UNDIVIDED + (UNDIVIDED_JAX if jax else UNDIVIDED_TENSORFLOW))
+    if jax:
+        assert ["multiple of 2" in message for message in told] == [True] * 4
+        sizes = ["a batch of 3.", "a batch of 1.", "a batch of 1.", "a batch of 1."]
+        assert all(size in message for size, message in zip(sizes, told, strict=True))
+    else:
+        assert ["2 replicas. Train it on one device." in message for message in told] == [True] * 3
 
 
 def test_states_are_kept_by_the_pair(stateful):

@@ -6,7 +6,8 @@ Each backend's module has the same names with the same meanings:
 - `compile_program`: a function of tensors as one compiled program;
 - `to_device`, `scalars`: NumPy arrays and integers as what programs take;
 - `carried_states`: a context in which stateful layers keep their state, as Keras's docs say;
-- `is_distributed`: whether a model is under a strategy of the backend's own;
+- `is_distributed`, `num_replicas`: whether a model is under a strategy of the backend's own, and
+  on how many devices;
 - `PureFunction`, `call_with_values`, `traveling_values`: calls with variables at other values
   than their own;
 - `lasting`: a context whose tensors may be assigned outside of it;
@@ -39,6 +40,7 @@ checked_function = _module.checked_function
 compile_program = _module.compile_program
 is_distributed = _module.is_distributed
 lasting = _module.lasting
+num_replicas = _module.num_replicas
 read_steps = _module.read_steps
 repeat = _module.repeat
 scalars = _module.scalars

@@ -166,6 +166,11 @@ def is_distributed(model: keras.Model) -> bool:
     return False
 
 
+def num_replicas(model: keras.Model) -> int:
+    """Return among how many devices a strategy of the backend's own divides a batch."""
+    return 1
+
+
 def to_device(value: Any) -> Any:
     """Return a nest of NumPy arrays as tensors."""
     return tree.map_structure(jnp.asarray, value)
@@ -179,6 +184,8 @@ def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextMana
 def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
     """Return Keras's train, test or predict function with a check of each batch it takes."""
     plain = getattr(model, f"{kind}_function")
+    if keras.distribution.distribution() is not None:
+        plain = _made_anew(model, kind)
 
     def checked_function(state: Any, batches: Any) -> Any:
         def checked(batch: Any) -> Any:
@@ -191,6 +198,17 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
         return plain(state, map(checked, batches))
 
     return checked_function
+
+
+def _made_anew(model: keras.Model, kind: str) -> Any:
+    """Return Keras's function once more: it holds on which devices the variables lie, and was made
+    before the states were among them."""
+    name, make = f"{kind}_function", getattr(model, f"make_{kind}_function")
+    before = getattr(model, name)
+    make(force=True)
+    made = getattr(model, name)
+    setattr(model, name, before)
+    return made
 
 
 def with_batch_size(data: Any, expected: int) -> Any:

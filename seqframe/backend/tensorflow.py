@@ -231,6 +231,11 @@ def is_distributed(model: keras.Model) -> bool:
     return not default or model.distribute_strategy is not tf.distribute.get_strategy()
 
 
+def num_replicas(model: keras.Model) -> int:
+    """Return among how many devices a distribution strategy of TensorFlow divides a batch."""
+    return int(model.distribute_strategy.num_replicas_in_sync)
+
+
 def to_device(value: Any) -> Any:
     """Return a nest of NumPy arrays as tensors."""
     return tree.map_structure(tf.convert_to_tensor, value)

@@ -280,6 +280,11 @@ def is_distributed(model: keras.Model) -> bool:
     return False
 
 
+def num_replicas(model: keras.Model) -> int:
+    """Return among how many devices a strategy of the backend's own divides a batch."""
+    return 1
+
+
 def to_device(value: Any) -> Any:
     """Return a nest of NumPy arrays as tensors."""
     return tree.map_structure(ops.convert_to_tensor, value)

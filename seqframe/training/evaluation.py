@@ -100,7 +100,7 @@ def evaluate(
     schedule = plan(model, frames, "test", policy, **limits)
     if by_keras:
         given = {"verbose": verbose, "callbacks": callbacks, "return_dict": return_dict}
-        return model.evaluate(evaluation_dataset(schedule), **given)
+        return model.evaluate(evaluation_dataset(model, schedule), **given)
     runner = EpochRunner(model, schedule, "test", policy, jit_compile, verbose)
     logs = _run(runner, runner.evaluate, callbacks)
     if return_dict:

@@ -30,6 +30,33 @@ def runs_by_keras(model: keras.Model) -> bool:
     return True
 
 
+def _check_devices(model: keras.Model, schedule: Schedule) -> None:
+    """Raise if batches cannot be divided among the devices that a model is on."""
+    if schedule.resets is not None and backend.num_replicas(model) > 1:
+        raise ValueError(
+            "A stateful model keeps one state, of whole batches, and under a distribution strategy "
+            "each replica gets a share of a batch. Received: a stateful model under a strategy of "
+            f"{backend.num_replicas(model)} replicas. Train it on one device."
+        )
+    shares = _num_shares(keras.distribution.distribution())
+    for size in (schedule.batch_size, schedule.remainder):
+        if size % shares:
+            raise ValueError(
+                f"Each batch, the last one too, must divide among the {shares} devices of the "
+                f"`keras.distribution`. Received: a batch of {size}. Pass a `batch_size` that is a "
+                f"multiple of {shares}, and a number of frames that is one, as the arrays "
+                "`(X[:n], y[:n])` of `X, y = frames.arrays()`."
+            )
+
+
+def _num_shares(distribution: Any) -> int:
+    """Return how many devices share a batch under a `keras.distribution`, or None."""
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
+
+
 def fit_by_keras(
     model: keras.Model,
     schedule: Schedule,
@@ -51,8 +78,9 @@ def fit_by_keras(
         initial_epoch: int.
         **arguments: of Keras's `fit`.
     """
+    _check_devices(model, schedule)
     if isinstance(validation_data, Schedule):
-        validation_data = evaluation_dataset(validation_data)
+        validation_data = evaluation_dataset(model, validation_data)
     if policy is not None and schedule.resets is not None:
         inside = np.arange(schedule.steps) % model.steps_per_execution > 0
         if schedule.resets[inside].any():
@@ -68,12 +96,14 @@ def fit_by_keras(
     )
 
 
-def evaluation_dataset(schedule: Schedule) -> EpochDataset:
+def evaluation_dataset(model: keras.Model, schedule: Schedule) -> EpochDataset:
     """Return what Keras's `evaluate` and `predict` take for a schedule of ready frames.
 
     Raises:
-        ValueError: if rows would have to be reset on the way, which Keras's own loop cannot.
+        ValueError: if rows would have to be reset on the way, which Keras's own loop cannot, or
+            batches do not divide among the model's devices.
     """
+    _check_devices(model, schedule)
     if schedule.resets is not None and schedule.resets[1:].any():
         raise ValueError(
             "Keras's own loop cannot reset the rows of a state that begin a new sequence while it "
@@ -85,7 +115,7 @@ def evaluation_dataset(schedule: Schedule) -> EpochDataset:
 
 def predict_by_keras(model: keras.Model, schedule: Schedule, **arguments: Any) -> Any:
     """Return predictions by Keras's own `predict`, in the order of the frames."""
-    predictions = model.predict(evaluation_dataset(schedule), **arguments)
+    predictions = model.predict(evaluation_dataset(model, schedule), **arguments)
     if schedule.lanes is None:
         return predictions
     place = schedule.places(0, schedule.steps)

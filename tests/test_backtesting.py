@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from keras import layers
 from models import numbers, recurrent, seeded
@@ -161,6 +162,29 @@ def test_several_sequences_and_too_short_ones():
     with pytest.raises(ValueError, match=r"`data` must have a sequence of 6 steps.*3 steps"):
         backtest(generator, data[2], 4)
     assert backtest(generator, data[0], 4, start=5).origins.tolist() == [[0, 5]]
+
+
+def test_an_interval_is_as_its_forecast_is():
+    """A law: a table has the bounds of its array, column by column, in its own library."""
+    data = numbers(30, 2)
+    result = backtest(
+        Generator(recurrent(steps=3, features=2, outputs=2), SequenceFramer(3)), data, 3
+    )
+    forecast = numbers(3, 2, seed=1)
+    expected = result.interval(forecast)
+    for library in pd, pl:
+        table = library.DataFrame({"price": forecast[:, 0], "sold": forecast[:, 1]})
+        for bound, array in zip(result.interval(table), expected, strict=True):
+            assert type(bound) is type(table)
+            assert list(bound.columns) == ["price", "sold"]
+            np.testing.assert_allclose(bound.to_numpy(), array, rtol=1e-6)
+    alone = backtest(line(), data[:, 0], 3)
+    expected = alone.interval(forecast[:, 0])
+    for library in pd, pl:
+        series = library.Series(forecast[:, 0])
+        for bound, array in zip(alone.interval(series), expected, strict=True):
+            assert type(bound) is type(series)
+            np.testing.assert_allclose(bound.to_numpy(), array, rtol=1e-6)
 
 
 def test_an_interval_is_of_one_forecast():

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.tables import library_of
+
 
 @dataclass(frozen=True)
 class Backtest:
@@ -139,7 +141,7 @@ class Backtest:
                 f"{count}. Test on a longer sequence, or with a smaller `stride`."
             )
         radius = np.sort(np.abs(self.free_run - self.actual), axis=0)[rank - 1, :steps]
-        return forecast - radius, forecast + radius
+        return _shift(forecast, -radius), _shift(forecast, radius)
 
     def __repr__(self) -> str:
         return f"Backtest({len(self.origins)} origins, horizon={self.actual.shape[1]})"
@@ -153,3 +155,12 @@ class Backtest:
             values = [f"{errors[name][step]:.4g}" for name in errors]
             lines.append(f"{step + 1:>4}  {values[0]:>8}  {values[1]:>8}  {values[2]:>10}")
         return "\n".join(lines)
+
+
+def _shift(forecast: Any, distance: np.ndarray) -> Any:
+    """Return a forecast, as what it is, with distances `(steps, …)` added."""
+    if library_of(type(forecast)) == "polars" and hasattr(forecast, "columns"):
+        # Its arithmetic is that of columns.
+        columns = enumerate(forecast.get_columns())
+        return forecast.with_columns(column + distance[:, place] for place, column in columns)
+    return forecast + distance

@@ -139,6 +139,38 @@ def test_pandas_tables():
     assert continue_table(table, VALUES).columns.tolist() == [2020, 2021]
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pandas.Index(["a", "b"], name="item"),
+        pandas.CategoricalIndex(["b", "a"]),
+        pandas.period_range("2026-01", periods=2, freq="M"),
+        pandas.MultiIndex.from_product([["shop"], ["a", "b"]], names=["store", "item"]),
+        pandas.MultiIndex.from_tuples([(1, "a", True), (0, "b", True)]),
+        pandas.Index(["a", "a"]),
+    ],
+    ids=lambda columns: type(columns).__name__,
+)
+def test_columns_keep_their_index(columns):
+    """A law: a forecast has the columns of its history, a level of quantiles below them."""
+    table = pandas.DataFrame(np.zeros((4, 2)), INDEX, columns)
+    levels = [0.1, 0.5, 0.9]
+    quantiles = np.arange(18.0).reshape(3, 3, 2)
+    for places in None, [1, 0], [1]:
+        kept = columns if places is None else columns[places]
+        width = len(kept)
+        found = continue_table(table, VALUES[:, :width], places)
+        pandas.testing.assert_index_equal(found.columns, kept, exact=True)
+        many = continue_table(table, quantiles[..., :width], places, levels)
+        assert many.columns.names == [*columns.names, "quantile"]
+        for place, level in enumerate(levels):
+            part = many.xs(level, axis=1, level="quantile")
+            np.testing.assert_array_equal(part, quantiles[place, :, :width])
+            assert part.columns.tolist() == kept.tolist()
+            assert part.columns.dtype == kept.dtype
+    assert continue_table(table, VALUES[:, 0], 1).name == columns[1]
+
+
 class Derived(pandas.DataFrame):
     """A class of somebody else's, as geopandas has one."""
 

@@ -482,6 +482,20 @@ def test_tables_of_several_columns(module):
     same(line(ax, "history")[1], -HISTORY[6:])
 
 
+def test_tables_with_columns_of_several_levels():
+    columns = pandas.MultiIndex.from_product([["shop"], ["a", "b"]], names=["store", "item"])
+    history = pandas.DataFrame(np.stack([HISTORY, -HISTORY], axis=1), columns=columns)
+    values = np.stack([POINT, 2 * POINT], axis=1)
+    ax = plot_forecast(history, continue_table(history, values))
+    for found, wanted in zip(drawn(ax, "forecast"), values.T, strict=True):
+        same(found.get_ydata(), wanted)
+    quantiles = np.stack([values - 1, values, values + 2])
+    ax = plot_forecast(history, continue_table(history, quantiles, None, [0.1, 0.5, 0.9]))
+    found = [band.get_paths()[0].vertices[:, 1] for band in drawn(ax, "80 %")]
+    for vertices, wanted in zip(found, values.T, strict=True):
+        assert (vertices.min(), vertices.max()) == (wanted.min() - 1, wanted.max() + 2)
+
+
 def test_arrays_of_several_columns():
     history = np.stack([HISTORY, -HISTORY, 2 * HISTORY], axis=1)
     paths = np.stack([PATHS, 2 * PATHS], axis=-1)

@@ -187,7 +187,8 @@ def _read_table(forecast: Any, known: list[str]) -> list[tuple[str, float | None
         if forecast.columns.names[-1] != "quantile":
             return [(str(column), None) for column in columns]
         pairs = [c if isinstance(c, tuple) else (known[0], c) for c in columns]
-        return [(str(name), float(level)) for name, level in pairs]
+        # A name of several levels is a tuple of them.
+        return [(str(c[0] if len(c) == 2 else c[:-1]), float(c[-1])) for c in pairs]
     if set(columns) <= set(known):
         return [(column, None) for column in columns]
     return [_name_and_level(column, known) for column in columns]

@@ -34,9 +34,11 @@ def continue_table(
     if library is None:
         return values
     is_series = not hasattr(history, "columns")
-    names = [history.name] if is_series else list(history.columns)
+    names = [history.name] if is_series else history.columns
     if columns is not None and not is_series:
-        names = [names[column] for column in np.atleast_1d(columns)]
+        # Of an Index of pandas, an Index: its names and levels are those of the forecast.
+        chosen = np.atleast_1d(columns)
+        names = names[chosen] if library == "pandas" else [names[column] for column in chosen]
     flat = is_series or isinstance(columns, (int, np.integer))
     if library == "polars":
         return _polars_table(values, names, flat, quantiles)
@@ -45,7 +47,7 @@ def continue_table(
     return _pandas_table(index, values, names, flat, quantiles)
 
 
-def _pandas_table(index: Any, values: Any, names: list[Any], flat: bool, quantiles: Any) -> Any:
+def _pandas_table(index: Any, values: Any, names: Any, flat: bool, quantiles: Any) -> Any:
     import pandas
 
     if quantiles is None:
@@ -55,7 +57,11 @@ def _pandas_table(index: Any, values: Any, names: list[Any], flat: bool, quantil
     levels = np.atleast_1d(quantiles).tolist()
     if flat:
         return pandas.DataFrame(values.T, index, pandas.Index(levels, name="quantile"))
-    pairs = pandas.MultiIndex.from_product([names, levels], names=[None, "quantile"])
+    each = names.repeat(len(levels))
+    by_level = [each.get_level_values(number) for number in range(each.nlevels)]
+    pairs = pandas.MultiIndex.from_arrays(
+        [*by_level, levels * len(names)], names=[*names.names, "quantile"]
+    )
     table = np.moveaxis(values, 0, -1).reshape(len(index), -1)
     return pandas.DataFrame(table, index, pairs)
 

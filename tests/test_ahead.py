@@ -11,6 +11,7 @@ from models import numbers, recurrent, seeded, user_warnings
 
 from seqframe import Generator, SequenceFramer, backtest
 from seqframe.rollout.ahead import check_future, index_forecast
+from seqframe.rollout.continuation import is_guess
 
 
 def no_freq(index):
@@ -27,6 +28,7 @@ WHOLE = {
         pd.date_range("2026-03-28 20:00", periods=16, freq="h", tz="Europe/Berlin")
     ),
     "quarters": pd.period_range("2026Q1", periods=16, freq="Q"),
+    "every other month": pd.period_range("2026-01", periods=32, freq="M")[::2],
     "time differences": no_freq(pd.timedelta_range("0h", periods=16, freq="h")),
 }
 KNOWN, STEPS = 9, 4  # of 16
@@ -54,7 +56,7 @@ def test_every_date_that_is_used_is_checked(kind, on_clock):
             if row >= used:
                 check_future(history, moved, STEPS, on_clock)
                 continue
-            if history.index.freq is None and row >= KNOWN - begin:
+            if is_guess(history.index) and row >= KNOWN - begin:
                 check_guessed(history, moved, on_clock, index[begin + row], index[other])
                 continue
             with pytest.raises(ValueError, match=re.escape(str(index[begin + row]))) as error:
@@ -83,7 +85,7 @@ def check_guessed(history, moved, on_clock, guessed, other):
 @pytest.mark.parametrize("kind", WHOLE)
 def test_after_dates_of_no_frequency_they_only_go_forward(kind, on_clock):
     whole = WHOLE[kind]
-    index = no_freq(whole.delete([3, 12])) if kind != "quarters" else whole
+    index = no_freq(whole.delete([3, 12]))
     history, future, begin = tables(index, on_clock)
     check_future(history, future, STEPS, on_clock)
     swapped = future.copy()
@@ -92,8 +94,8 @@ def test_after_dates_of_no_frequency_they_only_go_forward(kind, on_clock):
     swapped.index = future.index[order]
     with pytest.raises(ValueError, match=r"`future` must have the dates of the steps") as error:
         check_future(history, swapped, STEPS, on_clock)
-    assert f"in row {row + (kind != 'quarters')}, where " in str(error.value)
-    if not on_clock and kind != "quarters":
+    assert f"in row {row + 1}, where " in str(error.value)
+    if not on_clock:
         late = future.copy()
         late.index = index[[KNOWN - 1, *range(KNOWN + 1, len(index))]]
         message = rf"begin after the history, whose last step is {re.escape(str(index[KNOWN - 1]))}"
@@ -142,15 +144,14 @@ def test_a_forecast_has_the_dates_of_its_future(kind, on_clock):
     expected = whole[KNOWN : KNOWN + STEPS]
     for known in (None, future):
         assert index_forecast(history, STEPS, known, on_clock).equals(expected)
-    if kind == "quarters":
-        return
     # Whatever they are, where the history's own tell nothing.
     whole = no_freq(whole.delete([3, 10])).rename("when")
     history, future, _ = tables(whole, on_clock)
     found = index_forecast(history, STEPS, future.rename_axis("other"), on_clock)
     assert found.equals(whole[KNOWN : KNOWN + STEPS])
     assert found.name == "when"
-    with pytest.warns(UserWarning, match="follow no frequency.*: 9 is the first.*asfreq"):
+    fill = "reindex" if isinstance(whole, pd.PeriodIndex) else "asfreq"
+    with pytest.warns(UserWarning, match=f"follow no frequency.*: 9 is the first.*{fill}"):
         assert index_forecast(history, STEPS, None, on_clock) is None
 
 
@@ -229,6 +230,24 @@ def test_a_forecast_numbered_by_steps_says_so():
     # The way out.
     whole = generator.forecast(history.asfreq("D").interpolate(), 3)
     assert whole.index.equals(WHOLE["days"][10:13])
+
+
+def test_periods_with_holes_go_on_as_dates_do(recwarn):
+    generator = Generator(recurrent(steps=2), SequenceFramer(2))
+    days = pd.date_range("2026-01-01", periods=33)
+    third = pd.Series(numbers(11), days[::3].to_period("D"))
+    found = generator.forecast(third[:9], 2)
+    assert found.index.equals(third.index[9:])
+    assert found.index.to_timestamp().equals(
+        generator.forecast(third[:9].set_axis(no_freq(days[::3][:9])), 2).index
+    )
+    assert not user_warnings(recwarn)
+    hole = pd.Series(numbers(11), days[:12].to_period("D").delete(4))
+    with pytest.warns(UserWarning, match=r"numbered by steps: 11 is .*reindex\(pandas.period_ra"):
+        assert generator.forecast(hole, 2).index.equals(pd.RangeIndex(11, 13))
+    # The way out.
+    whole = hole.reindex(pd.period_range(hole.index[0], hole.index[-1])).interpolate()
+    assert generator.forecast(whole, 2).index.equals(days[12:14].to_period("D"))
 
 
 def test_a_backtest_is_told_of_its_own_dates():

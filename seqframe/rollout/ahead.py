@@ -7,7 +7,7 @@ import numpy as np
 
 from seqframe.framing.dates import check_dates, dates_of
 from seqframe.framing.tables import library_of
-from seqframe.rollout.continuation import steps_after
+from seqframe.rollout.continuation import is_guess, steps_after
 
 
 def check_future(
@@ -48,7 +48,7 @@ def check_future(
     if as_made or not _comparable(index, ahead):
         return
     after = steps_after(index, steps, guess=False)
-    expected = None if _is_guess(index) else after
+    expected = None if is_guess(index) else after
     where = "with the step after the history"
     if on_clock:
         expected = index if expected is None else index.append(expected)
@@ -59,16 +59,8 @@ def check_future(
         raise _begins_elsewhere(f"{where}, {expected[0]}", ahead[0])
     if dates_of(future) is not None:
         _check_each_step(ahead, ahead[:0] if expected is None else expected[: len(ahead)])
-    if _is_guess(index) and after is not None:
+    if is_guess(index) and after is not None:
         _compare_with_guess(ahead[len(history) if on_clock else 0 :], after, stacklevel + 1)
-
-
-def _is_guess(index: Any) -> bool:
-    """Whether it is only likely how an index goes on: that of dates which do not say it."""
-    import pandas
-
-    dates = (pandas.DatetimeIndex, pandas.TimedeltaIndex)
-    return isinstance(index, dates) and index.freq is None
 
 
 def _compare_with_guess(ahead: Any, guess: Any, stacklevel: int) -> None:
@@ -129,7 +121,7 @@ def index_forecast(history: Any, steps: int, future: Any, on_clock: bool) -> Any
         return None
     index = history.index
     after = steps_after(index, steps, guess=False)
-    unsure = after is None or _is_guess(index)
+    unsure = after is None or is_guess(index)
     if unsure and dates_of(future) is not None and _comparable(index, future.index):
         begin = len(history) if on_clock else 0
         dates = future.index[begin : begin + steps].rename(index.name)
@@ -139,10 +131,18 @@ def index_forecast(history: Any, steps: int, future: Any, on_clock: bool) -> Any
         warnings.warn(
             "The dates of the history follow no frequency, so the forecast is numbered by steps: "
             f"{len(index)} is the first. Fill in the dates that are missing, as "
-            "`history.asfreq('D')` for days, and their values; or pass a `future` with dates.",
+            f"{_how_to_fill(index)}, and their values; or pass a `future` with dates.",
             stacklevel=4,
         )
     return after
+
+
+def _how_to_fill(index: Any) -> str:
+    import pandas
+
+    if isinstance(index, pandas.PeriodIndex):  # whose `asfreq` makes others of them
+        return "`history.reindex(pandas.period_range(history.index[0], history.index[-1]))`"
+    return "`history.asfreq('D')` for days"
 
 
 def _is_as_made(index: Any) -> bool:

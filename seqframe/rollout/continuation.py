@@ -119,14 +119,18 @@ def steps_after(index: Any, steps: int, guess: bool = True) -> Any:
     import pandas
 
     size = len(index)
-    if not size or not (guess or size >= _LEAST_TO_GUESS or getattr(index, "freq", "") is not None):
+    if not size or not (guess or size >= _LEAST_TO_GUESS or not is_guess(index)):
         return None
     if isinstance(index, pandas.RangeIndex):
         return pandas.RangeIndex(
             index.stop, index.stop + steps * index.step, index.step, name=index.name
         )
     if isinstance(index, pandas.PeriodIndex):
-        return pandas.period_range(index[-1] + 1, periods=steps, freq=index.freq, name=index.name)
+        distances = np.diff(index.asi8) if size > 1 else np.array([index.freq.n])
+        if (distances != distances[0]).any() or index.hasnans or not distances[0]:
+            return None
+        after = index.asi8[-1] + distances[0] * np.arange(1, steps + 1)
+        return pandas.PeriodIndex.from_ordinals(after, freq=index.freq, name=index.name)
     if isinstance(index, (pandas.DatetimeIndex, pandas.TimedeltaIndex)):
         step = _distance_of_dates(index)
         if step is not None:
@@ -144,6 +148,24 @@ def steps_after(index: Any, steps: int, guess: bool = True) -> Any:
             except (OverflowError, ValueError):  # they no longer fit
                 return pandas.Index(after, name=index.name)
     return None
+
+
+def is_guess(index: Any) -> bool:
+    """Whether it is only likely how an index goes on: that of dates which do not say it.
+
+    Periods do by following each other; each says how long it is, not how far it is to the next.
+
+    >>> import pandas
+    >>> days = pandas.period_range("2026-01-01", periods=9)
+    >>> is_guess(days), is_guess(days[::3]), is_guess(pandas.RangeIndex(9))
+    (False, True, False)
+    """
+    import pandas
+
+    if isinstance(index, pandas.PeriodIndex):
+        return bool((np.diff(index.asi8) != index.freq.n).any())
+    dates = (pandas.DatetimeIndex, pandas.TimedeltaIndex)
+    return isinstance(index, dates) and index.freq is None
 
 
 def _distance_of_dates(index: Any) -> Any:

@@ -179,5 +179,13 @@ def _distance_of_dates(index: Any) -> Any:
         step = type(index)(index, freq="infer").freq
         if step is not None:
             return step
+    import pandas
+
+    midnights = getattr(index, "tz", None) is not None and (index.normalize() == index).all()
+    # Where clocks change, a day has 23 or 25 hours, and still goes from midnight to midnight.
+    index = index.tz_localize(None) if midnights else index
     distances = np.diff(index.asi8)
-    return index[1] - index[0] if (distances == distances[0]).all() else None
+    if (distances != distances[0]).any():
+        return None
+    step = index[1] - index[0]
+    return pandas.DateOffset(days=step.days) if midnights else step

@@ -118,6 +118,67 @@ def test_dates_ahead_of_a_history_without_dates_go_forward():
             check_future(history, future[::-1], STEPS, on_clock=False)
 
 
+BERLIN = WHOLE["days"].tz_localize("Europe/Berlin")
+MONTHS = pd.period_range("2026-01", periods=16, freq="M")
+OTHERS = {  # dates of a history, and dates that cannot be compared with them: what each is, a way
+    "a time zone ahead": (
+        WHOLE["days"],
+        BERLIN,
+        "no time zone",
+        "Europe/Berlin",
+        "future.tz_localize(None)",
+    ),
+    "a time zone before": (
+        BERLIN,
+        WHOLE["days"],
+        "Europe/Berlin",
+        "no",
+        "future.tz_localize('Europe/Berlin')",
+    ),
+    "periods ahead": (MONTHS.to_timestamp(), MONTHS, "dates", "freq M", "future.to_timestamp()"),
+    "periods before": (MONTHS, MONTHS.to_timestamp(), "freq M", "dates", "future.to_period('M')"),
+    "longer periods": (MONTHS.asfreq("D"), MONTHS, "freq D", "freq M", ""),
+    "Python's ahead": (
+        WHOLE["days"],
+        pd.Index(WHOLE["days"].date),
+        "dates of no",
+        "Python's own dates",
+        "future.set_axis(pandas.to_datetime(future.index))",
+    ),
+    "Python's before": (
+        pd.Index(WHOLE["days"].date),
+        WHOLE["days"],
+        "Python's own dates",
+        "dates of no",
+        "history.set_axis(pandas.to_datetime(history.index))",
+    ),
+    "time differences": (WHOLE["days"], WHOLE["time differences"], "dates", "differences", ""),
+}
+
+
+@pytest.mark.parametrize("on_clock", [False, True])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_dates_of_another_kind_cannot_be_compared(kind, on_clock):
+    before, ahead, has, received, way_out = OTHERS[kind]
+    history, _, begin = tables(before, on_clock)
+    future = pd.Series(1.0, ahead[begin:])
+    message = f"a table with .*{received}.* for a history with .*{has}.*{re.escape(way_out)}.*array"
+    with pytest.raises(ValueError, match=message):
+        check_future(history, future, STEPS, on_clock)
+    # The ways out are such.
+    check_future(history, future.to_numpy(), STEPS, on_clock)
+    if way_out:
+        given = {"future": future, "history": history}
+        given[way_out.partition(".")[0]] = eval(way_out, {"pandas": pd, **given})
+        check_future(given["history"], given["future"], STEPS, on_clock)
+
+
+def test_numbers_are_not_compared_with_dates():
+    history, future, _ = tables(WHOLE["days"], on_clock=False)
+    for index in pd.RangeIndex(len(future)), pd.Index([f"day {k}" for k in range(len(future))]):
+        check_future(history, future.set_axis(index), STEPS, on_clock=False)
+
+
 class Derived(pd.Series):
     """A class of somebody else's, as geopandas has one."""
 

@@ -27,7 +27,7 @@ def check_future(
 
     Raises:
         ValueError: if both are tables of pandas, with dates or with numbers, and it begins
-            elsewhere; or if one of its dates is not that of its step.
+            elsewhere; if one of its dates is not that of its step; or if dates are of two kinds.
 
     Example:
 
@@ -42,6 +42,7 @@ def check_future(
     if not (_has_index(history) and _has_index(future)):
         return
     index, ahead = history.index, future.index[:used]
+    _check_kinds(index, ahead)
     # Rows numbered as they were made say nothing; unless there are more than the history has, which
     # may be those of the history itself.
     as_made = _is_as_made(future.index) and (on_clock or len(future) <= len(history))
@@ -61,6 +62,56 @@ def check_future(
         _check_each_step(ahead, ahead[:0] if expected is None else expected[: len(ahead)])
     if is_guess(index) and after is not None:
         _compare_with_guess(ahead[len(history) if on_clock else 0 :], after, stacklevel + 1)
+
+
+def _check_kinds(index: Any, ahead: Any) -> None:
+    """Raise if both indexes are of dates that cannot be compared."""
+    kinds = _kind_of_dates(index), _kind_of_dates(ahead)
+    if None in kinds or kinds[0] == kinds[1] or _comparable(index, ahead):
+        return
+    way_out = _how_to_compare(index, ahead)
+    raise ValueError(
+        "`future` must have dates of the kind that the history has, to be compared with these. "
+        f"Received: a table with {kinds[1]} for a history with {kinds[0]}. "
+        + (f"Make them alike, as `{way_out}`; or" if way_out else "Make them alike, or")
+        + " pass an array, as `future.to_numpy('float32')`."
+    )
+
+
+def _kind_of_dates(index: Any) -> str | None:
+    """Return what dates an index is of, or None where it is of none.
+
+    >>> import pandas
+    >>> _kind_of_dates(pandas.period_range("2026", periods=2, freq="Q"))
+    'periods of freq Q-DEC'
+    """
+    import pandas
+
+    if isinstance(index, pandas.DatetimeIndex):
+        return "dates of no time zone" if index.tz is None else f"dates of time zone {index.tz}"
+    if isinstance(index, pandas.PeriodIndex):
+        return f"periods of freq {index.freqstr}"
+    if isinstance(index, pandas.TimedeltaIndex):
+        return "time differences"
+    return "Python's own dates" if index.inferred_type in ("date", "datetime") else None
+
+
+def _how_to_compare(index: Any, ahead: Any) -> str | None:
+    """Return the code that makes the dates ahead of the kind that the history's are, if any."""
+    import pandas
+
+    for name, each in ("future", ahead), ("history", index):
+        if each.dtype.kind == "O" and not isinstance(each, pandas.PeriodIndex):
+            return f"{name}.set_axis(pandas.to_datetime({name}.index))"
+    ways = {
+        ("DatetimeIndex", "DatetimeIndex"): "tz_localize({zone})",
+        ("DatetimeIndex", "PeriodIndex"): "to_timestamp()",
+        ("PeriodIndex", "DatetimeIndex"): "to_period({freq})",
+    }
+    way = ways.get((type(index).__name__, type(ahead).__name__))
+    zone, freq = getattr(index, "tz", None), getattr(index, "freqstr", None)
+    zone = None if zone is None else str(zone)
+    return None if way is None else f"future.{way.format(zone=repr(zone), freq=repr(freq))}"
 
 
 def _compare_with_guess(ahead: Any, guess: Any, stacklevel: int) -> None:

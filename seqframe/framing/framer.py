@@ -195,7 +195,8 @@ class SequenceFramer:
         """Frame one sequence or several.
 
         Arrays are not copied and keep their dtype. What belongs to the steps of several sequences
-        is, like these, a list: one array for each.
+        is, like these, a list: one array for each. Beside groups of `by` it is one table: by the
+        same columns where it has them, else row by row. Where both have dates, they are the same.
 
         Args:
             sequences: one sequence, or a list of sequences of unequal length: no frame crosses from
@@ -230,7 +231,8 @@ class SequenceFramer:
         Raises:
             ValueError: if a sequence is too short for a single frame, values are not on its clock,
                 sequences differ in features, a table lacks one of the framer's `columns`, a symbol
-                is unknown, a group comes back after another, or dates do not go forward.
+                is unknown, a group comes back after another, or dates do not go forward or are
+                not those of the sequence.
             TypeError: if something is no sequence.
 
         Example:

@@ -1,10 +1,11 @@
 """From what the user passed to a Source: sequences and all that is on their clock, checked."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqframe.framing.beside import Groups, align, check_whole
 from seqframe.framing.clock import find_future, find_targets, find_valid, find_weights, name_targets
 from seqframe.framing.columns import check_width, select_columns, table_names
 from seqframe.framing.dates import NAME_GROUPS, check_dates, check_each
@@ -30,33 +31,22 @@ def read_source(
     framer: "SequenceFramer",
     sequences: Any,
     *,
-    targets: Any = None,
-    future: Any = None,
-    sample_weight: Any = None,
-    valid: Any = None,
-    by: Any = None,
-    skip_nan: bool = False,
+    by: Any,
+    skip_nan: bool,
+    **given: Any,
 ) -> tuple[Source, dict[str, Any]]:
     """Return the Source of what `SequenceFramer.frame` was given, and what was found of symbols
-    and names: settings of the frames' own framer."""
-    labels: Sequence[Hashable] | None = None
+    and names: settings of the frames' own framer.
+
+    Args:
+        framer: SequenceFramer.
+        sequences, by, skip_nan: as `frame` has them.
+        **given: its `targets`, `future`, `sample_weight` and `valid`, which stand beside these.
+    """
     raw = split_sequences(sequences, framer.vocabulary)
     if by is None and len(raw) == 1 and has_columns(raw[0], framer.by):
         by = framer.by
-    if by is not None and len(raw) != 1:
-        raw = _each_without_labels(raw, by)
-    elif by is not None:
-        table, groups = split_table(raw[0], by)
-        raw, (labels, edges) = [table], find_groups(groups)
-        check_dates(table, "sequences", NAME_GROUPS, edges, labels)
-    else:
-        if framer.by:
-            raw = [
-                drop_labels(item, framer.by, f"sequences[{number}]", keep=framer.columns)
-                for number, item in enumerate(raw)
-            ]
-    if labels is None:
-        check_each(raw, "sequences", NAME_GROUPS)
+    raw, groups = _cut_groups(raw, by, framer)
     vocabulary = framer.vocabulary
     if vocabulary is None and raw and all(map(is_symbolic, raw)):
         if not any(map(len, raw)):
@@ -72,41 +62,68 @@ def read_source(
             '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
             f'steps of shape {inputs.row_shape}. Use `layout="timesteps"`.'
         )
-    ahead, future_columns = find_future(future, names, inputs, vocabulary, framer.future_columns)
-    targets = framer.target_columns if targets is None else targets
+    told = names_of(by) or framer.by
+    keep = {"targets": names_of(framer.target_columns), "future": framer.future_columns}
+    if given["targets"] is None:
+        given["targets"] = framer.target_columns
+    beside, spans = align(given, raw, told, groups, keep)
+    ahead, future_columns = find_future(
+        beside["future"], names, inputs, vocabulary, framer.future_columns
+    )
     source = Source(
         inputs,
-        find_targets(targets, names, inputs, vocabulary),
+        find_targets(beside["targets"], names, inputs, vocabulary),
         ahead,
-        valid=find_valid(valid, inputs),
+        valid=find_valid(beside["valid"], inputs),
         skip_nan=bool(skip_nan),
         labels=range(len(raw)),
     )
-    if labels is not None:
-        source = source.groups(labels, edges)
+    if groups is not None:
+        if ahead is not None and "future" not in spans:
+            check_whole(len(ahead.arrays[0]), len(inputs.arrays[0]), "future", groups)
+        source = source.groups(groups.labels, groups.edges, spans)
     counts = framer.count(source.steps)
     if not counts.all():
         number = int(np.argmin(counts))
         label = source.labels[number] if len(counts) > 1 else None
-        error = no_frame(framer, label, int(source.steps[number]))
-        hint = ""
-        if labels is None and framer.vocabulary is None:
-            hint = _texts_hint(sequences, raw)
-        raise ValueError(f"{error}{hint}")
+        hint = _texts_hint(sequences, raw) if groups is None and framer.vocabulary is None else ""
+        raise ValueError(f"{no_frame(framer, label, int(source.steps[number]))}{hint}")
     _check_padding(framer, source)
-    if sample_weight is not None:
+    weights = beside["sample_weight"]
+    if weights is not None:
         # Frames that are drawn, or that may be left out, have no number that the user could know.
         countable = framer.mode != "subsequences" and not source.may_leave_out
-        weights = find_weights(sample_weight, source.inputs, counts if countable else None)
-        source = source.weighted(*weights)
+        found_weights = find_weights(weights, source.inputs, counts if countable else None)
+        source = source.weighted(*found_weights)
     found = {
         "vocabulary": vocabulary,
         "columns": columns,
         "future_columns": future_columns,
-        "target_columns": name_targets(targets, names, inputs),
-        "by": names_of(by) or framer.by,
+        "target_columns": name_targets(beside["targets"], names, inputs),
+        "by": told,
     }
     return source, found
+
+
+def _cut_groups(
+    raw: list[Any], by: Any, framer: "SequenceFramer"
+) -> tuple[list[Any], Groups | None]:
+    """Return sequences without what tells them apart, and the groups of one that is cut; raise if
+    their dates do not go forward."""
+    if by is not None and len(raw) == 1:
+        table, columns = split_table(raw[0], by)
+        groups = Groups(*find_groups(columns), names_of(by))
+        check_dates(table, "sequences", NAME_GROUPS, groups.edges, groups.labels)
+        return [table], groups
+    if by is not None:
+        raw = _each_without_labels(raw, by)
+    elif framer.by:
+        raw = [
+            drop_labels(item, framer.by, f"sequences[{number}]", keep=framer.columns)
+            for number, item in enumerate(raw)
+        ]
+    check_each(raw, "sequences", NAME_GROUPS)
+    return raw, None
 
 
 def _each_without_labels(raw: list[Any], by: Any) -> list[Any]:

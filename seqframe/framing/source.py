@@ -1,7 +1,8 @@
 """Source: what frames are cut from, arrays of several kinds on one clock."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,37 +54,50 @@ class Source:
     def cut(self, starts: Numbers, stops: Numbers) -> "Source":
         """Return the steps `start … stop - 1` of each sequence."""
         return self._each(
-            lambda rows: rows.cut(starts, stops), begins=self.begins + np.asarray(starts)
+            lambda _, rows: rows.cut(starts, stops), begins=self.begins + np.asarray(starts)
         )
 
     def select(self, numbers: Numbers) -> "Source":
         """Return some of the sequences, in the order given."""
         return self._each(
-            lambda rows: rows.select(numbers),
+            lambda _, rows: rows.select(numbers),
             begins=self.begins[list(numbers)],
             labels=[self.labels[number] for number in numbers],
         )
 
-    def groups(self, labels: Sequence[Hashable], edges: np.ndarray) -> "Source":
-        """Return the stretches of the only sequence between `edges`, each as its own sequence."""
-        starts, stops = edges[:-1], edges[1:]
+    def groups(
+        self,
+        labels: Sequence[Hashable],
+        edges: np.ndarray,
+        others: Mapping[str, tuple[np.ndarray, np.ndarray]] = MappingProxyType({}),
+    ) -> "Source":
+        """Return the stretches of the only sequence between `edges`, each as its own sequence.
+
+        Args:
+            labels: what they are called.
+            edges: int array.
+            others: dict of what has stretches of its own, by name, to where these begin and end.
+        """
         each = [0] * len(labels)
+
+        def stretches(name: str, rows: Rows) -> Rows:
+            return rows.select(each).cut(*others.get(name, (edges[:-1], edges[1:])))
+
         begins = np.zeros(len(labels), np.int64)
-        return self._each(
-            lambda rows: rows.select(each).cut(starts, stops), begins=begins, labels=labels
-        )
+        return self._each(stretches, begins=begins, labels=labels)
 
     def weighted(self, weight: Rows, per_frame: bool) -> "Source":
         """Return the same with weights."""
         return replace(self, weight=weight, weight_per_frame=per_frame)
 
-    def _each(self, change: Callable[[Rows], Rows], **changes: Any) -> "Source":
-        inputs = change(self.inputs)
+    def _each(self, change: Callable[[str, Rows], Rows], **changes: Any) -> "Source":
+        """Return the same of other rows: what a function of their name makes of them."""
+        inputs = change("inputs", self.inputs)
         others: dict[str, Any] = {
-            name: change(getattr(self, name))
+            name: change(name, getattr(self, name))
             for name in ("future", "weight", "valid")
             if getattr(self, name) is not None
         }
         # Sequences that predict themselves stay one and the same.
-        targets = inputs if self.targets is self.inputs else change(self.targets)
+        targets = inputs if self.targets is self.inputs else change("targets", self.targets)
         return replace(self, inputs=inputs, targets=targets, **others, **changes)

@@ -1,0 +1,198 @@
+"""What stands beside sequences is of their groups and of their dates, or it is refused."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import assert_same
+
+from seqframe import SequenceFramer
+
+LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
+both = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+
+
+def panel(library, lengths, seed=0, **names):
+    """Return a table of groups of these lengths by label, one below the other."""
+    labels = [label for label, length in lengths.items() for _ in range(length)]
+    values = np.random.default_rng(seed).integers(0, 99, len(labels)).astype(float)
+    return library({names.get("by", "store"): labels, names.get("column", "units"): values})
+
+
+def parts(table, lengths, column):
+    """Return a column of each group, by label."""
+    edges = np.cumsum([0, *lengths.values()])
+    values = table[column].to_numpy()[:, None]
+    spans = zip(lengths, edges[:-1], edges[1:], strict=True)
+    return {label: values[begin:end] for label, begin, end in spans}
+
+
+@both
+@pytest.mark.parametrize("numeric", [False, True])
+@given(
+    lengths=st.lists(st.integers(3, 6), min_size=1, max_size=4),
+    ahead=st.data(),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_future_with_labels_is_cut_by_its_own(library, numeric, lengths, ahead):
+    names = range(len(lengths)) if numeric else "abcd"
+    lengths = dict(zip(names, lengths, strict=False))
+    longer = {label: length + ahead.draw(st.integers(0, 3)) for label, length in lengths.items()}
+    order = ahead.draw(st.permutations([*longer, *([9] if numeric else ["z"])]))
+    plans_lengths = {label: longer.get(label, 2) for label in order}  # and one of no sequence
+    sales, plans = panel(library, lengths), panel(library, plans_lengths, 1, column="price")
+    frames = SequenceFramer(2).frame(sales, by="store", future=plans)
+    each, futures = parts(sales, lengths, "units"), parts(plans, plans_lengths, "price")
+    expected = SequenceFramer(2).frame(
+        list(each.values()), future=[futures[label] for label in lengths]
+    )
+    assert_same(frames.arrays(), expected.arrays())
+    assert frames.framer.future_columns == ("price",)
+    # And so does the framer that remembers what tells them apart.
+    assert_same(frames.framer.frame(sales, future=plans).arrays(), expected.arrays())
+
+
+@both
+def test_targets_with_labels_are_matched_by_them(library):
+    lengths = {"n": 4, "s": 3}
+    sales = panel(library, lengths)
+    sold = panel(library, {"s": 3, "n": 4}, 1, column="sold")
+    frames = SequenceFramer(2).frame(sales, sold, by="store")
+    each, targets = parts(sales, lengths, "units"), parts(sold, {"s": 3, "n": 4}, "sold")
+    expected = SequenceFramer(2).frame([each["n"], each["s"]], [targets["n"], targets["s"]])
+    assert_same(frames.arrays(), expected.arrays())
+
+
+@both
+def test_the_labels_of_a_list_are_no_features(library):
+    tables = [panel(library, {1: 4}), panel(library, {2: 3})]
+    plans = [panel(library, {1: 6}, 1, column="price"), panel(library, {2: 3}, 2, column="price")]
+    frames = SequenceFramer(2).frame(tables, by="store", future=plans)
+    assert frames.framer.future_columns == ("price",)
+    assert frames.x_shape == {"past": (2, 1), "future": (1, 1)}
+
+
+@both
+def test_a_column_that_the_framer_names_stays(library):
+    sales = panel(library, {1: 4, 2: 4})
+    plans = panel(library, {1: 4, 2: 4}, 1, column="price")
+    framer = SequenceFramer(2, future_columns=["store", "price"])
+    assert framer.frame(sales, by="store", future=plans).x_shape["future"] == (1, 2)
+
+
+SALES = panel(pd.DataFrame, {"n": 4, "s": 4})
+PLANS = panel(pd.DataFrame, {"n": 6, "s": 6}, column="price")
+LABELLED = {
+    "longer": (PLANS[["price"]], r"a row for each row.*12 rows for 8\. Give it the columns.*store"),
+    "an array": (np.zeros(9), "a row for each row of the table.*Received: 9 rows for 8"),
+    "a short group": (PLANS[3:], "Received: 3 rows of 'n', which has 4 steps, so at least"),
+    "without a group": (PLANS[:6], "no row of 's'"),
+    "in pieces": (PLANS.iloc[[0, 6, 1, 7]], "must follow each other"),
+}
+
+
+@pytest.mark.parametrize("case", LABELLED)
+def test_groups_of_a_future_that_cannot_be_told(case):
+    future, message = LABELLED[case]
+    with pytest.raises(ValueError, match=message):
+        SequenceFramer(2).frame(SALES, by="store", future=future)
+
+
+def test_labels_as_an_array_cut_what_is_as_long():
+    labels = SALES["store"].to_numpy()
+    units = SALES["units"].to_numpy()
+    assert len(SequenceFramer(2).frame(units, by=labels, future=np.zeros(8))) == 4
+    with pytest.raises(ValueError, match=r"Received: 9 rows for 8\. Pass a list of sequences"):
+        SequenceFramer(2).frame(units, by=labels, future=np.zeros(9))
+
+
+def test_all_columns_that_tell_groups_apart_are_needed():
+    sales = SALES.assign(item=1)
+    with pytest.raises(ValueError, match="must have all columns that `by` names"):
+        SequenceFramer(2).frame(sales, by=["store", "item"], future=PLANS)
+
+
+@both
+def test_targets_have_a_row_for_each_step_of_a_group(library):
+    sales = panel(library, {"n": 4, "s": 4})
+    sold = panel(library, {"n": 5, "s": 3}, column="sold")
+    with pytest.raises(ValueError, match=r"5 rows of 'n', which has 4 steps, so that many"):
+        SequenceFramer(2).frame(sales, sold, by="store")
+
+
+# Dates: whatever stands beside a sequence has those of its steps.
+
+DAYS = pd.date_range("2026-01-01", periods=7)
+SERIES = pd.Series(np.arange(5.0), DAYS[:5])
+CLOCKS = {
+    "days": DAYS,
+    "months": pd.period_range("2026-01", periods=7, freq="M"),
+    "hours": pd.timedelta_range("0h", periods=7, freq="h"),
+    "zoned": DAYS.tz_localize("Europe/Berlin"),
+}
+KINDS = {
+    "targets": lambda index: pd.Series(np.arange(len(index)), index),
+    "future": lambda index: pd.DataFrame({"price": np.arange(len(index))}, index),
+    "sample_weight": lambda index: pd.Series(np.ones(len(index)), index),
+    "valid": lambda index: pd.Series(np.ones(len(index), bool), index),
+}
+
+
+@pytest.mark.parametrize("kind", CLOCKS)
+@pytest.mark.parametrize("name", KINDS)
+def test_dates_beside_a_sequence_are_its_own(name, kind):
+    clock, make = CLOCKS[kind], KINDS[name]
+    series = pd.Series(np.arange(5.0), clock[:5])
+    framer = SequenceFramer(2)
+
+    def frame(index, series=series):
+        values = make(index)
+        if isinstance(series, list):
+            values = [make(series[0].index), values]
+        return framer.frame(series, **{name: values})
+
+    assert len(frame(clock[:5])) == 3
+    for wrong in clock[1:6], clock[:5][::-1], clock[[0, 1, 2, 4, 5]]:
+        with pytest.raises(ValueError, match=f"`{name}` must have the dates of the sequence"):
+            frame(wrong)
+        with pytest.raises(ValueError, match=f"`{name}` must have the dates of the sequence"):
+            frame(wrong, [series, series])
+    # What has no dates says nothing of them.
+    assert len(frame(range(7, 12))) == 3
+    assert len(frame(clock[1:6], series.to_numpy())) == 3
+
+
+def test_a_future_goes_on_after_the_sequence():
+    assert len(SequenceFramer(2).frame(SERIES, future=KINDS["future"](DAYS))) == 3
+
+
+@pytest.mark.parametrize("index", [DAYS.tz_localize("UTC"), DAYS.to_period("D")])
+def test_dates_of_another_kind_are_not_the_sequences(index):
+    with pytest.raises(ValueError, match=r"`future` must have the dates.*Received: 2026-01-01"):
+        SequenceFramer(2).frame(SERIES, future=KINDS["future"](index))
+
+
+def test_the_first_date_that_differs_is_shown():
+    late = KINDS["future"](DAYS[[0, 1, 3, 4, 5]])
+    message = r"Received: 2026-01-04 00:00:00 where the sequence has 2026-01-03 00:00:00"
+    with pytest.raises(ValueError, match=message):
+        SequenceFramer(2).frame(SERIES, future=late)
+
+
+def test_dates_of_groups_are_compared_group_by_group():
+    sales = SALES.set_index(DAYS[:4].append(DAYS[2:6]))
+    plans = PLANS.set_index(DAYS[:6].append(DAYS[2:].append(DAYS[:1] + pd.Timedelta(days=9))))
+    frames = SequenceFramer(2).frame(sales, by="store", future=plans)
+    assert len(frames) == 4
+    late = PLANS.set_index(DAYS[:6].append(DAYS[1:]))
+    with pytest.raises(ValueError, match=r"Received: 2026-01-02 .* where .* has 2026-01-03"):
+        SequenceFramer(2).frame(sales, by="store", future=late)
+    weights = pd.Series(np.ones(8), DAYS[:4].append(DAYS[1:5]))
+    with pytest.raises(ValueError, match=r"`sample_weight` must have the dates"):
+        SequenceFramer(2).frame(sales, by="store", sample_weight=weights)
+
+
+def test_weights_of_frames_may_have_any_index():
+    assert len(SequenceFramer(2).frame(SERIES, sample_weight=pd.Series(np.ones(3), DAYS[2:5]))) == 3

@@ -221,9 +221,9 @@ def test_whatever_offers_itself_as_an_array_is_taken():
             r"table with the columns 'c' \(Datetime\(.*\)\)\. Name",
         ),
         (
-            pd.DataFrame({"a": pd.array([1, None], "Int64"), "b": [1.5, 2.5]}),
+            pd.DataFrame({"a": pd.array([True, None], "boolean"), "b": [1.5, 2.5]}),
             TypeError,
-            r"columns of one type.*columns 'a' \(Int64\), 'b' \(float64\)\. .*`.astype\('float32'",
+            r"columns 'a' \(boolean\)\. .*`.astype\('float32'",
         ),
         (np.array([["A", "B"]]), TypeError, "dtype=<U1 and 2 dimensions"),
         (np.array([b"A", b"B"]), TypeError, r"dtype=\|S1 and 1 dimensions"),

@@ -74,3 +74,35 @@ def test_what_to_do_with_dates_is_the_librarys_own(library, advice):
     table = library.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)], "units": [1.0, 2.0]})
     with pytest.raises(TypeError, match=rf"the columns 'day' \(\w+\)\. .*{advice}"):
         table_array(table, "sequences")
+
+
+NULLABLE = {  # types of pandas' own, which are numbers column by column
+    "Int64": [1, 0, 2],
+    "UInt8": [1, 0, 2],
+    "Float64": [1.5, 0.0, 2.0],
+    "boolean": [True, False, True],
+}
+
+
+@pytest.mark.parametrize("one", NULLABLE)
+@pytest.mark.parametrize("other", [*NULLABLE, "int64", "float32"])
+def test_nullable_columns_are_what_they_are_as_series(one, other):
+    values = NULLABLE.get(other, [3, 4, 5])
+    table = pd.DataFrame({"a": pd.array(NULLABLE[one], one), "b": pd.Series(values, dtype=other)})
+    columns = [table[name].to_numpy() for name in table]
+    found = table_array(table, "table")
+    assert found.dtype == np.result_type(*columns)
+    np.testing.assert_array_equal(found, np.stack(columns, axis=1))
+    assert len(SequenceFramer(2).frame(table)) == 1
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64"])
+def test_a_missing_number_is_nan(dtype):
+    table = pd.DataFrame({"a": pd.array([1, None, 3, 4, 5], dtype), "b": pd.array([1] * 5, dtype)})
+    np.testing.assert_array_equal(table_array(table, "table")[:2], [[1, 1], [np.nan, 1]])
+    assert len(SequenceFramer(2).frame(table, skip_nan=True)) == 1
+
+
+def test_categories_that_are_numbers_are_numbers():
+    table = pd.DataFrame({"a": pd.Categorical([1, 3]), "b": pd.Categorical([2, 2])})
+    np.testing.assert_array_equal(table_array(table, "table"), [[1, 2], [3, 2]])

@@ -58,9 +58,20 @@ def table_array(table: Any, name: str) -> np.ndarray:
             array = table.to_numpy()
         except TypeError:  # polars has no array for some types beside each other
             raise _not_of_numbers(table, name) from None
-    if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
+    if array.dtype.kind == "O":
+        # Some of pandas' own types are arrays of numbers one by one, though not together.
+        array = _column_by_column(table, name)
+    if array.dtype.kind in "STU" or array.dtype.type is np.void:
         raise _not_of_numbers(table, name)
     return array
+
+
+def _column_by_column(table: Any, name: str) -> np.ndarray:
+    at = getattr(table, "iloc", table)
+    columns = [at[:, place].to_numpy() for place in range(len(table.dtypes))]
+    if not columns or any(column.dtype.kind not in "biuf" for column in columns):
+        raise _not_of_numbers(table, name)
+    return np.stack(columns, axis=1)
 
 
 def _is_time(dtype: Any) -> bool:
@@ -71,23 +82,19 @@ def _is_time(dtype: Any) -> bool:
 def _not_of_numbers(table: Any, name: str) -> TypeError:
     """Return the error that says which columns of a DataFrame are not of numbers."""
     at = getattr(table, "iloc", table)
-    columns = {
-        column: (str(dtype), at[:, place].to_numpy().dtype.kind in "biufc")
+    received = ", ".join(
+        f"{column!r} ({dtype})"
         for place, (column, dtype) in enumerate(
             zip(column_names(table) or (), table.dtypes, strict=True)
         )
-    }
-    # Where each is of numbers, together they are not: some of pandas' own types beside others.
-    other = {column: kind for column, (kind, is_number) in columns.items() if not is_number}
-    shown = other or {column: kind for column, (kind, _) in columns.items()}
-    received = ", ".join(f"{column!r} ({kind})" for column, kind in shown.items())
+        if at[:, place].to_numpy().dtype.kind not in "biufc"
+    )
     dates = "leave dates out, as `table.drop(name)`"
     convert = ".cast(polars.Float32)"
     if hasattr(table, "set_index"):
         dates = "make dates the index, as `table.set_index(name)`, or leave them out"
         convert = ".astype('float32')"
     return TypeError(
-        f"`{name}` must hold numbers, in columns of one type. Received: a table with the columns "
-        f"{received}. Name what tells groups apart as `by=` of `frame`; {dates}; convert others "
-        f"with `{convert}`."
+        f"`{name}` must hold numbers. Received: a table with the columns {received}. Name what "
+        f"tells groups apart as `by=` of `frame`; {dates}; convert others with `{convert}`."
     )

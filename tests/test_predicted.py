@@ -183,3 +183,22 @@ def test_labels_that_are_missing_are_labels():
     table = pd.DataFrame({"units": numbers(4), "store": ["a", "a", None, None]})
     with pytest.raises(ValueError, match="with 2 labels"):
         Generator(flat(1, features=1), framer).forecast(table, 2)
+
+
+@pytest.mark.parametrize("make", [np.array, pd.Index, pd.Series, tuple])
+def test_names_in_an_array_are_names(make, tmp_path):
+    for names in ["price"], ["holiday", "units"]:
+        given = make(names)
+        expected = SequenceFramer(2).frame(TABLE, targets=names, future=names)
+        frames = SequenceFramer(2).frame(TABLE, targets=given, future=given)
+        assert frames.framer == expected.framer
+        for found, array in zip(frames.arrays()[1], expected.arrays()[1], strict=True):
+            np.testing.assert_array_equal(found, array)
+        generator = Generator(flat(len(names)), SequenceFramer(2, columns=NAMES), targets=given)
+        assert list(generator.targets) == names
+        future = TABLE.drop(columns=names)
+        forecast = generator.forecast(TABLE, 2, future=future)
+        assert forecast.columns.tolist() == names
+        generator.save(tmp_path / "generator.keras")
+        assert Generator.load(tmp_path / "generator.keras").targets == names
+        assert backtest(generator, TABLE, 2, future=future).actual.shape[2:] == (len(names),)

@@ -259,6 +259,9 @@ def test_an_unknown_symbol_is_placed_in_its_sequence():
         (["b"], [1]),
         (["c", "a"], [2, 0]),
         (("b", -1), [1, 2]),
+        (np.array(["c", "a"]), [2, 0]),
+        (np.array(["b"], object), [1]),
+        (pd.Index(["c", "b"]), [2, 1]),
     ],
 )
 def test_find_columns(columns, found):
@@ -304,6 +307,14 @@ def test_columns_that_are_not_there(columns, names, message):
         ([0.0, 1.0], False),
         ([[0], [1]], False),
         (np.array([0, 1]), False),
+        (pd.Index([0, 1]), False),
+        # Arrays of strings are names as lists are.
+        (np.array(["price"]), True),
+        (np.array(["price", "units"], object), True),
+        (pd.Index(["price", "units"]), True),
+        (pd.Index(list("abcd")), False),
+        (np.array(["A", "A"]), False),
+        (np.array([["price"]]), False),
         (None, False),
     ],
 )

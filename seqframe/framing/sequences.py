@@ -174,7 +174,7 @@ def find_columns(
     """Return the positions of columns given by name or position; one of them as an int.
 
     Args:
-        columns: str, int, or a list of these.
+        columns: str, int, or a list of these; or an array or Index of names.
         names: names of the columns, or None where they have none.
         width: int. Number of columns.
         argument: str. What the columns were given as, for an error.
@@ -183,6 +183,7 @@ def find_columns(
     >>> find_columns("price", names, 2), find_columns(["volume", 0], names, 2)
     (0, [1, 0])
     """
+    columns = _as_names(columns)
     if isinstance(columns, (list, tuple)):
         found = [_find_column(column, names, width, argument) for column in columns]
         if len(set(found)) < len(found):
@@ -213,11 +214,15 @@ def _find_column(column: Any, names: list[str] | None, width: int, argument: str
 def are_columns(targets: Any, width: int) -> bool:
     """Whether `targets` names some of `width` columns rather than holding a value for each step.
 
-    A list that repeats itself, or is longer than there are columns, is of values.
+    A list that repeats itself, or is longer than there are columns, is of values, as is an array of
+    numbers.
 
     >>> are_columns("price", 2), are_columns([1, 0], 2), are_columns([1, 0, 0, 1], 2)
     (True, True, False)
+    >>> are_columns(np.array(["price"]), 2), are_columns(np.array([1]), 2)
+    (True, False)
     """
+    targets = _as_names(targets)
     items = targets if isinstance(targets, (list, tuple)) else [targets]
     return (
         0 < len(items) <= width
@@ -227,6 +232,13 @@ def are_columns(targets: Any, width: int) -> bool:
         )
         and len(set(items)) == len(items)
     )
+
+
+def _as_names(columns: Any) -> Any:
+    """Return an array or Index of names, as `table.columns` is, as a list; else what it is."""
+    if isinstance(columns, (str, list, tuple)) or not is_symbolic(columns):
+        return columns
+    return list(map(str, columns))
 
 
 def _as_numpy(sequence: Any) -> np.ndarray:

@@ -51,7 +51,8 @@ def choose_targets(targets: Any, framer: "SequenceFramer", has_feedback: bool) -
             f"`targets` must be those that the model was trained on, {own!r}. Received: "
             f"targets={targets!r}. Leave `targets` out."
         )
-    return targets
+    # Of an array or an Index a list, which can be saved.
+    return targets if isinstance(targets, tuple) else as_list(targets)
 
 
 def warn_of_places(table: Any, targets: Any, framer: "SequenceFramer", stacklevel: int = 3) -> None:
@@ -75,5 +76,11 @@ def warn_of_places(table: Any, targets: Any, framer: "SequenceFramer", stackleve
 
 
 def as_list(targets: Any) -> Any:
-    """Return several columns as a list, and one as it is."""
-    return list(targets) if isinstance(targets, (tuple, np.ndarray)) else targets
+    """Return several columns, as an array or Index of them too, as a list, and one as it is.
+
+    >>> as_list("price"), as_list(("price",)), as_list(np.array([1, 0]))
+    ('price', ['price'], [1, 0])
+    """
+    if hasattr(targets, "tolist"):
+        return targets.tolist()
+    return list(targets) if isinstance(targets, tuple) else targets

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
 from seqframe.framing.framer import SequenceFramer
 from seqframe.samplers import HubSampler
@@ -35,12 +34,11 @@ def save_generator(generator: "Generator", path: str | Path) -> None:
         "feedback": generator.feedback,
         "logits_processor": generator.logits_processor,
     }
-    targets = generator.targets
     config = {
         "format": _FORMAT,
         "framer": generator.framer.get_config(),
         **{name: _serialized(name, function) for name, function in functions.items()},
-        "targets": targets.tolist() if isinstance(targets, (np.ndarray, np.generic)) else targets,
+        "targets": generator.targets,
         "from_logits": generator.from_logits,
         "stateful": generator.stateful,
         "seed": generator.seed,

@@ -984,3 +984,53 @@ NAMED = SequenceFramer(2, columns=["units", "price"], future_columns=["units"])
 def test_columns_that_are_not_there(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", ["targets", "future"])
+def test_a_label_is_not_taken_for_a_position(name):
+    months = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=[1, 2, 3])
+    for columns in 1, [2], [3], (0, 1):
+        with pytest.raises(ValueError, match=f"`{name}` must say whether .* as strings, as"):
+            SequenceFramer(2).frame(months, **{name: columns})
+    by_label, by_place = (SequenceFramer(2).frame(months, **{name: key})[0] for key in ("1", 0))
+    assert str(by_label) == str(by_place)
+    same_names = months.set_axis([0, 1, 2], axis=1)
+    assert str(SequenceFramer(2).frame(same_names, **{name: 0})[0]) == str(by_place)
+
+
+def test_columns_of_one_name_are_told_apart():
+    table = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=["a", "a", "b"])
+    for name in "targets", "future":
+        with pytest.raises(ValueError, match=f"`{name}` must name one column. Received: 'a'"):
+            SequenceFramer(2).frame(table, **{name: ["a"]})
+    with pytest.raises(ValueError, match=r"each of the columns \['a', 'b'\] once"):
+        SequenceFramer(2, columns=["a", "b"]).frame(table)
+    framer = SequenceFramer(2).frame(table[["b"]].assign(a=1.0)).framer
+    with pytest.raises(ValueError, match=r"without \['a'\]"):
+        framer.frame(table.iloc[:, [2, 2]])
+    assert len(SequenceFramer(2).frame(table, targets="b")) == 2
+
+
+def test_a_lazy_table_is_to_be_collected():
+    table = pl.DataFrame({"a": [1.0, 2.0, 3.0]})
+    assert len(SequenceFramer(2).frame(table)) == 1
+    for sequences in table.lazy(), [table.lazy()]:
+        with pytest.raises(TypeError, match=r"`table.collect\(\)`"):
+            SequenceFramer(2).frame(sequences)
+    with pytest.raises(TypeError, match=r"`table.collect\(\)`"):
+        SequenceFramer(2).frame(table, future=table.lazy())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"sequences": np.arange(8.0), "by": np.ma.array([0] * 4 + [1] * 4, mask=[0, 1] * 4)},
+        {
+            "sequences": [np.arange(4.0), np.arange(4.0)],
+            "sample_weight": np.ma.array(np.ones(8), mask=[0, 1] * 4),
+        },
+    ],
+)
+def test_a_mask_is_not_lost(arguments):
+    with pytest.raises(TypeError, match=r"must not be a masked array.*4 masked values"):
+        SequenceFramer(1).frame(**arguments)

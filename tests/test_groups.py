@@ -208,7 +208,8 @@ def test_columns_are_taken_by_their_place():
     twice = pd.DataFrame(numbered.to_numpy(), columns=["g", "v", "v"])
     assert SequenceFramer(2).frame(twice, by="g").x_shape == (2, 2)
     twice.columns = ["g", "g", "v"]
-    assert SequenceFramer(2).frame(twice, by="g").x_shape == (2, 1)
+    with pytest.raises(ValueError, match=r"`by` must name one column. Received: 'g'"):
+        SequenceFramer(2).frame(twice, by="g")
 
 
 def test_an_array_is_not_copied():

@@ -8,6 +8,7 @@ from seqframe.framing.columns import check_width, proper_names, select_columns, 
 from seqframe.framing.gather import Rows
 from seqframe.framing.sequences import (
     are_columns,
+    check_unmasked,
     find_columns,
     is_symbolic,
     split_sequences,
@@ -154,6 +155,7 @@ def find_weights(weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple
 
 def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> list[np.ndarray]:
     """Return the weights of several sequences that stand in one array, one after the other."""
+    check_unmasked(weights, "sample_weight")
     for sizes in (steps, counts):
         if sizes is not None and len(weights) == sum(sizes):
             return np.split(np.asarray(weights), np.cumsum(sizes)[:-1])

@@ -1,12 +1,14 @@
 """Columns by their names: those of a table, in the order that a framer's frames have them."""
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from seqframe.framing.tables import column_names
+from seqframe.framing.sequences import are_columns
+from seqframe.framing.tables import column_names, library_of
 
 
 def check_names(name: str, names: Any) -> tuple[str, ...] | None:
@@ -52,9 +54,14 @@ def proper_names(names: list[str] | None) -> tuple[str, ...] | None:
     >>> proper_names(["units", "price"]), proper_names(["0", "1"]), proper_names(["a", "a"])
     (('units', 'price'), None, None)
     """
-    if names is None or names == [str(k) for k in range(len(names))]:
+    if names is None or _are_numbers(names) or len(set(names)) < len(names):
         return None
-    return None if len(set(names)) < len(names) else tuple(names)
+    return tuple(names)
+
+
+def _are_numbers(names: list[str]) -> bool:
+    """Whether columns are but numbered, from 0 on."""
+    return names == [str(k) for k in range(len(names))]
 
 
 def select_columns(table: Any, columns: tuple[str, ...] | None, name: str) -> Any:
@@ -66,7 +73,7 @@ def select_columns(table: Any, columns: tuple[str, ...] | None, name: str) -> An
         name: str. What to call it in an error.
 
     Raises:
-        ValueError: if the table lacks one.
+        ValueError: if the table lacks one, or has one twice.
 
     Example:
 
@@ -75,17 +82,63 @@ def select_columns(table: Any, columns: tuple[str, ...] | None, name: str) -> An
     array([[10,  1],
            [20,  2]])
     """
-    names = table_names(table)
-    if columns is None or names is None or names == columns:
+    names = column_names(table)
+    if columns is None or names is None or _are_numbers(names) or names == list(columns):
         return table
     missing = [column for column in columns if column not in names]
     if missing:
         raise ValueError(
             f"`{name}` must have the columns {list(columns)}. Received: a table with the columns "
-            f"{list(names)}, without {missing}. Rename or add what is missing."
+            f"{names}, without {missing}. Rename or add what is missing."
+        )
+    if any(names.count(column) > 1 for column in columns):
+        raise ValueError(
+            f"`{name}` must have each of the columns {list(columns)} once. Received: a table with "
+            f"the columns {names}. Rename or leave out what is there twice."
         )
     at = table.iloc if hasattr(table, "iloc") else table
     return at[:, [names.index(column) for column in columns]]
+
+
+def check_positions(columns: Any, table: Any, name: str) -> None:
+    """Raise for the position of a column that is the label of another: pandas takes the label.
+
+    Args:
+        columns: what may be positions.
+        table: DataFrame, or what a framer takes as one sequence.
+        name: str. What the columns were given as.
+
+    Raises:
+        ValueError: if it is not clear which column is meant.
+
+    Example:
+
+    >>> import pandas
+    >>> check_positions(1, pandas.DataFrame({1: [5.0], 2: [6.0]}), "targets")
+    Traceback (most recent call last):
+        ...
+    ValueError: `targets` must say whether positions or labels are meant: the column at position 0
+    is labelled 1. Received: targets=1. Give labels as strings, as '1'.
+    """
+    if library_of(type(table)) != "pandas" or table.ndim != 2:
+        return
+    labels = list(table.columns)
+    if not are_columns(columns, len(labels)):
+        return
+    for position in columns if isinstance(columns, (list, tuple)) else [columns]:
+        if isinstance(position, str):
+            continue
+        places = [k for k, label in enumerate(labels) if _is_number(label) and label == position]
+        if places and places[0] != position:
+            raise ValueError(
+                f"`{name}` must say whether positions or labels are meant: the column at position "
+                f"{places[0]} is labelled {position}. Received: {name}={columns!r}. Give labels as "
+                f"strings, as {str(position)!r}."
+            )
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, numbers.Integral) and not isinstance(label, bool)
 
 
 def check_width(array: np.ndarray, columns: tuple[str, ...] | None, name: str) -> None:

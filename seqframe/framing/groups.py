@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.sequences import check_unmasked
 from seqframe.framing.tables import column_names
 
 
@@ -21,6 +22,7 @@ def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
     """
     names, wanted = column_names(table), names_of(by)
     if wanted is None:
+        check_unmasked(by, "by")
         labels = np.asarray(by.to_numpy() if hasattr(by, "to_numpy") else by)
         if labels.ndim != 1 or len(labels) != len(table):
             raise ValueError(
@@ -38,6 +40,11 @@ def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
             raise ValueError(
                 f"`by` names the column {name!r}, but the table has columns {names}. "
                 "Name some of these."
+            )
+        if names.count(name) > 1:
+            raise ValueError(
+                f"`by` must name one column. Received: {name!r}, which is the name of "
+                f"{names.count(name)} columns of {names}. Rename them."
             )
     # By position: a name may be no string, or stand twice.
     chosen = [names.index(name) for name in wanted]

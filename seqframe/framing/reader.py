@@ -7,7 +7,7 @@ import numpy as np
 
 from seqframe.framing.beside import Groups, align, check_whole
 from seqframe.framing.clock import find_future, find_targets, find_valid, find_weights, name_targets
-from seqframe.framing.columns import check_width, select_columns, table_names
+from seqframe.framing.columns import check_positions, check_width, select_columns, table_names
 from seqframe.framing.dates import NAME_GROUPS, check_dates, check_each
 from seqframe.framing.gather import Rows
 from seqframe.framing.groups import (
@@ -66,6 +66,8 @@ def read_source(
     keep = {"targets": names_of(framer.target_columns), "future": framer.future_columns}
     if given["targets"] is None:
         given["targets"] = framer.target_columns
+    for name in "targets", "future":
+        check_positions(given[name], raw[0], name)
     beside, spans = align(given, raw, told, groups, keep)
     ahead, future_columns = find_future(
         beside["future"], names, inputs, vocabulary, framer.future_columns

@@ -28,7 +28,9 @@ def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> lis
     >>> split_sequences(["the", "cat"], Vocabulary(["the", "cat"]))
     [['the', 'cat']]
     """
-    if not isinstance(sequences, (list, tuple)) or not len(sequences):
+    listed = isinstance(sequences, (list, tuple))
+    _check_collected(set(map(type, sequences if listed else [sequences])))
+    if not listed or not len(sequences):
         return [sequences]
     if all(isinstance(item, str) for item in sequences):
         words = vocabulary is not None and not vocabulary.is_text
@@ -38,6 +40,15 @@ def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> lis
     if all(_is_scalar(item) or (tuples and isinstance(item, tuple)) for item in sequences):
         return [sequences]
     return list(sequences)
+
+
+def _check_collected(kinds: set[type]) -> None:
+    """Raise if there is a table of polars among these types that has not been computed yet."""
+    if any(kind.__name__ == "LazyFrame" for kind in kinds):
+        raise TypeError(
+            "A LazyFrame has no rows yet. Received: one of polars. Collect it first, as "
+            "`table.collect()`."
+        )
 
 
 def is_symbolic(sequence: Any) -> bool:
@@ -94,12 +105,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             )
         except ValueError as error:
             raise ValueError(f"`{name}`: {error}") from None
-    # Asking for `np.ma` would import it, which takes as long as all of framing.
-    if isinstance(sequence, np.ndarray) and hasattr(sequence, "mask"):
-        raise TypeError(
-            f"`{name}` must not be a masked array, whose mask would be lost. Received: "
-            f"{np.ma.count_masked(sequence)} masked values. Fill them with `.filled(value)`."
-        )
+    check_unmasked(sequence, name)
     if isinstance(sequence, np.ndarray):
         array = sequence
     elif hasattr(sequence, "columns") and hasattr(sequence, "dtypes"):
@@ -130,6 +136,16 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     if array.ndim == 0:
         raise ValueError(f"`{name}` must have a time axis. Received: a single value, {array!r}.")
     return array
+
+
+def check_unmasked(array: Any, name: str) -> None:
+    """Raise for a masked array: as an array, it would be one of the values under the mask, too."""
+    # Asking for `np.ma` would import it, which takes as long as all of framing.
+    if isinstance(array, np.ndarray) and hasattr(array, "mask"):
+        raise TypeError(
+            f"`{name}` must not be a masked array, whose mask would be lost. Received: "
+            f"{np.ma.count_masked(array)} masked values. Fill them with `.filled(value)`."
+        )
 
 
 def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -> list[np.ndarray]:
@@ -202,6 +218,11 @@ def _find_column(column: Any, names: list[str] | None, width: int, argument: str
             raise ValueError(
                 f"`{argument}` names the column {column!r}, but the sequence has {known}. "
                 "Name one of its columns, or give a position."
+            )
+        if names.count(column) > 1:
+            raise ValueError(
+                f"`{argument}` must name one column. Received: {column!r}, which is the name of "
+                f"{names.count(column)} columns of {names}. Rename them, or give a position."
             )
         return names.index(column)
     if not -width <= column < width:

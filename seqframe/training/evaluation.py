@@ -65,7 +65,7 @@ def evaluate(
     Args:
         model: keras.Model, compiled.
         frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
-            sample_weight)`.
+            sample_weight)`. Not a dataset: pass the frames that it was made of.
         batch_size: int ≥ 1. None: the stateful layers' own, else 32.
         verbose: "auto" | 0 | 1 | 2, as in Keras.
         callbacks: list of keras.callbacks.Callback.
@@ -77,6 +77,7 @@ def evaluate(
 
     Raises:
         ValueError: as `fit`.
+        TypeError: as `fit`.
 
     Example:
 

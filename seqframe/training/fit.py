@@ -1,4 +1,4 @@
-"""fit: Keras's fit with each epoch as one compiled program."""
+"""fit: Keras's fit in a compiled program, up to whole epochs a call."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -39,7 +39,7 @@ def fit(
     max_device_bytes: float = 2**30,
     redraw: bool = False,
 ) -> keras.callbacks.History:
-    """Train a model as `model.fit` does, with each epoch as one compiled program.
+    """Train a model as `model.fit` does, in a compiled program, up to whole epochs a call.
 
     Under PyTorch, which cannot compile a loop, it is a plain one.
 
@@ -49,7 +49,7 @@ def fit(
     Args:
         model: keras.Model, compiled.
         frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
-            sample_weight)`.
+            sample_weight)`. Not a dataset: pass the frames that it was made of.
         batch_size: int ≥ 1. None: the stateful layers' own, else 32.
         epochs: int. Number of the last epoch, as in Keras.
         shuffle: bool. None: yes for stateless models, no for stateful ones, where True is an error.
@@ -63,11 +63,14 @@ def fit(
             these, counted from 1.
         callbacks: list of keras.callbacks.Callback. A StatefulTrainer among them says when a
             stateful model is reset; without one, at the beginning and end of each epoch.
-        verbose: "auto" | 0 | 1 | 2, as in Keras.
+        verbose: "auto" | 0 | 1 | 2, as in Keras. A progress bar ("auto", 1) cuts an epoch into up
+            to 20 calls of the program; at 0, where nothing looks at the epochs, short ones run
+            together.
         initial_epoch: int. Number of the first epoch, counted from 0.
         class_weight: dict of class to weight.
-        steps_per_execution: int ≥ 1. Steps that one call runs. None: the whole epoch; where a
-            callback needs batch hooks, the model's own `steps_per_execution`.
+        steps_per_execution: int ≥ 1. Steps that one call runs. None: the whole epoch; a twentieth
+            of it where a progress bar is shown; the model's own `steps_per_execution` where a
+            callback has hooks for batches.
         jit_compile: "auto": with XLA where it works, else without, with a log line that says why.
             True: with XLA (PyTorch: `torch.compile`) or not at all. False: without (JAX always
             compiles).
@@ -82,6 +85,7 @@ def fit(
     Raises:
         ValueError: if the model is not compiled, frames do not fit it, a stateful model is to be
             shuffled or gets another batch size than its own; nothing is trained then.
+        TypeError: if `frames` is something else, such as a dataset.
 
     Example:
 

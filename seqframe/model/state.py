@@ -128,8 +128,9 @@ def carry_state(model: keras.Model) -> Iterator[keras.Model]:
     """Have a model's recurrent state work as Keras's docs say, on every backend.
 
     For loops of one's own and for `fit`, `evaluate` and `predict` without a StatefulTrainer: inside
-    the context the state goes on from batch to batch and from call to call. Keras does that under
-    TensorFlow alone: under JAX the state stays what it was, under PyTorch training raises.
+    the context the state goes on from batch to batch and from call to call. By itself, Keras does
+    that under TensorFlow, and under PyTorch in `evaluate` and `predict`; training raises there for
+    an LSTM or a GRU. Under JAX the state stays what it was.
 
     Args:
         model: keras.Model, built.

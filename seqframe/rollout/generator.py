@@ -72,10 +72,14 @@ class Generator:
         seed: int ≥ 0. Of random samplers: the same seed gives the same symbols. None draws one
             for each call.
 
+    Each argument is an attribute of the same name; `framer`, `sampler`, `targets` and `from_logits`
+    are what was made of it.
+
     Raises:
         ValueError: if the model is not built, takes several inputs that are not "past" and
             "future", its framer does not fit it, `targets` are not those of its framer, the sampler
-            does not exist, or the model cannot be run statefully.
+            does not exist, the model cannot be run statefully, or there are beams or a
+            `logits_processor` and the framer's `horizon` is not 1.
 
     Example:
 
@@ -199,14 +203,16 @@ class Generator:
                 where it does not, a stateless model needs `sequence_length` steps. With a `state`
                 it may be empty.
             steps: int ≥ 1. Symbols to generate.
-            num_samples: int ≥ 1. Continuations of each prompt; the best ones of a beam sampler.
+            num_samples: int ≥ 1. Continuations of each prompt; of a beam sampler the best ones, at
+                most `num_beams`.
             stop: a str, a symbol or id, or a list of these. A continuation ends before the first of
                 them that is generated.
             include_prompt: bool. Begin what is returned with the prompt.
             verbose: 0 | 1. Whether to show a progress bar.
             state: GeneratorState that an earlier call returned, to go on from where that stopped:
-                what comes out is what would have come out then, had the prompt been longer.
-            return_state: bool. Whether to return a GeneratorState.
+                what comes out is what would have come out then, had the prompt been longer. Pass
+                as many prompts and the same `num_samples` as then. Not for beams.
+            return_state: bool. Whether to return a GeneratorState. Not for beams.
             return_scores: bool. Whether to return log-probabilities.
 
         Returns:
@@ -218,7 +224,9 @@ class Generator:
 
         Raises:
             ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's
-                output is not one value for each symbol, or is NaN.
+                output is not one value for each symbol, or is NaN; if a `state` is of another
+                number of prompts and samples, or of another generator; if beams are to give more
+                samples than they are, to return a state or to go on from one.
 
         Example:
 
@@ -268,7 +276,7 @@ class Generator:
             prompts of lists with one for each, None for one that has ended.
 
         Raises:
-            ValueError: as `generate`, at the call.
+            ValueError: as `generate`, at the call; and if the sampler is of beams.
 
         Example:
 
@@ -335,7 +343,7 @@ class Generator:
                 its `future_columns`, and the columns that are not predicted; an array holds them
                 in this order. Numbers of its index go on from the history's; its dates are those
                 of the steps.
-            num_samples: int ≥ 1. Sample paths, each made with its own `noise`.
+            num_samples: int ≥ 1. Sample paths, each made with its own `noise`, which they need.
             noise: function `(prediction, seed) -> prediction` of tensors `(rows, horizon, …)`,
                 with `seed` for `keras.random`; an array of errors `(errors, …)` to draw from, such
                 as `Backtest.residuals`; or "dropout": the model's own dropout stays at work (Gal
@@ -344,8 +352,9 @@ class Generator:
 
         Returns:
             float array `(steps,)` or `(steps, features)`, features being the predicted ones. With
-            `num_samples`, `(num_samples, …)`; with `quantiles`, `(quantiles, …)`. For a DataFrame
-            or Series a DataFrame or Series with its index continued, of quantiles with a column for
+            `num_samples`, `(num_samples, …)`; with `quantiles`, `(quantiles, …)`. For a Series a
+            Series, for a DataFrame a DataFrame, or a Series where `targets` is one column of
+            several (not a list of one), with the index continued; of quantiles with a column for
             each, of sample paths an array. Where dates follow no frequency, it has those of the
             future; without, its steps are numbered, and a warning says so. For a list a list.
 
@@ -353,7 +362,9 @@ class Generator:
             ValueError: if a history or its future is too short, lacks a column, is of several
                 series or has not the features that the model takes, if dates do not go strictly
                 forward, if a future is of other steps than it has to be, or the model does not
-                predict all features, or predicts NaN.
+                predict all features, or predicts NaN; if there is one of `num_samples` and `noise`
+                without the other, `quantiles` without both, or `noise="dropout"` for a model
+                without dropout.
 
         Example:
 
@@ -449,8 +460,9 @@ class Generator:
 
         After `served = tf.saved_model.load(path)`, `served.run(prompt, steps, seed)` takes a tensor
         `(batch_size, length)` of ids or of values, with an axis of columns where a model takes
-        several, and two int32 numbers; it returns what comes after. Where the vocabulary is of
-        characters, `served.run_text(texts, steps, seed)` takes and returns strings `(batch_size,)`.
+        several, and two int32 numbers; it returns the `steps` that come after, likewise. Where the
+        vocabulary is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
+        `(batch_size,)`.
 
         Args:
             path: path of a directory.

@@ -98,7 +98,8 @@ class Backtest:
             tuple of the lower and the upper bound, as the forecast is.
 
         Raises:
-            ValueError: if the forecast does not fit, or there are too few origins for the coverage.
+            ValueError: if the forecast does not fit, or there are too few origins for the coverage:
+                0.9 needs 9, 0.95 needs 19, 0.99 needs 99.
 
         Example:
 

@@ -32,7 +32,7 @@ model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 fit(model, frames, batch_size=1, epochs=500, seed=7, verbose=0)
 
 # %%
-# Hardly better than one letter at a time: 20 of 23 patterns.
+# Hardly better than one letter at a time: 19 of 23 patterns.
 X, y = frames.arrays()
 _, accuracy = model.evaluate(X, y, verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")

@@ -1,5 +1,6 @@
 """What a page shows is what it does: each is run as one reads it, in one namespace, by one test."""
 
+import codeop
 import contextlib
 import doctest
 import io
@@ -52,14 +53,15 @@ model.compile("adam", "sparse_categorical_crossentropy")
     "generator = Generator(model, frames.framer, sampler": """
 model, frames = stateless, SequenceFramer(3).frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """,
-    'generator = Generator(model, frames.framer, targets="units")': """
+    "generator = Generator(model, frames.framer)\ngenerator.forecast": """
 from seqframe import backtest
-framer = SequenceFramer(12)
-data = sales.drop(columns=["store", "holiday"])[:200]
-frames = framer.frame(data, targets="units")
-history, unseen = data[:150], data[100:]
-plans, unseen_plans = data[["price"]][150:180], data[["price"]][100:]
-model = keras.Sequential([keras.Input((12, 2)), keras.layers.GRU(4), keras.layers.Dense(1)])
+frames = framer.frame(sales, targets="units", by="store", future=["price", "holiday"])
+data = sales[:200]
+history, unseen = data[:150], data[60:]
+plans, unseen_plans = (part[["price", "holiday"]] for part in (data[150:174], unseen))
+past, future = (keras.Input(shape, name=name) for name, shape in frames.x_shape.items())
+read = [keras.layers.GRU(4)(past), keras.layers.Flatten()(future)]
+model = keras.Model([past, future], keras.layers.Dense(24)(keras.layers.Concatenate()(read)))
 """,
 }
 
@@ -105,6 +107,26 @@ def test_the_examples_of_a_page_print_what_it_says(page):
     assert len(examples) >= 9
     for example in examples:
         example.evaluate()
+
+
+@pytest.mark.parametrize("page", ["docs/quickstart.md", *DOCTESTED])
+def test_the_blocks_of_a_page_can_be_pasted(page):
+    """Where an indented part is not the end of a block, a session takes what follows for more."""
+    compiler, wrong = codeop.CommandCompiler(), []
+    for language, block in blocks(page):
+        lines = block.splitlines()
+        if ">>>" in block:
+            lines = [line[4:] for line in lines if line.startswith((">>>", "..."))]
+        pasted = []
+        for line in lines if language == "python" else []:
+            pasted.append(line)
+            try:
+                done = compiler("\n".join(pasted), page, "single") is not None
+            except SyntaxError:
+                done = wrong.append(line) is None
+            if done and not line.startswith(" "):
+                pasted.clear()
+    assert wrong == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])

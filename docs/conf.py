@@ -42,7 +42,7 @@ nitpick_ignore_regex = [
     # These have no inventory.
     (r"py:.*", r"(keras|tensorflow|tf|torch|grain|jax|matplotlib|pd|pl)\..*|Axes"),
     # Short names of types, which signatures show.
-    (r"py:class", r"(seqframe\.\w+\.)?(ArrayLike|Batch|Prompt|Shape|FramesDataset|LanesDataset)"),
+    (r"py:class", r"(seqframe\..+\.)?(ArrayLike|Batch|Prompt|Shape|FramesDataset|LanesDataset)"),
 ]
 
 # Pages

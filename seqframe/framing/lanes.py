@@ -184,8 +184,14 @@ class Lanes:
 
     @property
     def segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The stretches that a row reads without a reset: row, first batch, first frame, number of
-        frames; int arrays of one length."""
+        """Row, first batch, first frame and number of frames of each stretch that is read without
+        a reset; int arrays of one length.
+
+        >>> from seqframe import SequenceFramer
+        >>> row, batch, frame, count = SequenceFramer(1).frame("ABCDEFG").lanes(2).segments
+        >>> row, batch, frame, count
+        (array([0, 1]), array([0, 0]), array([0, 3]), array([3, 3]))
+        """
         rows = self._key // (self._num_batches + 1)
         return rows, self._position, self._first, self._count
 

@@ -93,6 +93,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
         TypeError: if it is not a sequence, is masked, or holds Python objects or records.
         ValueError: if it is ragged, or holds an unknown symbol.
     """
+    _check_collected({type(sequence)})
     if holds_symbols(sequence, vocabulary):
         if vocabulary is None:
             raise ValueError(

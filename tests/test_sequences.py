@@ -343,3 +343,6 @@ def test_join_steps():
     assert join_steps(np.array([1, 0]), NOTES) == "64 60"
     assert join_steps(np.array([1, 0]), Vocabulary("AB")) == "BA"
     assert join_steps(np.array([[1, 0], [2, 3]]), None) == "[1 0] [2 3]"
+    # With a vocabulary too: ids of several columns, and numbers that are no ids.
+    assert join_steps(np.array([[1, 0], [0, 0]]), Vocabulary("AB")) == "BAAA"
+    assert join_steps(np.array([0.5, 1.0]), Vocabulary("AB")) == "0.5 1"

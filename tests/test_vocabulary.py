@@ -134,12 +134,30 @@ def test_symbols_that_have_no_order_are_not_collected():
     ("ids", "text"),
     [
         ([], ""),
-        (np.array([[2, 0], [1, 1]]), "CABB"),  # as (steps, 1) comes out of a frame
+        (np.array([[2], [0], [1], [1]]), "CABB"),  # as it comes out of a frame
+        (np.array([[2, 0, 1]]), "CAB"),  # as one of features
         (np.array([2, 0], np.uint8), "CA"),
+        (np.array([]), ""),
+        (np.zeros((0, 1)), ""),
+        (1, "B"),
     ],
 )
 def test_decode(ids, text):
     assert Vocabulary("ABC").decode(ids) == text
+
+
+def test_ids_are_integers():
+    for each in [0.9, 1.7], np.array([0.0, 1.0], "float32"), [True, False], ["A"], [None]:
+        with pytest.raises(TypeError, match=r"`ids` must be integers\. Received: dtype=.*argmax"):
+            Vocabulary("AB").decode(each)
+
+
+def test_ids_of_several_sequences_are_not_run_together():
+    ids, vocabulary = np.array([[2, 0], [1, 1]]), Vocabulary("ABC")
+    for each in ids, ids[..., None], ids.tolist():
+        with pytest.raises(ValueError, match=r"one sequence\. Received: shape \(2, 2.*for row in"):
+            vocabulary.decode(each)
+        assert [vocabulary.decode(row) for row in each] == ["CA", "BB"]  # the way out
 
 
 def test_decode_leaves_padding_out():

@@ -294,12 +294,12 @@ def join_steps(steps: Sequence[np.ndarray] | np.ndarray, vocabulary: Vocabulary 
     >>> join_steps(np.arange(48), None)
     '0 1 2 … 45 46 47'
     """
-    if vocabulary is None:
+    if vocabulary is None or np.asarray(steps).dtype.kind not in "iu":
         shown = (
             [describe_step(step) for step in steps]
             if len(steps) <= _MOST_SHOWN
             else [*map(describe_step, steps[:3]), "…", *map(describe_step, steps[-3:])]
         )
         return " ".join(shown)
-    symbols = vocabulary.decode(np.asarray(steps))
+    symbols = vocabulary.decode(np.ravel(steps))
     return symbols if isinstance(symbols, str) else " ".join(map(str, symbols))

@@ -201,13 +201,14 @@ class Vocabulary:
         Padding ids are left out.
 
         Args:
-            ids: int array or list `(steps,)`.
+            ids: int array or list `(steps,)`, or `(steps, 1)` as a frame has them.
 
         Returns:
             str or list of symbols.
 
         Raises:
-            ValueError: if an id is out of range.
+            ValueError: if an id is out of range, or ids are of several sequences.
+            TypeError: if ids are no integers.
 
         Example:
 
@@ -217,7 +218,19 @@ class Vocabulary:
         >>> Vocabulary(["the", "cat"], reserve_padding=True).decode([0, 1, 2])
         ['the', 'cat']
         """
-        ids = np.asarray(ids, np.int64).reshape(-1)
+        ids = np.asarray(ids)
+        if ids.size and ids.dtype.kind not in "iu":
+            raise TypeError(
+                f"`ids` must be integers. Received: dtype={ids.dtype}. Of probabilities or logits, "
+                "take the ids first, as `probabilities.argmax(-1)`; convert others with "
+                "`.astype('int32')`."
+            )
+        if ids.size > max(ids.shape, default=1):
+            raise ValueError(
+                f"`ids` must be of one sequence. Received: shape {ids.shape}. Decode each by "
+                "itself, as `[vocabulary.decode(row) for row in ids]`."
+            )
+        ids = ids.astype(np.int64).reshape(-1)
         outside = np.flatnonzero((ids < 0) | (ids >= len(self)))
         if outside.size:
             raise ValueError(

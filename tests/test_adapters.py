@@ -271,6 +271,14 @@ def test_torch_keeps_the_dtype(data, dtype):
         assert_all_same(loader, frames.batches(7))
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_torch_takes_what_another_machine_wrote(data, own):
+    frames, native = (SequenceFramer(2).frame(STEPS.astype(dtype)) for dtype in (">f4", "f4"))
+    dataset = frames.to_torch()
+    loader = data.DataLoader(dataset, 7, **collate_of(dataset, own))
+    assert_all_same(loader, native.batches(7))
+
+
 @every_kind
 def test_frames_that_were_fetched_are_a_sequence_of_frames(data, make):
     frames = make()

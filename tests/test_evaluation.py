@@ -447,3 +447,14 @@ def test_a_stateful_model_keeps_to_its_batch_size(data, stateful):
     with pytest.raises(ValueError, match=r"its own batch size, 2.*a batch of [13]"):
         evaluate(model, data, batch_size=None if isinstance(data, tuple) else 3)
     assert_same(get_states(model), WARM)
+
+
+@pytest.mark.parametrize(
+    ("run", "keras_own"), [(evaluate, "evaluate"), (predict, "predict"), (fit, "fit")]
+)
+def test_a_dataset_is_made_of_frames(run, keras_own):
+    frames = SequenceFramer(2).frame(numbers(9))
+    model = compiled(recurrent())
+    message = rf"`frames` must be .* a dataset, FrameDataset.*`model.{keras_own}`"
+    with pytest.raises(TypeError, match=message):
+        run(model, frames.dataset(2), verbose=0)

@@ -4,6 +4,8 @@ import itertools
 
 import keras
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from keras import ops
 from models import assert_same, numbers
@@ -162,3 +164,67 @@ def test_arrays_have_samples():
         feed_arrays(np.zeros((0, 2)), np.zeros(0), None)
     with pytest.raises(TypeError, match=r"must hold arrays.*`np.array`"):
         feed_arrays([1.0, 2.0], [1.0, 2.0], None)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int64", "float32"])
+def test_a_class_need_not_fit_the_type_of_the_labels(dtype):
+    y = np.array([0, 1, 1], dtype)
+    feed = feed_arrays(np.zeros((3, 1)), y, class_weight={0: 2.0, 1: 3.0, 5: 7.0, 300: 9.0})
+    _, _, weight = gathered(feed, [0, 1, 2])
+    np.testing.assert_array_equal(weight, [2, 3, 3])
+
+
+def test_tables_are_arrays_of_all_their_columns():
+    holiday = np.array([True, False, True])
+    table = pd.DataFrame({"price": [1.0, 2.0, 3.0], "holiday": holiday})
+    nullable = pd.DataFrame({"a": pd.array([1, 2, 3], "Int64"), "b": pd.array([1, 2, 3], "Int64")})
+    x, y, _ = gathered(feed_arrays(table, nullable), [2, 0])
+    np.testing.assert_array_equal(x, [[3, 1], [1, 1]])
+    np.testing.assert_array_equal(y, [[3, 3], [1, 1]])
+    x, _, _ = gathered(feed_arrays({"a": pl.DataFrame({"p": [1, 2]})}, None), [1])
+    np.testing.assert_array_equal(x["a"], [[2]])
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4", ">i2", ">u2"])
+def test_bytes_are_in_the_order_of_the_machine(dtype):
+    values = np.arange(8).astype(dtype)
+    frames = SequenceFramer(2).frame(values, sample_weight=values)
+    for feed in (
+        feed_frames(frames),
+        feed_frames(frames, max_device_bytes=0),
+        feed_arrays(*frames.arrays()),
+    ):
+        arrays, index = feed.load(np.array([[3, 1]]), room=1)
+        for array in keras.tree.flatten(arrays):
+            assert array.dtype.isnative
+        x, y, weight = feed.gather(*to_device((arrays, index[0])))
+        found = keras.tree.map_structure(ops.convert_to_numpy, (x, y, weight))
+        for array, expected in zip(found, frames.take(np.array([3, 1])), strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+DAYS = np.arange(6).astype("datetime64[D]")
+SPANS = DAYS - DAYS[0]
+
+
+@pytest.mark.parametrize("kind", [DAYS, SPANS, np.arange(6) * 1j], ids=["days", "spans", "complex"])
+def test_what_no_model_takes_is_told(kind):
+    plain = np.arange(6.0)
+    for name, frames in {
+        "sequences": SequenceFramer(2).frame(kind, plain),
+        "targets": SequenceFramer(2).frame(plain, kind),
+        "future": SequenceFramer(2).frame(plain, future=kind),
+    }.items():
+        with pytest.raises(TypeError, match=f"`{name}` must hold real numbers"):
+            feed_frames(frames)
+    with pytest.raises(TypeError, match="`X` must hold real numbers"):
+        feed_arrays(kind, plain)
+    with pytest.raises(TypeError, match="`y` must hold real numbers"):
+        feed_arrays(plain, kind)
+
+
+def test_the_mask_of_arrays_is_not_lost():
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    for given, name in ((masked, [1, 2]), "X"), (([1, 2], masked), "y"):
+        with pytest.raises(TypeError, match=f"`{name}` must not be a masked array"):
+            feed_arrays(*map(np.asanyarray, given))

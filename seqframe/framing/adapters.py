@@ -78,7 +78,9 @@ class Fetched(Sequence[Any]):
 
     def __init__(self, frames: "Frames", index: list[int]):
         self._pack = frames.pack
-        self.arrays = frames.gather(frames.place(frames.resolve(index)))
+        arrays = frames.gather(frames.place(frames.resolve(index)))
+        # PyTorch knows this machine's order of bytes alone.
+        self.arrays = [a.astype(a.dtype.newbyteorder("="), copy=False) for a in arrays]
 
     def __len__(self) -> int:
         return len(self.arrays[0])

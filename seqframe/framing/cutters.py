@@ -94,7 +94,7 @@ def mean_weight(weights: np.ndarray) -> np.ndarray:
 
 
 def _mean_dtype(dtype: np.dtype) -> np.dtype:
-    return dtype if dtype.kind == "f" else np.dtype(np.float32)
+    return dtype.newbyteorder("=") if dtype.kind == "f" else np.dtype(np.float32)
 
 
 class Part(NamedTuple):

@@ -20,6 +20,8 @@ from seqframe.framing.cutters import (
     gathered_weight_shape,
     weighs_horizon_as_one,
 )
+from seqframe.framing.sequences import check_unmasked
+from seqframe.framing.tables import table_array
 
 if TYPE_CHECKING:
     from seqframe.framing.frames import Frames
@@ -189,6 +191,10 @@ def feed_frames(
         redraw: bool. Whether random subsequences are drawn anew in each epoch.
     """
     framer, source = frames.framer, frames.source
+    named = {"sequences": source.inputs, "targets": source.targets, "future": source.future}
+    for name, rows in named.items():
+        if rows is not None:
+            _check_kind(rows.dtype, name)
     if redraw:
         check_redraw(framer)
     if class_weight and (framer.return_sequences or framer.horizon > 1):
@@ -264,7 +270,7 @@ def feed_arrays(
             "`frames`, as a tuple, must hold arrays with one row a sample, or nests of them. "
             "Received: single values. Convert lists with `np.array`."
         )
-    arrays = tree.map_structure(np.asarray, arrays)
+    arrays = {name: _to_arrays(item, _SHOWN[name]) for name, item in arrays.items()}
     sizes = {len(array) for array in tree.flatten(arrays)}
     if len(sizes) != 1:
         raise ValueError(
@@ -293,6 +299,30 @@ def feed_arrays(
 
         return Stream(take, gather, size, nbytes // size)
     return Feed(tree.map_structure(_as_keras_takes_it, arrays), gather, size)
+
+
+_SHOWN = {"x": "X", "y": "y", "weight": "sample_weight"}
+
+
+def _to_arrays(items: Any, name: str) -> Any:
+    """Return an array or table, or a nest of them, as arrays of what Keras can take."""
+
+    def to_array(item: Any) -> np.ndarray:
+        check_unmasked(item, name)
+        is_table = hasattr(item, "columns") and hasattr(item, "dtypes")
+        array = table_array(item, name) if is_table else np.asarray(item)
+        _check_kind(array.dtype, name)
+        return array
+
+    return tree.map_structure(to_array, items)
+
+
+def _check_kind(dtype: np.dtype, name: str) -> None:
+    if dtype.kind in "mMc":
+        raise TypeError(
+            f"`{name}` must hold real numbers for a model. Received: dtype={dtype}. Convert it "
+            "first, for instance a time to seconds, or a complex number to two columns."
+        )
 
 
 def _named(batch: Iterable[Any]) -> dict[str, Any]:
@@ -326,9 +356,15 @@ def _by_row(weight: Any, rows: Any) -> Any:
 
 
 def _as_keras_takes_it(array: Any) -> np.ndarray:
-    """Return real numbers in Keras's own precision, as Keras's `fit` does with arrays."""
+    """Return real numbers in Keras's own precision, as Keras's `fit` does with arrays; and all in
+    the order of bytes that this machine has."""
     array = np.asarray(array)
-    return array.astype(keras.config.floatx(), copy=False) if array.dtype.kind == "f" else array
+    if array.dtype.kind == "f":
+        return array.astype(keras.config.floatx(), copy=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+_FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 
 def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:
@@ -340,6 +376,8 @@ def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:
         )
     one_hot = len(y.shape) == 2 and y.shape[1] > 1
     label = ops.argmax(y, axis=-1) if one_hot else ops.reshape(y, (y.shape[0],))
+    if keras.backend.standardize_dtype(label.dtype) not in _FLOATS:
+        label = ops.cast(label, "int32")  # a class need not fit the labels' own type
     weight = ops.ones((y.shape[0],), "float32")
     for number, value in class_weight:
         weight = ops.where(ops.equal(label, ops.cast(number, label.dtype)), value, weight)

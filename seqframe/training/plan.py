@@ -141,6 +141,12 @@ def _checked_feed(
             "`redraw=True` is for frames. Received: arrays, which are what they are. Pass the "
             "frames themselves."
         )
+    if isinstance(framed, keras.utils.PyDataset):
+        raise TypeError(
+            f"`{name}` must be `Frames`, `Lanes` or arrays. Received: a dataset, "
+            f"{type(framed).__name__}. Pass the frames or lanes that it was made of; or use "
+            f"`model.{'fit' if kind == 'train' else kind.replace('test', 'evaluate')}`."
+        )
     x, y, weight = (framed, None, None) if kind == "predict" else _unpack(framed, name)
     feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
     x, y = tree.map_structure(np.asarray, (x, y))

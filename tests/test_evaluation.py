@@ -449,12 +449,10 @@ def test_a_stateful_model_keeps_to_its_batch_size(data, stateful):
     assert_same(get_states(model), WARM)
 
 
-@pytest.mark.parametrize(
-    ("run", "keras_own"), [(evaluate, "evaluate"), (predict, "predict"), (fit, "fit")]
-)
-def test_a_dataset_is_made_of_frames(run, keras_own):
+@pytest.mark.parametrize("use", [fit, evaluate, predict])
+def test_a_dataset_is_made_of_frames(use):
     frames = SequenceFramer(2).frame(numbers(9))
     model = compiled(recurrent())
-    message = rf"`frames` must be .* a dataset, FrameDataset.*`model.{keras_own}`"
+    message = rf"`frames` must be .* a dataset, FramesDataset.*`model.{use.__name__}`"
     with pytest.raises(TypeError, match=message):
-        run(model, frames.dataset(2), verbose=0)
+        use(model, frames.dataset(2), verbose=0)

@@ -1034,3 +1034,17 @@ def test_a_lazy_table_is_to_be_collected():
 def test_a_mask_is_not_lost(arguments):
     with pytest.raises(TypeError, match=r"must not be a masked array.*4 masked values"):
         SequenceFramer(1).frame(**arguments)
+
+
+@pytest.mark.parametrize("make", [np.array, pd.Series, pl.Series])
+def test_symbols_that_are_numbers_are_not_taken_for_ids(make):
+    notes = Vocabulary([60, 62, 64])
+    framer = SequenceFramer(2, layout="tokens", vocabulary=notes)
+    listed = framer.frame([60, 62, 60, 64]).arrays()
+    for found, expected in zip(framer.frame(make([0, 1, 0, 2])).arrays(), listed, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for symbols in [60, 62, 60, 64], [0, 1, 3], [-1, 0, 1]:
+        with pytest.raises(ValueError, match=r"must hold ids of the vocabulary, 0 … 2.*tolist"):
+            framer.frame(make(symbols))
+    with pytest.raises(ValueError, match=r"Received: 64"):
+        framer.frame([make([0, 1, 0, 2]), make([0, 1, 64])])

@@ -54,6 +54,7 @@ def read_source(
         vocabulary = Vocabulary.from_sequences(*raw)
     raw = [select_columns(item, framer.columns, "sequences") for item in raw]
     inputs = Rows(to_arrays(raw, "sequences", vocabulary))
+    _check_ids(inputs.arrays, vocabulary)
     check_width(inputs.arrays[0], framer.columns, "sequences")
     columns = framer.columns or table_names(raw[0])
     names = column_names(raw[0]) if columns is None else list(columns)
@@ -157,6 +158,25 @@ def _texts_hint(sequences: Any, raw: list[Any]) -> str:
         if any(len(symbol) > 1 for symbol in alone)
         else ""
     )
+
+
+def _check_ids(arrays: tuple[np.ndarray, ...], vocabulary: Vocabulary | None) -> None:
+    """Raise if arrays hold symbols, where these are numbers, in place of ids.
+
+    Of a vocabulary of strings that cannot be confused, and files are not read to find it out.
+    """
+    if vocabulary is None or isinstance(vocabulary.symbols[0], str):
+        return
+    for array in arrays:
+        if array.dtype.kind not in "iu" or not array.size or isinstance(array, np.memmap):
+            continue
+        for value in array.min(), array.max():
+            if not 0 <= value < len(vocabulary):
+                raise ValueError(
+                    "`sequences`, as arrays, must hold ids of the vocabulary, "
+                    f"0 … {len(vocabulary) - 1}. Received: {value}. Symbols are encoded where they "
+                    "are a list: pass `.tolist()` of it."
+                )
 
 
 def _check_padding(framer: "SequenceFramer", source: Source) -> None:

@@ -82,7 +82,8 @@ def test_a_class_derived_from_pandas_has_a_clock_too(generator, name):
         pd.Index([3, 1, 2, 2, 5, 0, 7, 6]),
         pd.Index(list("hgfedcba")),
         pd.Index([1.0, np.nan, 0.5, 3, 2, 2, 2, 1]),
-        pd.MultiIndex.from_product([["a", "b"], DAYS[:4]]),
+        pd.MultiIndex.from_product([["a", "b"], [2, 1, 4, 3]]),
+        pd.MultiIndex.from_product([["a"], DAYS]),
         *CLOCKS.values(),
     ],
     ids=lambda index: type(index).__name__,
@@ -91,6 +92,58 @@ def test_other_indexes_are_no_clocks_and_clocks_go_forward(generator, name, inde
     use = uses(generator)[name]
     if name != "history" or index is not UNEVEN:
         use(pd.Series(np.arange(8.0), index))
+
+
+PANELS = {  # levels of an index of eight rows: the row and the level that tell series apart
+    "a store": ({"store": [*"aaaabbbb"], "date": [*DAYS[:4]] * 2}, 3, "store", "'a'", "'b'"),
+    "dates go on": ({"store": [*"aaaabbbb"], "date": DAYS}, 3, "store", "'a'", "'b'"),
+    "months": ({"date": MONTHS, "store": [*"aaaaabbb"]}, 4, "store", "'a'", "'b'"),
+    "no names": ({0: [*"aabbbbbb"], 1: DAYS}, 1, 0, "'a'", "'b'"),
+    "numbers": ({"store": [7, 7, 7, 7, 8, 8, 8, 8], "date": DAYS}, 3, "store", "7", "8"),
+    "two levels": ({"k": [1] * 8, "item": [*"aaaabbbb"], "date": DAYS}, 3, "item", "'a'", "'b'"),
+}
+
+
+@pytest.mark.parametrize("kind", PANELS)
+@pytest.mark.parametrize("name", ["sequences", "history", "data"])
+def test_levels_beside_dates_tell_series_apart(generator, name, kind):
+    levels, row, level, before, after = PANELS[kind]
+    table = pd.DataFrame({"value": numbers(8)}, pd.MultiIndex.from_arrays([*levels.values()]))
+    table.index.names = [None if each == 0 or each == 1 else each for each in levels]
+    use = uses(generator)[name]
+    received = rf"Received: {before} in row {row}, then {after}, in the level {level!r}\."
+    message = rf"`{name}` must be one series.* {received} Pass `(.*)`; or, if it is"
+    with pytest.raises(ValueError, match=message) as error:
+        use(table)
+    use(table.reset_index(drop=True))
+    with pytest.raises(ValueError, match=message.replace(f"`{name}`", rf"`{name}\[1\]`")):
+        use([table[:row], table])
+    # The way out is one, where groups are long enough.
+    if kind == "no names":
+        return
+    way_out = re.search(message, str(error.value))[1].split("` with `by=")
+    parts, *by = [eval(code, {"table": table}) for code in way_out]
+    if name == "sequences":
+        frames = SequenceFramer(2).frame(parts, by=by[0])
+        groups = SequenceFramer(2).frame([table[: row + 1].to_numpy(), table[row + 1 :].to_numpy()])
+        np.testing.assert_array_equal(frames.arrays()[0], groups.arrays()[0])
+    else:
+        assert [len(part) for part in parts] == [row + 1, 7 - row]
+        use([part for part in parts if len(part) > 3])
+
+
+def test_dates_of_a_level_are_a_clock_of_each_group():
+    index = pd.MultiIndex.from_arrays([[*"aaaabbbb"], [*DAYS[:4]] * 2], names=["store", "date"])
+    table = pd.DataFrame({"value": numbers(8), "store": index.get_level_values(0)}, index)
+    expected = SequenceFramer(2).frame(table.reset_index(drop=True), by="store").arrays()
+    labels = index.get_level_values("store")
+    for panel, by in (table, "store"), (table[["value"]], labels):
+        found = SequenceFramer(2).frame(panel, by=by).arrays()
+        np.testing.assert_array_equal(found[0], expected[0])
+        with pytest.raises(ValueError, match=r"must have dates that go strictly .* of 'a'"):
+            SequenceFramer(2).frame(panel.iloc[[1, 0, *range(2, 8)]], by=by)
+        with pytest.raises(ValueError, match="in row 1, then 'b', in the level 'store'"):
+            SequenceFramer(2).frame(panel.iloc[[0, 1, *range(4, 8)]], by=[1] * 6)
 
 
 @pytest.mark.parametrize("at", [0, 3, 7])

@@ -32,10 +32,7 @@ def dates_of(table: Any) -> Any:
     """
     if library_of(type(table)) != "pandas":
         return None
-    import pandas
-
-    clocks = (pandas.DatetimeIndex, pandas.PeriodIndex, pandas.TimedeltaIndex)
-    return table.index if isinstance(table.index, clocks) else None
+    return table.index if isinstance(table.index, _clocks()) else None
 
 
 def check_each(tables: Sequence[Any], name: str, repeated: str = ONE_EACH) -> None:
@@ -56,14 +53,16 @@ def check_dates(
     """Raise if the dates of a table do not go strictly forward; other indexes are no clocks.
 
     Args:
-        table: DataFrame or Series of pandas; or anything else, which passes.
+        table: DataFrame or Series of pandas; or anything else, which passes. Dates in a level of
+            its index are a clock too, where the other levels do not change.
         name: str. What to call it in an error.
         repeated: str. What to do where a date repeats.
         edges: int array. Where its groups begin and end: each has a clock of its own.
         labels: what the groups are called.
 
     Raises:
-        ValueError: if a date is not after the one before it.
+        ValueError: if a date is not after the one before it, or the levels beside dates change
+            within a sequence.
 
     Example:
 
@@ -76,6 +75,8 @@ def check_dates(
     then 2026-01-01. Sort it by them first, as `.sort_index()`.
     """
     index = dates_of(table)
+    if index is None:
+        index = _dates_of_level(table, name, edges)
     if index is None or len(index) < 2:
         return
     ticks = index.asi8
@@ -103,3 +104,50 @@ def check_dates(
         f"`{name}` must have dates that go strictly forward. Received: {index[row]} in row {row}, "
         f"then {index[row + 1]}{which}. {advice}"
     )
+
+
+def _dates_of_level(table: Any, name: str, edges: np.ndarray | None) -> Any:
+    """Return the dates that are the last such level of a table's index, or None if there are none.
+
+    Raises:
+        ValueError: if another level changes within a sequence: it tells series apart.
+    """
+    if library_of(type(table)) != "pandas" or table.index.nlevels == 1:
+        return None
+    index = table.index
+    dated = [k for k, level in enumerate(index.levels) if isinstance(level, _clocks())]
+    if not dated:
+        return None
+    for level in set(range(index.nlevels)) - set(dated):
+        changes = np.flatnonzero(np.diff(index.codes[level]))
+        if edges is not None:
+            changes = np.setdiff1d(changes, edges[1:-1] - 1)
+        if changes.size:
+            raise _several_series(index, dated, level, int(changes[0]), name)
+    return index.get_level_values(dated[-1])
+
+
+def _several_series(index: Any, dated: list[int], level: int, row: int, name: str) -> ValueError:
+    """Return the error that says that a level of an index tells series apart."""
+    called = [k if each is None else each for k, each in enumerate(index.names)]
+    dates = _one_or_all([called[k] for k in dated])
+    rest = _one_or_all([each for k, each in enumerate(called) if k not in dated])
+    way_out = f"`[part.droplevel({rest!r}) for _, part in table.groupby(level={rest!r})]`"
+    if name == "sequences":
+        way_out = f"`table.droplevel({rest!r})` with `by=table.index.droplevel({dates!r})`"
+    before, after = index.get_level_values(level)[row : row + 2].tolist()
+    return ValueError(
+        f"`{name}` must be one series, where its index has levels beside dates. Received: "
+        f"{before!r} in row {row}, then {after!r}, in the level {called[level]!r}. Pass {way_out}; "
+        "or, if it is one series, `table.reset_index(drop=True)`."
+    )
+
+
+def _one_or_all(names: list[Any]) -> Any:
+    return names[0] if len(names) == 1 else names
+
+
+def _clocks() -> tuple[type, ...]:
+    import pandas
+
+    return pandas.DatetimeIndex, pandas.PeriodIndex, pandas.TimedeltaIndex

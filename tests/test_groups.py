@@ -380,3 +380,10 @@ def test_find_groups(labels):
     assert pairs == [(label, 0.0) for label in found]
     assert edges_of_pairs.tolist() == edges.tolist()
     assert all(type(label) is int for label in found)  # Python's own
+
+
+def test_a_list_of_strings_is_of_names_and_an_array_of_labels():
+    table, labels = pd.DataFrame({"v": np.arange(6.0)}), ["n"] * 3 + ["s"] * 3
+    with pytest.raises(ValueError, match=r"names the column 'n'.*`np.array\(by\)`"):
+        SequenceFramer(2).frame(table, by=labels)
+    assert len(SequenceFramer(2).frame(table, by=np.array(labels))) == 2

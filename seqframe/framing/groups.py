@@ -39,7 +39,7 @@ def split_table(table: Any, by: Any) -> tuple[Any, list[np.ndarray]]:
         if name not in names:
             raise ValueError(
                 f"`by` names the column {name!r}, but the table has columns {names}. "
-                "Name some of these."
+                "Name some of these; or pass labels, one a row, as an array: `np.array(by)`."
             )
         if names.count(name) > 1:
             raise ValueError(

@@ -202,8 +202,8 @@ class SequenceFramer:
             sequences: one sequence, or a list of sequences of unequal length: no frame crosses from
                 one to the next. A sequence is an array `(steps,)` or `(steps, …)` of numbers, a
                 string, a list of symbols or numbers, a pandas or polars DataFrame or Series. Dates
-                of its index go strictly forward, within each group where there is a `by`; of levels
-                beside them, these are the groups.
+                of its index go strictly forward, within each group where there is a `by`; levels
+                beside them tell groups apart, and are to be passed as it.
             targets: None for the sequence itself, or its `target_columns` where the framer has
                 some; or values on the same clock (`targets[t]` belongs to step `t`), one array for
                 each sequence; or the names or positions of columns of the sequence.

@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused(frames, kwargs, error, message, model):
 WRONG_FOR_STATEFUL = [
     ((X, Y), {"shuffle": True}, r"in order.*Received: shuffle=True. Leave `shuffle` out"),
     ((X, Y), {"batch_size": 3}, "own batch size, 2. Received: a batch of 3. Pass `batch_size=2`"),
-    ((X[:5], Y[:5]), {}, r"Received: a batch of 1.*use `frames.lanes\(2\)`"),
+    ((X[:5], Y[:5]), {}, r"Received: a batch of 1.*`seqframe.fit`, which puts them in lanes of 2"),
     ((X, Y), {"validation_data": (X[:5], Y[:5])}, "Received: a batch of 1"),
 ]
 

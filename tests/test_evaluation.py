@@ -450,6 +450,21 @@ def test_a_stateful_model_keeps_to_its_batch_size(data, stateful):
 
 
 @pytest.mark.parametrize("use", [fit, evaluate, predict])
+def test_lanes_keep_to_their_batch_size(use):
+    model = compiled(keras.Sequential([keras.Input((1, 1)), layers.Flatten()]))
+    with pytest.raises(ValueError, match=r"number of lanes: 3\. Received: batch_size=2\. Leave"):
+        use(model, SEVERAL.lanes(3), batch_size=2, verbose=0)
+    use(model, SEVERAL.lanes(3), batch_size=3, verbose=0)
+
+
+def test_lanes_to_validate_on_have_a_batch_size_of_their_own():
+    model = compiled(keras.Sequential([keras.Input((1, 1)), layers.Flatten()]))
+    validation = SEVERAL.lanes(3)
+    history = fit(model, SEVERAL, batch_size=2, validation_data=validation, verbose=0).history
+    assert history["val_loss"] == [evaluate(model, validation, verbose=0)]
+
+
+@pytest.mark.parametrize("use", [fit, evaluate, predict])
 def test_a_dataset_is_made_of_frames(use):
     frames = SequenceFramer(2).frame(numbers(9))
     model = compiled(recurrent())

@@ -66,7 +66,7 @@ def evaluate(
         model: keras.Model, compiled.
         frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
             sample_weight)`. Not a dataset: pass the frames that it was made of.
-        batch_size: int ≥ 1. None: the stateful layers' own, else 32.
+        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
         verbose: "auto" | 0 | 1 | 2, as in Keras.
         callbacks: list of keras.callbacks.Callback.
         return_dict: bool. Return a dict by name.
@@ -128,7 +128,7 @@ def predict(
     Args:
         model: keras.Model.
         frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a nest of such.
-        batch_size: int ≥ 1. None: the stateful layers' own, else 32.
+        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
         verbose: "auto" | 0 | 1 | 2, as in Keras.
         callbacks: list of keras.callbacks.Callback.
         jit_compile, max_device_bytes: as `fit` has them.

@@ -50,7 +50,7 @@ def fit(
         model: keras.Model, compiled.
         frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
             sample_weight)`. Not a dataset: pass the frames that it was made of.
-        batch_size: int ≥ 1. None: the stateful layers' own, else 32.
+        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
         epochs: int. Number of the last epoch, as in Keras.
         shuffle: bool. None: yes for stateless models, no for stateful ones, where True is an error.
             A stateful model trained on Frames gets them as lanes of its batch size; arrays keep
@@ -133,7 +133,7 @@ def fit(
             validation_data,
             "test",
             policy,
-            batch_size=schedule.batch_size,
+            batch_size=None if isinstance(validation_data, Lanes) else schedule.batch_size,
             max_device_bytes=max_device_bytes,
             name="validation_data",
         )

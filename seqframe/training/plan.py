@@ -66,13 +66,19 @@ def plan(
             "Received: shuffle=True. Leave `shuffle` out, or make the model stateless."
         )
     lanes = frames if isinstance(frames, Lanes) else None
+    if lanes is not None:
+        if batch_size not in (None, lanes.batch_size):
+            raise ValueError(
+                "Lanes have a batch size of their own, the number of lanes: "
+                f"{lanes.batch_size}. Received: batch_size={batch_size}. Leave `batch_size` out, "
+                f"or pass `frames.lanes({batch_size})`."
+            )
+        batch_size = lanes.batch_size
     framed = lanes.frames if lanes is not None else frames
     feed = _checked_feed(model, framed, kind, class_weight, max_device_bytes, redraw, name)
     if not model.built:
-        _build(model, feed, lanes.batch_size if lanes is not None else batch_size)
+        _build(model, feed, batch_size)
     own = model_batch_size(model)
-    if lanes is not None:
-        batch_size = lanes.batch_size
     size = batch_size or own or min(32, feed.size)
     require_batch_size(size, own)
     nbytes = _output_bytes(model, feed) if kind == "predict" else 0

@@ -538,3 +538,6 @@ def test_repr():
     assert repr(framed(horizon=2)) == "Frames(36 of x (3, 1), y (2,))"
     frames = SequenceFramer(3, layout="features").frame([np.zeros((9, 2))] * 4)
     assert repr(frames) == "Frames(24 of x (1, 6), y (2,) over 4 sequences)"
+    gap = np.array([1.0, 2.0, 3.0, np.nan, 5.0, 6.0, 7.0, 8.0])
+    left_out = SequenceFramer(2).frame([gap, gap[4:]], skip_nan=True)
+    assert repr(left_out) == "Frames(5 of x (2, 1), y () over 2 sequences, 3 left out)"

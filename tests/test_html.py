@@ -60,6 +60,16 @@ def test_arrays_are_those_of_a_batch():
     assert rows["sequences"] == "2 with 18 steps in all"
 
 
+def test_frames_that_are_left_out_are_counted():
+    values = np.arange(9.0)
+    values[4] = np.nan
+    frames = SequenceFramer(2).frame([values, values], skip_nan=True)
+    assert Table(frames).rows["left out"] == "6 frames that touch a missing step"
+    drawn = SequenceFramer(2, mode="subsequences", num_samples=7).frame(values, skip_nan=True)
+    assert Table(drawn).rows["left out"] == "2 starts that touch a missing step"
+    assert "left out" not in Table(SequenceFramer(2).frame(values[:4], skip_nan=True)).rows
+
+
 def test_first_frames_are_as_described(capsys):
     for frames in (
         SequenceFramer(2).frame("ABCD"),

@@ -102,6 +102,19 @@ class FrameCollection:
         return self._placement.counts
 
     @property
+    def left_out(self) -> int:
+        """Number of frames that are left out because they touch a missing step, as `skip_nan` and
+        `valid` have it; for subsequences, of starts to draw from.
+
+        >>> from seqframe import SequenceFramer
+        >>> gap = [1.0, 2.0, 3.0, float("nan"), 5.0, 6.0, 7.0, 8.0]
+        >>> frames = SequenceFramer(2).frame(gap, skip_nan=True)
+        >>> frames.left_out, len(frames)
+        (3, 3)
+        """
+        return int(self.framer.count(self.source.steps).sum() - self.counts.sum())
+
+    @property
     def breaks(self) -> np.ndarray:
         """Numbers of the frames that do not follow the one before, because a sequence begins or
         steps are missing."""
@@ -387,7 +400,8 @@ class FrameCollection:
     def __repr__(self) -> str:
         sequences = len(self.source.labels)
         source = "" if sequences == 1 else f" over {sequences} sequences"
-        return f"Frames({len(self)} of x {self.x_shape}, y {self.y_shape}{source})"
+        lost = f", {self.left_out} left out" if self.left_out else ""
+        return f"Frames({len(self)} of x {self.x_shape}, y {self.y_shape}{source}{lost})"
 
 
 def _pack_future(arrays: Sequence[np.ndarray]) -> Batch:

@@ -66,7 +66,9 @@ def _frame_rows(frames: "Frames") -> list[Row]:
     ]
     count, steps = len(source.steps), f"{source.steps.sum():,} steps"
     lengths = ("sequence", steps) if count == 1 else ("sequences", f"{count:,} with {steps} in all")
-    return [*arrays, lengths, ("framer", repr(frames.framer))]
+    what = "starts" if frames.framer.mode == "subsequences" else "frames"
+    lost = [("left out", f"{frames.left_out:,} {what} that touch a missing step")]
+    return [*arrays, lengths, *(lost if frames.left_out else []), ("framer", repr(frames.framer))]
 
 
 def _first_frames(frames: "Frames") -> list[Row]:

@@ -474,12 +474,43 @@ def test_tables_of_several_columns(module):
         labels = [text.get_text() for text in ax.get_legend().get_texts()]
         assert labels[-2:] == ["c", "a"] or set(labels) >= {"c", "a"}
     one = continue_table(history, QUANTILES, 1, LEVELS)
-    if module is polars:  # its columns say which levels they are of, not of what
-        ax = plot_forecast(history, one, columns="b_0")
-    else:
-        ax = plot_forecast(history, one, columns=1)
-    same(edges(ax, "90 %"), QUANTILES[[0, 4]])
-    same(line(ax, "history")[1], -HISTORY[6:])
+    for columns in (1, "b_0"):
+        ax = plot_forecast(history, one, columns=columns)
+        same(edges(ax, "90 %"), QUANTILES[[0, 4]])
+        same(line(ax, "history")[1], -HISTORY[6:])
+    with pytest.raises(ValueError, match="`columns` must name the column that quantiles are of"):
+        plot_forecast(history, one)  # which levels its columns are of they say, not of what
+
+
+@pytest.mark.parametrize("module", [pandas, polars])
+def test_only_columns_that_are_drawn_have_to_be_numbers(module):
+    history = module.DataFrame({"store": ["north"] * 30, "price": -HISTORY, "sold": HISTORY})
+    came = module.DataFrame({"sold": POINT + 1, "store": ["north"] * STEPS})
+    one, several = module.Series("sold", POINT), module.DataFrame({"sold": POINT})
+    if module is pandas:
+        one = module.Series(POINT, name="sold")
+    for forecast in (one, several):
+        ax = plot_forecast(history, forecast, actual=came)
+        same(line(ax, "history")[1], HISTORY[-len(line(ax, "history")[1]) :])
+        same(line(ax, "forecast")[1], POINT)
+        same(line(ax, "what came")[1], POINT + 1)
+        assert ax.get_ylabel() == "sold"
+    # Sample paths beside a Series, and those alone, have no axis of features either.
+    same(edges(plot_forecast(history, one, paths=PATHS), "90 % of paths")[0], QUANTILES[0])
+    ax = plot_forecast(history, PATHS, columns="sold")
+    same(edges(ax, "90 % of paths")[0], QUANTILES[0])
+    for columns in (None, ["store", "sold"]):
+        with pytest.raises(TypeError, match=r"`history` must hold numbers.*'store'"):
+            plot_forecast(history, np.stack([POINT, POINT], 1), columns=columns)
+    with pytest.raises(TypeError, match="name the columns that the forecast is of, by `columns`"):
+        plot_forecast(history, PATHS)
+
+
+def test_a_column_whose_name_is_a_number_is_found():
+    history = pandas.DataFrame({0: HISTORY, 1: -HISTORY})
+    ax = plot_forecast(history, pandas.Series(POINT, name=0))
+    assert ax.get_ylabel() == "0"
+    same(line(ax, "history")[1][-1:], HISTORY[-1:])
 
 
 def test_tables_with_columns_of_several_levels():

@@ -48,7 +48,7 @@ def plot_forecast(
     Args:
         history: array `(length,)` or `(length, features)`, DataFrame or Series: what
             `Generator.forecast` was given, or the end of it. An index of dates or numbers makes the
-            time axis.
+            time axis. Columns that are not drawn may hold anything.
         forecast: what `Generator.forecast` returned: array `(steps,)` or `(steps, features)`,
             Series or DataFrame; sample paths or quantiles, with an axis for these first; DataFrame
             of quantiles. Of sample paths the median is drawn, and the bands that hold half and nine
@@ -61,7 +61,7 @@ def plot_forecast(
             such a tuple.
         actual: array, Series or DataFrame of what came, for as many steps as are known.
         columns: name or position of the column that the forecast is of, or a list of these. None:
-            as the forecast's own columns say, or all.
+            as the forecast's own name or columns say, or all.
         index: array of numbers or dates `(length,)` or `(length + steps,)`: the time axis, of a
             history without an index.
         num_history: int ≥ 0. Steps of history to draw. None: four times as many as are forecast,
@@ -73,8 +73,8 @@ def plot_forecast(
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if several histories are given.
-        ValueError: if shapes do not go together.
+        TypeError: if several histories are given, or what is to be drawn is not of numbers.
+        ValueError: if shapes do not go together, or quantiles do not say of which column they are.
 
     Example:
 

@@ -55,24 +55,48 @@ class ForecastReader:
                 "`history` must be one sequence. Received: a list of several. Draw one at a time, "
                 "as in `plot_forecast(histories[0], forecasts[0])`."
             )
-        values = to_array(history, "history").astype(float)
-        self._raw, self._row_shape = history, values.shape[1:]
-        known = column_names(history) or [str(getattr(history, "name", None) or "")]
+        names = column_names(history)
+        known = [_series_name(history)] if names is None else names
+        self._raw = history
         self._table = _read_table(forecast, known)
-        names = list(dict.fromkeys(name for name, _ in self._table or []))
-        if columns is None and self._row_shape and names and set(names) <= set(known):
-            columns = names
+        if columns is None and names is not None:
+            columns = self._own_columns(forecast, names)
+        if names is None:
+            values = to_array(history, "history")
+            self._row_shape = values.shape[1:]
+        else:
+            self._row_shape = (len(names),)
         width = int(np.prod(self._row_shape))
         chosen = None
         if columns is not None and self._row_shape:
-            chosen = find_columns(columns, column_names(history), width, "columns")
+            chosen = find_columns(columns, names, width, "columns")
         self._positions = np.arange(width) if chosen is None else np.atleast_1d(chosen)
+        if names is None:
+            values = values.reshape(len(values), width)[:, self._positions]
+        else:
+            values = _read_numbers(history, self._positions, chosen is None)
+        self._history = values.astype(float)
         if len(known) != width:
             known = [f"feature {column}" for column in range(width)]
         self._names = [known[position] for position in self._positions]
-        self._history = values.reshape(len(values), width)[:, self._positions]
         # A single column has no axis of features.
-        self._rank = 1 if isinstance(chosen, int) else values.ndim
+        self._rank = 1 if isinstance(chosen, int) else 1 + len(self._row_shape)
+
+    def _own_columns(self, forecast: Any, known: list[str]) -> str | list[str] | None:
+        """Return the columns of a history that a forecast says it is of, or None."""
+        if self._table is None:
+            return None
+        names = list(dict.fromkeys(name for name, _ in self._table if name is not None))
+        if self._table and not names:
+            if len(known) == 1:
+                return known[0]
+            raise ValueError(
+                "`columns` must name the column that quantiles are of, where they do not say it "
+                f"themselves. Received: columns=None for a history with the columns {known}."
+            )
+        if not names or not set(names) <= set(known):
+            return None
+        return names if hasattr(forecast, "columns") else names[0]
 
     def read(self, forecast: Any, paths: Any, quantiles: Any, index: Any) -> Forecast:
         """Return all of a forecast; see `plot_forecast`."""
@@ -121,11 +145,11 @@ class ForecastReader:
             least: int, or None. How many steps they must have.
         """
         names, features = column_names(values), len(self._positions)
+        if names is not None and set(self._names) <= set(names):
+            values = _take_columns(values, [names.index(name) for name in self._names])
         array = np.asarray(values, float)
         flat = array.reshape(len(array), -1) if array.ndim else array
-        if names is not None and set(self._names) <= set(names):
-            flat = flat[:, [names.index(name) for name in self._names]]
-        elif flat.shape[1:] == (int(np.prod(self._row_shape)),) and features < flat.shape[1]:
+        if flat.shape[1:] == (int(np.prod(self._row_shape)),) and features < flat.shape[1]:
             flat = flat[:, self._positions]
         if flat.shape[1:] != (features,):
             raise ValueError(
@@ -160,7 +184,7 @@ class ForecastReader:
         values = forecast.to_numpy().astype(float)
         names = list(dict.fromkeys(name for name, _ in places))
         if set(self._names) <= set(names):
-            names = self._names
+            names = [*self._names]
         for level in levels:
             columns = [places[name, level] for name in names]
             found.quantiles[level] = self.steps(values[:, columns], "forecast")
@@ -172,34 +196,56 @@ class ForecastReader:
         return [*point, *found.quantiles.values(), *several]
 
 
-def _read_table(forecast: Any, known: list[str]) -> list[tuple[str, float | None]] | None:
+def _series_name(series: Any) -> str:
+    name = getattr(series, "name", None)
+    return "" if name is None else str(name)
+
+
+def _take_columns(table: Any, positions: Any) -> Any:
+    return getattr(table, "iloc", table)[:, [int(position) for position in positions]]
+
+
+def _read_numbers(history: Any, positions: np.ndarray, is_all: bool) -> np.ndarray:
+    """Return columns of a table as an array; what the others hold does not matter."""
+    if not is_all:
+        return to_array(_take_columns(history, positions), "history")
+    try:
+        return to_array(history, "history")
+    except TypeError as error:
+        raise TypeError(
+            f"{error} Or name the columns that the forecast is of, by `columns`."
+        ) from None
+
+
+def _read_table(forecast: Any, known: list[str]) -> list[tuple[str | None, float | None]] | None:
     """Return the feature and the level of each column of a table; None for an array.
 
-    The level is None where a column is of no quantile.
+    The feature is None where it is not said, the level where a column is of no quantile.
     """
     library = library_of(type(forecast))
     if library is None:
         return None
     if not hasattr(forecast, "columns"):
-        return [(str(forecast.name or ""), None)]
+        return [(_series_name(forecast), None)]
     columns = list(forecast.columns)
     if library == "pandas":
         if forecast.columns.names[-1] != "quantile":
             return [(str(column), None) for column in columns]
-        pairs = [c if isinstance(c, tuple) else (known[0], c) for c in columns]
+        if not isinstance(columns[0], tuple):
+            return [(None, float(level)) for level in columns]
         # A name of several levels is a tuple of them.
-        return [(str(c[0] if len(c) == 2 else c[:-1]), float(c[-1])) for c in pairs]
+        return [(str(c[0] if len(c) == 2 else c[:-1]), float(c[-1])) for c in columns]
     if set(columns) <= set(known):
         return [(column, None) for column in columns]
     return [_name_and_level(column, known) for column in columns]
 
 
-def _name_and_level(column: str, known: list[str]) -> tuple[str, float | None]:
+def _name_and_level(column: str, known: list[str]) -> tuple[str | None, float | None]:
     """Return what a column of polars is of: "0.9" and "price_0.9" are of quantiles."""
     name, _, level = column.rpartition("_")
     if not name or name in known:
         try:
-            return name or known[0], float(level)
+            return name or None, float(level)
         except ValueError:
             pass
     return column, None

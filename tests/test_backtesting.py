@@ -350,3 +350,153 @@ def test_frames_that_predict_all_need_nothing_ahead():
         found = backtest(Generator(model, frames.framer, targets=targets), frames, 3)
         np.testing.assert_array_equal(found.origins, expected.origins)
         np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-5, atol=1e-6)
+
+
+def ahead_of(steps=3, horizon=2):
+    """Return a generator of a model that is told of `horizon` steps ahead."""
+    past, future = keras.Input((steps, 1), name="past"), keras.Input((horizon, 1), name="future")
+    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
+    model = seeded(keras.Model({"past": past, "future": future}, layers.Dense(horizon)(merged)))
+    return Generator(model, SequenceFramer(steps, horizon=horizon))
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3, 4])
+def test_a_future_that_ends_with_the_data_leaves_the_last_steps_without_one_step(horizon):
+    """A law: what there is, is what a longer future gives."""
+    generator, data, plans = ahead_of(), numbers(15), numbers(20, seed=1)
+    longer = backtest(generator, data, horizon, future=plans)
+    result = backtest(generator, data, horizon, future=plans[:15])
+    # A free run of an odd number of steps is told of one more.
+    assert result.origins[:, 1].tolist() == list(range(3, 15 - horizon - horizon % 2 + 1))
+    count = len(result.origins)
+    np.testing.assert_array_equal(result.free_run, longer.free_run[:count])
+    step = result.origins[:, 1:] + np.arange(horizon)
+    untold = step + 2 > 15
+    assert untold.any() == (horizon % 2 == 0)
+    np.testing.assert_array_equal(np.isnan(result.one_step), untold)
+    np.testing.assert_array_equal(result.one_step[~untold], longer.one_step[:count][~untold])
+    assert np.isfinite(result.residuals).all()
+    np.testing.assert_array_equal(result.residual_steps[:, 1], np.unique(step[~untold]))
+    for name, errors in result.errors().items():
+        off = np.abs(getattr(result, name) - result.actual)
+        np.testing.assert_allclose(errors, np.nanmean(off, axis=0), rtol=1e-6)
+
+
+MODELS = {
+    # What makes a generator, how many steps before an origin it is shown, and its data's shape.
+    "windows": (line, 2, ()),
+    "blocks with a gap": (blocks, 4, (2,)),
+    "padded": (lambda: Generator(recurrent(steps=4), SequenceFramer(4, mode="prefixes")), 4, ()),
+    "stateful": (stateful, 5, ()),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_origins_that_touch_a_missing_step_are_left_out(kind):
+    """A law: the others are those of data without gaps, whatever stands in these."""
+    make, shown, features = MODELS[kind]
+    generator, horizon = make(), 3
+    whole = [numbers(30, *features), numbers(12, *features, seed=1)]
+    gaps = [{11, 12, 25}, {2}]
+    holed = [array.copy() for array in whole]
+    for array, steps in zip(holed, gaps, strict=True):
+        array[[*steps]] = np.nan
+    given = {"history": 5} if kind == "stateful" else {}
+    expected = backtest(generator, whole, horizon, **given)
+    kept = [
+        not gaps[n] & set(range(max(origin - shown, 0), origin + horizon))
+        for n, origin in expected.origins
+    ]
+    result = backtest(generator, holed, horizon, skip_nan=True, **given)
+    assert 0 < len(result.origins) == sum(kept) < len(kept)
+    assert result.left_out == len(kept) - sum(kept)
+    for name in "origins", "actual", "free_run", "one_step", "last_value":
+        found = getattr(result, name)
+        np.testing.assert_allclose(found, getattr(expected, name)[kept], rtol=1e-5, atol=1e-6)
+    assert np.isfinite(result.residuals).all()
+    assert str(result).endswith(f"\n{result.left_out} origins left out: a step is missing")
+    with pytest.raises(ValueError, match=r"NaN.*`skip_nan=True`"):
+        backtest(generator, holed, horizon, **given)
+
+
+def test_frames_that_leave_out_steps_are_tested_without_them():
+    data = numbers(40)
+    holed = np.where(np.arange(40) == 20, np.nan, data)
+    framer = SequenceFramer(2)
+    expected = backtest(line(), holed, 3, skip_nan=True)
+    by_frames = backtest(line(), framer.frame(holed, skip_nan=True), 3)
+    marked = backtest(line(), framer.frame(data, valid=np.arange(40) != 20), 3)
+    for found in by_frames, marked:
+        np.testing.assert_array_equal(found.origins, expected.origins)
+        np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-6)
+    everything = backtest(line(), framer.frame(data, valid=np.arange(40) != 20), 3, skip_nan=False)
+    assert len(everything.origins) == len(backtest(line(), data, 3).origins)
+    with pytest.raises(ValueError, match=r"shown no step that is missing. Received: 36 origins"):
+        backtest(line(), np.full(40, np.nan), 3, skip_nan=True)
+
+
+def test_a_gap_in_what_is_known_ahead_counts():
+    generator, data, plans = ahead_of(), numbers(30), numbers(30, 1, seed=1)
+    holed = plans.copy()
+    holed[14] = np.nan
+    expected = backtest(generator, data, 2, future=plans)
+    result = backtest(generator, data, 2, future=holed, skip_nan=True)
+    kept = [not origin <= 14 < origin + 2 for origin in expected.origins[:, 1]]
+    np.testing.assert_array_equal(result.origins, expected.origins[kept])
+    np.testing.assert_array_equal(result.free_run, expected.free_run[kept])
+    # Step 13 is told of the gap, wherever it is forecast from.
+    step = result.origins[:, 1:] + np.arange(2)
+    alone = expected.one_step[kept]
+    alone[step == 13] = np.nan
+    np.testing.assert_array_equal(result.one_step, alone)
+
+
+@pytest.mark.parametrize("season", [1, 3, 7])
+def test_the_last_season_is_one_more_forecast(season):
+    data, horizon = numbers(40), 5
+    result = backtest(line(), data, horizon, season=season)
+    assert result.origins[0, 1] == max(season, 2)
+    for (_, origin), found in zip(result.origins, result.last_season, strict=True):
+        repeated = np.tile(data[origin - season : origin], horizon)
+        np.testing.assert_array_equal(found, repeated[:horizon])
+    assert list(result.errors()) == ["free_run", "one_step", "last_value", "last_season"]
+    head, row = str(result).splitlines()[1:3]
+    assert head == "step  free run  one step  last value  last season"
+    assert len(row) == len(head)
+    if season == 1:
+        np.testing.assert_array_equal(result.last_season, result.last_value)
+    periodic = backtest(line(), np.tile(numbers(season, seed=2), 12), horizon, season=season)
+    assert periodic.errors()["last_season"].max() == 0
+    with pytest.raises(ValueError, match=r"`start` must leave a season of 9 steps"):
+        backtest(line(), data, horizon, season=9, start=4)
+
+
+def test_the_backtest_of_each_sequence_is_its_own():
+    """A law: it is that of the sequence alone."""
+    sales = pd.DataFrame({"store": ["n"] * 12 + ["s"] * 15, "units": numbers(27)})
+    frames = SequenceFramer(2).frame(sales, targets="units", by="store")
+    generator = Generator(line().model, frames.framer)
+    tested = backtest(generator, frames, 3)
+    assert list(tested.labels) == ["n", "s"]
+    for label, part in sales.groupby("store"):
+        alone = backtest(generator, part[["units"]], 3)
+        found = tested.of(label)
+        for name in "actual", "free_run", "one_step", "last_value", "residuals":
+            np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+        np.testing.assert_array_equal(found.origins[:, 1], alone.origins[:, 1])
+        forecast = np.zeros(found.actual.shape[1:])
+        for bound, expected in zip(
+            found.interval(forecast, 0.8), alone.interval(forecast, 0.8), strict=True
+        ):
+            np.testing.assert_array_equal(bound, expected)
+    with pytest.raises(ValueError, match=r"`label` must be .* \['n', 's'\].*label='x'"):
+        tested.of("x")
+    assert list(backtest(line(), [numbers(9), numbers(8)], 2).labels) == [0, 1]
+
+
+def test_origins_of_a_part_are_those_of_the_frames_clock():
+    frames = SequenceFramer(2).frame(numbers(60))
+    _, part = frames.split(0.5, 0.5)
+    tested = backtest(line(), part, 3)
+    assert tested.origins[0].tolist() == [0, part.steps(0).targets[0]]
+    assert tested.residual_steps[0].tolist() == tested.origins[0].tolist()

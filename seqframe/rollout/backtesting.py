@@ -1,7 +1,9 @@
 """Backtests: forecasts made from many origins in a sequence that is known."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Sequence
+from itertools import compress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from seqframe.framing.windows import check_integer
 from seqframe.rollout.ahead import check_future
 from seqframe.rollout.forecasting import Forecaster
 from seqframe.rollout.nan import name_step
+from seqframe.rollout.places import Places, season_before
 from seqframe.rollout.predicted import as_list, warn_of_places
 from seqframe.rollout.tested import Backtest
 from seqframe.rollout.unframing import unframe
@@ -31,6 +34,8 @@ def backtest(
     stride: int = 1,
     history: int | None = None,
     future: Any = None,
+    season: int | None = None,
+    skip_nan: bool | None = None,
 ) -> Backtest:
     """Forecast from many origins in sequences that are known, and set that beside what came.
 
@@ -49,7 +54,13 @@ def backtest(
         history: int. Steps before its origin that a stateful model is shown, at most; None:
             all.
         future: array, or a list for a list, on the clock of the data: what a forecast is told of
-            the steps ahead.
+            the steps ahead. Where it ends with the data, the last steps have no one-step forecast
+            by a model of `horizon > 1`, which is told of whole horizons: NaN.
+        season: int ≥ 1. Steps after which the data repeat, 7 for a week of days: what stood a
+            season before is then one more forecast to compare with.
+        skip_nan: bool. Leave out the origins whose forecast would be shown a step that is missing,
+            or whose steps did not all come. None: as the Frames do, and not of other data, where a
+            forecast that is NaN is an error.
 
     Returns:
         Backtest.
@@ -77,39 +88,90 @@ def backtest(
        4         0         0           4
     """
     horizon = check_integer("horizon", horizon, 1)
+    season = None if season is None else check_integer("season", season, 1)
     stride = check_integer("stride", stride, 1)
     if generator.framer.vocabulary is not None:
         raise ValueError(
             "`backtest` is for real values. Received: a generator of symbols, whose framer has a "
             "vocabulary."
         )
-    if isinstance(data, Frames):
-        raw, futures = unframe(data, future, generator)
-    else:
-        raw = split_sequences(data)
-        several = raw[0] is not data
-        futures = None if future is None else (list(future) if several else [future])
-    tester = _Tester(generator, raw, futures, history)
-    warn_of_places(raw[0], generator.targets, generator.framer)
-    for item, ahead in zip(raw, futures or [], strict=False):
+    known = _read(generator, data, future, skip_nan)
+    tester = _Tester(generator, known.raw, known.futures, history)
+    warn_of_places(known.raw[0], generator.targets, generator.framer)
+    for item, ahead in zip(known.raw, known.futures or [], strict=False):
         check_future(item, ahead, generator.framer.horizon - 1, on_clock=True)
-    origins = tester.origins(horizon, start, stride)
+    places = tester.places(known.missing)
+    origins, left_out = tester.origins(places, horizon, start, stride, season)
     free_run = tester.forecast(origins, horizon)
     # Origins overlap, so a step that several of them forecast is forecast once.
     times = sorted({(n, o + step) for n, o in origins for step in range(horizon)})
+    told = [places.fits(n, t, 1) for n, t in times]
+    alone = np.full((len(times), *free_run.shape[2:]), np.nan, free_run.dtype)
+    alone[told] = tester.forecast(list(compress(times, told)), 1)[:, 0]
     number = {time: k for k, time in enumerate(times)}
-    alone = tester.forecast(times, 1)[:, 0]
     which = np.array([[number[n, o + step] for step in range(horizon)] for n, o in origins])
-    came = _as_real(np.stack([tester.values[n][t] for n, t in times]))
-    before = _as_real(np.stack([tester.values[n][o - 1] for n, o in origins]))
+    values = tester.values
+    came = _as_real(np.stack([values[n][t] for n, t in times]))
+    before = _as_real(np.stack([values[n][o - 1] for n, o in origins]))
+    seasonal = None
+    if season is not None:
+        each = [season_before(values[n], o, horizon, season) for n, o in origins]
+        seasonal = _as_real(np.stack(each))
     return Backtest(
-        origins=np.array(origins),
+        origins=known.on_clock(origins),
         actual=came[which],
         free_run=free_run,
         one_step=alone[which],
         last_value=np.repeat(before[:, None], horizon, axis=1),
-        residuals=came - alone,
+        residuals=(came - alone)[told],
+        last_season=seasonal,
+        residual_steps=known.on_clock(times)[told],
+        labels=known.labels,
+        left_out=left_out,
     )
+
+
+class _Known(NamedTuple):
+    """What is known of some sequences.
+
+    Attributes:
+        raw: list of the sequences.
+        futures: list of what is known ahead, or None.
+        labels: what they are called.
+        begins: int array. The raw step at which each begins.
+        missing: list of bool arrays, steps that are missing whatever they hold; None: a step that
+            is missing is an error.
+    """
+
+    raw: list[Any]
+    futures: list[Any] | None
+    labels: Sequence[Hashable]
+    begins: np.ndarray
+    missing: list[np.ndarray] | None
+
+    def on_clock(self, places: list[tuple[int, int]]) -> np.ndarray:
+        """Return places by the raw steps of their sequences, an int array `(places, 2)`."""
+        return np.array([(n, self.begins[n] + place) for n, place in places])
+
+
+def _read(generator: "Generator", data: Any, future: Any, skip_nan: bool | None) -> _Known:
+    """Return the sequences that `backtest` was given, and what is known of them."""
+    if not isinstance(data, Frames):
+        raw = split_sequences(data)
+        several = raw[0] is not data
+        futures = None if future is None else (list(future) if several else [future])
+        none = [np.zeros(len(item), bool) for item in raw] if skip_nan else None
+        return _Known(raw, futures, range(len(raw)), np.zeros(len(raw), np.int64), none)
+    raw, futures = unframe(data, future, generator)
+    source = data.source
+    missing = None
+    if source.may_leave_out if skip_nan is None else skip_nan:
+        stops = [int(stop) for stop in source.steps]
+        missing = [
+            np.zeros(stop, bool) if source.valid is None else ~source.valid.read(n, 0, stop)
+            for n, stop in enumerate(stops)
+        ]
+    return _Known(raw, futures, source.labels, source.begins, missing)
 
 
 def _as_real(values: np.ndarray) -> np.ndarray:
@@ -134,34 +196,57 @@ class _Tester:
             item if hasattr(item, "columns") else array
             for item, array in zip(raw, arrays, strict=True)
         ]
-        self.values = arrays
+        self.values = self._shown = arrays
         if generator.targets is not None:
             width = math.prod(arrays[0].shape[1:])
             names = self._forecaster.names(raw[0])
             columns = find_columns(as_list(generator.targets), names, width)
             self.values = [array[:, columns] for array in arrays]
 
-    def origins(self, horizon: int, start: int | None, stride: int) -> list[tuple[int, int]]:
-        """Return the places that have history before and the truth after them."""
+    def places(self, unusable: list[np.ndarray] | None) -> Places:
+        """Return which steps can be forecast; see `Places`."""
+        forecaster = self._forecaster
+        shown = self._history
+        if not forecaster.generator.is_stepped:
+            shown = min(shown, forecaster.framer.span + forecaster.framer.gap)
+        return Places(
+            self.values,
+            self._shown,
+            None if self._futures is None else to_arrays(self._futures, "future"),
+            context=shown,
+            block=forecaster.framer.horizon,
+            needs_past=forecaster.needs_past,
+            unusable=unusable,
+        )
+
+    def origins(
+        self, places: Places, horizon: int, start: int | None, stride: int, season: int | None
+    ) -> tuple[list[tuple[int, int]], int]:
+        """Return the places that have history before and the truth after them, and how many are
+        left out because of a step that is missing."""
         least = self._forecaster.least_history
-        first = least if start is None else check_integer("start", start, 1)
+        first = max(least, season or 0) if start is None else check_integer("start", start, 1)
         if first < least:
             raise ValueError(
                 f"`start` must leave a history of {least} steps or more, for a framer with "
                 f"`sequence_length={self._forecaster.framer.sequence_length}`. Received: "
                 f"start={start}. Begin at {least}, or leave it out."
             )
-        spare = self._forecaster.framer.horizon - 1
-        found = []
-        for number, array in enumerate(self.values):
-            stop = len(array)
-            if self._futures is not None:
-                # Whole blocks are told of what is ahead.
-                stop = min(stop, len(self._futures[number]) - spare)
-            found += [(number, origin) for origin in range(first, stop - horizon + 1, stride)]
+        if season is not None and first < season:
+            raise ValueError(
+                f"`start` must leave a season of {season} steps. Received: start={start}. Begin at "
+                f"{season}, or leave one of the two out."
+            )
+        found, left_out = places.origins(horizon, first, stride)
+        if not found and left_out:
+            raise ValueError(
+                "`data` must have an origin whose forecast is shown no step that is missing. "
+                f"Received: {left_out} origins, none of them such. Fill gaps first, or shorten "
+                "`horizon`."
+            )
         if not found:
             raise self._no_origin(first, horizon, start)
-        return found
+        return found, left_out
 
     def _no_origin(self, first: int, horizon: int, start: int | None) -> ValueError:
         """Return the error that says why there is no place to forecast from."""
@@ -175,7 +260,7 @@ class _Tester:
                 f"`data` must have a sequence of {needed} steps or more, for {given}. Received: "
                 f"{longest} steps. {way}."
             )
-        rows = needed + self._forecaster.framer.horizon - 1
+        rows = needed + -horizon % self._forecaster.framer.horizon  # whole blocks
         return ValueError(
             f"`future` must have {rows} rows or more on the clock of the data, for {given}. "
             f"Received: {max(map(len, self._futures or []))} rows. {way}."

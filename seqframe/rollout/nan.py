@@ -34,7 +34,7 @@ def explain_nan(step: int, of: str, future: Seen | None, past: Seen) -> ValueErr
 
     >>> print(explain_nan(0, "history 0", None, Seen("history", np.array([1.0, np.nan, 3.0]))))
     The forecast is NaN. Received: that at step 0 of history 0, and NaN at step 1 of the history.
-    Fill it in, or leave such steps out.
+    Fill it in: left out, steps after it would take its place.
     """
     received = f"The forecast is NaN. Received: that at step {step} of {of}"
     # Of what is ahead the first, and of what was before the last: those next to the forecast.
@@ -43,10 +43,11 @@ def explain_nan(step: int, of: str, future: Seen | None, past: Seen) -> ValueErr
             row = int(_missing(seen.rows)[next_to])
             values = seen.rows[row].ravel()
             value = "NaN" if np.isnan(values).any() else "infinity"
-            return ValueError(
-                f"{received}, and {value} at step {name_step(seen.table, row, seen.first)} of the "
-                f"{seen.name}. Fill it in, or leave such steps out."
-            )
+            where = f"step {name_step(seen.table, row, seen.first)} of the {seen.name}"
+            way_out = "Fill it in: left out, steps after it would take its place."
+            if past.name == "data":
+                way_out = "Fill it in, or leave out such origins with `skip_nan=True`."
+            return ValueError(f"{received}, and {value} at {where}. {way_out}")
     return ValueError(
         f"{received}, of values that are all finite. Look at the model's weights: training may "
         "have diverged."

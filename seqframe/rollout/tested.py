@@ -1,7 +1,8 @@
 """Backtest: how far off forecasts were, and what lies around others in so many cases."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ class Backtest:
         last_value: array like `actual`. What stood before the origin.
         residuals: array `(steps, …)`. Errors of one step, each step once: what to add to its
             forecast to get what came.
+        last_season: array like `actual`, or None. What stood a season before.
+        residual_steps: int array `(steps, 2)`: of which sequence and step each residual is.
+        labels: what the sequences are called: their numbers, or of Frames the groups they are.
+        left_out: int. How many origins there are none of, because a step is missing.
 
     Example:
 
@@ -53,12 +58,67 @@ class Backtest:
     one_step: np.ndarray
     last_value: np.ndarray
     residuals: np.ndarray
+    last_season: np.ndarray | None = None
+    residual_steps: np.ndarray | None = None
+    labels: Sequence[Hashable] = ()
+    left_out: int = 0
+
+    def of(self, label: Hashable) -> "Backtest":
+        """Return the backtest of one sequence: its errors, and intervals as wide as it needs.
+
+        Args:
+            label: what the sequence is called, as `labels` has it.
+
+        Returns:
+            Backtest.
+
+        Raises:
+            ValueError: if there is no such sequence.
+
+        Example:
+
+        >>> import keras, numpy as np
+        >>> from seqframe import Generator, backtest
+        >>> model = keras.Sequential([keras.Input((2, 1)), keras.layers.Flatten(),
+        ...                           keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[-1.0], [2.0]])])
+        >>> small, large = np.arange(12.0) ** 2, 9 * np.arange(12.0) ** 2
+        >>> tested = backtest(Generator(model), [small, large], horizon=2)
+        >>> [tested.of(label).errors()["free_run"][0] for label in tested.labels]
+        [np.float64(2.0), np.float64(18.0)]
+        """
+        if label not in self.labels:
+            raise ValueError(
+                f"`label` must be one of those of the backtest, {list(self.labels)}. Received: "
+                f"label={label!r}."
+            )
+        number = list(self.labels).index(label)
+        rows = self.origins[:, 0] == number
+        each = {
+            name: values[rows]
+            for name in ("origins", "actual", *self._forecasts)
+            if (values := getattr(self, name)) is not None
+        }
+        if self.residual_steps is not None:
+            steps = self.residual_steps[:, 0] == number
+            each |= {
+                "residuals": self.residuals[steps],
+                "residual_steps": self.residual_steps[steps],
+            }
+        return replace(self, **each, left_out=0)
+
+    @property
+    def _forecasts(self) -> list[str]:
+        """The names of the forecasts that are compared."""
+        names = ["free_run", "one_step", "last_value"]
+        return names if self.last_season is None else [*names, "last_season"]
 
     def errors(self) -> dict[str, np.ndarray]:
         """Return mean absolute errors for each step ahead, over origins and features.
 
         Returns:
-            dict of "free_run", "one_step" and "last_value", float arrays `(horizon,)`.
+            dict of "free_run", "one_step" and "last_value", and with a season of "last_season",
+            float arrays `(horizon,)`.
 
         Example:
 
@@ -78,8 +138,7 @@ class Backtest:
         """
         axes = (0, *range(2, self.actual.ndim))
         return {
-            name: np.abs(getattr(self, name) - self.actual).mean(axis=axes)
-            for name in ("free_run", "one_step", "last_value")
+            name: _mean(np.abs(getattr(self, name) - self.actual), axes) for name in self._forecasts
         }
 
     def interval(self, forecast: Any, coverage: float = 0.9) -> tuple[Any, Any]:
@@ -149,13 +208,24 @@ class Backtest:
 
     def __str__(self) -> str:
         errors = self.errors()
-        lines = ["mean absolute error, by steps ahead", "step  free run  one step  last value"]
+        names = {name: name.replace("_", " ") for name in errors}
+        lines = ["mean absolute error, by steps ahead", "  ".join(["step", *names.values()])]
         horizon = self.actual.shape[1]
         shown = sorted({0, *(2**k - 1 for k in range(horizon.bit_length())), horizon - 1})
         for step in shown:
-            values = [f"{errors[name][step]:.4g}" for name in errors]
-            lines.append(f"{step + 1:>4}  {values[0]:>8}  {values[1]:>8}  {values[2]:>10}")
+            values = [f"{errors[name][step]:.4g}".rjust(len(names[name])) for name in names]
+            lines.append("  ".join([f"{step + 1:>4}", *values]))
+        if self.left_out:
+            lines.append(f"{self.left_out} origins left out: a step is missing")
         return "\n".join(lines)
+
+
+def _mean(errors: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Return the mean over axes of the errors that there are; NaN where there are none."""
+    there = ~np.isnan(errors)
+    count = there.sum(axis=axes)
+    total = np.where(there, errors, 0.0).sum(axis=axes)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _shift(forecast: Any, distance: np.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""A NaN in a forecast is said to come from where it comes from."""
+"""A NaN in a forecast, or in a loss, is said to come from where it comes from."""
 
 import re
 
@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
-from models import numbers, seeded
+from models import compiled, numbers, recurrent, seeded, user_warnings
 
-from seqframe import Generator, SequenceFramer, backtest
+from seqframe import Generator, SequenceFramer, backtest, fit
 
 DAYS = pd.date_range("2026-01-01", periods=40)
 
@@ -94,3 +94,47 @@ def test_a_backtest_names_the_origin(settings, history):
     clean, ahead = numbers(30), lost(future, 20)
     with pytest.raises(ValueError, match=r"of origin (17|18|19|20).* at step 20 of the future"):
         backtest(made, clean, 2, future=ahead, **options)
+
+
+RULE = SequenceFramer(2)
+BROKEN = RULE.frame([numbers(20), lost(numbers(20), 7)])
+CYCLE = SequenceFramer(2, mode="subsequences", num_samples=9, wrap=True, min_length=2, seed=1)
+ASIDE = (BROKEN.arrays()[0], lost(np.nan_to_num(BROKEN.arrays()[1]), [0, 4]))
+TRAINED_ON = {
+    "frames": (BROKEN, "3 of 36 frames touch a NaN: pass `skip_nan=True` to `frame`, or fill"),
+    "targets": (RULE.frame(numbers(9), lost(numbers(9), 8)), "1 of 7 frames touch a NaN"),
+    "some skipped": (RULE.frame(lost(numbers(9), 8), valid=np.arange(9) > 5), "1 of 1 frames"),
+    "lanes": (SequenceFramer(1).frame(lost(numbers(9), 3)).lanes(2), "2 of 8 frames touch"),
+    "arrays": (ASIDE, "4 of 36 samples hold a NaN: leave them out, or fill them"),
+    "draws": (CYCLE.frame(lost(numbers(4), 3)), "1 steps of the data hold a NaN: fill them"),
+}
+
+
+@pytest.mark.parametrize("verbose", [0, 2])
+@pytest.mark.parametrize("kind", TRAINED_ON)
+def test_a_loss_that_is_nan_is_explained_once(kind, verbose, recwarn):
+    data, message = TRAINED_ON[kind]
+    model = compiled(recurrent(steps=1 if kind == "lanes" else 2))
+    fit(model, data, epochs=3, verbose=verbose)
+    (warning,) = user_warnings(recwarn)
+    assert str(warning.message).startswith("The loss is NaN, and " + message)
+    assert warning.filename == __file__
+
+
+def test_keras_own_loop_explains_it_as_well(recwarn):
+    fit(compiled(recurrent(), run_eagerly=True), BROKEN, epochs=2, verbose=0)
+    (warning,) = user_warnings(recwarn)
+    assert "3 of 36 frames touch a NaN" in str(warning.message)
+
+
+def test_a_loss_that_is_nan_for_another_reason_is_not_explained(recwarn, monkeypatch):
+    model = compiled(recurrent())
+    model.set_weights([w * np.nan for w in model.get_weights()])
+    data = [numbers(9), lost(numbers(9), 3)]
+    whole, skipped = RULE.frame(numbers(9)), RULE.frame(data, skip_nan=True)
+    for frames in (whole, skipped, whole.arrays()):
+        assert np.isnan(fit(model, frames, epochs=2, verbose=0).history["loss"]).all()
+    # Where the loss is a number, nothing is looked at.
+    monkeypatch.setattr("seqframe.training.nan.count_touching_nan", None)
+    fit(compiled(recurrent()), whole, epochs=2, verbose=0)
+    assert not user_warnings(recwarn)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from seqframe.framing.framer import SequenceFramer
+    from seqframe.framing.frames import Frames
     from seqframe.framing.gather import Rows
     from seqframe.framing.source import Source
 
@@ -44,6 +46,21 @@ def find_runs(framer: "SequenceFramer", source: "Source") -> Runs:
     runs = [_runs_of_sequence(framer, source, number) for number in range(len(source.labels))]
     sequence = np.repeat(np.arange(len(runs)), [len(first) for first, _, _ in runs])
     return Runs(sequence, *(np.concatenate(part) for part in zip(*runs, strict=True)))
+
+
+def count_touching_nan(frames: "Frames") -> int:
+    """Return how many frames touch a NaN; of random subsequences, how many steps hold one."""
+    framer, source = frames.framer, replace(frames.source, skip_nan=True)
+    if frames.source.skip_nan:
+        return 0
+    if framer.mode != "subsequences":
+        return int(frames.counts.sum() - find_runs(framer, source).size.sum())
+    rows = [source.inputs, *_predicted(source)]
+    return sum(
+        int(_Missing(source, number, rows).at(a, b).sum())
+        for number, steps in enumerate(source.steps)
+        for a, b in _chunks(int(steps), _CHUNK)
+    )
 
 
 def _runs_of_sequence(

@@ -16,6 +16,7 @@ from seqframe.model.checks import check_compiled
 from seqframe.model.state import stateful_layers
 from seqframe.training.epochs import EpochRunner, Logs
 from seqframe.training.fallback import fit_by_keras, runs_by_keras
+from seqframe.training.nan import warn_of_nan
 from seqframe.training.plan import find_policy, is_framed, plan
 from seqframe.training.stateful import StatefulTrainer
 
@@ -138,7 +139,7 @@ def fit(
             name="validation_data",
         )
     if by_keras:
-        return fit_by_keras(
+        history = fit_by_keras(
             model,
             schedule,
             policy,
@@ -149,6 +150,8 @@ def fit(
             initial_epoch=initial_epoch,
             verbose=verbose,
         )
+        warn_of_nan(frames, next(iter(history.history.get("loss", ())), None))
+        return history
     trainer = EpochRunner(model, schedule, "train", policy, jit_compile, verbose)
     tester = None
     if validation is not None:
@@ -178,6 +181,8 @@ def fit(
             ended = [hooks]
         with closing(run):
             for epoch, logs in run:
+                if epoch == initial_epoch:
+                    warn_of_nan(frames, logs.get("loss"))
                 if _is_due(validation_freq, epoch):
                     logs |= _validate(model, tester, validation_data, hooks)
                 for callback in ended:

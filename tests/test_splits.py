@@ -409,6 +409,8 @@ def test_only_windows_share_history(mode):
             r"must be numbers, one for each .* as in `split\(0.7, 0.3\)`",
         ),
         (("0.5",), {}, TypeError, r"`fractions` must be numbers.* Received: fractions=\('0.5',\)"),
+        (("2026-01-01",), {}, TypeError, r"`train, test = frames.folds\(1, test_size=steps\)"),
+        ((70, 20, 10), {}, ValueError, r"Pass shares, as in `split\(0.7, 0.2, 0.1\)`; or .*folds"),
         ((0.5, 0.5), {"by": 2}, ValueError, r"`by` must be one of \('time', 'sequences'\).* by=2"),
         (
             (0.5, 0.5),
@@ -433,3 +435,12 @@ def test_only_windows_share_history(mode):
 def test_a_split_checks_its_arguments(fractions, arguments, error, message):
     with pytest.raises(error, match=message):
         framed().split(*fractions, **arguments)
+
+
+def test_the_last_steps_of_each_sequence_can_be_held_out():
+    series = [np.arange(20), np.arange(100, 111), np.arange(200, 212)]
+    frames = SequenceFramer(3, gap=1, horizon=2).frame(series)
+    train, test = frames.folds(1, test_size=4, share_history=True)[0]
+    last = np.concatenate([values[-4:] for values in series]).tolist()
+    assert np.unique(test.arrays()[1]).tolist() == last
+    assert set(np.unique(train.arrays()[1])).isdisjoint(last)

@@ -25,11 +25,14 @@ def split_frames(
     if not all(isinstance(fraction, Real) for fraction in fractions):
         raise TypeError(
             f"`fractions` must be numbers, one for each part. Received: fractions={fractions}. "
-            "Pass them one by one, as in `split(0.7, 0.3)`."
+            "Pass them one by one, as in `split(0.7, 0.3)`. To cut at a date, hold out the steps "
+            "that come after it: `train, test = frames.folds(1, test_size=steps)[0]`."
         )
     if not fractions or not (min(fractions) > 0 and sum(fractions) <= 1 + 1e-9):
         raise ValueError(
-            f"`fractions` must be positive and sum to at most 1. Received: fractions={fractions}."
+            f"`fractions` must be positive and sum to at most 1. Received: fractions={fractions}. "
+            "Pass shares, as in `split(0.7, 0.2, 0.1)`; or hold out a number of steps, `train, "
+            "test = frames.folds(1, test_size=steps)[0]`."
         )
     _check_by(frames, by, share_history)
     if seed is not None:

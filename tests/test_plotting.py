@@ -445,13 +445,72 @@ def test_quantiles_without_an_opposite_are_lines():
     assert not drawn(ax, "median")
 
 
-def test_intervals_are_bands_with_dotted_edges():
-    lower, upper = POINT - 2, POINT + 3
-    for intervals, label in ((lower, upper), "interval"), ({"conformal": (lower, upper)}, None):
+WIDE, NARROW = (POINT - 2, POINT + 3), (POINT - 1, POINT + 1)
+
+
+def labels(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def is_hatched(ax, label):
+    (band,) = drawn(ax, label)
+    return bool(band.get_hatch())
+
+
+@pytest.mark.parametrize(
+    ("intervals", "label"),
+    [
+        (WIDE, "interval"),
+        ({"conformal": WIDE}, "conformal"),
+        ({0.9: WIDE}, "90 % interval"),
+        ({np.float32(0.9): WIDE}, "90 % interval"),
+        ({0.975: WIDE}, "97.5 % interval"),
+    ],
+)
+def test_an_interval_is_a_band_that_the_legend_names(intervals, label):
+    ax = plot_forecast(HISTORY, POINT, intervals=intervals)
+    same(edges(ax, label), WIDE)
+    assert labels(ax) == ["history", label, "forecast"]
+    assert not is_hatched(ax, label)
+
+
+def test_intervals_inside_each_other_are_as_bands_of_quantiles_are():
+    quantiles = np.stack([WIDE[0], NARROW[0], NARROW[1], WIDE[1]])
+    by_quantiles = plot_forecast(HISTORY, quantiles, quantiles=[0.05, 0.25, 0.75, 0.95])
+    for intervals in ({"90 %": WIDE, "50 %": NARROW}, {"50 %": NARROW, "90 %": WIDE}):
         ax = plot_forecast(HISTORY, POINT, intervals=intervals)
-        same(edges(ax, label or "conformal"), (lower, upper))
-        dotted = [np.asarray(k.get_ydata()) for k in ax.get_lines() if k.get_linestyle() == ":"]
-        same(dotted, [lower, upper])
+        same(edges(ax, "90 %"), WIDE)
+        same(edges(ax, "50 %"), NARROW)
+        assert labels(ax) == ["history", "90 %", "50 %", "forecast"]
+        wide, narrow = ax.get_legend().get_patches()
+        assert wide.get_alpha() < narrow.get_alpha()  # the inner one lies on the outer one
+        for patch, other in zip(
+            (wide, narrow), by_quantiles.get_legend().get_patches(), strict=True
+        ):
+            assert patch.get_facecolor() == other.get_facecolor()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label"),
+    [
+        ({"paths": PATHS, "intervals": WIDE}, "interval"),
+        ({"paths": PATHS, "intervals": {"90 %": WIDE}}, "90 %"),
+        # Neither lies inside the other.
+        ({"intervals": {"A": WIDE, "B": (POINT, POINT + 4)}}, "B"),
+    ],
+)
+def test_intervals_that_shades_would_not_tell_apart_are_hatched(arguments, label):
+    ax = plot_forecast(HISTORY, POINT, **arguments)
+    assert is_hatched(ax, label)
+    filled = [patch for patch in ax.get_legend().get_patches() if not patch.get_hatch()]
+    hatched = {patch.get_hatch() for patch in ax.get_legend().get_patches()} - {None}
+    assert len(filled) == (2 if "paths" in arguments else 0)
+    assert len(hatched) == (1 if "paths" in arguments else 2)
+
+
+def test_an_interval_may_be_called_as_quantiles_are():
+    ax = plot_forecast(HISTORY, QUANTILES, quantiles=LEVELS, intervals={"90 %": WIDE})
+    assert labels(ax) == ["history", "90 %", "50 %", "90 %", "median"]
 
 
 @pytest.mark.parametrize("module", [pandas, polars])
@@ -471,8 +530,7 @@ def test_tables_of_several_columns(module):
         for vertices, k in zip(found, range(2), strict=True):
             assert vertices.min() == (values[:, k] - 1).min()
             assert vertices.max() == (values[:, k] + 2).max()
-        labels = [text.get_text() for text in ax.get_legend().get_texts()]
-        assert labels[-2:] == ["c", "a"] or set(labels) >= {"c", "a"}
+        assert labels(ax)[-2:] == ["c", "a"]
     one = continue_table(history, QUANTILES, 1, LEVELS)
     for columns in (1, "b_0"):
         ax = plot_forecast(history, one, columns=columns)
@@ -649,6 +707,7 @@ def test_names_with_dollar_signs_are_no_formulas():
         ({"actual": np.zeros((6, 2))}, "`actual` must be of the 1 features"),
         ({"intervals": POINT}, r"`intervals` must be a tuple \(lower, upper\)"),
         ({"intervals": (POINT[:2], POINT[:2])}, "`intervals` must have the 6 steps"),
+        ({"intervals": {90: WIDE}}, r"`intervals` must be named by coverages in \(0, 1\)"),
         ({"index": range(7)}, "`index` must be one number or date for each step"),
         ({"history": np.zeros((30, 3)), "columns": None}, "by `columns`"),
         ({"history": np.zeros((30, 3)), "columns": 3}, "`columns` must be a column in 0 … 2"),

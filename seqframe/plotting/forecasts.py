@@ -1,8 +1,9 @@
 """The picture of a forecast: its history, its line, how sure it is, and what came."""
 
+import numbers
 from collections.abc import Mapping
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,12 +23,20 @@ if TYPE_CHECKING:
 
 _COVERAGES = (0.9, 0.5)  # of the sample paths, in their bands
 _MARKED = 6.0  # points that a step needs for a mark of its own
-_SHADE = 0.22  # how opaque a band is
+_SHADE, _HATCH_SHADE = 0.25, 0.6  # how opaque a band is
 _HISTORY = 4  # times as many steps of history as of the forecast
 _LEAST_HISTORY = 20
+_HATCHES = ("////", "\\\\\\\\")  # of bands that are drawn over those of another kind
 
-#: A label, the lower and the upper edge `(steps, features)`, and the style of the edges.
-Band = tuple[str, np.ndarray, np.ndarray, Any]
+
+class Band(NamedTuple):
+    """What lies between two edges `(steps, features)`, and whether it is hatched, or filled."""
+
+    label: str
+    lower: np.ndarray
+    upper: np.ndarray
+    depth: int  # among those of its kind: 1 is the outermost
+    is_hatched: bool = False
 
 
 def plot_forecast(
@@ -57,8 +66,10 @@ def plot_forecast(
         quantiles: list of float in [0, 1]. The levels of a forecast that is an array
             `(quantiles, …)`. Levels that stand opposite each other, such as 0.1 and 0.9, make a
             band; 0.5 is the line.
-        intervals: tuple `(lower, upper)`, as `Backtest.interval` returns it; or a dict of label to
-            such a tuple.
+        intervals: dict of coverage in (0, 1), or of a label, to a tuple `(lower, upper)`, as
+            `Backtest.interval` returns it; or such a tuple alone, whose coverage is not known.
+            Hatched where they would be taken for other bands: beside those of paths or quantiles,
+            or where one does not lie inside another.
         actual: array, Series or DataFrame of what came, for as many steps as are known.
         columns: name or position of the column that the forecast is of, or a list of these. None:
             as the forecast's own name or columns say, or all.
@@ -81,14 +92,16 @@ def plot_forecast(
     >>> import matplotlib
     >>> from seqframe import plot_forecast
     >>> history, forecast = np.sin(np.arange(40.0)), np.sin(np.arange(40.0, 50.0))
-    >>> ax = plot_forecast(
-    ...     history, forecast, intervals=(forecast - 0.2, forecast + 0.2)
-    ... )
+    >>> wide, narrow = (forecast - 0.2, forecast + 0.2), (forecast - 0.1, forecast + 0.1)
+    >>> ax = plot_forecast(history, forecast, intervals={0.9: wide, 0.5: narrow})
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['history', '90 % interval', '50 % interval', 'forecast']
     """
     reader = ForecastReader(history, forecast, columns)
     found = reader.read(forecast, paths, quantiles, index)
     steps = len(found.ahead)
-    bands = _bands(found) + _intervals(reader, intervals, steps)
+    bands = _bands(found)
+    bands = _tell_apart(bands, _intervals(reader, intervals, steps))
     came = None if actual is None else reader.steps(actual, "actual")
     if came is not None and len(came) > steps:
         raise ValueError(
@@ -108,12 +121,12 @@ def _bands(found: Forecast) -> list[Band]:
     if found.paths is not None:
         levels = [(1 + sign * coverage) / 2 for coverage in _COVERAGES for sign in (-1, 1)]
         quantiles = {level: np.quantile(found.paths, level, axis=0) for level in levels}
-    pairs = [(low, _opposite(quantiles, low)) for low in sorted(quantiles) if low < 0.5]
+    opposites = [(low, _opposite(quantiles, low)) for low in sorted(quantiles) if low < 0.5]
+    pairs = [(low, high) for low, high in opposites if high is not None]
     name = " of paths" if found.paths is not None else ""
     return [
-        (f"{100 * (high - low):.4g} %{name}", quantiles[low], quantiles[high], "-")
-        for low, high in pairs
-        if high is not None
+        Band(f"{100 * (high - low):.4g} %{name}", quantiles[low], quantiles[high], depth)
+        for depth, (low, high) in enumerate(pairs, 1)
     ]
 
 
@@ -137,6 +150,7 @@ def _lines(found: Forecast) -> list[tuple[str, np.ndarray, Any]]:
 
 
 def _intervals(reader: ForecastReader, intervals: Any, steps: int) -> list[Band]:
+    """Return the intervals, the widest first."""
     if intervals is None:
         return []
     named = intervals if isinstance(intervals, Mapping) else {"interval": intervals}
@@ -145,11 +159,34 @@ def _intervals(reader: ForecastReader, intervals: Any, steps: int) -> list[Band]
         if not isinstance(edges, (tuple, list)) or len(edges) != 2:
             raise ValueError(
                 "`intervals` must be a tuple (lower, upper), as `Backtest.interval` returns it, or "
-                f"a dict of label to such a tuple. Received: {type(edges).__name__}."
+                "a dict of coverages or labels to such tuples. Received: "
+                f"{type(edges).__name__}."
             )
         lower, upper = (reader.steps(edge, "intervals", steps) for edge in edges)
-        bands.append((str(label), lower, upper, ":"))
-    return bands
+        bands.append(Band(_interval_label(label), lower, upper, 0))
+    bands.sort(key=lambda band: -np.nansum(band.upper - band.lower))
+    return [band._replace(depth=depth) for depth, band in enumerate(bands, 1)]
+
+
+def _interval_label(label: Any) -> str:
+    if not isinstance(label, numbers.Real):
+        return str(label)
+    if not 0 < float(label) < 1:
+        raise ValueError(
+            "`intervals` must be named by coverages in (0, 1), or by labels. Received: "
+            f"{label!r}. For 90 % of cases write `0.9`."
+        )
+    return f"{100 * float(label):.4g} % interval"
+
+
+def _tell_apart(bands: list[Band], intervals: list[Band]) -> list[Band]:
+    """Return both, hatched where shades alone would not tell which band is which."""
+    is_nested = not bands and all(map(_is_inside, intervals[1:], intervals))
+    return bands + [band._replace(is_hatched=not is_nested) for band in intervals]
+
+
+def _is_inside(band: Band, other: Band) -> bool:
+    return not ((band.lower < other.lower) | (band.upper > other.upper)).any()
 
 
 class _ForecastPicture:
@@ -203,8 +240,8 @@ class _ForecastPicture:
             marker = "." if self._is_marked else ""
             history = found.history[self._first :, feature]
             self._plot("history", past, history, color=known, lw=1.2, marker=marker, ms=5)
-        for depth, (label, lower, upper, style) in enumerate(self._bands, 1):
-            self._draw_band(label, lower[:, feature], upper[:, feature], style, shade, depth)
+        for band in self._bands:
+            self._draw_band(band, feature, shade)
         marker = "s" if self._is_marked else ""
         for label, values, style in _lines(found):
             line = dict(color=shade, ls=style, marker=marker, ms=3.5, lw=2, zorder=3)
@@ -219,24 +256,22 @@ class _ForecastPicture:
         (line,) = self._ax.plot(x, y, label=label, gid=label, **style)
         self._handles.setdefault(label, line)
 
-    def _draw_band(
-        self, label: str, lower: np.ndarray, upper: np.ndarray, style: Any, shade: Any, depth: int
-    ) -> None:
-        x = self._found.ahead
+    def _draw_band(self, band: Band, feature: int, shade: Any) -> None:
+        x, lower, upper = self._found.ahead, band.lower[:, feature], band.upper[:, feature]
         if len(x) == 1:  # a band has some width
             around = self._distance() * 3 / 10
             x = np.array([x[0] - around, x[0], x[0] + around])
             lower, upper = np.repeat(lower, 3), np.repeat(upper, 3)
-        is_dotted = style == ":"
-        opaque = _SHADE / 2 if is_dotted else _SHADE
-        style = dict(color=shade, alpha=opaque, lw=0, label=label, gid=label)
-        self._ax.fill_between(x, lower, upper, **style)
-        if not is_dotted:
-            self._handles.setdefault(label, _swatch(shade, label, depth))
-            return
-        for edge in lower, upper:
-            (line,) = self._ax.plot(x, edge, ls=":", color=shade, lw=1.3, label=label)
-        self._handles.setdefault(label, line)
+        style = dict(color=shade, alpha=_SHADE, lw=0)
+        if band.is_hatched:
+            hatch = _HATCHES[(band.depth - 1) % len(_HATCHES)]
+            style = dict(facecolor="none", edgecolor=shade, alpha=_HATCH_SHADE, hatch=hatch, lw=0.6)
+        self._ax.fill_between(x, lower, upper, label=band.label, gid=band.label, **style)
+        if not band.is_hatched:  # it lies on others, and is as dark as all of them
+            style["alpha"] = 1 - (1 - _SHADE) ** band.depth
+        # An interval may be called as the quantiles are.
+        key = f"{band.label} {band.is_hatched}"
+        self._handles.setdefault(key, _swatch(band.label, style))
 
     def _distance(self) -> Any:
         times = np.concatenate([self._found.past[-1:], self._found.ahead])
@@ -254,8 +289,7 @@ class _ForecastPicture:
             count_ticks(axis, inches(self._ax)[0])
 
 
-def _swatch(color: Any, label: str, depth: int) -> Any:
-    """Return a legend's patch of a band that lies on others: as dark as all of them."""
+def _swatch(label: str, style: dict[str, Any]) -> Any:
     from matplotlib.patches import Patch
 
-    return Patch(color=color, alpha=1 - (1 - _SHADE) ** depth, lw=0, label=label)
+    return Patch(label=label, **style)

@@ -405,6 +405,46 @@ def test_history_forecast_and_what_came_follow_each_other():
     same(line(ax, "what came"), (range(30, 34), POINT[:4] + 1))
 
 
+@pytest.mark.parametrize(
+    ("past", "ahead", "is_joined"),
+    [
+        (range(30), range(30, 36), True),
+        (range(30), range(31, 37), False),  # a step between them is not known
+        (range(29, -1, -1), range(-1, -7, -1), True),
+        (np.arange(30) / 2, 15 + np.arange(6) / 2, True),
+        (pandas.date_range("2024-08-31", periods=30, freq="ME"), None, True),
+        # Over a weekend, as there are some in the history.
+        (pandas.bdate_range("2026-01-02", "2026-02-13", name="day")[-30:], None, True),
+        (pandas.date_range("2026-01-01", periods=30), "2026-02-02", False),
+        (pandas.date_range("2026-03-01", periods=30, freq="h"), None, True),
+    ],
+    ids=["steps", "a hole", "backwards", "halves", "months", "business days", "lost days", "hours"],
+)
+def test_history_is_joined_to_what_follows_a_step_later(past, ahead, is_joined):
+    past = pandas.Index(past)
+    if ahead is None or isinstance(ahead, str):
+        start = past[-1] + past.freq if ahead is None else ahead
+        ahead = pandas.date_range(start, periods=STEPS, freq=past.freq)
+    forecast, came = pandas.Series(POINT, ahead), pandas.Series(POINT[:2] + 5, ahead[:2])
+    ax = plot_forecast(pandas.Series(HISTORY, past), forecast, paths=PATHS, actual=came)
+    ax.figure.canvas.draw()
+    for label, first in (("forecast", POINT[0]), ("what came", POINT[0] + 5)):
+        if not is_joined:
+            assert not drawn(ax, f"to {label}")
+            continue
+        x, y = line(ax, f"to {label}")
+        same(y, [HISTORY[-1], first])
+        assert [x[0], x[1]] == [line(ax, "history")[0][-1], line(ax, label)[0][0]]
+
+
+def test_there_is_nothing_to_join_where_no_history_is_drawn_or_nothing_came():
+    assert not drawn(plot_forecast(HISTORY, POINT, num_history=0), "to forecast")
+    ax = plot_forecast(HISTORY, POINT, actual=[])
+    assert drawn(ax, "to forecast")
+    assert not drawn(ax, "to what came")
+    assert drawn(plot_forecast(HISTORY[:1], POINT[:1]), "to forecast")
+
+
 @pytest.mark.parametrize(("asked", "drawn_steps"), [(None, 24), (0, 0), (1, 1), (99, 30)])
 def test_how_much_history_is_drawn(asked, drawn_steps):
     ax = plot_forecast(HISTORY, POINT, num_history=asked)

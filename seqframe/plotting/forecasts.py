@@ -26,6 +26,7 @@ _MARKED = 6.0  # points that a step needs for a mark of its own
 _SHADE, _HATCH_SHADE = 0.25, 0.6  # how opaque a band is
 _HISTORY = 4  # times as many steps of history as of the forecast
 _LEAST_HISTORY = 20
+_ONE_APART = 1.5  # times the longest step, as of months: no step is missing between two that near
 _HATCHES = ("////", "\\\\\\\\")  # of bands that are drawn over those of another kind
 
 
@@ -53,6 +54,8 @@ def plot_forecast(
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw a forecast after its history: its line, how sure it is, and what came.
+
+    A thin line leads from the history to what follows a step later.
 
     Args:
         history: array `(length,)` or `(length, features)`, DataFrame or Series: what
@@ -246,15 +249,30 @@ class _ForecastPicture:
         for label, values, style in _lines(found):
             line = dict(color=shade, ls=style, marker=marker, ms=3.5, lw=2, zorder=3)
             self._plot(label, ahead, values[:, feature], **line)
-        if self._came is not None:
+            if style == "-":
+                self._join(label, values[0, feature], feature, color=shade, lw=1, zorder=3)
+        if self._came is not None and len(self._came):
             came = self._came[:, feature]
             marker = "o" if self._is_marked else ""
             line = dict(color=known, ls="--", lw=1, marker=marker, ms=4.5, mfc="none", zorder=4)
             self._plot("what came", ahead[: len(came)], came, **line)
+            self._join("what came", came[0], feature, color=known, ls="--", lw=1, zorder=4)
 
     def _plot(self, label: str, x: np.ndarray, y: np.ndarray, **style: Any) -> None:
         (line,) = self._ax.plot(x, y, label=label, gid=label, **style)
         self._handles.setdefault(label, line)
+
+    def _join(self, label: str, first: float, feature: int, **style: Any) -> None:
+        """Lead the last value of the history to the first one after it, where nothing is between
+        them."""
+        past, ahead = self._found.past, self._found.ahead
+        if self._first == len(past):
+            return
+        apart = np.concatenate([np.diff(past[self._first :]), np.diff(ahead)])
+        between = ahead[0] - past[-1]
+        if not len(apart) or np.abs(between) <= _ONE_APART * np.abs(apart).max():
+            last = self._found.history[-1, feature]
+            self._ax.plot([past[-1], ahead[0]], [last, first], gid=f"to {label}", **style)
 
     def _draw_band(self, band: Band, feature: int, shade: Any) -> None:
         x, lower, upper = self._found.ahead, band.lower[:, feature], band.upper[:, feature]

@@ -1,5 +1,6 @@
 """The forms that a history and its forecast come in, brought to one for pictures."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,7 +149,7 @@ class ForecastReader:
         if names is not None and set(self._names) <= set(names):
             values = _take_columns(values, [names.index(name) for name in self._names])
         array = np.asarray(values, float)
-        flat = array.reshape(len(array), -1) if array.ndim else array
+        flat = array.reshape(len(array), math.prod(array.shape[1:])) if array.ndim else array
         if flat.shape[1:] == (int(np.prod(self._row_shape)),) and features < flat.shape[1]:
             flat = flat[:, self._positions]
         if flat.shape[1:] != (features,):

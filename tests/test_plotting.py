@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from itertools import product
+from itertools import pairwise, product
 from types import SimpleNamespace
 
 import matplotlib
@@ -400,7 +400,7 @@ def same(found, wanted):
 
 def test_history_forecast_and_what_came_follow_each_other():
     ax = plot_forecast(HISTORY, POINT, actual=POINT[:4] + 1)
-    same(line(ax, "history"), (range(6, 30), HISTORY[6:]))
+    same(line(ax, "history"), (range(18, 30), HISTORY[18:]))
     same(line(ax, "forecast"), (range(30, 36), POINT))
     same(line(ax, "what came"), (range(30, 34), POINT[:4] + 1))
 
@@ -445,11 +445,45 @@ def test_there_is_nothing_to_join_where_no_history_is_drawn_or_nothing_came():
     assert drawn(plot_forecast(HISTORY[:1], POINT[:1]), "to forecast")
 
 
-@pytest.mark.parametrize(("asked", "drawn_steps"), [(None, 24), (0, 0), (1, 1), (99, 30)])
+@pytest.mark.parametrize(("asked", "drawn_steps"), [(None, 12), (0, 0), (1, 1), (99, 30)])
 def test_how_much_history_is_drawn(asked, drawn_steps):
     ax = plot_forecast(HISTORY, POINT, num_history=asked)
     assert len(line(ax, "history")[0] if drawn_steps else []) == drawn_steps
     assert bool(drawn(ax, "history")) == (drawn_steps > 0)
+
+
+@pytest.mark.parametrize(("steps", "drawn_steps"), [(1, 12), (6, 12), (7, 14), (14, 28), (20, 30)])
+def test_twice_as_much_history_is_drawn_as_is_forecast(steps, drawn_steps):
+    assert len(line(plot_forecast(HISTORY, np.zeros(steps)), "history")[0]) == drawn_steps
+
+
+@pytest.mark.parametrize(
+    ("first", "freq", "size", "wanted"),
+    [
+        ("2026-01-15", "D", 20, "Jan 17, Jan 21, Jan 25, Jan 29, Feb 01, 2026"),
+        ("2025-12-28", "D", 42, "Jan 01, Jan 08, Jan 15, Jan 22, Feb 01, Feb 08, 2026"),
+        ("2025-11-20", "MS", 9, "Dec, Jan 2026, Feb, Mar, Apr, May, Jun, Jul, Aug, "),
+        ("2026-02-01", "MS", 9, "Feb, Mar, Apr, May, Jun, Jul, Aug, Sep, Oct, 2026"),
+        ("2020-01-01", "MS", 48, "2020, 2021, 2022, 2023, 2024, "),
+        ("2026-03-01", "h", 72, "Mar 01, Mar 02, Mar 03, Mar 04, 2026"),
+        ("2026-03-01", "h", 24, "Mar 01, 04:00, 08:00, 12:00, 16:00, 20:00, Mar 02, Mar 02, 2026"),
+    ],
+)
+def test_ticks_tell_the_date(first, freq, size, wanted):
+    index = pandas.date_range(first, periods=size, freq=freq)
+    values = pandas.Series(np.zeros(size), index)
+    for width in (9, 6, 5, 4):
+        ax = pyplot.subplots(figsize=(width, 3), layout="constrained")[1]
+        plot_forecast(values[:-6], values[-6:], num_history=size, ax=ax)
+        ax.figure.canvas.draw()
+        low, high = ax.get_xlim()
+        ticks = [tick for tick in ax.get_xticklabels() if low <= tick.get_position()[0] <= high]
+        boxes = [tick.get_window_extent() for tick in ticks]
+        assert len(ticks) >= 2
+        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+        if width == 9:
+            seen = [tick.get_text().replace("\n", " ") for tick in ticks]
+            assert ", ".join([*seen, ax.xaxis.get_offset_text().get_text()]) == wanted
 
 
 def test_bands_of_paths_are_their_quantiles():
@@ -561,7 +595,7 @@ def test_tables_of_several_columns(module):
     for found, wanted in zip(drawn(ax, "forecast"), values.T, strict=True):
         same(found.get_ydata(), wanted)
     for found, wanted in zip(drawn(ax, "history"), (HISTORY * 2, HISTORY), strict=True):
-        same(found.get_ydata(), wanted[6:])
+        same(found.get_ydata(), wanted[18:])
     quantiles = np.stack([values - 1, values, values + 2])
     table = continue_table(history, quantiles, [2, 0], [0.1, 0.5, 0.9])
     for columns in (None, ["c", "a"], [2, 0]):
@@ -575,7 +609,7 @@ def test_tables_of_several_columns(module):
     for columns in (1, "b_0"):
         ax = plot_forecast(history, one, columns=columns)
         same(edges(ax, "90 %"), QUANTILES[[0, 4]])
-        same(line(ax, "history")[1], -HISTORY[6:])
+        same(line(ax, "history")[1], -HISTORY[18:])
     with pytest.raises(ValueError, match="`columns` must name the column that quantiles are of"):
         plot_forecast(history, one)  # which levels its columns are of they say, not of what
 
@@ -638,7 +672,7 @@ def test_arrays_of_several_columns():
     ax = plot_forecast(history, -PATHS, columns=1, actual=came)
     same(line(ax, "median")[1], np.median(-PATHS, axis=0))
     same(line(ax, "what came")[1], -POINT)
-    same(line(ax, "history")[1], -HISTORY[6:])
+    same(line(ax, "history")[1], -HISTORY[18:])
 
 
 @pytest.mark.parametrize(
@@ -720,10 +754,10 @@ def test_one_step_has_a_band_that_is_seen():
 
 def test_what_is_missing_is_a_hole_in_the_line():
     history = HISTORY.copy()
-    history[[12, 29]] = np.nan
+    history[[20, 29]] = np.nan
     ax = plot_forecast(history, POINT, actual=[30, np.nan, 32])
     ax.figure.canvas.draw()
-    assert np.flatnonzero(np.isnan(line(ax, "history")[1])).tolist() == [6, 23]
+    assert np.flatnonzero(np.isnan(line(ax, "history")[1])).tolist() == [2, 11]
     same(line(ax, "what came")[1], [30, np.nan, 32])
 
 

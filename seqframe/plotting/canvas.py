@@ -19,6 +19,7 @@ SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#999999"
 CURVE_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 LINE_STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
+_WIDE = 3.5  # inches of an axis on which seven dates fit
 _HANDLE, _CHARACTER = 0.6, 0.068  # inches that an entry of a legend takes, about
 
 
@@ -68,6 +69,26 @@ def count_ticks(axis: Any, length: float) -> None:
 
     most = min(max(int(1.5 * length), 2), 10)
     axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
+
+
+def date_ticks(axis: Any, length: float) -> None:
+    """Write dates along an axis, as many as fit on its length in inches, each with its month.
+
+    A January says of which year it is; where there is none, the corner does.
+    """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    # So many there have to be room for, or some spans have no ticks: where 3 years are enough to be
+    # ticked, 35 months take 7 ticks, which are at best half a year apart.
+    least, most = (3, 7) if length >= _WIDE else (2, 5)
+    locator = AutoDateLocator(minticks=least, maxticks=max(int(1.4 * length), most))
+    axis.set_major_locator(locator)
+    # Of years, months, days, hours, minutes, seconds; of the first of each; of the axis's corner.
+    form = ConciseDateFormatter(locator)
+    form.formats[2] = form.zero_formats[2] = form.zero_formats[3] = "%b %d"
+    form.zero_formats[1] = "%b\n%Y"
+    form.offset_formats[2:] = ["%Y", *["%b %d, %Y"] * 3]
+    axis.set_major_formatter(form)
 
 
 def legend_above(ax: "Axes", handles: Sequence[Any]) -> None:

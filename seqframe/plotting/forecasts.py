@@ -11,6 +11,7 @@ from seqframe.framing.windows import check_integer
 from seqframe.plotting.canvas import (
     CURVE_COLORS,
     count_ticks,
+    date_ticks,
     inches,
     ink,
     legend_above,
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 _COVERAGES = (0.9, 0.5)  # of the sample paths, in their bands
 _MARKED = 6.0  # points that a step needs for a mark of its own
 _SHADE, _HATCH_SHADE = 0.25, 0.6  # how opaque a band is
-_HISTORY = 4  # times as many steps of history as of the forecast
-_LEAST_HISTORY = 20
+_HISTORY = 2  # times as many steps of history as of the forecast
+_LEAST_HISTORY = 12
 _ONE_APART = 1.5  # times the longest step, as of months: no step is missing between two that near
 _HATCHES = ("////", "\\\\\\\\")  # of bands that are drawn over those of another kind
 
@@ -78,8 +79,8 @@ def plot_forecast(
             as the forecast's own name or columns say, or all.
         index: array of numbers or dates `(length,)` or `(length + steps,)`: the time axis, of a
             history without an index.
-        num_history: int ≥ 0. Steps of history to draw. None: four times as many as are forecast,
-            and at least 20.
+        num_history: int ≥ 0. Steps of history to draw. None: twice as many as are forecast, and at
+            least 12.
         ax: matplotlib.axes.Axes to draw on; None makes a figure.
 
     Returns:
@@ -296,13 +297,9 @@ class _ForecastPicture:
         return times[-1] - times[-2]
 
     def _set_ticks(self) -> None:
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
         axis, times = self._ax.xaxis, self._found.ahead
-        if is_date(times):  # fewer than these could not be had of each unit of time
-            locator = AutoDateLocator(minticks=2, maxticks=max(int(inches(self._ax)[0]), 5))
-            axis.set_major_locator(locator)
-            axis.set_major_formatter(ConciseDateFormatter(locator))
+        if is_date(times):
+            date_ticks(axis, inches(self._ax)[0])
         elif times.dtype.kind in "iu":
             count_ticks(axis, inches(self._ax)[0])
 

@@ -645,6 +645,23 @@ def test_a_column_whose_name_is_a_number_is_found():
     same(line(ax, "history")[1][-1:], HISTORY[-1:])
 
 
+def test_of_several_columns_the_legend_keeps_colours_for_these():
+    table = pandas.DataFrame({"a": HISTORY, "b": -HISTORY})
+    forecast = np.stack([POINT, -POINT], axis=1)
+    intervals = {0.9: (forecast - 2, forecast + 2), "other": (forecast - 1, forecast + 3)}
+    paths = np.stack([PATHS, -PATHS], axis=-1)
+    ax = plot_forecast(table, forecast, paths=paths, intervals=intervals, actual=forecast + 1)
+    black = matplotlib.colors.to_rgb("black")
+    handles = dict(zip(labels(ax), ax.get_legend().legend_handles, strict=True))
+    shades = {handles.pop(name).get_color() for name in ("a", "b")}
+    assert len(shades) == 2
+    for handle in handles.values():
+        is_line = hasattr(handle, "get_color")
+        color = handle.get_color() if is_line else handle.get_edgecolor()
+        assert matplotlib.colors.to_rgb(color) == black
+    assert {curve.get_color() for curve in drawn(ax, "forecast")} == shades
+
+
 def test_tables_with_columns_of_several_levels():
     columns = pandas.MultiIndex.from_product([["shop"], ["a", "b"]], names=["store", "item"])
     history = pandas.DataFrame(np.stack([HISTORY, -HISTORY], axis=1), columns=columns)
@@ -917,6 +934,14 @@ def test_dark_styles_have_light_ink(draw):
     assert ax.get_legend().get_texts()[0].get_color() == "white"
     dark = [a for a in ax.findobj(matplotlib.lines.Line2D) if a.get_color() in ("black", "k")]
     assert not dark
+
+
+def test_in_dark_styles_a_band_is_brighter_than_the_paper():
+    with pyplot.style.context("dark_background"):
+        ax = plot_forecast(HISTORY, POINT, intervals=WIDE)
+    (band,) = drawn(ax, "interval")
+    *color, alpha = band.get_facecolor()[0]
+    assert alpha * max(color) > 0.2
 
 
 @pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)

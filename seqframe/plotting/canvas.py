@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#999999"
 CURVE_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
+_ON_DARK = (SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILLION)
 LINE_STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
 _WIDE = 3.5  # inches of an axis on which seven dates fit
@@ -55,6 +56,13 @@ def make_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
 def ink(ax: "Axes") -> Any:
     """Return the colour that writing has there: black, or white where a style is dark."""
     return ax.xaxis.label.get_color()
+
+
+def curve_colors(ax: "Axes") -> tuple[str, ...]:
+    """Return the colours that curves take in turn, the first of them the clearest on these axes."""
+    from matplotlib.colors import to_rgb
+
+    return _ON_DARK if sum(to_rgb(ink(ax))) > 1.5 else CURVE_COLORS
 
 
 def inches(ax: "Axes") -> tuple[float, float]:

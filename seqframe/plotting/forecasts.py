@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Mapping
+from copy import copy
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from seqframe.framing.windows import check_integer
 from seqframe.plotting.canvas import (
-    CURVE_COLORS,
     count_ticks,
+    curve_colors,
     date_ticks,
     inches,
     ink,
@@ -216,20 +217,21 @@ class _ForecastPicture:
         self._first = len(found.history) - shown
         room = 72 * inches(ax)[0] / (shown + len(found.ahead))
         self._is_marked = room >= _MARKED or len(found.ahead) == 1
+        # If so, colours say which is which, and the legend says the rest without.
+        self._has_several = len(found.names) > 1
         self._handles: dict[str, Any] = {}
 
     def draw(self) -> None:
         """Draw all there is."""
         ax, found = self._ax, self._found
-        several = len(found.names) > 1
-        for feature, shade in zip(range(len(found.names)), cycle(CURVE_COLORS), strict=False):
-            known = shade if several else ink(ax)
+        for feature, shade in zip(range(len(found.names)), cycle(curve_colors(ax)), strict=False):
+            known = shade if self._has_several else ink(ax)
             self._draw_feature(feature, shade, known)
-            if several:
+            if self._has_several:
                 (line,) = ax.plot([], [], color=shade, lw=4, label=found.names[feature])
                 self._handles[f"feature {feature}"] = line
         ax.set_xlabel(found.clock)
-        if not several:
+        if not self._has_several:
             ax.set_ylabel(found.names[0], parse_math=False)
         ax.xaxis.label.set_parse_math(False)
         for side in ("right", "top"):
@@ -261,6 +263,9 @@ class _ForecastPicture:
 
     def _plot(self, label: str, x: np.ndarray, y: np.ndarray, **style: Any) -> None:
         (line,) = self._ax.plot(x, y, label=label, gid=label, **style)
+        if self._has_several:
+            line = copy(line)
+            line.set_color(ink(self._ax))
         self._handles.setdefault(label, line)
 
     def _join(self, label: str, first: float, feature: int, **style: Any) -> None:
@@ -281,16 +286,11 @@ class _ForecastPicture:
             around = self._distance() * 3 / 10
             x = np.array([x[0] - around, x[0], x[0] + around])
             lower, upper = np.repeat(lower, 3), np.repeat(upper, 3)
-        style = dict(color=shade, alpha=_SHADE, lw=0)
-        if band.is_hatched:
-            hatch = _HATCHES[(band.depth - 1) % len(_HATCHES)]
-            style = dict(facecolor="none", edgecolor=shade, alpha=_HATCH_SHADE, hatch=hatch, lw=0.6)
-        self._ax.fill_between(x, lower, upper, label=band.label, gid=band.label, **style)
-        if not band.is_hatched:  # it lies on others, and is as dark as all of them
-            style["alpha"] = 1 - (1 - _SHADE) ** band.depth
+        style = dict(label=band.label, gid=band.label)
+        self._ax.fill_between(x, lower, upper, **_band_style(band, shade), **style)
+        swatch = _swatch(band, ink(self._ax) if self._has_several else shade)
         # An interval may be called as the quantiles are.
-        key = f"{band.label} {band.is_hatched}"
-        self._handles.setdefault(key, _swatch(band.label, style))
+        self._handles.setdefault(f"{band.label} {band.is_hatched}", swatch)
 
     def _distance(self) -> Any:
         times = np.concatenate([self._found.past[-1:], self._found.ahead])
@@ -304,7 +304,18 @@ class _ForecastPicture:
             count_ticks(axis, inches(self._ax)[0])
 
 
-def _swatch(label: str, style: dict[str, Any]) -> Any:
+def _band_style(band: Band, color: Any) -> dict[str, Any]:
+    if not band.is_hatched:
+        return dict(color=color, alpha=_SHADE, lw=0)
+    hatch = _HATCHES[(band.depth - 1) % len(_HATCHES)]
+    return dict(facecolor="none", edgecolor=color, alpha=_HATCH_SHADE, hatch=hatch, lw=0.6)
+
+
+def _swatch(band: Band, color: Any) -> Any:
+    """Return a legend's patch of a band that lies on others: as dark as all of them."""
     from matplotlib.patches import Patch
 
-    return Patch(label=label, **style)
+    patch = Patch(label=band.label, **_band_style(band, color))
+    if not band.is_hatched:
+        patch.set_alpha(1 - (1 - _SHADE) ** band.depth)
+    return patch

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.plotting.canvas import CURVE_COLORS, count_ticks, inches, legend_above, make_axes
+from seqframe.plotting.canvas import count_ticks, curve_colors, inches, legend_above, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def plot_history(histories: Any, metric: str | None = None, *, ax: "Axes | None"
     ax = make_axes(ax, 9, 4.5)
     lengths = [epochs[-1] for epochs, _ in curves.values()]
     is_log = max(lengths) >= _FAR_LONGER * min(lengths)
-    styles = zip(curves.items(), cycle(CURVE_COLORS), cycle(_MARKERS), strict=False)
+    styles = zip(curves.items(), cycle(curve_colors(ax)), cycle(_MARKERS), strict=False)
     for (name, (epochs, logs)), color, marker in styles:
         style = dict(color=color, marker=marker, ms=5, lw=1.2)
         label = name or "training"

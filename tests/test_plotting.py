@@ -246,6 +246,69 @@ def test_prefixes_that_are_left_out():
     assert steps_of(ax, "sequence-0-left-out-2") == [1, 2, 3, 4, 5]
 
 
+TABLE = pandas.DataFrame(
+    {"input": np.arange(9.0), "$a$": np.arange(9.0) ** 2, "_b": -np.arange(9.0)}
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "targets", "black", "orange"),
+    [
+        (TABLE["input"], None, [""], []),
+        (TABLE[["input"]], None, [""], []),
+        (TABLE, None, ["input", "$a$", "_b"], []),
+        (TABLE.to_numpy(), None, ["feature 0", "feature 1", "feature 2"], []),
+        (np.zeros((9, 2, 4)), None, [f"feature {k}" for k in range(4)], []),
+        # A column that is a target is drawn as such, and not twice.
+        (TABLE, "$a$", ["input", "_b"], ["$a$ (target)"]),
+        (TABLE, ["_b", "input"], ["$a$"], ["_b (target)", "input (target)"]),
+        (TABLE[["input"]], "input", [], ["input (target)"]),
+        (TABLE["input"], TABLE["_b"], [""], ["target values"]),
+        (TABLE[["input"]], TABLE["_b"], ["input"], ["target values"]),
+        (TABLE["input"], TABLE.to_numpy(), [""], ["target 0", "target 1", "target 2"]),
+    ],
+)
+def test_the_legend_names_each_line_of_values(data, targets, black, orange):
+    frames = SequenceFramer(3).frame(data, targets=targets)
+    ax = frames.plot(2)
+    ax.figure.canvas.draw()
+    drawn_in_black = drawn(ax, "sequence-0-values")
+    drawn_in_orange = drawn(ax, "sequence-0-target values")
+    assert [curve.get_label() for curve in drawn_in_black] == black
+    assert [curve.get_label() for curve in drawn_in_orange] == orange
+    for curves in (drawn_in_black, drawn_in_orange):
+        assert len({curve.get_linestyle() for curve in curves}) == len(curves)
+    named = [name for name in [*black, *orange] if name]
+    more = ["… and 4 more"] if np.ndim(data) == 3 else []
+    assert labels(ax) == ["input", "target", *named, *more]
+
+
+def test_lines_of_values_are_those_of_their_columns():
+    ax = SequenceFramer(3).frame(TABLE, targets=["_b"]).plot(2)
+    for name, sign in (("input", 1), ("$a$", 1), ("_b (target)", -1)):
+        (curve,) = (curve for curve in ax.get_lines() if curve.get_label() == name)
+        wanted = TABLE[name.removesuffix(" (target)")]
+        # Upwards is downwards in numbers: frames are below each other.
+        assert np.corrcoef(-curve.get_ydata(), wanted)[0, 1] == pytest.approx(1)
+        assert (-curve.get_ydata()[-1] > -curve.get_ydata()[0]) == (sign > 0)
+
+
+@pytest.mark.parametrize(
+    ("total", "arguments", "said"),
+    [
+        (20, {}, "frame\n(4 of 20 sequences)"),
+        (20, {"count": 2}, "frame\n(2 of 20 sequences)"),
+        (20, {"index": [0, 30]}, "frame\n(2 of 20 sequences)"),
+        (4, {}, "frame"),
+        (1, {"index": 3}, "frame"),
+    ],
+)
+def test_how_many_sequences_are_not_drawn_is_told(total, arguments, said):
+    frames = SequenceFramer(3).frame([np.arange(20.0)] * total)
+    ax = frames.plot(**arguments)
+    assert ax.get_ylabel() == said
+
+
 def test_future_is_marked_at_the_steps_it_is_of():
     frames = SequenceFramer(3, gap=1, horizon=2).frame(np.arange(9.0), future=np.zeros(9))
     ax = frames.plot(2)

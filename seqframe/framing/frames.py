@@ -327,7 +327,7 @@ class Frames(FrameCollection):
 
         Args:
             count: int ≥ 1. How many of the first frames; of several sequences, shared among the
-                first four.
+                first four. Of many features the first four are drawn.
             index: int, slice, list or array. Which frames instead.
             ax: matplotlib.axes.Axes to draw on; None makes a figure.
 

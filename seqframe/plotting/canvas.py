@@ -107,6 +107,8 @@ def legend_above(ax: "Axes", handles: Sequence[Any]) -> None:
         columns -= 1
     legend = ax.legend(
         handles=handles,
+        # Before 3.10, matplotlib leaves out names that begin with an underscore.
+        labels=["name"] * len(handles),
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=columns,
@@ -115,6 +117,8 @@ def legend_above(ax: "Axes", handles: Sequence[Any]) -> None:
         borderaxespad=0.2,
         columnspacing=1.2,
     )
+    for text, handle in zip(legend.get_texts(), handles, strict=True):
+        text.set_text(handle.get_label())
     take_text_as_it_is(legend.get_texts())
 
 

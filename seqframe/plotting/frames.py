@@ -37,7 +37,6 @@ _LEGEND = (
     "target",
     "padding",
     "known ahead",
-    "target values",
     "missing",
     "left out",
 )
@@ -139,6 +138,7 @@ class _Picture:
         self._y = 0.0
         self._ticks: dict[float, str] = {}
         self._legend: dict[str, Any] = {}
+        self._lines: dict[str, Any] = {}  # whose names may be those of what stands in the legend
         self._has_tiers = has_tiers(frames.framer)
         self._row = _TWO_TIERS if self._has_tiers else 1.0
         self._ranges = {number: self._range(number, part) for number, part in parts.items()}
@@ -172,10 +172,13 @@ class _Picture:
         count_ticks(ax.xaxis, inches(ax)[0])
         for side in ("left", "right", "top"):
             ax.spines[side].set_visible(False)
-        ax.set(xlabel="step", ylabel="frame")
+        shown, total = len(self._parts), len(self._frames.source.labels)
+        of = f"\n({shown:,} of {total:,} sequences)" if shown < total else ""
+        ax.set(xlabel="step", ylabel=f"frame{of}")
         ax.set_xlim(self._limits[0] - 0.7, self._limits[1] + 0.7)
         ax.set_ylim(self._y - _SPACE + 0.1, -0.1)
-        legend_above(ax, [self._legend[label] for label in _LEGEND if label in self._legend])
+        known = [self._legend[label] for label in _LEGEND if label in self._legend]
+        legend_above(ax, [*known, *self._lines.values()])
 
     def _range(self, number: int, part: list[Row]) -> tuple[int, int]:
         """Return the first and the last step of a sequence that is shown."""
@@ -216,8 +219,8 @@ class _Picture:
             self._ticks[middle] = f"sequence {label}" if isinstance(label, int) else str(label)
         if frames.vocabulary is None:
             for line in draw_values(ax, frames, number, low, high, top, bottom, shade):
-                if line.get_label()[:1] not in ("", "_"):
-                    self._legend.setdefault(line.get_label(), line)
+                if line.get_label():
+                    self._lines.setdefault(line.get_label(), line)
         else:
             steps = np.arange(low, high + 1)
             style = dict(facecolor="none", edgecolor=GREY, gid=f"sequence-{number}")

@@ -1,5 +1,6 @@
 """What pictures of frames are drawn with: bars of steps, symbols in them, and lines of values."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,9 @@ _MOST_POINTS = 2000  # of a line
 _MOST_LINES = 4  # of a sequence of many features
 _MARKED = 80  # steps that are few enough to mark each value
 _LEAST_FONT, _MOST_FONT = 4.5, 10.0  # points
+#: The number of a feature, and what the legend calls it.
+Feature = tuple[int, str]
+
 _SHOWN_AS = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
@@ -93,7 +97,8 @@ def draw_values(
 ) -> list[Any]:  # fmt: skip
     """Draw the values of steps `low … high` as lines, each feature on a scale of its own.
 
-    Targets that are other values than the inputs have a line of their own.
+    Targets that are other values than the inputs are drawn beside these, and instead of those that
+    they are columns of.
 
     Args:
         ax: matplotlib.axes.Axes.
@@ -106,26 +111,53 @@ def draw_values(
         color: of the lines.
 
     Returns:
-        list of matplotlib.lines.Line2D, with a label for those that need one.
+        list of matplotlib.lines.Line2D, with a label for those that need one; and an empty one that
+        says how many are not drawn.
     """
     begin = int(frames.source.begins[number])
     steps = np.arange(low, high + 1)
-    drawn = [(frames.inputs, color, "")]
-    if frames.targets is not frames.inputs:
-        drawn.append((frames.targets, ORANGE, "target values"))
+    inputs, targets = _named_features(frames)
     lines = []
-    for rows, shade, label in drawn:
+    for rows, names, shade, kind in (
+        (frames.inputs, inputs, color, "values"),
+        (frames.targets, targets, ORANGE, "target values"),
+    ):
+        if not names:
+            continue
         values = rows.read(number, low - begin, high + 1 - begin)
-        features = values.reshape(len(values), -1)[:, :_MOST_LINES].T
-        for k, feature in enumerate(features):
-            x, y = thin_line(steps, feature.astype(float))
+        values = values.reshape(len(values), -1)
+        for (k, name), style in zip(names[:_MOST_LINES], LINE_STYLES, strict=False):
+            x, y = thin_line(steps, values[:, k].astype(float))
             marker = "." if len(x) <= _MARKED else ""
             (line,) = ax.plot(
-                x, _scaled(y, top, bottom), LINE_STYLES[k], marker=marker, color=shade, lw=1.2, ms=4
+                x, _scaled(y, top, bottom), ls=style, marker=marker, color=shade, lw=1.2, ms=4
             )
-            line.set(label=label if not k else "", gid=f"sequence-{number}-{label or 'values'}")
+            line.set(label=name, gid=f"sequence-{number}-{kind}")
             lines.append(line)
+    more = sum(max(len(names) - _MOST_LINES, 0) for names in (inputs, targets))
+    if more:
+        lines += ax.plot([], [], ls="", label=f"… and {more} more")
     return lines
+
+
+def _named_features(frames: "Frames") -> tuple[list[Feature], list[Feature]]:
+    """Return the features of inputs and of targets that are lines of their own, and their names."""
+    columns, chosen = frames.framer.columns, frames.framer.target_columns
+    width = math.prod(frames.inputs.row_shape)
+    if columns is not None and len(columns) == width:
+        inputs = list(enumerate(columns))
+    else:
+        inputs = [(k, f"feature {k}" if width > 1 else "") for k in range(width)]
+    if frames.targets is frames.inputs:
+        return (inputs if width > 1 else [(0, "")]), []
+    width = math.prod(frames.targets.row_shape)
+    if chosen is not None:
+        names = [chosen] if isinstance(chosen, str) else chosen
+        targets = [(k, f"{name} (target)") for k, name in enumerate(names)]
+        return [(k, name) for k, name in inputs if name not in names], targets
+    if width == 1:
+        return inputs, [(0, "target values")]
+    return inputs, [(k, f"target {k}") for k in range(width)]
 
 
 def thin_line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -706,6 +706,26 @@ def test_the_time_of_compilation_is_told(caplog, capsys, monkeypatch):
     assert capsys.readouterr().out.count("Compiled the training step in") == len(told)
 
 
+def test_the_scale_of_a_loss_goes_on_from_fit_to_fit():
+    found = []
+    for train in (
+        lambda model: model.fit(*FULL, batch_size=2, shuffle=False, verbose=0),
+        lambda model: fit(model, FULL, batch_size=2, shuffle=False, verbose=0),
+    ):
+        inner = keras.optimizers.SGD(0.01)
+        scaled = keras.optimizers.LossScaleOptimizer(
+            inner, initial_scale=8.0, dynamic_growth_steps=2
+        )
+        model = flat()
+        model.compile(scaled, "mse")
+        for _ in range(3):
+            train(model)
+            scale = float(ops.convert_to_numpy(scaled.dynamic_scale))
+            found.append((scale, len(scaled.variables)))
+    assert found[:3] == found[3:]
+    assert found[0][0] < found[1][0] < found[2][0]
+
+
 # Errors and interruptions.
 
 

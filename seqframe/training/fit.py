@@ -165,7 +165,8 @@ def fit(
         steps=trainer.calls_end,
         model=model,
     )
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # not every optimizer asks that itself
+        model.optimizer.build(model.trainable_variables)
     model.stop_training = False
     with backend.carried_states(model, stateful_layers(model)), _in_program(policy):
         hooks.on_train_begin()

@@ -964,7 +964,8 @@ WRONG_COLUMNS = [
     (
         lambda: NAMED.frame(pd.DataFrame(SHOP), future=pd.DataFrame(SHOP)[["price"]]),
         ValueError,
-        r"`future` must have the columns \['units'\]. Received: .*, without \['units'\]",
+        r"`future` must have the columns \['units'\]. Received: .*, without \['units'\].*"
+        "A column that does not change is repeated, one value a row",
     ),
     (
         lambda: NAMED.frame(pd.DataFrame(SHOP), future=np.zeros((11, 2))),

@@ -87,9 +87,11 @@ def select_columns(table: Any, columns: tuple[str, ...] | None, name: str) -> An
         return table
     missing = [column for column in columns if column not in names]
     if missing:
+        constant = " A column that does not change is repeated, one value a row."
         raise ValueError(
             f"`{name}` must have the columns {list(columns)}. Received: a table with the columns "
             f"{names}, without {missing}. Rename or add what is missing."
+            f"{constant if name == 'future' else ''}"
         )
     if any(names.count(column) > 1 for column in columns):
         raise ValueError(

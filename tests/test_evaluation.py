@@ -471,3 +471,22 @@ def test_a_dataset_is_made_of_frames(use):
     message = rf"`frames` must be .* a dataset, FramesDataset.*`model.{use.__name__}`"
     with pytest.raises(TypeError, match=message):
         use(model, frames.dataset(2), verbose=0)
+
+
+@pytest.mark.parametrize("use", [fit, evaluate, predict])
+@pytest.mark.parametrize("kind", ["batches", "generator", "grain", "tensorflow", "torch"])
+def test_so_is_one_of_another_library(kind, use):
+    frames = SequenceFramer(2).frame(numbers(9))
+    if kind == "tensorflow":
+        pytest.importorskip("tensorflow")
+    if kind == "torch":
+        torch_data = pytest.importorskip("torch.utils.data")
+    data = {
+        "batches": lambda: frames.batches(2),
+        "generator": lambda: (batch for batch in frames.batches(2)),
+        "grain": lambda: frames.to_grain().batch(2),
+        "tensorflow": lambda: frames.to_tf(2),
+        "torch": lambda: torch_data.DataLoader(frames.to_torch(), 2),
+    }[kind]()
+    with pytest.raises(TypeError, match=r"a dataset, \w+\. Pass the frames or lanes that"):
+        use(compiled(recurrent()), data, verbose=0)

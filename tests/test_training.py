@@ -932,6 +932,8 @@ def test_a_callback_needs_no_list(simple):
         ({"initial_epoch": -1}, ValueError, "`initial_epoch` must be an integer ≥ 0"),
         ({"jit_compile": "yes"}, ValueError, "`jit_compile` must be one of"),
         ({"max_device_bytes": None}, ValueError, "`max_device_bytes` must be a number ≥ 0"),
+        ({"validation_data": 0.2}, TypeError, r"data=0\.2\. .* `train, validation = frames.split"),
+        ({"validation_data": "test"}, TypeError, "`validation_data` must be `Frames`"),
         ({"validation_data": (X, Y, Y, Y)}, TypeError, "`validation_data` must be `Frames`"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from numbers import Real
 from typing import Any
 
 import keras
@@ -111,6 +112,12 @@ def fit(
     else:
         validation_freq = check_integer("validation_freq", validation_freq, 1)
     check_choice("jit_compile", jit_compile, ("auto", True, False))
+    if isinstance(validation_data, (Real, str)):
+        raise TypeError(
+            "`validation_data` must be `Frames`, `Lanes`, arrays `(X, y)` or a dataset. Received: "
+            f"validation_data={validation_data!r}. To hold out a share, cut the frames first: "
+            "`train, validation = frames.split(0.8, 0.2)`."
+        )
     policy, callbacks = find_policy(model, callbacks)
     by_keras = runs_by_keras(model)
     if by_keras:

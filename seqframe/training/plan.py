@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
@@ -147,7 +148,7 @@ def _checked_feed(
             "`redraw=True` is for frames. Received: arrays, which are what they are. Pass the "
             "frames themselves."
         )
-    if isinstance(framed, keras.utils.PyDataset):
+    if _is_dataset(framed):
         raise TypeError(
             f"`{name}` must be `Frames`, `Lanes` or arrays. Received: a dataset, "
             f"{type(framed).__name__}. Pass the frames or lanes that it was made of; or use "
@@ -210,6 +211,15 @@ def _unpack(frames: Any, name: str) -> tuple[Any, Any, Any]:
         )
     x, y, *weight = frames
     return x, y, weight[0] if weight else None
+
+
+def _is_dataset(data: Any) -> bool:
+    """Whether data come batch by batch: a dataset of Keras, tf.data, PyTorch or Grain, a generator;
+    what can be an array, or a nest of such, does not."""
+    if isinstance(data, keras.utils.PyDataset):
+        return True
+    is_nest = isinstance(data, (tuple, list, dict, str))
+    return isinstance(data, Iterable) and not is_nest and not hasattr(data, "__array__")
 
 
 def is_framed(data: Any) -> bool:

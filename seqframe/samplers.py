@@ -346,6 +346,9 @@ class HubSampler:
     def __hash__(self) -> int:
         return hash(id(self.sampler))
 
+    def __repr__(self) -> str:
+        return f"HubSampler({type(self.sampler).__name__})"
+
 
 _SAMPLERS = {
     "greedy": GreedySampler,
@@ -375,6 +378,7 @@ def get_sampler(sampler: Any) -> Any:
     if not isinstance(sampler, str) or sampler not in _SAMPLERS:
         raise ValueError(
             f"`sampler` must be one of {tuple(_SAMPLERS)}, or a function (logits, seed) -> ids. "
-            f"Received: sampler={sampler!r}."
+            f"Received: sampler={sampler!r}. A temperature is an argument of an object, as "
+            "`seqframe.samplers.RandomSampler(temperature=0.7)`."
         )
     return _SAMPLERS[sampler]()

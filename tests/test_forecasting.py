@@ -649,7 +649,7 @@ NAN_LAST = np.array([1, 2, np.nan], "float32")
 ERRORS = [
     ({"history": NAN_LAST}, "forecast is NaN. Received: that at step 0 of history 0"),
     ({"history": [HISTORY, NAN_LAST]}, "forecast is NaN. Received: that at step 0 of history 1"),
-    ({"history": HISTORY[:2]}, "A history needs at least 3 steps.* Give a longer history"),
+    ({"history": HISTORY[:2]}, "A history needs at least 3 steps.* longer history, or train"),
     ({"history": numbers(6, 2)}, r"must have steps of shape \(1,\), .*Received: .* \(2,\)\. Pass"),
     ({"steps": 0}, "`steps` must be an integer ≥ 1"),
     ({"noise": RESIDUALS}, "`noise` is for sample paths"),

@@ -319,9 +319,9 @@ GAP = SequenceFramer(3, vocabulary=ABC, gap=2)
 TOKENS = SequenceFramer(3, vocabulary=ABC, sampling_rate=2)
 PADDED = SequenceFramer(3, vocabulary=ABC, mode="prefixes", gap=1)
 WRONG_PROMPTS = [
-    (ABC1, "", r"at least 1 step.*Received: 0 steps"),
-    (ABC1, [], r"at least 1 step.*Received: 0 steps"),
-    (ABC1, ["A", ""], r"at least 1 step.*Received: 0 steps"),
+    (ABC1, "", r"must not be empty.*Received: 0 symbols\. Give at least one symbol"),
+    (ABC1, [], r"must not be empty.*Received: 0 symbols\. Give at least one symbol"),
+    (ABC1, ["A", ""], r"must not be empty.*Received: 0 symbols\. Give at least one symbol"),
     (ABC3, "AB", "at least 3 steps.*`sequence_length=3`.*Received: 2 steps.*longer.*prefixes"),
     (ABC3, ["ABC", "AB"], "Received: 2 steps"),
     (TOKENS, "ABCA", "at least 5 steps"),
@@ -343,6 +343,18 @@ def test_prompts_that_cannot_be_continued(framer, prompt, message):
     generator = Generator(model_of(framer.sequence_length), framer)
     with pytest.raises(ValueError, match=message):
         generator.generate(prompt, 2)
+
+
+def test_a_generator_shows_what_it_is_made_of():
+    model = keras.Sequential([keras.Input((1, 1)), Follow()], name="follow")
+    assert repr(Generator(model, ABC1)) == f"Generator('follow', {ABC1!r}, sampler=GreedySampler())"
+    drawn = Generator(model, ABC1, sampler=RandomSampler(0.7))
+    assert repr(drawn).endswith(", sampler=RandomSampler(temperature=0.7))")
+
+    def likeliest(logits, seed):
+        return ops.argmax(logits, axis=-1)
+
+    assert repr(Generator(model, ABC1, sampler=likeliest)).endswith(", sampler=likeliest)")
 
 
 @pytest.mark.parametrize("name", ["steps", "num_samples"])

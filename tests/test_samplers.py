@@ -277,6 +277,7 @@ def test_a_sampler_from_elsewhere_draws_by_our_seed():
     own, before = theirs.seed_generator, ops.convert_to_numpy(theirs.seed_generator.state).copy()
     sampler = get_sampler(theirs)
     assert isinstance(sampler, HubSampler)
+    assert repr(sampler) == "HubSampler(FromElsewhere)"
     assert sampler == get_sampler(theirs) != get_sampler(FromElsewhere())
     ids = draw(sampler, np.broadcast_to(LOGITS, (10_000, 5)))
     assert_drawn_as(ids, softmax(LOGITS))
@@ -303,10 +304,10 @@ def test_samplers_by_name_and_as_objects():
     assert get_sampler(own) is own
 
 
-@pytest.mark.parametrize("sampler", ["beams", None, 0.7])
+@pytest.mark.parametrize("sampler", ["beams", None, 0.7, "temperature"])
 def test_an_unknown_sampler(sampler):
     message = rf"`sampler` must be one of \('greedy', .*'beam'\), or a.*sampler={sampler!r}"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"{message}.* `seqframe.samplers.RandomSampler\("):
         get_sampler(sampler)
 
 

@@ -493,8 +493,8 @@ def state_of(rows):
 
 
 ERRORS = [
-    ("stateful", "greedy", {"prompt": ""}, ValueError, "at least 1 step"),
-    ("stateful", "greedy", {"prompt": ["A", ""]}, ValueError, "at least 1 step"),
+    ("stateful", "greedy", {"prompt": ""}, ValueError, "must not be empty.*one symbol"),
+    ("stateful", "greedy", {"prompt": ["A", ""]}, ValueError, "must not be empty.*one symbol"),
     ("stateful", "greedy", {"prompt": "AXB"}, ValueError, "Unknown symbol 'X' at position 1"),
     ("windows", "greedy", {"prompt": "AB"}, ValueError, "at least 3 steps.*Received: 2 steps"),
     ("windows, gap, rate", "greedy", {"prompt": "ABC"}, ValueError, "at least 4 steps"),

@@ -294,11 +294,18 @@ def check_prompt_length(
 ) -> None:
     """Raise if a prompt, or a history, is shorter than what a model needs to be given."""
     needed = least_prompt(framer, stepped)
+    if length < needed == 1:
+        unit = "symbol" if name == "prompt" else "step"
+        raise ValueError(
+            f"A {name} must not be empty: it is what the model begins with. Received: 0 {unit}s. "
+            f"Give at least one {unit}{' or a `state`' if name == 'prompt' else ''}.{hint}"
+        )
     if length < needed:
+        pad = "" if stepped or framer.pads else ', or train on frames that pad (`mode="prefixes"`)'
         raise ValueError(
             f"A {name} needs at least {needed} steps for a model with "
             f"`sequence_length={framer.sequence_length}`. Received: {length} steps. "
-            f'Give a longer {name}, or train on frames that pad (`mode="prefixes"`).{hint}'
+            f"Give a longer {name}{pad}.{hint}"
         )
 
 

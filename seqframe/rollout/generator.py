@@ -151,6 +151,12 @@ class Generator:
         self._rollouts: dict[Any, Rollout] = {}
         self._adapted: list[Any] = []
 
+    def __repr__(self) -> str:
+        sampler = self.sampler
+        # A function's own repr is an address.
+        shown = getattr(sampler, "__name__", None) or repr(sampler)
+        return f"Generator({self.model.name!r}, {self.framer!r}, sampler={shown})"
+
     @overload
     def generate(
         self,

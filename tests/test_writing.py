@@ -541,7 +541,7 @@ def test_what_is_no_state():
 def test_a_stream_is_checked_at_the_call():
     for generator, prompt, steps, stop, message in (
         (generator_of("stateful", "beam"), "A", 3, None, "Beams cannot be streamed"),
-        (generator_of("stateful"), "", 3, None, "at least 1 step"),
+        (generator_of("stateful"), "", 3, None, "at least one symbol"),
         (generator_of("stateful"), "X", 3, None, "Unknown symbol"),
         (generator_of("stateful"), "A", 0, None, "`steps` must be an integer"),
         (generator_of("stateful"), "A", 3, "", "empty string"),

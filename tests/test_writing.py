@@ -1,6 +1,7 @@
 """Writing: however a text is cut, streamed, stopped or batched, it is the one that it is alone."""
 
 import functools
+import pickle
 import itertools
 
 import keras
@@ -485,6 +486,17 @@ def test_words_go_on_as_words():
     assert list(generator.stream(["the"], 3)) == ["cat", "sat", "the"]
     _, state = generator.generate(np.array([0]), 2, return_state=True)
     assert generator.generate(np.array([], int), 2, state=state).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", ["windows", "stateful"])
+def test_a_state_goes_on_after_a_pickle_and_after_the_stop(kind):
+    generator = generator_of(kind, RANDOM)
+    whole = generator.generate(PROMPTS[0], 60)
+    stop = whole[10]
+    text, state = generator.generate(PROMPTS[0], 60, stop=stop, return_state=True)
+    assert text + stop == whole[: whole.index(stop) + 1]
+    state = pickle.loads(pickle.dumps(state))
+    assert generator.generate("", 9, state=state) == whole[len(text) + 1 :][:9]
 
 
 def state_of(rows):

@@ -298,7 +298,7 @@ def check_prompt_length(
         unit = "symbol" if name == "prompt" else "step"
         raise ValueError(
             f"A {name} must not be empty: it is what the model begins with. Received: 0 {unit}s. "
-            f"Give at least one {unit}{' or a `state`' if name == 'prompt' else ''}.{hint}"
+            f"Give at least one {unit}.{hint}"
         )
     if length < needed:
         pad = "" if stepped or framer.pads else ', or train on frames that pad (`mode="prefixes"`)'

@@ -1,8 +1,8 @@
 """Writing: however a text is cut, streamed, stopped or batched, it is the one that it is alone."""
 
 import functools
-import pickle
 import itertools
+import pickle
 
 import keras
 import numpy as np

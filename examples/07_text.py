@@ -18,8 +18,10 @@ from seqframe.samplers import RandomSampler
 keras.utils.set_random_seed(7)
 lines = [" ".join(line.split()) for topic in topics.values() for line in topic.splitlines()]
 text = "".join(letter for letter in "\n".join(lines) if letter.isascii())
-vocabulary = Vocabulary.from_sequences(text)
-print(f"{len(text):,} letters, {len(vocabulary)} different ones")
+# The vocabulary is that of the part to train on; what only the rest has is unknown to it.
+seen = text[: int(0.95 * len(text))]
+vocabulary = Vocabulary.from_sequences(seen, unknown="\N{REPLACEMENT CHARACTER}")
+print(f"{len(text):,} letters, a vocabulary of {len(vocabulary)}")
 
 # %%
 # Stretches of 32 letters that follow each other, each letter with the one after it as its target.
@@ -41,7 +43,7 @@ model = keras.Sequential(
     ]
 )
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-model.compile(keras.optimizers.Adam(0.007), loss, metrics=["accuracy"])
+model.compile(keras.optimizers.Adam(0.007), loss, weighted_metrics=["accuracy"])
 history = fit(model, lanes, epochs=6, validation_data=validation, verbose=2)
 
 # %%

@@ -4,7 +4,7 @@ Pictures of frames and lanes
 
 A framing is easiest to judge by looking at it: which steps each frame reads, which ones it is to
 predict, and, for stateful models, which frames continue each other. Pictures need matplotlib:
-`pip install "seqframe[plot]"`.
+`pip install ".[plot]"`.
 """
 
 # %%

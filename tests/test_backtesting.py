@@ -409,12 +409,15 @@ def test_origins_that_touch_a_missing_step_are_left_out(kind):
     ]
     result = backtest(generator, holed, horizon, skip_nan=True, **given)
     assert 0 < len(result.origins) == sum(kept) < len(kept)
-    assert result.left_out == len(kept) - sum(kept)
+    lost = [origin[0] for origin, keep in zip(expected.origins, kept, strict=True) if not keep]
+    assert result.left_out == (lost.count(0), lost.count(1))
+    assert result.of(0).left_out == (lost.count(0), 0)
+    assert result.of(1).left_out == (0, lost.count(1))
     for name in "origins", "actual", "free_run", "one_step", "last_value":
         found = getattr(result, name)
         np.testing.assert_allclose(found, getattr(expected, name)[kept], rtol=1e-5, atol=1e-6)
     assert np.isfinite(result.residuals).all()
-    assert str(result).endswith(f"\n{result.left_out} origins left out: a step is missing")
+    assert str(result).endswith(f"\n{len(lost)} origins left out: a step is missing")
     with pytest.raises(ValueError, match=r"NaN.*`skip_nan=True`"):
         backtest(generator, holed, horizon, **given)
 

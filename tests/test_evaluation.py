@@ -490,3 +490,14 @@ def test_so_is_one_of_another_library(kind, use):
     }[kind]()
     with pytest.raises(TypeError, match=r"a dataset, \w+\. Pass the frames or lanes that"):
         use(compiled(recurrent()), data, verbose=0)
+
+
+def test_predictions_may_be_of_frames_with_dates_for_targets():
+    days = np.arange(9).astype("datetime64[D]")
+    frames = SequenceFramer(2).frame(numbers(9), days)
+    model = compiled(recurrent())
+    plain = SequenceFramer(2).frame(numbers(9))
+    assert_same(predict(model, frames, verbose=0), predict(model, plain, verbose=0))
+    for use in fit, evaluate:
+        with pytest.raises(TypeError, match="`targets` must hold real numbers"):
+            use(model, frames, verbose=0)

@@ -129,6 +129,12 @@ def test_classes_weigh_what_they_are_given(y):
     assert weight.tolist() == [1.5, 0.0, 1.0, 1.0]
 
 
+def test_soft_labels_weigh_as_the_class_that_they_round_to():
+    y = np.array([0.05, 0.95, 0.5, 1.5, 2.4], "float32")
+    *_, weight = gathered(feed_arrays(numbers(5, 1), y, None, {0: 2.0, 1: 3.0, 2: 5.0}), range(5))
+    assert weight.tolist() == [[2.0, 3.0, 5.0][int(np.round(label))] for label in y]
+
+
 def test_classes_of_frames_weigh_what_they_are_given():
     frames = SequenceFramer(1).frame(np.array([0, 1, 2, 2]))
     *_, weight = gathered(feed_frames(frames, CLASSES), [0, 1, 2])
@@ -212,7 +218,6 @@ def test_what_no_model_takes_is_told(kind):
     plain = np.arange(6.0)
     for name, frames in {
         "sequences": SequenceFramer(2).frame(kind, plain),
-        "targets": SequenceFramer(2).frame(plain, kind),
         "future": SequenceFramer(2).frame(plain, future=kind),
     }.items():
         with pytest.raises(TypeError, match=f"`{name}` must hold real numbers"):

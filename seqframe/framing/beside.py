@@ -28,11 +28,6 @@ class Groups:
     edges: np.ndarray
     by: tuple[str, ...] | None
 
-    @property
-    def spans(self) -> Spans:
-        """Where each begins and ends."""
-        return self.edges[:-1], self.edges[1:]
-
 
 def align(
     given: dict[str, Any],

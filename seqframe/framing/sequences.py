@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.framing.tables import column_names, table_array
+from seqframe.framing.tables import column_names, is_table, table_array
 from seqframe.framing.vocabulary import Vocabulary
 
 _MOST_SHOWN = 12  # numbers in a line
@@ -109,7 +109,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     check_unmasked(sequence, name)
     if isinstance(sequence, np.ndarray):
         array = sequence
-    elif hasattr(sequence, "columns") and hasattr(sequence, "dtypes"):
+    elif is_table(sequence):
         array = table_array(sequence, name)
     elif hasattr(sequence, "to_numpy"):
         array = _as_numpy(sequence)

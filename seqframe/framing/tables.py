@@ -11,6 +11,11 @@ def column_names(sequence: Any) -> list[str] | None:
     return None if columns is None else [str(column) for column in columns]
 
 
+def is_table(sequence: Any) -> bool:
+    """Whether something is a DataFrame, of whatever library."""
+    return hasattr(sequence, "columns") and hasattr(sequence, "dtypes")
+
+
 def library_of(kind: type) -> str | None:
     """Return whose DataFrame or Series a type is, "pandas" or "polars", or None if it is neither.
 

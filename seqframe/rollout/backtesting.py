@@ -221,9 +221,9 @@ class _Tester:
 
     def origins(
         self, places: Places, horizon: int, start: int | None, stride: int, season: int | None
-    ) -> tuple[list[tuple[int, int]], int]:
-        """Return the places that have history before and the truth after them, and how many are
-        left out because of a step that is missing."""
+    ) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
+        """Return the places that have history before and the truth after them, and how many of
+        each sequence are left out because of a step that is missing."""
         least = self._forecaster.least_history
         first = max(least, season or 0) if start is None else check_integer("start", start, 1)
         if first < least:
@@ -238,11 +238,11 @@ class _Tester:
                 f"{season}, or leave one of the two out."
             )
         found, left_out = places.origins(horizon, first, stride)
-        if not found and left_out:
+        if not found and any(left_out):
             raise ValueError(
                 "`data` must have an origin whose forecast is shown no step that is missing. "
-                f"Received: {left_out} origins, none of them such. Fill gaps first, or shorten "
-                "`horizon`."
+                f"Received: {sum(left_out)} origins, none of them such. Fill gaps first, or "
+                "shorten `horizon`."
             )
         if not found:
             raise self._no_origin(first, horizon, start)

@@ -33,13 +33,14 @@ class Places:
         self._steps = [len(array) for array in truth]
         self._ahead = None if futures is None else [len(array) for array in futures]
         self._context, self._block, self._needs_past = context, block, needs_past
-        self._counts: list[list[np.ndarray]] | None = None
+        kinds = {"truth": truth, "shown": shown}
+        kinds |= {} if futures is None else {"future": futures}
+        self._counts: dict[str, list[np.ndarray]] | None = None
         if unusable is not None:
-            kinds = [truth, shown] if futures is None else [truth, shown, futures]
-            self._counts = [
-                [_count_missing(array, bad) for array, bad in zip(arrays, unusable, strict=True)]
-                for arrays in kinds
-            ]
+            self._counts = {
+                kind: [_count_missing(*each) for each in zip(arrays, unusable, strict=True)]
+                for kind, arrays in kinds.items()
+            }
 
     def fits(self, number: int, place: int, steps: int) -> bool:
         """Whether so many steps can be forecast from a place of a sequence.
@@ -53,32 +54,34 @@ class Places:
         if self._ahead is not None and end > self._ahead[number]:
             return False
         begin = int(max(place - self._context, 0))
-        if self._holds_missing(1, number, begin, place):
+        if self._holds_missing("shown", number, begin, place):
             return False
         first = begin if self._needs_past else place
-        return self._ahead is None or not self._holds_missing(2, number, first, end)
+        return self._ahead is None or not self._holds_missing("future", number, first, end)
 
     def is_known(self, number: int, place: int, steps: int) -> bool:
         """Whether so many steps from a place on came, and none of them is missing."""
         end = place + steps
-        return end <= self._steps[number] and not self._holds_missing(0, number, place, end)
+        return end <= self._steps[number] and not self._holds_missing("truth", number, place, end)
 
-    def _holds_missing(self, kind: int, number: int, begin: int, end: int) -> bool:
+    def _holds_missing(self, kind: str, number: int, begin: int, end: int) -> bool:
         if self._counts is None:
             return False
         counts = self._counts[kind][number]
         return bool(counts[end] > counts[begin])
 
-    def origins(self, horizon: int, first: int, stride: int) -> tuple[list[tuple[int, int]], int]:
+    def origins(
+        self, horizon: int, first: int, stride: int
+    ) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
         """Return the places that `horizon` steps can be forecast from and compared with what came,
-        and how many are left out because a step is missing.
+        and how many of each sequence are left out because a step is missing.
 
         Args:
             horizon: int.
             first: int. The first place of each sequence.
             stride: int. From one place to the next.
         """
-        found, left_out = [], 0
+        found, left_out = [], [0] * len(self._steps)
         for number, steps in enumerate(self._steps):
             if self._ahead is not None:
                 steps = min(steps, self._ahead[number] - (-horizon % self._block))
@@ -86,8 +89,8 @@ class Places:
                 if self.fits(number, place, horizon) and self.is_known(number, place, horizon):
                     found.append((number, place))
                 else:
-                    left_out += 1
-        return found, left_out
+                    left_out[number] += 1
+        return found, tuple(left_out)
 
 
 def _count_missing(array: np.ndarray, unusable: np.ndarray) -> np.ndarray:

@@ -23,14 +23,16 @@ class Backtest:
         origins: int array `(origins, 2)`: which sequence, and its first step that is forecast.
         actual: float array `(origins, horizon, …)`. What came.
         free_run: array like `actual`. What was forecast at the origin.
-        one_step: array like `actual`. What was forecast of each step by what came before it.
+        one_step: array like `actual`. What was forecast of each step by what came before it; NaN
+            where that cannot be.
         last_value: array like `actual`. What stood before the origin.
         residuals: array `(steps, …)`. Errors of one step, each step once: what to add to its
             forecast to get what came.
         last_season: array like `actual`, or None. What stood a season before.
         residual_steps: int array `(steps, 2)`: of which sequence and step each residual is.
         labels: what the sequences are called: their numbers, or of Frames the groups they are.
-        left_out: int. How many origins there are none of, because a step is missing.
+        left_out: tuple of int. How many origins of each sequence there are none of, because a step
+            is missing.
 
     Example:
 
@@ -61,7 +63,7 @@ class Backtest:
     last_season: np.ndarray | None = None
     residual_steps: np.ndarray | None = None
     labels: Sequence[Hashable] = ()
-    left_out: int = 0
+    left_out: tuple[int, ...] = ()
 
     def of(self, label: Hashable) -> "Backtest":
         """Return the backtest of one sequence: its errors, and intervals as wide as it needs.
@@ -94,18 +96,13 @@ class Backtest:
             )
         number = list(self.labels).index(label)
         rows = self.origins[:, 0] == number
-        each = {
-            name: values[rows]
-            for name in ("origins", "actual", *self._forecasts)
-            if (values := getattr(self, name)) is not None
-        }
+        each = {name: getattr(self, name)[rows] for name in ("origins", "actual", *self._forecasts)}
         if self.residual_steps is not None:
             steps = self.residual_steps[:, 0] == number
-            each |= {
-                "residuals": self.residuals[steps],
-                "residual_steps": self.residual_steps[steps],
-            }
-        return replace(self, **each, left_out=0)
+            for name in "residuals", "residual_steps":
+                each[name] = getattr(self, name)[steps]
+        left_out = tuple(n * (k == number) for k, n in enumerate(self.left_out))
+        return replace(self, **each, left_out=left_out)
 
     @property
     def _forecasts(self) -> list[str]:
@@ -215,8 +212,8 @@ class Backtest:
         for step in shown:
             values = [f"{errors[name][step]:.4g}".rjust(len(names[name])) for name in names]
             lines.append("  ".join([f"{step + 1:>4}", *values]))
-        if self.left_out:
-            lines.append(f"{self.left_out} origins left out: a step is missing")
+        if any(self.left_out):
+            lines.append(f"{sum(self.left_out)} origins left out: a step is missing")
         return "\n".join(lines)
 
 

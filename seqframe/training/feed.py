@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from keras import ops, tree
 
@@ -20,8 +19,7 @@ from seqframe.framing.cutters import (
     gathered_weight_shape,
     weighs_horizon_as_one,
 )
-from seqframe.framing.sequences import check_unmasked
-from seqframe.framing.tables import table_array
+from seqframe.training.arrays import as_keras_takes_it, check_real, to_model_arrays
 
 if TYPE_CHECKING:
     from seqframe.framing.frames import Frames
@@ -172,7 +170,7 @@ class Stream(Feed):
         steps, batch_size = frames.shape
         # Always as many rows, so that one program runs every block.
         rows = np.resize(frames, (room, batch_size)).ravel()
-        arrays = tree.map_structure(_as_keras_takes_it, self._take(rows, epoch))
+        arrays = tree.map_structure(as_keras_takes_it, self._take(rows, epoch))
         return arrays, np.arange(frames.size, dtype=np.int32).reshape(steps, batch_size)
 
 
@@ -191,10 +189,9 @@ def feed_frames(
         redraw: bool. Whether random subsequences are drawn anew in each epoch.
     """
     framer, source = frames.framer, frames.source
-    named = {"sequences": source.inputs, "targets": source.targets, "future": source.future}
-    for name, rows in named.items():
+    for name, rows in ("sequences", source.inputs), ("future", source.future):
         if rows is not None:
-            _check_kind(rows.dtype, name)
+            check_real(rows.dtype, name)
     if redraw:
         check_redraw(framer)
     if class_weight and (framer.return_sequences or framer.horizon > 1):
@@ -246,7 +243,7 @@ def feed_frames(
             weight = Windows("weight")
             sequence, start, _ = frames.locate(np.arange(size))
             given = source.weight.take(sequence, start // framer.sequence_stride)
-            spread = _spread(_as_keras_takes_it(given), begins[sequence] + start, begins[-1])
+            spread = _spread(as_keras_takes_it(given), begins[sequence] + start, begins[-1])
             arrays["weight"] = spread.reshape(-1, *whole)
         else:
             arrays["weight"] = _joined(source.weight, source.steps)
@@ -270,7 +267,8 @@ def feed_arrays(
             "`frames`, as a tuple, must hold arrays with one row a sample, or nests of them. "
             "Received: single values. Convert lists with `np.array`."
         )
-    arrays = {name: _to_arrays(item, _SHOWN[name]) for name, item in arrays.items()}
+    shown = {"x": "X", "y": "y", "weight": "sample_weight"}
+    arrays = {name: to_model_arrays(item, shown[name]) for name, item in arrays.items()}
     sizes = {len(array) for array in tree.flatten(arrays)}
     if len(sizes) != 1:
         raise ValueError(
@@ -298,31 +296,7 @@ def feed_arrays(
             return tree.map_structure(lambda array: array[index], arrays)
 
         return Stream(take, gather, size, nbytes // size)
-    return Feed(tree.map_structure(_as_keras_takes_it, arrays), gather, size)
-
-
-_SHOWN = {"x": "X", "y": "y", "weight": "sample_weight"}
-
-
-def _to_arrays(items: Any, name: str) -> Any:
-    """Return an array or table, or a nest of them, as arrays of what Keras can take."""
-
-    def to_array(item: Any) -> np.ndarray:
-        check_unmasked(item, name)
-        is_table = hasattr(item, "columns") and hasattr(item, "dtypes")
-        array = table_array(item, name) if is_table else np.asarray(item)
-        _check_kind(array.dtype, name)
-        return array
-
-    return tree.map_structure(to_array, items)
-
-
-def _check_kind(dtype: np.dtype, name: str) -> None:
-    if dtype.kind in "mMc":
-        raise TypeError(
-            f"`{name}` must hold real numbers for a model. Received: dtype={dtype}. Convert it "
-            "first, for instance a time to seconds, or a complex number to two columns."
-        )
+    return Feed(tree.map_structure(as_keras_takes_it, arrays), gather, size)
 
 
 def _named(batch: Iterable[Any]) -> dict[str, Any]:
@@ -340,7 +314,7 @@ def _pairs(class_weight: dict[int, float] | None) -> tuple[tuple[int, float], ..
 def _joined(rows: "Rows", steps: np.ndarray) -> np.ndarray:
     """Return the sequences one after the other, each of so many steps."""
     arrays = [rows.read(number, 0, stop) for number, stop in enumerate(steps)]
-    return _as_keras_takes_it(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+    return as_keras_takes_it(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
 
 
 def _spread(weights: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
@@ -355,18 +329,6 @@ def _by_row(weight: Any, rows: Any) -> Any:
     return weight * ops.cast(ops.reshape(rows, shape), weight.dtype)
 
 
-def _as_keras_takes_it(array: Any) -> np.ndarray:
-    """Return real numbers in Keras's own precision, as Keras's `fit` does with arrays; and all in
-    the order of bytes that this machine has."""
-    array = np.asarray(array)
-    if array.dtype.kind == "f":
-        return array.astype(keras.config.floatx(), copy=False)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-_FLOATS = ("bfloat16", "float16", "float32", "float64")
-
-
 def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:
     """Return each sample's weight by its class; classes that are not named weigh 1."""
     if len(y.shape) > 2:
@@ -376,9 +338,9 @@ def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:
         )
     one_hot = len(y.shape) == 2 and y.shape[1] > 1
     label = ops.argmax(y, axis=-1) if one_hot else ops.reshape(y, (y.shape[0],))
-    if keras.backend.standardize_dtype(label.dtype) not in _FLOATS:
-        label = ops.cast(label, "int32")  # a class need not fit the labels' own type
+    # Rounded as Keras does; a class need not fit the labels' own type.
+    label = ops.cast(ops.round(ops.cast(label, "float32")), "int32")
     weight = ops.ones((y.shape[0],), "float32")
     for number, value in class_weight:
-        weight = ops.where(ops.equal(label, ops.cast(number, label.dtype)), value, weight)
+        weight = ops.where(ops.equal(label, number), value, weight)
     return weight

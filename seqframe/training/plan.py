@@ -20,6 +20,7 @@ from seqframe.framing.order import random_seed
 from seqframe.framing.windows import check_integer
 from seqframe.model.checks import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
+from seqframe.training.arrays import check_real
 from seqframe.training.feed import Feed, feed_arrays, feed_frames
 from seqframe.training.schedule import Schedule, resets_every
 from seqframe.training.stateful import StatefulTrainer, require_batch_size, reset_interval
@@ -133,6 +134,7 @@ def _checked_feed(
         symbols = None if vocabulary is None or kind == "predict" else len(vocabulary)
         y_shape = None if kind == "predict" else framed.y_shape
         if y_shape is not None:
+            check_real(framed.targets.dtype, "targets")  # predictions may be of dates
             check_one_output(
                 model, "Frames have one target: pass arrays, `(X, {name: y, …})`, as of `arrays()`."
             )

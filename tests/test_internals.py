@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from models import assert_same, compiled, contents, numbers, run, seeded
+from models import assert_same, compiled, contents, numbers, recurrent, run, seeded
 
 from seqframe import get_states, reset_states
 from seqframe.backend.internals import (
@@ -20,6 +20,7 @@ from seqframe.backend.internals import (
     forget_a_look,
     has_unweighted_metrics,
     traveling_states,
+    values_at_hand,
 )
 
 BACKEND = keras.backend.backend()
@@ -213,6 +214,29 @@ def test_keras_creates_metric_variables_in_the_first_step():
 def predicted_twice(model, x):
     reset_states(model)
     return [model.predict(x, batch_size=2, verbose=0) for _ in range(2)]
+
+
+@only_jax
+def test_keras_loses_values_where_the_first_step_of_evaluate_raises():
+    class Wrong(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, k):
+            return x, np.zeros((3, 7), "float32")
+
+    x = numbers(4, 2, 1)
+    model = compiled(recurrent())
+    build_for_training(model, (x, numbers(4, 1)))
+    before = model.get_weights()
+    with pytest.raises(TypeError, match="shape"), values_at_hand(model):
+        model.evaluate(Wrong(), verbose=0)
+    assert_same(model.get_weights(), before)
+    model.evaluate(x, numbers(4, 1), verbose=0)
+    with pytest.raises(TypeError, match="shape"):
+        model.evaluate(Wrong(), verbose=0)
+    with pytest.raises(TypeError):
+        model.get_weights()
 
 
 @only_jax

@@ -726,6 +726,102 @@ def test_the_scale_of_a_loss_goes_on_from_fit_to_fit():
     assert found[0][0] < found[1][0] < found[2][0]
 
 
+def test_a_list_is_validated_on_as_a_pair():
+    histories = [
+        fit(flat(), FULL, shuffle=False, validation_data=kind(FULL), verbose=0).history
+        for kind in (tuple, list)
+    ]
+    assert histories[0] == histories[1]
+    assert "val_loss" in histories[0]
+
+
+class Late(keras.utils.PyDataset):
+    """Batches of which one does not fit: the first, or a later one."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, k):
+        return X[:2], np.zeros((5 if k == self.number else 2, 1), "float32")
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_validation_that_fails_costs_no_weights(number):
+    model, same = flat(), flat()
+    before = model.get_weights()
+    with pytest.raises(Exception, match=r"shape|dimension|size|[Ii]ncompatible|broadcast"):
+        fit(model, FULL, batch_size=2, shuffle=False, verbose=0, validation_data=Late(number))
+    fit(same, FULL, batch_size=2, shuffle=False, verbose=0)
+    assert_same(model.get_weights(), same.get_weights())
+    assert np.abs(before[0] - model.get_weights()[0]).max() > 0
+    fit(model, FULL, batch_size=2, verbose=0)
+
+
+class Pairs(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, k):
+        return X[:2, :1], Y[:2]
+
+
+def test_a_datasets_validation_that_is_interrupted_leaves_the_state_of_training():
+    class Interrupted(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    data, states = (X[:8, :1], Y[:8]), []
+    model = compiled(recurrent(batch_size=2, steps=1))
+    fit(model, data, callbacks=[StatefulTrainer("never")], verbose=0)
+    states.append(get_states(model))
+    model = compiled(recurrent(batch_size=2, steps=1))
+    callbacks = [StatefulTrainer("never"), Interrupted()]
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, validation_data=Pairs(), callbacks=callbacks, verbose=0)
+    states.append(get_states(model))
+    assert not hasattr(model.test_function, "plain")
+    assert np.abs(states[0][0][0]).min() > 0
+    assert_same(*states)
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_begin"])
+def test_training_that_is_stopped_before_an_epoch_ends_after_one_batch(hook):
+    class Stop(keras.callbacks.Callback):
+        pass
+
+    def stop(self, *args, **kwargs):
+        self.model.stop_training = True
+
+    setattr(Stop, hook, stop)
+    counts = []
+    for train in (
+        lambda model: model.fit(*FULL, batch_size=3, verbose=0, callbacks=[Stop()]),
+        lambda model: fit(model, FULL, batch_size=3, verbose=0, callbacks=[Stop()]),
+    ):
+        model = flat()
+        train(model)
+        counts.append(int(ops.convert_to_numpy(model.optimizer.iterations)))
+    assert counts == [1, 1]
+
+
+def test_batch_hooks_of_a_class_derived_from_kerass_are_called(tmp_path):
+    seen = []
+
+    class Own(keras.callbacks.ModelCheckpoint):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+            super().on_train_batch_end(batch, logs)
+
+    own = Own(str(tmp_path / "model.keras"))
+    flat().fit(*FULL, batch_size=3, verbose=0, callbacks=[own])
+    fit(flat(), FULL, batch_size=3, verbose=0, callbacks=[own])
+    assert seen == [0, 1, 2] * 2
+
+
 # Errors and interruptions.
 
 

@@ -8,6 +8,7 @@ Each backend's module has the same names with the same meanings:
 - `carried_states`: a context in which stateful layers keep their state, as Keras's docs say;
 - `is_distributed`, `num_replicas`: whether a model is under a strategy of the backend's own, and
   on how many devices;
+- `values_kept`: a context in which an error in Keras's `evaluate` costs a model no values;
 - `PureFunction`, `call_with_values`, `traveling_values`: calls with variables at other values
   than their own;
 - `lasting`: a context whose tensors may be assigned outside of it;
@@ -48,5 +49,6 @@ seed_of_step = _module.seed_of_step
 seeded_draws = _module.seeded_draws
 to_device = _module.to_device
 traveling_values = _module.traveling_values
+values_kept = _module.values_kept
 with_batch_size = _module.with_batch_size
 write_steps = _module.write_steps

@@ -187,6 +187,22 @@ def put_values_back(model: keras.Model, state: tuple[list[Any], ...]) -> None:
 
 
 @contextmanager
+def values_at_hand(model: keras.Model) -> Iterator[None]:
+    """Have an error in Keras's `evaluate` under JAX leave a model its values.
+
+    Why: Keras empties the variables for a step, and gives them back what the last step returned. In
+    its own `fit` that is the training's; after a program of ours there is none before the first.
+    """
+    groups = ("trainable_variables", "non_trainable_variables", "metrics_variables")
+    model._jax_state = {name: [v.value for v in getattr(model, name)] for name in groups}
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()
+        raise
+
+
+@contextmanager
 def copied_states(layers: list[Any]) -> Iterator[None]:
     """Have recurrent layers compute from a copy of their state under PyTorch.
 

@@ -14,6 +14,7 @@ from seqframe.backend.internals import (
     build_for_training,
     put_values_back,
     traveling_states,
+    values_at_hand,
 )
 from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
     PureFunction,
@@ -179,6 +180,11 @@ def to_device(value: Any) -> Any:
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
     """Have stateful layers keep their state inside `fit`, `evaluate` and `predict`."""
     return traveling_states(model, layers)
+
+
+def values_kept(model: keras.Model) -> AbstractContextManager[None]:
+    """Have an error in Keras's `evaluate` cost a model no values."""
+    return values_at_hand(model)
 
 
 def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:

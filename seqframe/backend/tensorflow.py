@@ -246,6 +246,11 @@ def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextMana
     return nullcontext()
 
 
+def values_kept(model: keras.Model) -> AbstractContextManager[None]:
+    """Nothing to do: variables hold their values all the time."""
+    return nullcontext()
+
+
 def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
     """Return Keras's train, test or predict function with a check of each batch it takes.
 

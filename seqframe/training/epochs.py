@@ -75,6 +75,8 @@ class EpochRunner:
         stride = stride or self._steps_between(hooks, self.model.steps_per_execution, most)
         for epoch in range(initial_epoch, epochs):
             hooks.on_epoch_begin(epoch)
+            if self.model.stop_training:  # Keras ends after one call of its own
+                stride = self.model.steps_per_execution
             logs: Logs = {}
             for last, records in self._run_epoch(epoch, stride, hooks.on_train_batch_begin):
                 logs = _logs_of(records, 0)
@@ -257,19 +259,29 @@ _BATCH_HOOKS = {
 _SERVED = (keras.callbacks.History, keras.callbacks.ProgbarLogger, StatefulTrainer)
 
 
+# They may be told to look at epochs only.
+_TOLD = (
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.TensorBoard,
+)
+
+
 def _looks_at_batches(callback: keras.callbacks.Callback, kind: str) -> bool:
-    # ModelCheckpoint, BackupAndRestore and TensorBoard may be told to look at epochs only.
     told = (getattr(callback, "save_freq", None), getattr(callback, "update_freq", None))
-    return "epoch" not in told and _overrides(callback, _BATCH_HOOKS[kind])
+    return _overrides(callback, _BATCH_HOOKS[kind], _TOLD if "epoch" in told else ())
 
 
-def _overrides(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) -> bool:
-    """Whether a callback has a hook of its own among `hooks`."""
+def _overrides(
+    callback: keras.callbacks.Callback, hooks: tuple[str, ...], idle: tuple[type, ...] = ()
+) -> bool:
+    """Whether a callback has a hook among `hooks` that is not one of the `idle` classes' own."""
     if type(callback) in _SERVED:
         return False
+    known = (keras.callbacks.Callback, *idle)
     return any(
         hook in vars(callback)
-        or getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+        or getattr(type(callback), hook) not in [getattr(each, hook) for each in known]
         for hook in hooks
     )
 

@@ -118,6 +118,8 @@ def fit(
             f"validation_data={validation_data!r}. To hold out a share, cut the frames first: "
             "`train, validation = frames.split(0.8, 0.2)`."
         )
+    if isinstance(validation_data, list):
+        validation_data = tuple(validation_data)  # as Keras takes it
     policy, callbacks = find_policy(model, callbacks)
     by_keras = runs_by_keras(model)
     if by_keras:
@@ -217,7 +219,8 @@ def _validate(
     if tester is not None:
         found = tester.evaluate(hooks)
     elif data is not None:
-        found = model.evaluate(data, callbacks=hooks, return_dict=True, verbose=0)
+        with backend.values_kept(model):
+            found = model.evaluate(data, callbacks=hooks, return_dict=True, verbose=0)
     else:
         found = {}
     return {f"val_{name}": value for name, value in found.items()}
@@ -233,6 +236,7 @@ def _in_program(policy: StatefulTrainer | None) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        policy.give_up("test")  # where a dataset's validation was under way
         policy.give_up("train")
         raise
     finally:

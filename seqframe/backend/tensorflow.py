@@ -237,8 +237,9 @@ def num_replicas(model: keras.Model) -> int:
 
 
 def to_device(value: Any) -> Any:
-    """Return a nest of NumPy arrays as tensors."""
-    return tree.map_structure(tf.convert_to_tensor, value)
+    """Return a nest of NumPy arrays as tensors with memory of their own."""
+    # TensorFlow takes over the memory of an aligned array, and may write into it.
+    return tree.map_structure(lambda array: tf.convert_to_tensor(np.array(array)), value)
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:

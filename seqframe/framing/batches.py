@@ -248,19 +248,9 @@ class Batches(BatchIterator):
         return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
 
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
-        size, frames = self.batch_size, self._drawn
-        in_order = not self.order.shuffle and self.order.num_shards == 1
-        views = frames.views() if in_order else None
-        if views is not None and len(views) == 2:
-            x, y = views
-            for k in numbers:
-                a = k * size
-                b = a + size
-                yield x[a:b], y[a:b]
-            return
-        pack, arrays = frames.pack, views or []
-        first, stop = 0, len(self) if views is not None else 0
-        groups = None
+        # Always copies, never views: TensorFlow may write into the memory it is given.
+        size, pack = self.batch_size, self._drawn.pack
+        groups, stop = None, 0
         for k in numbers:
             if k >= stop:
                 groups = groups or self._gathered(k)

@@ -54,7 +54,8 @@ class Frames(FrameCollection):
     ) -> Batches:
         """Iterate over NumPy batches `(x, y)`.
 
-        Batches that are not shuffled are read-only views where they can be: they copy nothing.
+        A batch is a copy: frameworks may write into what they are given. For read-only views that
+        copy nothing use `arrays()`.
 
         Args:
             batch_size: int ≥ 1.

@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from seqframe.aliases import Layout, Mode, Padding
 from seqframe.framing.columns import check_names, check_targets
 from seqframe.framing.frames import Frames
+from seqframe.framing.geometry import Geometry, Prefixes, Subsequences, Windows
 from seqframe.framing.reader import read_source
 from seqframe.framing.vocabulary import Vocabulary
 from seqframe.framing.windows import (
@@ -271,6 +273,16 @@ class SequenceFramer:
             )
         return frames
 
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Which steps make a frame: `Windows`, `Prefixes` or `Subsequences`."""
+        shared = self.sequence_length, self.horizon, self.gap, self.return_sequences
+        if self.mode == "windows":
+            return Windows(*shared, rate=self.sampling_rate, stride=self.sequence_stride)
+        if self.mode == "prefixes":
+            return Prefixes(*shared, min_length=self.min_length)
+        return Subsequences(*shared, min_length=self.min_length, wrap=self.wrap)
+
     @property
     def pads(self) -> bool:
         """Whether frames can be shorter than `sequence_length` and are then filled up.
@@ -345,6 +357,7 @@ class SequenceFramer:
         config = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in vars(self).items()
+            if name != "geometry"
         }
         config["vocabulary"] = None if self.vocabulary is None else self.vocabulary.get_config()
         return config
@@ -396,4 +409,5 @@ class SequenceFramer:
         return framer_html(self)
 
     def _with(self, **changes: Any) -> "SequenceFramer":
-        return SequenceFramer(**{**vars(self), **changes})
+        own = {name: value for name, value in vars(self).items() if name != "geometry"}
+        return SequenceFramer(**{**own, **changes})

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-# Before the gallery imports Keras: its start-up messages are no output of an example.
+# Keras prints start-up messages otherwise, and the gallery would show them as an example's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import seqframe
@@ -36,19 +36,19 @@ exclude_patterns = [
 ]
 default_role = "code"
 nitpicky = True
-smartquotes_action = "De"  # dashes and ellipses; quotes are code as often as not
+smartquotes_action = "De"  # dashes and ellipses only: many quotes are code
 highlight_language = "none"
 nitpick_ignore_regex = [
-    # These have no inventory.
-    (r"py:.*", r"(keras|tensorflow|tf|torch|grain|jax|matplotlib|pd|pl)\..*|Axes"),
-    # Short names of types, which signatures show.
+    # These libraries have no inventory here.
+    (r"py:.*", r"(keras|tensorflow|tf|torch|grain|jax|matplotlib|narwhals|nw|pa|pd|pl)\..*|Axes"),
+    # Signatures show the short names of these types.
     (r"py:class", r"(seqframe\..+\.)?(ArrayLike|Batch|Prompt|Shape|FramesDataset|LanesDataset)"),
 ]
 
 # Pages
 html_theme = "furo"
 html_title = "seqframe"
-# 92 characters of code in a line.
+# Lines of code with up to 92 characters fit the page.
 _code = {"code-font-size": "76%"}
 html_theme_options = {"light_css_variables": _code, "dark_css_variables": _code}
 html_static_path = ["_static"]
@@ -73,8 +73,7 @@ add_module_names = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
-# Where a project's own inventory cannot be fetched, a small one of the names that are used here
-# serves.
+# If Sphinx cannot fetch a project's inventory, it uses this one of the names that the docs need.
 _inventories = Path(__file__).parent / "_build" / "inventories"
 intersphinx_mapping = {
     name: (url, (None, str(write_inventory(name, _inventories))))

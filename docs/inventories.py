@@ -1,4 +1,4 @@
-"""Inventories of the few outside names that the reference links to, for builds off the net."""
+"""Inventories of the few outside names that the reference links to, for builds without network."""
 
 import zlib
 from pathlib import Path
@@ -33,7 +33,7 @@ _INVENTORIES = {
 
 
 def write_inventory(project: str, folder: Path) -> Path:
-    """Write a project's inventory, in the format that Sphinx calls version 2."""
+    """Write a project's inventory in Sphinx's format, version 2, and return its path."""
     lines = [
         f"{name} py:{_role(name)} 1 {page}.html#$ -\n"
         for page, names in _INVENTORIES[project].items()

@@ -1,4 +1,4 @@
-"""An epoch of batches, timed and checked: what is framed, by which system, and how it went."""
+"""An epoch of batches: which windows, how long it takes, and whether it holds what it should."""
 
 import importlib
 import math
@@ -10,28 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _harness import PeakMemory
+from _measure import PeakMemory
 
-Series = list[np.ndarray]
-Epoch = Callable[[int], Iterable[tuple[Any, Any]]]
+Series = list[np.ndarray]  # float32, (steps, features)
+Epoch = Callable[[int], Iterable[tuple[Any, Any]]]  # the batches (x, y) of the epoch with a number
 
-EXACT = 2**24  # whole numbers that float32 tells apart
-LEAST_SECONDS = 0.3  # short epochs are repeated for at least as long
+EXACT = 2**24  # float32 tells whole numbers below it apart
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is to be framed, and how.
+    """What is framed, and how.
 
     Attributes:
-        name: str. As `--only` takes it.
-        windows, length, features: int. How many windows of which shape.
-        batch: int.
+        name: str. The name that `--only` takes.
+        windows, length, features: int. The number of windows, and their shape.
+        batch: int. Windows of a batch.
         systems: names of the systems to compare.
         series: int. The windows come from as many series of equal length.
         shuffle: bool.
-        mapped: bool. The series is a memory map of a file.
-        batches: int. How many of an epoch's batches are asked for; None for all.
+        mapped: bool. Whether the series is a memory map of a file.
+        batches: int. Batches that are asked for, or None for a whole epoch.
     """
 
     name: str
@@ -47,20 +46,16 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """Steps of a series."""
+        """Steps of each series."""
         return self.windows // self.series + self.length
 
     @property
-    def delivered(self) -> int:
-        """Windows that are asked for in an epoch."""
-        return min(self.windows, (self.batches or self.windows) * self.batch)
+    def total(self) -> int:
+        """Batches of an epoch."""
+        return self.batches or math.ceil(self.windows / self.batch)
 
     def data(self, path: Path) -> Series:
-        """Return the series: values count up, so that a window's first one tells which it is.
-
-        Args:
-            path: file that `write_map` wrote, for a memory map.
-        """
+        """Return the series. Values count up, so the first one of a window tells which it is."""
         if self.mapped:
             return [np.memmap(path, np.float32, "r", shape=(self.steps, self.features))]
         shape = (self.series, self.steps, self.features)
@@ -76,107 +71,94 @@ class Workload:
 
 
 def write_map(path: Path, steps: int) -> None:
-    """Write a file of float32 steps that count up as far as float32 can, then begin again."""
+    """Write a file of float32 steps that count up to `EXACT`, then begin again."""
     with path.open("wb") as file:
         for first in range(0, steps, EXACT):
             np.arange(min(EXACT, steps - first), dtype=np.float32).tofile(file)
 
 
 @dataclass(frozen=True)
-class System:
+class Framing:
     """A way to get batches of windows.
 
     Attributes:
-        name: str. As `--systems` takes it.
-        make: the function that sets it up.
-        imports: modules that it needs, imported before anything is measured.
-        is_peer: bool. Whether it is a library's own way to frame.
+        make: function of the series and a workload. It sets up, and returns an `Epoch`.
+        imports: modules that are imported before anything is measured.
+        is_peer: bool. Whether it is the way of another library.
         copies_all: bool. Whether setting up copies every window.
-        is_loader: bool. Whether it delivers the workload's windows, and is checked for it.
         remark: str. What a reader of its figures should know.
     """
 
-    name: str
     make: Callable[[Series, Workload], Epoch]
     imports: tuple[str, ...] = ()
     is_peer: bool = False
     copies_all: bool = False
-    is_loader: bool = True
     remark: str = ""
 
 
 @dataclass
-class Result:
+class EpochResult:
     """What a system did on a workload; NaN for what was not measured.
 
     Attributes:
-        seconds: float. An epoch.
-        microseconds: float. A batch.
-        memory: float. Bytes at the peak, while setting up and in the first epoch.
+        seconds: float. One epoch.
+        microseconds: float. One batch.
         setup, first_batch: float. Seconds.
-        estimated: bool. Whether the epoch was cut short and extrapolated.
+        memory: float. Peak in bytes, while it sets up and delivers the first epoch.
+        estimated: bool. Whether the epoch is extrapolated from a part.
         remarks: list of str.
     """
 
     seconds: float = math.nan
     microseconds: float = math.nan
-    memory: float = math.nan
     setup: float = math.nan
     first_batch: float = math.nan
+    memory: float = math.nan
     estimated: bool = False
     remarks: list[str] = field(default_factory=list)
 
-    @property
-    def measured(self) -> bool:
-        """Whether there is anything but a remark."""
-        return not math.isnan(self.seconds)
 
-
-def measure(system: System, workload: Workload, path: Path, repeats: int, limit: float) -> Result:
+def measure_epochs(framing: Framing, workload: Workload, path: Path, seconds: float) -> EpochResult:
     """Return what a system does on a workload, in this process.
 
     Args:
-        system: System.
+        framing: Framing.
         workload: Workload.
         path: file of the memory map.
-        repeats: int. Epochs that are timed, at least, where the limit allows.
-        limit: float. Seconds after which an epoch is cut short, and no other begun.
+        seconds: float. A longer epoch is cut short, and no epoch begins later.
     """
-    for module in system.imports:
+    for module in framing.imports:
         importlib.import_module(module)
-    _rehearse(system, workload)
-    data, first = workload.data(path), FirstEpoch(workload)
+    _rehearse(framing, workload)
+    data, result = workload.data(path), EpochResult()
     with PeakMemory() as memory:
         start = time.perf_counter()
-        epoch = system.make(data, workload)
-        setup = time.perf_counter() - start
-        first.take(epoch(0), limit)
-    batches = first.batches / first.share
+        epoch = framing.make(data, workload)
+        result.setup = time.perf_counter() - start
+        total = _inspect(epoch(0), workload, seconds, result)
+    result.memory = memory.bytes
     times: list[float] = []
-    taken, stop = 0, time.perf_counter() + limit
-    while not times or (time.perf_counter() < stop and len(times) < repeats):
-        seconds, taken = _time_epoch(epoch(len(times) + 1), batches, limit)
-        times.append(seconds)
-        repeats = max(repeats, math.ceil(LEAST_SECONDS / seconds))
-    estimated = taken < batches
-    remarks = first.remarks if system.is_loader else []
-    if estimated:
-        remarks.insert(0, f"≈ from {taken:,} of {batches:,.0f} batches")
-    seconds = statistics.median(times)
-    per_batch = seconds / batches * 1e6
-    return Result(seconds, per_batch, memory.bytes, setup, first.first_batch, estimated, remarks)
+    stop = time.perf_counter() + seconds
+    while not times or (time.perf_counter() < stop and (len(times) < 5 or sum(times) < 0.3)):
+        taken = _time_epoch(epoch(len(times) + 1), total, seconds, times)
+    if taken < total:
+        result.estimated = True
+        result.remarks.insert(0, f"≈ from {taken:,} of {total:,} batches")
+    result.seconds = statistics.median(times)
+    result.microseconds = result.seconds / total * 1e6
+    return result
 
 
-def _rehearse(system: System, workload: Workload) -> None:
-    """Run through a few batches: what a library loads or starts at first use is no set-up."""
+def _rehearse(framing: Framing, workload: Workload) -> None:
+    """Run a few batches, so that what a library loads at first use does not count as set-up."""
     series = min(workload.series, 2)
     small = replace(workload, windows=2 * series * workload.batch, series=series, mapped=False)
-    for _ in system.make(small.data(Path()), small)(0):
+    for _ in framing.make(small.data(Path()), small)(0):
         pass
 
 
-def _time_epoch(batches: Iterable[Any], total: float, limit: float) -> tuple[float, int]:
-    """Return how many seconds an epoch takes, and of how many of its batches they are known."""
+def _time_epoch(batches: Iterable[Any], total: int, limit: float, times: list[float]) -> int:
+    """Append the seconds of an epoch, and return the number of batches that were taken."""
     start = time.perf_counter()
     batches = iter(batches)
     next(batches)
@@ -187,61 +169,41 @@ def _time_epoch(batches: Iterable[Any], total: float, limit: float) -> tuple[flo
             break
     seconds = time.perf_counter() - start
     if taken < total:
-        # The first batch stands for no other: buffers are filled and orders drawn for it.
+        # The first batch is no example for the others: it fills buffers and draws the order.
         seconds = first + (seconds - first) / (taken - 1) * (total - 1)
-    return seconds, taken
+    times.append(seconds)
+    return taken
 
 
-class FirstEpoch:
-    """The epoch that does not count: takes its batches and finds out what they hold.
+def _inspect(
+    batches: Iterable[tuple[Any, Any]], workload: Workload, limit: float, result: EpochResult
+) -> int:
+    """Take the first epoch, note in the result what is wrong with it, and return its batches."""
+    # Only a part of a memory map is read, and its values repeat.
+    seen = np.full(0 if workload.mapped else workload.series * workload.steps, False)
+    start, windows, taken = time.perf_counter(), 0, 0
+    for taken, (x, y) in enumerate(batches, 1):
+        if taken == 1:
+            result.first_batch = time.perf_counter() - start
+            result.remarks += _problems(np.asarray(x), np.asarray(y), workload)
+        windows += len(x)
+        if seen.size:
+            values = np.asarray(x).reshape(len(x), -1)[:, 0].astype(np.int64)
+            seen[values // workload.features] = True
+        if taken == workload.batches or time.perf_counter() - start > limit:
+            return workload.total
+    distinct = int(seen.sum())
+    if workload.windows > distinct and seen.size:
+        result.remarks.append(f"misses {workload.windows - distinct:,} windows")
+    if windows > distinct and seen.size:
+        result.remarks.append(f"repeats {windows - distinct:,} windows")
+    return taken
 
-    Attributes:
-        batches, windows: int. How many were taken.
-        first_batch: float. Seconds until the first one came.
-        share: float. Which part of the epoch was taken before the time was up.
-        remarks: list of str. What is unusual about the batches.
-    """
 
-    def __init__(self, workload: Workload):
-        self._workload = workload
-        # Of a memory map only a part is read, and its values repeat.
-        self._seen = np.full(0 if workload.mapped else workload.series * workload.steps, False)
-        self.batches = self.windows = 0
-        self.first_batch, self.share = math.nan, 1.0
-        self.remarks: list[str] = []
-
-    def take(self, batches: Iterable[tuple[Any, Any]], limit: float) -> None:
-        """Take batches until they end, are as many as the workload asks for, or time is up."""
-        start = time.perf_counter()
-        for x, y in batches:
-            if not self.batches:
-                self.first_batch = time.perf_counter() - start
-                self._inspect(np.asarray(x), np.asarray(y))
-            self.batches += 1
-            self.windows += len(x)
-            if self._seen.size:
-                values = np.asarray(x).reshape(len(x), -1)[:, 0].astype(np.int64)
-                self._seen[values // self._workload.features] = True
-            if self.batches == self._workload.batches:
-                return
-            if time.perf_counter() - start > limit:
-                self.share = min(self.windows / self._workload.delivered, 1.0)
-                return
-        if self._seen.size:
-            self._count(int(self._seen.sum()))
-
-    def _inspect(self, x: np.ndarray, y: np.ndarray) -> None:
-        workload = self._workload
-        size, length, features = len(x), workload.length, workload.features
-        if x.shape != (min(workload.batch, workload.windows), length, features):
-            self.remarks.append(f"x is {x.shape}")
-        first, target = (array.reshape(size, -1)[:, 0].astype(np.int64) for array in (x, y))
-        if y.size != size * features or np.any((target - first - length * features) % EXACT):
-            self.remarks.append("y is not the next step")
-
-    def _count(self, distinct: int) -> None:
-        missed, repeated = self._workload.windows - distinct, self.windows - distinct
-        if missed:
-            self.remarks.append(f"misses {missed:,} windows")
-        if repeated:
-            self.remarks.append(f"repeats {repeated:,} windows")
+def _problems(x: np.ndarray, y: np.ndarray, workload: Workload) -> Iterable[str]:
+    size, length, features = len(x), workload.length, workload.features
+    if x.shape != (min(workload.batch, workload.windows), length, features):
+        yield f"x is {x.shape}"
+    first, target = (array.reshape(size, -1)[:, 0].astype(np.int64) for array in (x, y))
+    if y.size != size * features or np.any((target - first - length * features) % EXACT):
+        yield "y is not the next step"

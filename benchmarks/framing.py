@@ -2,67 +2,63 @@
 How fast windows are framed, and in how much memory
 ===================================================
 
-Epochs of batches `(x, y)`, x a window and y the step after it, in float32: by seqframe, by plain
-NumPy, and by the libraries that frame too, each in a process of its own, without workers.
+Epochs of batches `(x, y)` in float32: x is a window, y the step after it. seqframe, plain NumPy and
+other libraries deliver them, each in a process of its own, without workers.
 
-    python benchmarks/framing.py             # all: a quarter of an hour, most of it the peers'
-    python benchmarks/framing.py --quick     # a smoke run: small workloads, NumPy alone
+    python benchmarks/framing.py             # all: a quarter of an hour, mostly for the peers
+    python benchmarks/framing.py --quick     # a smoke run: small workloads, only NumPy
     python benchmarks/framing.py --only short wide --systems seqframe copyto torch-loader
-    python benchmarks/framing.py --json framing.json
 
 What the tables say of each system:
 
-- **s/epoch**: median over epochs, after a first one that does not count. An epoch that takes
-  longer than `--seconds` is cut short and extrapolated from the batches so far, marked "≈".
-  A system that takes a few seconds in all runs in `--processes` processes, in turn with the others.
-- **peak MB**: memory of the process's own beyond its imports and the data, while it sets up and
-  delivers the first epoch. The pages of a memory map are the operating system's, and do not count.
-- **set-up, first batch**: once the data are in memory, and after the imports.
-- **remarks**: windows are told apart by their values, so what a system misses, repeats or turns
-  around in the first epoch is found out and said.
+- **s/epoch**: the median over epochs, without the first one. An epoch of more than five seconds is
+  cut short and extrapolated, marked "≈". Fast systems run in three processes, in turn.
+- **peak MB**: what the process allocates beyond its imports and the data, while it sets up and
+  delivers the first epoch. Pages of a memory map belong to the operating system and do not count.
+- **set-up, first batch**: after the imports, with the data in memory.
+- **remarks**: windows have different values. The first epoch is checked by these: the remarks tell
+  what a system misses or repeats.
 
-`copyto` is the floor: all windows stand copied in memory, in shuffled order, and an epoch is
-`np.copyto` of one batch after another into one buffer: the bytes that the others have to gather.
-`copyto-cached`, a harsher floor, copies one batch over and over, from the processor's cache.
+`copyto` is the floor of shuffled epochs. All windows are in memory in shuffled order, and
+`np.copyto` copies one batch after another into one buffer: the bytes that others have to gather.
 
-The last table holds what is claimed of seqframe against what this run reached. "No slower" allows
-for 5 %, by which runs of one program differ.
+In order, seqframe's batches are copies, which the user may write into. Their floor is
+`view-slices-copied`: slices of a `sliding_window_view`, each copied by `.copy()`. `arrays()` copies
+nothing. Its floor is `view-slices`: the same slices, not copied.
 """
 
-import argparse
 import math
 import statistics
-import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from _epochs import Result, Workload, measure, write_map
-from _harness import (
+from _epochs import EpochResult, Workload, measure_epochs, write_map
+from _framing_systems import SYSTEMS
+from _measure import NotMeasuredError, run_apart
+from _report import (
+    PARITY,
     Claim,
-    NotMeasuredError,
-    claims_table,
-    describe_machine,
-    machine_line,
+    at_least,
+    at_most,
+    machine,
     markdown_table,
-    run_apart,
+    parse,
+    report,
     show_number,
-    write_json,
+    show_progress,
 )
-from _peers import SYSTEMS
 
-PACKAGES = ["seqframe", "numpy", "keras", "tensorflow", "torch", "grain"]
-PACKAGES += ["darts", "gluonts", "pytorch-forecasting", "tsai"]
-PARITY = 1.05  # "no slower": what two runs of one program differ by
-CHEAP = 3.0  # seconds that a process may take to be repeated
+PROCESSES = 3
+CHEAP = 3.0  # seconds of a process that is repeated
+LIMIT = 5.0  # seconds of a system's epochs
 
-IN_ORDER = ("seqframe", "seqframe-arrays", "view-slices", "view-slices-copied")
+IN_ORDER = ("seqframe", "view-slices-copied", "seqframe-arrays", "view-slices")
 MAPPED = ("seqframe", "numpy-given-starts", "grain")
-SHUFFLED = tuple(
-    name for name in SYSTEMS if name == "seqframe" or name not in {*IN_ORDER, "numpy-given-starts"}
-)
+SHUFFLED = tuple(name for name in SYSTEMS if name not in {*IN_ORDER[1:], "numpy-given-starts"})
 WORKLOADS = [
     Workload("short", 1_000_000, 3, 1, 1_024, SHUFFLED),
     Workload("wide", 100_000, 100, 8, 256, SHUFFLED),
@@ -72,122 +68,99 @@ WORKLOADS = [
     Workload("memory-map", 10**8, 50, 1, 256, MAPPED, mapped=True, batches=2_000),
     Workload("in-order", 100_000, 100, 8, 256, IN_ORDER, shuffle=False),
 ]
-GROWTH = [10**exponent for exponent in range(4, 9)]  # windows
-GROWTH_SYSTEMS = ("seqframe", "numpy-given-starts")
+NAMES = [workload.name for workload in WORKLOADS]
+LIGHT = [name for name, framing in SYSTEMS.items() if not framing.is_peer]
 
-Results = dict[str, Result]  # by system
+Results = dict[str, EpochResult]  # by system
 
 
 def compare(
-    workload: Workload, systems: Iterable[str], path: Path, options: argparse.Namespace
+    workload: Workload, systems: Iterable[str], path: Path, processes: int, limit: float
 ) -> Results:
     """Return each system's result on a workload: the median over its processes."""
-    runs: dict[str, list[Result]] = {name: [] for name in systems}
+    runs: dict[str, list[EpochResult]] = {name: [] for name in systems}
     costs = dict.fromkeys(runs, 0.0)
-    # Processes take turns, so that a busy moment of the machine does not hit one system alone.
-    for _ in range(options.processes):
+    # Processes take turns, so that other work of the machine does not hit only one system.
+    for _ in range(processes):
         for name in [name for name, cost in costs.items() if cost < CHEAP]:
-            if sys.stderr.isatty():
-                print(f"\r\033[K{workload.name}: {name} ", end="", file=sys.stderr, flush=True)
+            show_progress(f"{workload.name}: {name}")
             start = time.perf_counter()
             try:
-                given = (SYSTEMS[name], workload, path, options.repeats, options.seconds)
-                runs[name].append(run_apart(measure, *given))
+                runs[name].append(run_apart(measure_epochs, SYSTEMS[name], workload, path, limit))
                 costs[name] = time.perf_counter() - start
             except NotMeasuredError as error:
-                runs[name], costs[name] = [Result(remarks=[str(error)])], math.inf
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
-    return {name: _median(results) for name, results in runs.items()}
+                runs[name], costs[name] = [EpochResult(remarks=[str(error)])], math.inf
+    show_progress()
+    return {name: median(results) for name, results in runs.items()}
 
 
-def _median(results: list[Result]) -> Result:
+def median(results: list[EpochResult]) -> EpochResult:
+    """Return a result with the median of each figure."""
     figures = ("seconds", "microseconds", "memory", "setup", "first_batch")
     middle = {name: statistics.median(getattr(one, name) for one in results) for name in figures}
     return replace(results[-1], **middle)
 
 
-def compare_growth(mapped: Workload, path: Path, options: argparse.Namespace) -> dict[int, Results]:
-    """Return the results on a memory map that grows up to the workload's, by its windows."""
-    systems = [name for name in GROWTH_SYSTEMS if name in options.systems]
-    return {
-        size: compare(replace(mapped, name="growth", windows=size), systems, path, options)
-        for size in GROWTH
-        if size <= mapped.windows
-    }
+def check_claims(results: dict[str, Results]) -> list[Claim]:
+    """Return what is claimed of seqframe, with what was measured."""
 
+    def get(workload: str, system: str = "seqframe") -> EpochResult:
+        return results.get(workload, {}).get(system, EpochResult())
 
-def check_claims(results: dict[str, Results], growth: dict[int, Results]) -> list[Claim]:
-    """Return what is claimed of seqframe, beside what was measured."""
+    def ratio(workload: str, system: str, other: str) -> float:
+        return get(workload, system).microseconds / get(workload, other).microseconds
 
-    def get(workload: str, system: str = "seqframe") -> Result:
-        return results.get(workload, {}).get(system, Result())
+    def within(workload: str, other: str, most: float, ours: str = "seqframe") -> Claim:
+        return at_most(f"{workload}: {ours} / {other}", ratio(workload, ours, other), most)
 
-    def time_of(workload: str, system: str, most: float, ours: str = "seqframe") -> Claim:
-        figure = get(workload, ours).microseconds / get(workload, system).microseconds
-        return _at_most(f"{workload}: time of {ours} / {system}", figure, most, "×")
+    def faster(workload: str, other: str, least: float) -> Claim:
+        what = f"{workload}: {other} / seqframe"
+        return at_least(what, ratio(workload, other, "seqframe"), least)
 
-    def time_by(workload: str, system: str, least: float) -> Claim:
-        figure = get(workload, system).microseconds / get(workload).microseconds
-        return _at_least(f"{workload}: time of {system} / seqframe", figure, least, "×")
-
-    shuffled = [workload.name for workload in WORKLOADS if workload.systems is SHUFFLED]
+    lazy = {name: fastest_lazy_peer(rows) for name, rows in results.items()}
     many = get("many-series").microseconds / get("one-series").microseconds
-    longest = max((get(workload).setup for workload in results), default=math.nan)
-    largest = next(reversed(growth.values()), {}).get("seqframe", Result())
+    setups = {name: get(name).setup * 1e3 for name in results}
     return [
-        time_by("short", "keras-tf", 1_000),
-        time_of("short", "numpy-index-matrix", PARITY),
-        time_of("wide", "copyto", 1.5),
-        time_of("wide", "copyto-cached", math.inf),
-        _at_most("many-series: time of a batch / one-series", many, 1.3, "×"),
-        *(time_by(name, _fastest_peer(results.get(name, {})), 10) for name in shuffled),
-        time_of("memory-map", "numpy-given-starts", PARITY),
-        _at_most("memory-map: peak of seqframe", get("memory-map").memory / 1e6, 50, "MB"),
-        _at_most("growth: peak of seqframe at the end", largest.memory / 1e6, 50, "MB"),
-        _at_most("all: longest set-up of seqframe", longest * 1e3, 10, "ms"),
-        time_of("in-order", "view-slices", PARITY),
-        time_of("in-order", "view-slices", PARITY, ours="seqframe-arrays"),
-        time_of("in-order", "view-slices-copied", math.inf),
+        faster("short", "keras-tf", 1_000),
+        within("short", "numpy-index-matrix", PARITY),
+        within("wide", "copyto", 1.5),
+        at_most("a batch of many-series / of one-series", many, 1.3),
+        *(faster(name, peer, 10) for name, peer in lazy.items() if peer),
+        within("memory-map", "numpy-given-starts", PARITY),
+        at_most("memory-map: peak of seqframe", get("memory-map").memory / 1e6, 50, "MB"),
+        at_most("longest set-up of seqframe", setups, 10, "ms"),
+        within("in-order", "view-slices-copied", PARITY),
+        within("in-order", "view-slices", PARITY, ours="seqframe-arrays"),
     ]
 
 
-def _fastest_peer(results: Results) -> str:
+def fastest_lazy_peer(results: Results) -> str:
     """Return the name of the fastest library that does not copy all windows up front."""
     times = {
         name: result.microseconds
         for name, result in results.items()
-        if SYSTEMS[name].is_peer and not SYSTEMS[name].copies_all and result.measured
+        if SYSTEMS[name].is_peer
+        and not SYSTEMS[name].copies_all
+        and not math.isnan(result.microseconds)
     }
-    return min(times, key=times.__getitem__, default="the fastest peer")
-
-
-def _at_least(what: str, figure: float, least: float, unit: str) -> Claim:
-    met = None if math.isnan(figure) else figure >= least
-    return Claim(what, f"≥ {least:,g} {unit}", show_number(figure, unit), met)
-
-
-def _at_most(what: str, figure: float, most: float, unit: str) -> Claim:
-    if math.isinf(most):
-        return Claim(what, "for comparison", show_number(figure, unit), None)
-    met = None if math.isnan(figure) else figure <= most
-    return Claim(what, f"≤ {most:g} {unit}", show_number(figure, unit), met)
+    return min(times, key=times.__getitem__, default="")
 
 
 def results_table(results: Results) -> str:
     """Return the systems' results on a workload as a table: seqframe, then the fastest first."""
-    ours = results.get("seqframe", Result()).microseconds
+    ours = results.get("seqframe", EpochResult()).microseconds
 
     def rank(name: str) -> tuple[bool, bool, float]:
-        result = results[name]
-        return name != "seqframe", not result.measured, result.microseconds
+        time = results[name].microseconds
+        return name != "seqframe", math.isnan(time), time
 
     rows = []
     for name in sorted(results, key=rank):
-        system, result = SYSTEMS[name], results[name]
+        framing, result = SYSTEMS[name], results[name]
         about = "≈ " if result.estimated else ""
-        up_front = "copies all windows up front" if system.copies_all else ""
-        known = filter(None, [up_front, system.remark]) if result.measured else []
+        remarks = list(result.remarks)
+        if not math.isnan(result.microseconds):
+            remarks += ["copies all windows up front" * framing.copies_all, framing.remark]
         figures = (result.memory / 1e6, result.setup * 1e3, result.first_batch * 1e3)
         row = [
             name,
@@ -195,26 +168,15 @@ def results_table(results: Results) -> str:
             show_number(result.microseconds, about=about),
             show_number(result.microseconds / ours),
             *map(show_number, figures),
-            "; ".join([*result.remarks, *known]),
+            "; ".join(filter(None, remarks)),
         ]
         rows.append(row)
     headers = ["system", "s/epoch", "µs/batch", "× seqframe", "peak MB", "set-up ms"]
     return markdown_table([*headers, "first batch ms", "remarks"], rows)
 
 
-def growth_table(curve: dict[int, Results], batch: int) -> str:
-    """Return the growth curve as a table: a line for each length and system."""
-    rows = []
-    for windows, results in curve.items():
-        for name, result in results.items():
-            nanoseconds = result.microseconds * 1e3 / batch
-            figures = (nanoseconds, result.memory / 1e6, result.setup * 1e3)
-            rows.append([f"{windows:,}", name, *map(show_number, figures)])
-    return markdown_table(["windows", "system", "ns/window", "peak MB", "set-up ms"], rows)
-
-
 def shrink(workload: Workload) -> Workload:
-    """Return a workload of a fiftieth of the size, for a smoke run."""
+    """Return a workload of a fiftieth of the size."""
     return replace(
         workload,
         windows=workload.windows // 50,
@@ -223,72 +185,25 @@ def shrink(workload: Workload) -> Workload:
     )
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options."""
-    names = [workload.name for workload in WORKLOADS] + ["growth"]
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="small workloads, NumPy alone")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=names,
-        default=names,
-        metavar="NAME",
-        help=f"workloads: {', '.join(names)}",
-    )
-    parser.add_argument(
-        "--systems",
-        nargs="+",
-        choices=list(SYSTEMS),
-        metavar="NAME",
-        help=f"systems: {', '.join(SYSTEMS)}",
-    )
-    parser.add_argument("--json", type=Path, help="where to write the results as JSON")
-    parser.add_argument("--repeats", type=int, default=5, help="epochs a process, at least")
-    parser.add_argument("--processes", type=int, default=3, help="for each system, at most")
-    parser.add_argument("--seconds", type=float, default=5.0, help="for a process's epochs")
-    if parser.parse_args(arguments).quick:
-        parser.set_defaults(repeats=1, processes=1, seconds=0.5)
-    options = parser.parse_args(arguments)
-    if options.systems is None:
-        light = [name for name, system in SYSTEMS.items() if set(system.imports) <= {"seqframe"}]
-        options.systems = light if options.quick else list(SYSTEMS)
-    return options
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Measure what the options choose, print it, and write it as JSON if asked."""
-    options = parse(arguments)
-    workloads = [shrink(workload) for workload in WORKLOADS] if options.quick else WORKLOADS
-    mapped = next(workload for workload in workloads if workload.mapped)
-    machine = describe_machine(PACKAGES)
-    print(machine_line(machine))
+def main(options: Namespace) -> None:
+    """Measure what the options choose, and print it."""
+    print(machine())
     results: dict[str, Results] = {}
-    growth: dict[int, Results] = {}
+    processes, limit = (1, 0.5) if options.quick else (PROCESSES, LIMIT)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "steps.float32"
-        if not {mapped.name, "growth"}.isdisjoint(options.only):
-            write_map(path, mapped.steps)
-        for workload in workloads:
+        for workload in WORKLOADS:
+            workload = shrink(workload) if options.quick else workload
             systems = [name for name in workload.systems if name in options.systems]
-            if workload.name in options.only and systems:
-                results[workload.name] = compare(workload, systems, path, options)
-                print(f"\n**{workload.name}**: {workload}\n")
-                print(results_table(results[workload.name]), flush=True)
-        if "growth" in options.only:
-            growth = compare_growth(mapped, path, options)
-            print(f"\n**growth**: as {mapped.name}, longer and longer\n")
-            print(growth_table(growth, mapped.batch))
-    claims = check_claims(results, growth)
-    if options.quick:
-        # Figures of workloads so small decide nothing.
-        claims = [replace(claim, met=None) for claim in claims]
-    print(f"\n**claims**\n\n{claims_table(claims)}")
-    if options.json:
-        write_json(options.json, machine=machine, workloads=results, growth=growth, claims=claims)
+            if workload.name not in options.only or not systems:
+                continue
+            if workload.mapped:
+                write_map(path, workload.steps)
+            results[workload.name] = compare(workload, systems, path, processes, limit)
+            print(f"\n**{workload.name}**: {workload}\n")
+            print(results_table(results[workload.name]), flush=True)
+    report(options, check_claims(results), workloads=results)
 
 
 if __name__ == "__main__":
-    main()
+    main(parse(__doc__, NAMES, list(SYSTEMS), NAMES, LIGHT, by_backend=False))

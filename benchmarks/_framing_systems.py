@@ -1,9 +1,7 @@
-"""The systems that `framing.py` compares: seqframe, plain NumPy, and the libraries that frame too.
+"""The systems that `framing.py` compares: seqframe, plain NumPy, and other libraries that frame.
 
-Each is a function `(data, workload) -> epoch`: it sets up, and returns a function that takes the
-number of an epoch and returns its batches `(x, y)`. `data` is a list of float32 arrays
-`(steps, features)`, one for each series; x is a window, y the step after it. Every library goes
-its own usual way in one process, without workers; of several usual ways, the fastest.
+Each function sets a system up for some series and a workload, and returns its epochs. Every library
+goes its own usual way, in one process without workers. If it has several, it goes the fastest.
 """
 
 import functools
@@ -13,20 +11,20 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from _epochs import Epoch, Series, System, Workload
+from _epochs import Epoch, Framing, Series, Workload
 from numpy.lib.stride_tricks import sliding_window_view
 
 SEED = 7
-BUFFER = 1_000  # windows, where a library shuffles through a buffer and leaves its size to the user
+BUFFER = 1_000  # windows of a shuffle buffer, if its size is left to the user
 
-SYSTEMS: dict[str, System] = {}
+SYSTEMS: dict[str, Framing] = {}
 
 
 def system(name: str, **facts: Any) -> Callable[[Callable], Callable]:
-    """Register a function as the system `name`; `facts` are the attributes of `System`."""
+    """Register a function as the system `name`; `facts` are attributes of `Framing`."""
 
     def register(make: Callable) -> Callable:
-        SYSTEMS[name] = System(name, make, **facts)
+        SYSTEMS[name] = Framing(make, **facts)
         return make
 
     return register
@@ -45,12 +43,6 @@ def _frame(data: Series, workload: Workload) -> Any:
 def seqframe_batches(data: Series, workload: Workload) -> Epoch:
     frames, batch, shuffle = _frame(data, workload), workload.batch, workload.shuffle
     return lambda epoch: frames.batches(batch, shuffle=shuffle, seed=SEED, epoch=epoch)
-
-
-@system("seqframe-dataset", imports=("seqframe", "keras"), remark="the PyDataset for `fit`")
-def seqframe_dataset(data: Series, workload: Workload) -> Epoch:
-    dataset = _frame(data, workload).dataset(workload.batch, shuffle=workload.shuffle, seed=SEED)
-    return lambda epoch: (dataset[k] for k in range(len(dataset)))
 
 
 @system("seqframe-arrays", imports=("seqframe",), remark="slices of `arrays()`")
@@ -92,7 +84,9 @@ def numpy_index_matrix(data: Series, workload: Workload) -> Epoch:
 @system("numpy-given-starts", remark="the order is drawn beforehand")
 def numpy_given_starts(data: Series, workload: Workload) -> Epoch:
     (values,), steps = data, np.arange(workload.length)
-    order = np.random.default_rng(SEED).integers(workload.windows, size=workload.delivered)
+    order = np.random.default_rng(SEED).integers(
+        workload.windows, size=workload.total * workload.batch
+    )
 
     def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         for k in range(0, len(order), workload.batch):
@@ -102,31 +96,17 @@ def numpy_given_starts(data: Series, workload: Workload) -> Epoch:
     return epoch
 
 
-@system("numpy-view", remark="`sliding_window_view[order]`")
-def numpy_view(data: Series, workload: Workload) -> Epoch:
-    values, starts = _join(data, workload.length)
-    windows = _views(values, workload.length)[0]
-
-    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        order = np.random.permutation(starts)
-        for part in _slices(workload):
-            first = order[part]
-            yield windows[first], values[first + workload.length]
-
-    return epoch
-
-
 def _views(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     return sliding_window_view(values, length, 0)[:-1].swapaxes(1, 2), values[length:]
 
 
-@system("view-slices", remark="views of the data: copies nothing")
+@system("view-slices", remark="views: copies nothing")
 def view_slices(data: Series, workload: Workload) -> Epoch:
     x, y = _views(data[0], workload.length)
     return lambda epoch: ((x[part], y[part]) for part in _slices(workload))
 
 
-@system("view-slices-copied", remark="the same, each batch copied")
+@system("view-slices-copied", remark="`view[a:b].copy()`")
 def view_slices_copied(data: Series, workload: Workload) -> Epoch:
     x, y = _views(data[0], workload.length)
     return lambda epoch: ((x[part].copy(), y[part].copy()) for part in _slices(workload))
@@ -148,22 +128,6 @@ def copyto(data: Series, workload: Workload) -> Epoch:
             np.copyto(batch_x[:size], x[part])
             np.copyto(batch_y[:size], y[part])
             yield batch_x[:size], batch_y[:size]
-
-    return epoch
-
-
-@system("copyto-cached", is_loader=False, remark="one batch, again and again, into one buffer")
-def copyto_cached(data: Series, workload: Workload) -> Epoch:
-    views = _views(data[0], workload.length)
-    sources = [view[: workload.batch].copy() for view in views]
-    buffers = [source.copy() for source in sources]
-
-    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        for part in _slices(workload):
-            size = min(part.stop, workload.windows) - part.start
-            for source, buffer in zip(sources, buffers, strict=True):
-                np.copyto(buffer[:size], source[:size])
-            yield buffers[0][:size], buffers[1][:size]
 
     return epoch
 

@@ -76,12 +76,14 @@ class System:
     Attributes:
         steps: int. Steps of a run.
         made: what the last run returned.
+        facts: dict of other figures.
         remark: str. What a reader of its figures should know.
     """
 
     steps: int
     made: Any = None
     remark = ""
+    facts: dict[str, float] = {}  # noqa: RUF012
 
     def run(self) -> Any:
         """Do `steps` steps."""
@@ -111,6 +113,7 @@ class Result:
         compilation: float. Seconds that the first run took more than a later one.
         peak: float. Bytes that a run holds at most, beyond what it finds.
         remark: str. What a reader should know, or why it was not measured.
+        facts: dict of other figures.
     """
 
     rounds: list[float] = field(default_factory=list)
@@ -118,6 +121,7 @@ class Result:
     compilation: float = math.nan
     peak: float = math.nan
     remark: str = ""
+    facts: dict[str, float] = field(default_factory=dict)
 
     @property
     def microseconds(self) -> float:
@@ -163,7 +167,9 @@ class Timed:
         """Return what was timed."""
         step, system = statistics.median(self.rounds), self.system
         compilation = max(self._first - step * self._first_steps, 0.0)
-        return Result(self.rounds, system.steps, compilation, self.peak, system.remark)
+        return Result(
+            self.rounds, system.steps, compilation, self.peak, system.remark, system.facts
+        )
 
 
 def measure_in_turn(

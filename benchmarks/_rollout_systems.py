@@ -8,6 +8,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -139,11 +140,17 @@ class Roller(System):
 
     Args:
         network: Network.
-        steps: int. Steps of each run. By default runs get longer, up to `STEPS`.
+        times: int. Each run has the steps of a first run times this. With 0 runs get longer.
     """
 
-    def __init__(self, network: Network, steps: int | None = None):
-        self.network, self.most, self.steps = network, steps or STEPS, steps or first_steps()
+    def __init__(self, network: Network, times: int = 0):
+        import keras
+
+        self.network = network
+        # PyTorch compiles nothing, so each step takes long.
+        first = STEPS // 10 if keras.backend.backend() == "torch" else STEPS
+        self.steps = first * (times or 1)
+        self.most = self.steps if times else STEPS
 
     def grow(self, factor: float) -> bool:
         before = self.steps
@@ -155,13 +162,6 @@ class Roller(System):
         apart = 0 if self.network.symbols else APART * np.abs(expected).max()
         if made.shape != expected.shape or np.abs(made - expected).max() > apart:
             raise NotMeasuredError(DIFFERS)
-
-
-def first_steps(times: int = 1) -> int:
-    """Return the steps of a first run. PyTorch compiles nothing, so each step takes long."""
-    import keras
-
-    return times * (STEPS // 10 if keras.backend.backend() == "torch" else STEPS)
 
 
 class KerasLoop(Roller):
@@ -200,29 +200,25 @@ def fresh_state(network: Network, model: Any) -> Iterator[None]:
         yield
 
 
-def predict_loop(network: Network) -> Roller:
-    """Return the loop of `model.predict`."""
-    options = dict(batch_size=network.batch_size, verbose=0)
-    return KerasLoop(network, lambda model, x: model.predict(x, **options))
+def predict(model: Any, x: Any) -> np.ndarray:
+    return model.predict(x, batch_size=len(x), verbose=0)
 
 
-def on_batch_loop(network: Network) -> Roller:
-    """Return the loop of `model.predict_on_batch`."""
-    return KerasLoop(network, lambda model, x: model.predict_on_batch(x))
+def predict_on_batch(model: Any, x: Any) -> np.ndarray:
+    return model.predict_on_batch(x)
 
 
-def call_loop(network: Network) -> Roller:
-    """Return the loop of `model(x)`."""
+def call(model: Any, x: Any) -> np.ndarray:
     from keras import ops
 
-    return KerasLoop(network, lambda model, x: ops.convert_to_numpy(model(x)))
+    return ops.convert_to_numpy(model(x))
 
 
 class Seqframe(Roller):
     """seqframe's `Generator`."""
 
-    def __init__(self, network: Network, steps: int | None = None):
-        super().__init__(network, steps)
+    def __init__(self, network: Network, times: int = 0):
+        super().__init__(network, times)
         from seqframe import Generator, SequenceFramer
 
         layout = "tokens" if network.embedded else "timesteps"
@@ -239,15 +235,13 @@ class ByHand(Roller):
 
     Args:
         network: Network.
-        steps: int. As a `Roller` takes it.
+        times: int. As a `Roller` takes it.
         loop: function of the network, a model and a number of steps. It returns a program that
             takes a window and states, and returns all steps.
     """
 
-    def __init__(
-        self, network: Network, steps: int | None = None, loop: Callable[..., Any] | None = None
-    ):
-        super().__init__(network, steps)
+    def __init__(self, network: Network, times: int = 0, loop: Callable[..., Any] | None = None):
+        super().__init__(network, times)
         import keras
 
         self.make = functools.cache(loop or LOOPS[keras.backend.backend()])
@@ -279,32 +273,17 @@ def bare_loop(network: Network) -> Roller:
 
 
 SYSTEMS: dict[str, Variants] = {
-    "predict": [predict_loop],
-    "on-batch": [on_batch_loop],
-    "call": [call_loop],
+    "predict": [partial(KerasLoop, call=predict)],
+    "on-batch": [partial(KerasLoop, call=predict_on_batch)],
+    "call": [partial(KerasLoop, call=call)],
     "seqframe": [Seqframe],
     "hand-written": [ByHand],
     "bare-loop": [bare_loop],
 }
 
 
-def short_call(network: Network) -> Roller:
-    """Return seqframe in calls of always the same length."""
-    return Seqframe(network, first_steps())
-
-
-def long_call(network: Network) -> Roller:
-    """Return seqframe in calls that are ten times as long."""
-    return Seqframe(network, first_steps(10))
-
-
-def long_call_by_hand(network: Network) -> Roller:
-    """Return the loop by hand in calls that are ten times as long."""
-    return ByHand(network, first_steps(10))
-
-
 LONG_CALLS: dict[str, Variants] = {
-    "seqframe": [long_call],
-    "hand-written": [long_call_by_hand],
-    "seqframe, short": [short_call],
+    "seqframe": [partial(Seqframe, times=10)],
+    "hand-written": [partial(ByHand, times=10)],
+    "seqframe, short": [partial(Seqframe, times=1)],
 }

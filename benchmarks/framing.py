@@ -9,201 +9,190 @@ other libraries deliver them, each in a process of its own, without workers.
     python benchmarks/framing.py --quick     # a smoke run: small workloads, only NumPy
     python benchmarks/framing.py --only short wide --systems seqframe copyto torch-loader
 
-What the tables say of each system:
+The tables:
 
-- **s/epoch**: the median over epochs, without the first one. An epoch of more than five seconds is
-  cut short and extrapolated, marked "≈". Fast systems run in three processes, in turn.
+- **s/epoch**: the median over rounds. An epoch of more than three seconds is cut short and
+  extrapolated, marked "≈". Faster systems run in three processes, in turn. Windows have different
+  values, so the remarks tell what a system misses or repeats.
 - **peak MB**: what the process allocates beyond its imports and the data, while it sets up and
-  delivers the first epoch. Pages of a memory map belong to the operating system and do not count.
-- **set-up, first batch**: after the imports, with the data in memory.
-- **remarks**: windows have different values. The first epoch is checked by these: the remarks tell
-  what a system misses or repeats.
+  delivers an epoch. Pages of a memory map belong to the operating system and do not count.
+- **set-up ms**: after the imports, with the data in memory.
 
-`copyto` is the floor of shuffled epochs. All windows are in memory in shuffled order, and
-`np.copyto` copies one batch after another into one buffer: the bytes that others have to gather.
+Systems that need a word:
 
-In order, seqframe's batches are copies, which the user may write into. Their floor is
-`view-slices-copied`: slices of a `sliding_window_view`, each copied by `.copy()`. `arrays()` copies
-nothing. Its floor is `view-slices`: the same slices, not copied.
+- **copyto** is the floor of shuffled epochs. All windows are in memory in shuffled order, and
+  `np.copyto` copies one batch after another into one buffer: the bytes that others have to gather.
+- **view-slices-copied** is the floor of batches in order. They are copies, which the user may write
+  into, so it is a slice of a `sliding_window_view` and `.copy()`.
+- **view-slices** is the floor of **seqframe-arrays**, slices of `arrays()`: the same slices as they
+  are. Both copy nothing.
+- **numpy-given-starts** draws its order beforehand.
+- **keras-tf** and **keras-grain** are the formats of `keras.utils.timeseries_dataset_from_array`.
+- **keras-grain** and **tsai** copy all windows up front. **tf-window** and **gluonts** shuffle
+  through a buffer of 1,000 windows, **keras-tf** through one of eight batches.
 """
 
 import math
-import statistics
 import tempfile
-import time
 from argparse import Namespace
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
-from _epochs import EpochResult, Workload, measure_epochs, write_map
-from _framing_systems import SYSTEMS
-from _measure import NotMeasuredError, run_apart
+from _epochs import Epochs, Workload
+from _framing_systems import FRAMINGS
+from _measure import LEAST_ROUNDS, NotMeasuredError, Result, Results, measure_in_turn, run_apart
 from _report import (
     PARITY,
     Claim,
     at_least,
     at_most,
+    figures_table,
     machine,
-    markdown_table,
     parse,
+    ratios,
     report,
     show_number,
     show_progress,
 )
 
 PROCESSES = 3
-CHEAP = 3.0  # seconds of a process that is repeated
-LIMIT = 5.0  # seconds of a system's epochs
-
-IN_ORDER = ("seqframe", "view-slices-copied", "seqframe-arrays", "view-slices")
+LIGHT = ("seqframe", "numpy-index-matrix", "copyto")
+PEERS = (
+    "keras-tf",
+    "tf-window",
+    "torch-loader",
+    "grain",
+    "darts",
+    "gluonts",
+    "pytorch-forecasting",
+)
+ALONE = ("memory-map", "in-order")  # without lazy peers
+ALL = (*LIGHT, *PEERS, "keras-grain", "tsai")
 MAPPED = ("seqframe", "numpy-given-starts", "grain")
-SHUFFLED = tuple(name for name in SYSTEMS if name not in {*IN_ORDER[1:], "numpy-given-starts"})
-WORKLOADS = [
-    Workload("short", 1_000_000, 3, 1, 1_024, SHUFFLED),
-    Workload("wide", 100_000, 100, 8, 256, SHUFFLED),
-    Workload("many-series", 450_000, 50, 1, 64, SHUFFLED, series=1_000),
-    Workload("one-series", 499_950, 50, 1, 64, SHUFFLED),
-    Workload("long", 200_000, 50, 1, 64, SHUFFLED),
-    Workload("memory-map", 10**8, 50, 1, 256, MAPPED, mapped=True, batches=2_000),
-    Workload("in-order", 100_000, 100, 8, 256, IN_ORDER, shuffle=False),
-]
-NAMES = [workload.name for workload in WORKLOADS]
-LIGHT = [name for name, framing in SYSTEMS.items() if not framing.is_peer]
+IN_ORDER = ("seqframe", "view-slices-copied", "seqframe-arrays", "view-slices")
+# By title of a table: its workloads and systems.
+GROUPS = {
+    "shuffled": (
+        ALL,
+        Workload("short", 1_000_000, 3, 1, 1_024),
+        Workload("wide", 100_000, 100, 8, 256),
+        Workload("many-series", 450_000, 50, 1, 64, series=1_000),
+        Workload("one-series", 499_950, 50, 1, 64),
+        Workload("long", 200_000, 50, 1, 64),
+    ),
+    "2,000 batches of a memory map": (
+        MAPPED,
+        Workload("memory-map", 10**8, 50, 1, 256, file="steps.float32", batches=2_000),
+    ),
+    "in order": (IN_ORDER, Workload("in-order", 100_000, 100, 8, 256)),
+}
+NAMES = [workload.name for _, *workloads in GROUPS.values() for workload in workloads]
+QUICK = [name for name in FRAMINGS if name in {*LIGHT, *MAPPED, *IN_ORDER} - {*PEERS}]
 
-Results = dict[str, EpochResult]  # by system
 
-
-def compare(
-    workload: Workload, systems: Iterable[str], path: Path, processes: int, limit: float
-) -> Results:
-    """Return each system's result on a workload: the median over its processes."""
-    runs: dict[str, list[EpochResult]] = {name: [] for name in systems}
-    costs = dict.fromkeys(runs, 0.0)
-    # Processes take turns, so that other work of the machine does not hit only one system.
-    for _ in range(processes):
-        for name in [name for name, cost in costs.items() if cost < CHEAP]:
+def measure(workload: Workload, systems: list[str], options: Namespace) -> Results:
+    """Return each system's result on a workload, measured in processes of its own, in turn."""
+    results: Results = {}
+    for _ in range(1 if options.quick else PROCESSES):
+        for name in systems:
+            before = results.get(name)
+            if before and before.steps < workload.total:  # too slow to repeat, or not measured
+                continue
             show_progress(f"{workload.name}: {name}")
-            start = time.perf_counter()
+            variants = {name: [partial(Epochs, frame=FRAMINGS[name])]}
+            given = (workload, "tensorflow", variants, LEAST_ROUNDS, options.seconds)
             try:
-                runs[name].append(run_apart(measure_epochs, SYSTEMS[name], workload, path, limit))
-                costs[name] = time.perf_counter() - start
+                result = run_apart(measure_in_turn, *given)[name]
             except NotMeasuredError as error:
-                runs[name], costs[name] = [EpochResult(remarks=[str(error)])], math.inf
-    show_progress()
-    return {name: median(results) for name, results in runs.items()}
+                result = Result(remark=str(error))
+            result.rounds += before.rounds if before else []
+            results[name] = result
+    return results
 
 
-def median(results: list[EpochResult]) -> EpochResult:
-    """Return a result with the median of each figure."""
-    figures = ("seconds", "microseconds", "memory", "setup", "first_batch")
-    middle = {name: statistics.median(getattr(one, name) for one in results) for name in figures}
-    return replace(results[-1], **middle)
-
-
-def check_claims(results: dict[str, Results]) -> list[Claim]:
+def check_claims(rows: dict[str, Results]) -> list[Claim]:
     """Return what is claimed of seqframe, with what was measured."""
 
-    def get(workload: str, system: str = "seqframe") -> EpochResult:
-        return results.get(workload, {}).get(system, EpochResult())
-
-    def ratio(workload: str, system: str, other: str) -> float:
-        return get(workload, system).microseconds / get(workload, other).microseconds
-
     def within(workload: str, other: str, most: float, ours: str = "seqframe") -> Claim:
-        return at_most(f"{workload}: {ours} / {other}", ratio(workload, ours, other), most)
+        ratio = ratios(rows, ours, other).get(workload, math.nan)
+        return at_most(f"{workload}: {ours} / {other}", ratio, most)
 
-    def faster(workload: str, other: str, least: float) -> Claim:
-        what = f"{workload}: {other} / seqframe"
-        return at_least(what, ratio(workload, other, "seqframe"), least)
-
-    lazy = {name: fastest_lazy_peer(rows) for name, rows in results.items()}
-    many = get("many-series").microseconds / get("one-series").microseconds
-    setups = {name: get(name).setup * 1e3 for name in results}
+    ours = {name: row.get("seqframe", Result()) for name, row in rows.items()}
+    many, one, mapped = (
+        ours.get(name, Result()) for name in ("many-series", "one-series", "memory-map")
+    )
+    setups = {name: result.facts.get("setup", math.nan) * 1e3 for name, result in ours.items()}
+    keras = ratios(rows, "keras-tf", "seqframe").get("short", math.nan)
     return [
-        faster("short", "keras-tf", 1_000),
+        at_least("short: keras-tf / seqframe", keras, 1_000),
         within("short", "numpy-index-matrix", PARITY),
         within("wide", "copyto", 1.5),
-        at_most("a batch of many-series / of one-series", many, 1.3),
-        *(faster(name, peer, 10) for name, peer in lazy.items() if peer),
+        at_most("a batch of many-series / of one-series", many.times(one), 1.3),
+        *(lazy_claim(name, row) for name, row in rows.items() if name not in ALONE),
         within("memory-map", "numpy-given-starts", PARITY),
-        at_most("memory-map: peak of seqframe", get("memory-map").memory / 1e6, 50, "MB"),
-        at_most("longest set-up of seqframe", setups, 10, "ms"),
+        at_most("memory-map: peak of seqframe", mapped.peak / 1e6, 50, "MB"),
+        at_most("set-up of seqframe", setups, 10, "ms"),
         within("in-order", "view-slices-copied", PARITY),
         within("in-order", "view-slices", PARITY, ours="seqframe-arrays"),
     ]
 
 
-def fastest_lazy_peer(results: Results) -> str:
-    """Return the name of the fastest library that does not copy all windows up front."""
+def lazy_claim(name: str, row: Results) -> Claim:
+    """Return the claim that libraries which do not copy all windows up front are slower."""
     times = {
-        name: result.microseconds
-        for name, result in results.items()
-        if SYSTEMS[name].is_peer
-        and not SYSTEMS[name].copies_all
-        and not math.isnan(result.microseconds)
+        peer: row[peer].times(row["seqframe"]) for peer in PEERS if {peer, "seqframe"} <= {*row}
     }
-    return min(times, key=times.__getitem__, default="")
+    return at_least(f"{name}: fastest lazy peer / seqframe", times, 10)
 
 
-def results_table(results: Results) -> str:
-    """Return the systems' results on a workload as a table: seqframe, then the fastest first."""
-    ours = results.get("seqframe", EpochResult()).microseconds
+def print_tables(title: str, workloads: list[Workload], rows: dict[str, Results]) -> None:
+    """Print what each workload is, and seconds, memory and set-up of each system."""
+    totals = {workload.name: workload.total for workload in workloads}
 
-    def rank(name: str) -> tuple[bool, bool, float]:
-        time = results[name].microseconds
-        return name != "seqframe", math.isnan(time), time
+    def seconds(name: str, result: Result) -> str:
+        about = "≈ " * (result.steps < totals[name])
+        return show_number(result.microseconds / 1e6 * totals[name], about=about)
 
-    rows = []
-    for name in sorted(results, key=rank):
-        framing, result = SYSTEMS[name], results[name]
-        about = "≈ " if result.estimated else ""
-        remarks = list(result.remarks)
-        if not math.isnan(result.microseconds):
-            remarks += ["copies all windows up front" * framing.copies_all, framing.remark]
-        figures = (result.memory / 1e6, result.setup * 1e3, result.first_batch * 1e3)
-        row = [
-            name,
-            show_number(result.seconds, about=about),
-            show_number(result.microseconds, about=about),
-            show_number(result.microseconds / ours),
-            *map(show_number, figures),
-            "; ".join(filter(None, remarks)),
-        ]
-        rows.append(row)
-    headers = ["system", "s/epoch", "µs/batch", "× seqframe", "peak MB", "set-up ms"]
-    return markdown_table([*headers, "first batch ms", "remarks"], rows)
-
-
-def shrink(workload: Workload) -> Workload:
-    """Return a workload of a fiftieth of the size."""
-    return replace(
-        workload,
-        windows=workload.windows // 50,
-        series=max(workload.series // 50, 1),
-        batches=workload.batches and workload.batches // 50,
+    print(f"\n**{title}**\n")
+    for each in workloads:
+        source = f", {each.series:,} series" * (each.series > 1)
+        shape = f"{each.length} × {each.features}"
+        print(f"- {each.name}: {each.windows:,} windows of {shape}{source}, batch {each.batch:,}")
+    print(f"\n{figures_table('s/epoch', rows, seconds, remarks=True)}")
+    peak = figures_table("peak MB", rows, lambda _, result: show_number(result.peak / 1e6))
+    print(f"\n{peak}")
+    setup = figures_table(
+        "set-up ms",
+        rows,
+        lambda _, result: show_number(result.facts.get("setup", math.nan) * 1e3),
     )
+    print(f"\n{setup}", flush=True)
 
 
 def main(options: Namespace) -> None:
     """Measure what the options choose, and print it."""
     print(machine())
     results: dict[str, Results] = {}
-    processes, limit = (1, 0.5) if options.quick else (PROCESSES, LIMIT)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "steps.float32"
-        for workload in WORKLOADS:
-            workload = shrink(workload) if options.quick else workload
-            systems = [name for name in workload.systems if name in options.systems]
-            if workload.name not in options.only or not systems:
-                continue
-            if workload.mapped:
-                write_map(path, workload.steps)
-            results[workload.name] = compare(workload, systems, path, processes, limit)
-            print(f"\n**{workload.name}**: {workload}\n")
-            print(results_table(results[workload.name]), flush=True)
+        for title, (names, *workloads) in GROUPS.items():
+            systems = [name for name in names if name in options.systems]
+            chosen = [
+                replace(
+                    each.shrink() if options.quick else each,
+                    file=each.file and f"{folder}/{each.file}",
+                )
+                for each in workloads
+                if each.name in options.only and systems
+            ]
+            for workload in chosen:
+                if workload.file:
+                    workload.write()
+                results[workload.name] = measure(workload, systems, options)
+            show_progress()
+            if chosen:
+                print_tables(title, chosen, {each.name: results[each.name] for each in chosen})
     report(options, check_claims(results), workloads=results)
 
 
 if __name__ == "__main__":
-    main(parse(__doc__, NAMES, list(SYSTEMS), NAMES, LIGHT, by_backend=False))
+    main(parse(__doc__, NAMES, list(FRAMINGS), NAMES, QUICK, by_backend=False))

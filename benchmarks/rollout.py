@@ -17,7 +17,7 @@ The networks:
 
 The systems:
 
-- **predict**, **on-batch**, **call**: a Python loop of `model.predict`, `model.predict_on_batch`, or
+- **predict**, **on-batch**, **call**: a Python loop of `model.predict`, `predict_on_batch`, or
   `model(x)`. Under JAX, `seqframe.carry_state` carries the state.
 - **seqframe**: `Generator.generate`, greedy, or `Generator.forecast`.
 - **hand-written**: the floor. One XLA program loops over recurrent cells with their state, or over

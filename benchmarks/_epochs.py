@@ -106,7 +106,7 @@ class Epochs(System):
         if self.epoch is None:
             start = time.perf_counter()
             self.epoch = self.frame(self.data, self.workload)
-            self.facts = {"setup": time.perf_counter() - start}
+            self.setup = time.perf_counter() - start
             return self.inspect()
         runs = [self.take() for _ in range(self.count)]
         self.steps = sum(taken for taken, _ in runs)

@@ -56,17 +56,18 @@ def _begin_child() -> None:
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    # Errors of frameworks do not always pickle.
     try:
         return function(*args)
-    except ModuleNotFoundError as error:
-        raise NotMeasuredError(f"not installed ({error.name})") from None
-    except Exception as error:
+    except Exception as error:  # not all of these pickle
         raise NotMeasuredError(summary(error)) from None
 
 
 def summary(error: Exception) -> str:
     """Return an error as one line."""
+    if isinstance(error, NotMeasuredError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return f"not installed ({error.name})"
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
@@ -76,14 +77,14 @@ class System:
     Attributes:
         steps: int. Steps of a run.
         made: what the last run returned.
-        facts: dict of other figures.
+        setup: float. Seconds of setting up. NaN: what the first run takes more than a later one.
         remark: str. What a reader of its figures should know.
     """
 
     steps: int
     made: Any = None
+    setup = math.nan
     remark = ""
-    facts: dict[str, float] = {}  # noqa: RUF012
 
     def run(self) -> Any:
         """Do `steps` steps."""
@@ -110,18 +111,16 @@ class Result:
     Attributes:
         rounds: list of float. Seconds of one step in each round; empty if it was not measured.
         steps: int. Steps of a run.
-        compilation: float. Seconds that the first run took more than a later one.
+        setup: float. Seconds of setting up and compilation.
         peak: float. Bytes that a run holds at most, beyond what it finds.
         remark: str. What a reader should know, or why it was not measured.
-        facts: dict of other figures.
     """
 
     rounds: list[float] = field(default_factory=list)
     steps: int = 0
-    compilation: float = math.nan
+    setup: float = math.nan
     peak: float = math.nan
     remark: str = ""
-    facts: dict[str, float] = field(default_factory=dict)
 
     @property
     def microseconds(self) -> float:
@@ -130,7 +129,7 @@ class Result:
 
     def seconds(self, steps: int) -> float:
         """Return the seconds of a first run of so many steps."""
-        return self.compilation + self.microseconds / 1e6 * steps
+        return self.setup + self.microseconds / 1e6 * steps
 
     def times(self, other: "Result") -> float:
         """Return how many times as long as another's a step takes: the median over rounds.
@@ -149,7 +148,7 @@ class Timed:
     """A system that is compiled, and whose runs take about `seconds`."""
 
     def __init__(self, system: System, seconds: float):
-        self.system, self.rounds = system, list[float]()
+        self.system, self.rounds = system, []
         self._first, self._first_steps = system.clock(), system.steps
         system.check()
         with PeakMemory() as memory:
@@ -165,11 +164,10 @@ class Timed:
 
     def result(self) -> Result:
         """Return what was timed."""
-        step, system = statistics.median(self.rounds), self.system
-        compilation = max(self._first - step * self._first_steps, 0.0)
-        return Result(
-            self.rounds, system.steps, compilation, self.peak, system.remark, system.facts
-        )
+        step, setup = statistics.median(self.rounds), self.system.setup
+        if math.isnan(setup):
+            setup = max(self._first - step * self._first_steps, 0.0)
+        return Result(self.rounds, self.system.steps, setup, self.peak, self.system.remark)
 
 
 def measure_in_turn(
@@ -177,34 +175,28 @@ def measure_in_turn(
 ) -> Results:
     """Return each system's result. In every round all run, one after another, in this process."""
     os.environ["KERAS_BACKEND"] = backend  # before Keras is imported
-    results: Results = {}
-    timed: dict[str, Timed] = {}
-    for name, variants in systems.items():
-        try:
-            timed[name] = _fastest(variants, case, seconds)
-        except NotMeasuredError as error:
-            results[name] = Result(remark=str(error))
+    timed = {name: _fastest(variants, case, seconds) for name, variants in systems.items()}
     stop = time.perf_counter() + LIMIT
     for number in range(rounds):
         if number < LEAST_ROUNDS or time.perf_counter() < stop:
             for each in timed.values():
-                each.repeat()
-    results |= {name: each.result() for name, each in timed.items()}
-    return {name: results[name] for name in systems}
+                if isinstance(each, Timed):
+                    each.repeat()
+    return {
+        name: each.result() if isinstance(each, Timed) else Result(remark=each)
+        for name, each in timed.items()
+    }
 
 
-def _fastest(variants: Variants, case: Any, seconds: float) -> Timed:
-    ready, problem = [], "nothing to run"
+def _fastest(variants: Variants, case: Any, seconds: float) -> Timed | str:
+    """Return the fastest variant, or why none can be measured."""
+    ready, problem = [], ""
     for make in variants:
         try:
             ready.append(Timed(make(case), seconds))
-        except NotMeasuredError as error:
-            problem = str(error)
         except Exception as error:  # the other systems can still be compared
             problem = summary(error)
-    if not ready:
-        raise NotMeasuredError(problem)
-    return min(ready, key=lambda each: each.step)
+    return min(ready, key=lambda each: each.step, default=problem)
 
 
 class PeakMemory:

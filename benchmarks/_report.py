@@ -183,15 +183,16 @@ def figures_table(
         pairs: pairs of systems. Each adds a column with the ratio of their steps.
         remarks: bool. Whether the last column tells the systems' remarks.
     """
-    systems = list(next(iter(rows.values()), {}))
+    all_systems = next(iter(rows.values()))
+    systems = [name for name in all_systems if any(row[name].rounds for row in rows.values())]
     shown = [pair for pair in pairs if {*pair} <= {*systems}]
     columns = [ratios(rows, *pair) for pair in shown]
     lines = []
     for name, row in rows.items():
-        line = [name, *(figure(name, result) for result in row.values())]
+        line = [name, *(figure(name, row[system]) for system in systems)]
         line += [show_number(column[name], "×") for column in columns]
         if remarks:
-            line.append("; ".join(f"{s}: {row[s].remark}" for s in systems if row[s].remark))
+            line.append("; ".join(f"{s}: {row[s].remark}" for s in row if row[s].remark))
         lines.append(line)
     headers = [title, *systems, *(" / ".join(pair) for pair in shown)]
     return markdown_table([*headers, *["remarks"] * remarks], lines)
@@ -209,10 +210,7 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str
     lines = [list(headers), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    header, *body = (
-        "| " + " | ".join(map(str.ljust, line, widths)) + " |"  # one line of the table
-        for line in lines
-    )
+    header, *body = ("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
     return "\n".join([header, rule, *body])
 
 

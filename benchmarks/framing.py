@@ -121,7 +121,7 @@ def check_claims(rows: dict[str, Results]) -> list[Claim]:
     many, one, mapped = (
         ours.get(name, Result()) for name in ("many-series", "one-series", "memory-map")
     )
-    setups = {name: result.facts.get("setup", math.nan) * 1e3 for name, result in ours.items()}
+    setups = {name: result.setup * 1e3 for name, result in ours.items()}
     keras = ratios(rows, "keras-tf", "seqframe").get("short", math.nan)
     return [
         at_least("short: keras-tf / seqframe", keras, 1_000),
@@ -164,7 +164,7 @@ def print_tables(title: str, workloads: list[Workload], rows: dict[str, Results]
     setup = figures_table(
         "set-up ms",
         rows,
-        lambda _, result: show_number(result.facts.get("setup", math.nan) * 1e3),
+        lambda _, result: show_number(result.setup * 1e3),
     )
     print(f"\n{setup}", flush=True)
 

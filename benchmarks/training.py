@@ -175,7 +175,7 @@ def print_tables(kind: str, backend: str, trainings: list[Training], rows: Rows)
     print(
         f"\n**{kind}**, {backend}\n\n{figures_table('µs/step', with_best(rows), step, pairs, True)}"
     )
-    compilation = figures_table("compilation, s", rows, lambda _, r: show_number(r.compilation))
+    compilation = figures_table("compilation, s", rows, lambda _, result: show_number(result.setup))
     print(f"\n{compilation}", flush=True)
     if kind == "models":
         print(f"\n{figures_table('total, s', rows, whole)}")

@@ -1,37 +1,34 @@
-"""An epoch of batches, timed and checked: what is framed, by which system, and how it went."""
+"""An epoch of batches: which windows, how long it takes, and whether it holds what it should."""
 
-import importlib
+import itertools
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from _harness import PeakMemory
+from _measure import System
 
-Series = list[np.ndarray]
-Epoch = Callable[[int], Iterable[tuple[Any, Any]]]
+Series = list[np.ndarray]  # float32, (steps, features)
+Batches = Iterable[tuple[Any, Any]]  # x: windows, y: the steps after them
+Epoch = Callable[[int], Batches]  # the batches of the epoch with a number
 
-EXACT = 2**24  # whole numbers that float32 tells apart
-LEAST_SECONDS = 0.3  # short epochs are repeated for at least as long
+EXACT = 2**24  # float32 tells whole numbers below it apart
+LIMIT = 3.0  # seconds after which an epoch is cut short
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is to be framed, and how.
+    """What is framed, and how.
 
     Attributes:
-        name: str. As `--only` takes it.
-        windows, length, features: int. How many windows of which shape.
-        batch: int.
-        systems: names of the systems to compare.
+        name: str. The name that `--only` takes.
+        windows, length, features: int. The number of windows, and their shape.
+        batch: int. Windows of a batch.
         series: int. The windows come from as many series of equal length.
-        shuffle: bool.
-        mapped: bool. The series is a memory map of a file.
-        batches: int. How many of an epoch's batches are asked for; None for all.
+        file: str. Name of the file of a memory map, or "" for series in memory.
+        batches: int. Batches that are asked for, or 0 for a whole epoch.
     """
 
     name: str
@@ -39,209 +36,132 @@ class Workload:
     length: int
     features: int
     batch: int
-    systems: tuple[str, ...]
     series: int = 1
-    shuffle: bool = True
-    mapped: bool = False
-    batches: int | None = None
+    file: str = ""
+    batches: int = 0
 
     @property
     def steps(self) -> int:
-        """Steps of a series."""
+        """Steps of each series."""
         return self.windows // self.series + self.length
 
     @property
-    def delivered(self) -> int:
-        """Windows that are asked for in an epoch."""
-        return min(self.windows, (self.batches or self.windows) * self.batch)
+    def total(self) -> int:
+        """Batches of an epoch."""
+        return self.batches or math.ceil(self.windows / self.batch)
 
-    def data(self, path: Path) -> Series:
-        """Return the series: values count up, so that a window's first one tells which it is.
+    @property
+    def shuffle(self) -> bool:
+        """Whether windows are shuffled."""
+        return self.name != "in-order"
 
-        Args:
-            path: file that `write_map` wrote, for a memory map.
-        """
-        if self.mapped:
-            return [np.memmap(path, np.float32, "r", shape=(self.steps, self.features))]
+    def data(self) -> Series:
+        """Return the series. Values count up, so the first one of a window tells which it is."""
+        if self.file:
+            return [np.memmap(self.file, np.float32, "r", shape=(self.steps, self.features))]
         shape = (self.series, self.steps, self.features)
         return list(np.arange(math.prod(shape), dtype=np.float32).reshape(shape))
 
-    def __str__(self) -> str:
-        source = f" from {self.series:,} series" if self.series > 1 else ""
-        source += " from a memory map" if self.mapped else ""
-        order = "shuffled" if self.shuffle else "in order"
-        part = f", the first {self.batches:,} batches" if self.batches else ""
-        shape = f"{self.length} × {self.features}"
-        return f"{self.windows:,} windows of {shape}{source}, batch {self.batch:,}, {order}{part}"
+    def write(self) -> None:
+        """Write the file: values count up to `EXACT`, then begin again."""
+        with open(self.file, "wb") as file:
+            for first in range(0, self.steps, EXACT):
+                np.arange(min(EXACT, self.steps - first), dtype=np.float32).tofile(file)
+
+    def shrink(self) -> "Workload":
+        """Return a workload of a fiftieth of the size."""
+        windows, series = self.windows // 50, max(self.series // 50, 1)
+        return replace(self, windows=windows, series=series, batches=self.batches // 50)
 
 
-def write_map(path: Path, steps: int) -> None:
-    """Write a file of float32 steps that count up as far as float32 can, then begin again."""
-    with path.open("wb") as file:
-        for first in range(0, steps, EXACT):
-            np.arange(min(EXACT, steps - first), dtype=np.float32).tofile(file)
+class Epochs(System):
+    """A way to deliver the batches of a workload.
 
-
-@dataclass(frozen=True)
-class System:
-    """A way to get batches of windows.
-
-    Attributes:
-        name: str. As `--systems` takes it.
-        make: the function that sets it up.
-        imports: modules that it needs, imported before anything is measured.
-        is_peer: bool. Whether it is a library's own way to frame.
-        copies_all: bool. Whether setting up copies every window.
-        is_loader: bool. Whether it delivers the workload's windows, and is checked for it.
-        remark: str. What a reader of its figures should know.
-    """
-
-    name: str
-    make: Callable[[Series, Workload], Epoch]
-    imports: tuple[str, ...] = ()
-    is_peer: bool = False
-    copies_all: bool = False
-    is_loader: bool = True
-    remark: str = ""
-
-
-@dataclass
-class Result:
-    """What a system did on a workload; NaN for what was not measured.
-
-    Attributes:
-        seconds: float. An epoch.
-        microseconds: float. A batch.
-        memory: float. Bytes at the peak, while setting up and in the first epoch.
-        setup, first_batch: float. Seconds.
-        estimated: bool. Whether the epoch was cut short and extrapolated.
-        remarks: list of str.
-    """
-
-    seconds: float = math.nan
-    microseconds: float = math.nan
-    memory: float = math.nan
-    setup: float = math.nan
-    first_batch: float = math.nan
-    estimated: bool = False
-    remarks: list[str] = field(default_factory=list)
-
-    @property
-    def measured(self) -> bool:
-        """Whether there is anything but a remark."""
-        return not math.isnan(self.seconds)
-
-
-def measure(system: System, workload: Workload, path: Path, repeats: int, limit: float) -> Result:
-    """Return what a system does on a workload, in this process.
+    The first run rehearses: it imports the libraries, and takes batches of two short series. The
+    second one sets up and inspects the first epoch. Others only take batches.
 
     Args:
-        system: System.
         workload: Workload.
-        path: file of the memory map.
-        repeats: int. Epochs that are timed, at least, where the limit allows.
-        limit: float. Seconds after which an epoch is cut short, and no other begun.
-    """
-    for module in system.imports:
-        importlib.import_module(module)
-    _rehearse(system, workload)
-    data, first = workload.data(path), FirstEpoch(workload)
-    with PeakMemory() as memory:
-        start = time.perf_counter()
-        epoch = system.make(data, workload)
-        setup = time.perf_counter() - start
-        first.take(epoch(0), limit)
-    batches = first.batches / first.share
-    times: list[float] = []
-    taken, stop = 0, time.perf_counter() + limit
-    while not times or (time.perf_counter() < stop and len(times) < repeats):
-        seconds, taken = _time_epoch(epoch(len(times) + 1), batches, limit)
-        times.append(seconds)
-        repeats = max(repeats, math.ceil(LEAST_SECONDS / seconds))
-    estimated = taken < batches
-    remarks = first.remarks if system.is_loader else []
-    if estimated:
-        remarks.insert(0, f"≈ from {taken:,} of {batches:,.0f} batches")
-    seconds = statistics.median(times)
-    per_batch = seconds / batches * 1e6
-    return Result(seconds, per_batch, memory.bytes, setup, first.first_batch, estimated, remarks)
-
-
-def _rehearse(system: System, workload: Workload) -> None:
-    """Run through a few batches: what a library loads or starts at first use is no set-up."""
-    series = min(workload.series, 2)
-    small = replace(workload, windows=2 * series * workload.batch, series=series, mapped=False)
-    for _ in system.make(small.data(Path()), small)(0):
-        pass
-
-
-def _time_epoch(batches: Iterable[Any], total: float, limit: float) -> tuple[float, int]:
-    """Return how many seconds an epoch takes, and of how many of its batches they are known."""
-    start = time.perf_counter()
-    batches = iter(batches)
-    next(batches)
-    first = time.perf_counter() - start
-    taken, stop = 1, start + limit
-    for taken, _ in enumerate(batches, 2):
-        if taken == total or time.perf_counter() > stop:
-            break
-    seconds = time.perf_counter() - start
-    if taken < total:
-        # The first batch stands for no other: buffers are filled and orders drawn for it.
-        seconds = first + (seconds - first) / (taken - 1) * (total - 1)
-    return seconds, taken
-
-
-class FirstEpoch:
-    """The epoch that does not count: takes its batches and finds out what they hold.
-
-    Attributes:
-        batches, windows: int. How many were taken.
-        first_batch: float. Seconds until the first one came.
-        share: float. Which part of the epoch was taken before the time was up.
-        remarks: list of str. What is unusual about the batches.
+        frame: function of series and a workload. It sets up, and returns an `Epoch`.
     """
 
-    def __init__(self, workload: Workload):
-        self._workload = workload
-        # Of a memory map only a part is read, and its values repeat.
-        self._seen = np.full(0 if workload.mapped else workload.series * workload.steps, False)
-        self.batches = self.windows = 0
-        self.first_batch, self.share = math.nan, 1.0
-        self.remarks: list[str] = []
+    def __init__(self, workload: Workload, frame: Callable[[Series, Workload], Epoch]):
+        self.workload, self.frame = workload, frame
+        self.count, self.number, self.steps = 1, 0, workload.total
+        self.epoch: Epoch | None = None
+        self.data: Series | None = None
+        # Only a part of a memory map is read, and its values repeat.
+        self.seen = np.full(0 if workload.file else workload.series * workload.steps, False)
 
-    def take(self, batches: Iterable[tuple[Any, Any]], limit: float) -> None:
-        """Take batches until they end, are as many as the workload asks for, or time is up."""
+    def grow(self, factor: float) -> bool:
+        before = self.count
+        self.count = math.ceil(before * factor)
+        return self.steps >= self.workload.total
+
+    def clock(self) -> float:
+        if self.data is None:
+            self.rehearse()
+            self.data = self.workload.data()
+            return 0.0
+        if self.epoch is None:
+            start = time.perf_counter()
+            self.epoch = self.frame(self.data, self.workload)
+            self.setup = time.perf_counter() - start
+            return self.inspect()
+        runs = [self.take() for _ in range(self.count)]
+        self.steps = sum(taken for taken, _ in runs)
+        return sum(seconds for _, seconds in runs)
+
+    def rehearse(self) -> None:
+        """Run a few batches, so that what a library loads at first use does not count."""
+        series = min(self.workload.series, 2)
+        windows = 2 * series * self.workload.batch
+        small = replace(self.workload, windows=windows, series=series, file="", batches=0)
+        for _ in self.frame(small.data(), small)(0):
+            pass
+
+    def take(self) -> tuple[int, float]:
+        """Take an epoch or its first part. Return the number of batches, and the seconds."""
+        self.number += 1
         start = time.perf_counter()
-        for x, y in batches:
-            if not self.batches:
-                self.first_batch = time.perf_counter() - start
-                self._inspect(np.asarray(x), np.asarray(y))
-            self.batches += 1
-            self.windows += len(x)
-            if self._seen.size:
+        batches = iter(self.epoch(self.number))
+        next(batches)
+        first = time.perf_counter() - start
+        taken = 1
+        for taken, _ in enumerate(itertools.islice(batches, self.workload.total - 1), 2):
+            if time.perf_counter() > start + LIMIT:
+                # The first batch is no example for others: it fills buffers and draws the order.
+                return taken, (time.perf_counter() - start - first) / (taken - 1) * taken
+        return self.workload.total, time.perf_counter() - start
+
+    def inspect(self) -> float:
+        """Take the first epoch, and remark what is wrong with it. Return its seconds."""
+        workload, seen, remarks, windows = self.workload, self.seen, [], 0
+        start = time.perf_counter()
+        for taken, (x, y) in enumerate(self.epoch(0), 1):
+            if taken == 1:
+                remarks += problems(np.asarray(x), np.asarray(y), workload)
+            windows += len(x)
+            if seen.size:
                 values = np.asarray(x).reshape(len(x), -1)[:, 0].astype(np.int64)
-                self._seen[values // self._workload.features] = True
-            if self.batches == self._workload.batches:
-                return
-            if time.perf_counter() - start > limit:
-                self.share = min(self.windows / self._workload.delivered, 1.0)
-                return
-        if self._seen.size:
-            self._count(int(self._seen.sum()))
+                seen[values // workload.features] = True
+            if taken == workload.batches or time.perf_counter() > start + LIMIT:
+                break
+        else:
+            distinct = int(seen.sum())
+            if workload.windows > distinct:
+                remarks.append(f"misses {workload.windows - distinct:,} windows")
+            if windows > distinct:
+                remarks.append(f"repeats {windows - distinct:,} windows")
+        self.remark = ", ".join(remarks)
+        return time.perf_counter() - start
 
-    def _inspect(self, x: np.ndarray, y: np.ndarray) -> None:
-        workload = self._workload
-        size, length, features = len(x), workload.length, workload.features
-        if x.shape != (min(workload.batch, workload.windows), length, features):
-            self.remarks.append(f"x is {x.shape}")
-        first, target = (array.reshape(size, -1)[:, 0].astype(np.int64) for array in (x, y))
-        if y.size != size * features or np.any((target - first - length * features) % EXACT):
-            self.remarks.append("y is not the next step")
 
-    def _count(self, distinct: int) -> None:
-        missed, repeated = self._workload.windows - distinct, self.windows - distinct
-        if missed:
-            self.remarks.append(f"misses {missed:,} windows")
-        if repeated:
-            self.remarks.append(f"repeats {repeated:,} windows")
+def problems(x: np.ndarray, y: np.ndarray, workload: Workload) -> Iterable[str]:
+    """Yield what is wrong with the first batch."""
+    size, length, features = len(x), workload.length, workload.features
+    if x.shape != (min(workload.batch, workload.windows), length, features):
+        yield f"x is {x.shape}"
+    first, target = (array.reshape(size, -1)[:, 0].astype(np.int64) for array in (x, y))
+    if y.size != size * features or np.any((target - first - length * features) % EXACT):
+        yield "y is not the next step"

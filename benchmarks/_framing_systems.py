@@ -1,9 +1,7 @@
-"""The systems that `framing.py` compares: seqframe, plain NumPy, and the libraries that frame too.
+"""The systems that `framing.py` compares: seqframe, plain NumPy, and other libraries that frame.
 
-Each is a function `(data, workload) -> epoch`: it sets up, and returns a function that takes the
-number of an epoch and returns its batches `(x, y)`. `data` is a list of float32 arrays
-`(steps, features)`, one for each series; x is a window, y the step after it. Every library goes
-its own usual way in one process, without workers; of several usual ways, the fastest.
+Each function sets a system up for some series and a workload, and returns its epochs. Every library
+goes its own usual way, in one process without workers. If it has several, it goes the fastest.
 """
 
 import functools
@@ -13,53 +11,27 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from _epochs import Epoch, Series, System, Workload
+from _epochs import Batches, Epoch, Series, Workload
 from numpy.lib.stride_tricks import sliding_window_view
 
 SEED = 7
-BUFFER = 1_000  # windows, where a library shuffles through a buffer and leaves its size to the user
-
-SYSTEMS: dict[str, System] = {}
+BUFFER = 1_000  # windows of a shuffle buffer, if its size is left to the user
 
 
-def system(name: str, **facts: Any) -> Callable[[Callable], Callable]:
-    """Register a function as the system `name`; `facts` are the attributes of `System`."""
-
-    def register(make: Callable) -> Callable:
-        SYSTEMS[name] = System(name, make, **facts)
-        return make
-
-    return register
-
-
-# --- seqframe -------------------------------------------------------------------------------
-
-
-def _frame(data: Series, workload: Workload) -> Any:
+def _frame_windows(data: Series, workload: Workload) -> Any:
     from seqframe import SequenceFramer
 
     return SequenceFramer(workload.length).frame(data)
 
 
-@system("seqframe", imports=("seqframe",))
 def seqframe_batches(data: Series, workload: Workload) -> Epoch:
-    frames, batch, shuffle = _frame(data, workload), workload.batch, workload.shuffle
+    frames, batch, shuffle = _frame_windows(data, workload), workload.batch, workload.shuffle
     return lambda epoch: frames.batches(batch, shuffle=shuffle, seed=SEED, epoch=epoch)
 
 
-@system("seqframe-dataset", imports=("seqframe", "keras"), remark="the PyDataset for `fit`")
-def seqframe_dataset(data: Series, workload: Workload) -> Epoch:
-    dataset = _frame(data, workload).dataset(workload.batch, shuffle=workload.shuffle, seed=SEED)
-    return lambda epoch: (dataset[k] for k in range(len(dataset)))
-
-
-@system("seqframe-arrays", imports=("seqframe",), remark="slices of `arrays()`")
 def seqframe_arrays(data: Series, workload: Workload) -> Epoch:
-    x, y = _frame(data, workload).arrays()
+    x, y = _frame_windows(data, workload).arrays()
     return lambda epoch: ((x[part], y[part]) for part in _slices(workload))
-
-
-# --- NumPy ----------------------------------------------------------------------------------
 
 
 def _join(data: Series, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,107 +47,60 @@ def _slices(workload: Workload) -> Iterable[slice]:
     return (slice(k, k + workload.batch) for k in range(0, workload.windows, workload.batch))
 
 
-@system("numpy-index-matrix")
+def _gather(values: np.ndarray, starts: np.ndarray, workload: Workload) -> Batches:
+    steps = np.arange(workload.length)
+    for k in range(0, len(starts), workload.batch):
+        first = starts[k : k + workload.batch]
+        yield values[first[:, None] + steps], values[first + workload.length]
+
+
 def numpy_index_matrix(data: Series, workload: Workload) -> Epoch:
     values, starts = _join(data, workload.length)
-    steps = np.arange(workload.length)
-
-    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        order = np.random.permutation(starts)
-        for part in _slices(workload):
-            first = order[part]
-            yield values[first[:, None] + steps], values[first + workload.length]
-
-    return epoch
+    return lambda epoch: _gather(values, np.random.permutation(starts), workload)
 
 
-@system("numpy-given-starts", remark="the order is drawn beforehand")
 def numpy_given_starts(data: Series, workload: Workload) -> Epoch:
-    (values,), steps = data, np.arange(workload.length)
-    order = np.random.default_rng(SEED).integers(workload.windows, size=workload.delivered)
-
-    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        for k in range(0, len(order), workload.batch):
-            first = order[k : k + workload.batch]
-            yield values[first[:, None] + steps], values[first + workload.length]
-
-    return epoch
-
-
-@system("numpy-view", remark="`sliding_window_view[order]`")
-def numpy_view(data: Series, workload: Workload) -> Epoch:
-    values, starts = _join(data, workload.length)
-    windows = _views(values, workload.length)[0]
-
-    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        order = np.random.permutation(starts)
-        for part in _slices(workload):
-            first = order[part]
-            yield windows[first], values[first + workload.length]
-
-    return epoch
+    size = workload.total * workload.batch
+    starts = np.random.default_rng(SEED).integers(workload.windows, size=size)
+    return lambda epoch: _gather(data[0], starts, workload)
 
 
 def _views(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     return sliding_window_view(values, length, 0)[:-1].swapaxes(1, 2), values[length:]
 
 
-@system("view-slices", remark="views of the data: copies nothing")
 def view_slices(data: Series, workload: Workload) -> Epoch:
     x, y = _views(data[0], workload.length)
     return lambda epoch: ((x[part], y[part]) for part in _slices(workload))
 
 
-@system("view-slices-copied", remark="the same, each batch copied")
 def view_slices_copied(data: Series, workload: Workload) -> Epoch:
     x, y = _views(data[0], workload.length)
     return lambda epoch: ((x[part].copy(), y[part].copy()) for part in _slices(workload))
 
 
-@system("copyto", copies_all=True, remark="the epoch's batches, one after another, into one buffer")
 def copyto(data: Series, workload: Workload) -> Epoch:
     values, starts = _join(data, workload.length)
     order = np.random.permutation(starts)
-    x, y = (
-        np.ascontiguousarray(_views(values, workload.length)[0][order]),
-        values[order + workload.length],
-    )
-    batch_x, batch_y = x[: workload.batch].copy(), y[: workload.batch].copy()
+    x = np.ascontiguousarray(_views(values, workload.length)[0][order])
+    y = values[order + workload.length]
+    x_buffer, y_buffer = x[: workload.batch].copy(), y[: workload.batch].copy()
 
-    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    def epoch(number: int) -> Batches:
         for part in _slices(workload):
             size = len(y[part])
-            np.copyto(batch_x[:size], x[part])
-            np.copyto(batch_y[:size], y[part])
-            yield batch_x[:size], batch_y[:size]
+            np.copyto(x_buffer[:size], x[part])
+            np.copyto(y_buffer[:size], y[part])
+            yield x_buffer[:size], y_buffer[:size]
 
     return epoch
-
-
-@system("copyto-cached", is_loader=False, remark="one batch, again and again, into one buffer")
-def copyto_cached(data: Series, workload: Workload) -> Epoch:
-    views = _views(data[0], workload.length)
-    sources = [view[: workload.batch].copy() for view in views]
-    buffers = [source.copy() for source in sources]
-
-    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        for part in _slices(workload):
-            size = min(part.stop, workload.windows) - part.start
-            for source, buffer in zip(sources, buffers, strict=True):
-                np.copyto(buffer[:size], source[:size])
-            yield buffers[0][:size], buffers[1][:size]
-
-    return epoch
-
-
-# --- peers ----------------------------------------------------------------------------------
 
 
 def _keras_datasets(data: Series, workload: Workload, **options: Any) -> Epoch:
     import keras
 
     @functools.cache
-    def dataset(number: int) -> Iterable[tuple[Any, Any]]:
+    def dataset(number: int) -> Batches:
         series = data[number]
         return keras.utils.timeseries_dataset_from_array(
             series[:-1],
@@ -191,33 +116,14 @@ def _keras_datasets(data: Series, workload: Workload, **options: Any) -> Epoch:
     return lambda epoch: itertools.chain.from_iterable(map(dataset, range(len(data))))
 
 
-@system(
-    "keras-tf",
-    imports=("tensorflow", "keras"),
-    is_peer=True,
-    remark="`timeseries_dataset_from_array`; a fixed order through a buffer of 8 batches",
-)
 def keras_tf(data: Series, workload: Workload) -> Epoch:
     return _keras_datasets(data, workload)
 
 
-@system(
-    "keras-grain",
-    imports=("tensorflow", "keras", "grain"),
-    is_peer=True,
-    copies_all=True,
-    remark='`timeseries_dataset_from_array(format="grain")`; the same order each epoch',
-)
 def keras_grain(data: Series, workload: Workload) -> Epoch:
     return _keras_datasets(data, workload, format="grain")
 
 
-@system(
-    "tf-window",
-    imports=("tensorflow",),
-    is_peer=True,
-    remark=f"`Dataset.window`, shuffled through a buffer of {BUFFER:,} windows",
-)
 def tf_window(data: Series, workload: Workload) -> Epoch:
     import tensorflow as tf
 
@@ -235,7 +141,7 @@ def tf_window(data: Series, workload: Workload) -> Epoch:
 
 
 class _Windows:
-    """The map-style data set that everybody writes: a slice for a window."""
+    """The usual map-style dataset: a window is a slice."""
 
     def __init__(self, data: Series, length: int):
         self.data, self.length = data, length
@@ -251,7 +157,6 @@ class _Windows:
         return self.data[number][first:last], self.data[number][last]
 
 
-@system("torch-loader", imports=("torch.utils.data",), is_peer=True, remark="a map-style `Dataset`")
 def torch_loader(data: Series, workload: Workload) -> Epoch:
     import torch
 
@@ -260,16 +165,15 @@ def torch_loader(data: Series, workload: Workload) -> Epoch:
     return lambda epoch: loader
 
 
-@system("grain", imports=("grain",), is_peer=True, remark="read in one thread: faster than its 16")
 def grain_map(data: Series, workload: Workload) -> Epoch:
     import grain
 
     source = grain.MapDataset.source(_Windows(data, workload.length))
+    # In this thread, which is faster than in 16.
     here = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
     return lambda epoch: source.shuffle(epoch).batch(workload.batch).to_iter_dataset(here)
 
 
-@system("darts", imports=("darts", "torch.utils.data"), is_peer=True)
 def darts_sequential(data: Series, workload: Workload) -> Epoch:
     import torch
     from darts import TimeSeries
@@ -292,12 +196,6 @@ def darts_sequential(data: Series, workload: Workload) -> Epoch:
     return lambda epoch: loader
 
 
-@system(
-    "gluonts",
-    imports=("gluonts.dataset.loader", "gluonts.transform"),
-    is_peer=True,
-    remark=f"shuffled through a buffer of {BUFFER:,} windows",
-)
 def gluonts_splitter(data: Series, workload: Workload) -> Epoch:
     import pandas as pd
     from gluonts.dataset.loader import as_stacked_batches
@@ -309,14 +207,14 @@ def gluonts_splitter(data: Series, workload: Workload) -> Epoch:
         is_pad_field="is_pad",
         start_field="start",
         forecast_start_field="forecast_start",
-        # Each window once: the samplers that draw at random repeat some and miss others.
+        # Each window once: samplers that draw at random repeat some windows and miss others.
         instance_sampler=UniformSplitSampler(p=1.0, min_past=workload.length, min_future=1),
         past_length=workload.length,
         future_length=1,
     )
     windows = splitter.apply([{"target": series.T, "start": begin} for series in data], True)
 
-    def epoch(number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    def epoch(number: int) -> Batches:
         fields = ["past_target", "future_target"]
         for batch in as_stacked_batches(
             windows, batch_size=workload.batch, shuffle_buffer_length=BUFFER, field_names=fields
@@ -326,7 +224,6 @@ def gluonts_splitter(data: Series, workload: Workload) -> Epoch:
     return epoch
 
 
-@system("pytorch-forecasting", imports=("pytorch_forecasting",), is_peer=True)
 def pytorch_forecasting_dataset(data: Series, workload: Workload) -> Epoch:
     import pandas as pd
     from pytorch_forecasting import TimeSeriesDataSet
@@ -337,8 +234,8 @@ def pytorch_forecasting_dataset(data: Series, workload: Workload) -> Epoch:
     table = pd.DataFrame(np.concatenate(data), columns=columns)
     table["series"] = np.repeat(np.arange(len(data)).astype(str), sizes)
     table["step"] = np.concatenate([np.arange(size) for size in sizes])
-    # By default the values are scaled.
-    as_they_are = [TorchNormalizer(method="identity") for _ in columns]
+    # By default it scales the values.
+    identity = [TorchNormalizer(method="identity") for _ in columns]
     windows = TimeSeriesDataSet(
         table,
         time_idx="step",
@@ -348,24 +245,38 @@ def pytorch_forecasting_dataset(data: Series, workload: Workload) -> Epoch:
         max_encoder_length=workload.length,
         max_prediction_length=1,
         time_varying_unknown_reals=columns,
-        target_normalizer=MultiNormalizer(as_they_are) if len(columns) > 1 else as_they_are[0],
+        target_normalizer=MultiNormalizer(identity) if len(columns) > 1 else identity[0],
     )
     loader = windows.to_dataloader(train=True, batch_size=workload.batch, num_workers=0)
     return lambda epoch: ((x["encoder_cont"], x["decoder_cont"]) for x, _ in loader)
 
 
-@system(
-    "tsai",
-    imports=("tsai.data.preparation", "tsai.data.core"),
-    is_peer=True,
-    copies_all=True,
-)
 def tsai_windows(data: Series, workload: Workload) -> Epoch:
     from tsai.data.core import get_ts_dls
     from tsai.data.preparation import SlidingWindow
 
     slide = SlidingWindow(workload.length, horizon=1)
     x, y = (np.concatenate(parts) for parts in zip(*map(slide, data), strict=True))
-    # With `inplace=True`, the default, a batch takes the longer the more windows there are.
+    # With `inplace=True`, the default, a batch takes longer the more windows there are.
     loaders = get_ts_dls(x, y, splits=(list(range(len(x))), []), bs=workload.batch, inplace=False)
     return lambda epoch: loaders.train
+
+
+FRAMINGS: dict[str, Callable[[Series, Workload], Epoch]] = {
+    "seqframe": seqframe_batches,
+    "seqframe-arrays": seqframe_arrays,
+    "numpy-index-matrix": numpy_index_matrix,
+    "numpy-given-starts": numpy_given_starts,
+    "view-slices": view_slices,
+    "view-slices-copied": view_slices_copied,
+    "copyto": copyto,
+    "keras-tf": keras_tf,
+    "keras-grain": keras_grain,
+    "tf-window": tf_window,
+    "torch-loader": torch_loader,
+    "grain": grain_map,
+    "darts": darts_sequential,
+    "gluonts": gluonts_splitter,
+    "pytorch-forecasting": pytorch_forecasting_dataset,
+    "tsai": tsai_windows,
+}

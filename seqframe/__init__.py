@@ -14,8 +14,8 @@ from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from seqframe.model.state import carry_state, get_states, reset_states, set_states
-    from seqframe.plotting.forecasts import plot_forecast
-    from seqframe.plotting.histories import plot_history
+    from seqframe.plot.forecasts import plot_forecast
+    from seqframe.plot.histories import plot_history
     from seqframe.rollout.backtesting import backtest
     from seqframe.rollout.generator import Generator
     from seqframe.rollout.tested import Backtest
@@ -35,8 +35,8 @@ _LOADED_ON_USE = {
     "evaluate": "training.evaluation",
     "fit": "training.fit",
     "get_states": "model.state",
-    "plot_forecast": "plotting.forecasts",
-    "plot_history": "plotting.histories",
+    "plot_forecast": "plot.forecasts",
+    "plot_history": "plot.histories",
     "predict": "training.evaluation",
     "reset_states": "model.state",
     "set_states": "model.state",

@@ -345,7 +345,7 @@ class Frames(FrameCollection):
         >>> from seqframe import SequenceFramer
         >>> ax = SequenceFramer(3, gap=1).frame("ABCDEFGHIJ").plot()
         """
-        from seqframe.plotting.frames import plot_frames
+        from seqframe.framing.pictures import plot_frames
 
         return plot_frames(self, count, index, ax)
 

@@ -215,7 +215,7 @@ class Lanes:
         >>> from seqframe import SequenceFramer
         >>> ax = SequenceFramer(1).frame("ABCDEFG").lanes(2).plot()
         """
-        from seqframe.plotting.lanes import plot_lanes
+        from seqframe.framing.pictures import plot_lanes
 
         return plot_lanes(self, batches, ax)
 

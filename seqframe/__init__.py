@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+from seqframe.framing import former as _former  # noqa: F401, E402 (until the merge)
+
 # Where the names are that `import seqframe` does not load: they need Keras or matplotlib.
 _LOADED_ON_USE = {
     "Backtest": "rollout.tested",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seqframe import SequenceFramer
 from seqframe.framing import missing
-from seqframe.framing.missing import count_in_windows, true_runs
+from seqframe.framing.geometry import count_in_windows, find_runs_of_true as true_runs
 
 NAN = np.nan
 

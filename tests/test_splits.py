@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer
-from seqframe.framing.windows import fold_cuts
+from seqframe.framing.splits import fold_cuts
 
 SEQUENCES = [np.arange(60), 1000 + np.arange(37), 2000 + np.arange(44)]
 MODES = {

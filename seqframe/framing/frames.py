@@ -536,7 +536,9 @@ class Frames:
             return [self._select(some, name) for some, name in zip(chosen, parts, strict=True)]
         places = np.array([cut_points(steps, fractions) for steps in self.source.steps.tolist()]).T
         return [
-            self._cut(np.maximum(start - history, 0), stop, name, may_share=k > 0 and not history)
+            self._cut(
+                np.maximum(start - history, 0), stop, name, may_share=k > 0 and not share_history
+            )
             for k, ((start, stop), name) in enumerate(zip(pairwise(places), parts, strict=True))
         ]
 
@@ -595,15 +597,15 @@ class Frames:
         cuts = np.array([fold_cuts(size, n, mode, gap, test_size) for size in sizes])
         folds = []
         for number in range(n):
-            parts = np.split(cuts[:, number].T, 2)
+            train_start, train_stop, test_start, test_stop = cuts[:, number].T
             names = (f"The train part of fold {number}", f"The test part of fold {number}")
             if by == "time":
-                parts[1][0] = np.maximum(parts[1][0] - history, 0)
-                train = self._cut(*parts[0], names[0])
-                test = self._cut(*parts[1], names[1], may_share=not history)
+                test_start = np.maximum(test_start - history, 0)
+                train = self._cut(train_start, train_stop, names[0])
+                test = self._cut(test_start, test_stop, names[1], may_share=not share_history)
             else:
-                chosen = [np.arange(start[0], stop[0]) for start, stop in parts]
-                train, test = map(self._select, chosen, names)
+                train = self._select(np.arange(train_start[0], train_stop[0]), names[0])
+                test = self._select(np.arange(test_start[0], test_stop[0]), names[1])
             folds.append((train, test))
         return folds
 

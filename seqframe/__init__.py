@@ -7,8 +7,9 @@ Framing needs NumPy alone. What needs Keras or matplotlib is loaded when it is f
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from seqframe.framing.batches import Batches
 from seqframe.framing.framer import SequenceFramer
-from seqframe.framing.frames import Frames
+from seqframe.framing.frames import Frames, FrameSteps
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from seqframe.training.stateful import StatefulTrainer
 
 __version__ = "0.1.0"
+
+from seqframe.framing import former as _former  # noqa: F401 (until the merge)
 
 # Where the names are that `import seqframe` does not load: they need Keras or matplotlib.
 _LOADED_ON_USE = {
@@ -44,6 +47,8 @@ _LOADED_ON_USE = {
 
 __all__ = [
     "Backtest",
+    "Batches",
+    "FrameSteps",
     "Frames",
     "Generator",
     "Lanes",

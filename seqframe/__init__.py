@@ -7,15 +7,16 @@ Framing needs NumPy alone. What needs Keras or matplotlib is loaded when it is f
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from seqframe.framing.batches import Batches
 from seqframe.framing.framer import SequenceFramer
-from seqframe.framing.frames import Frames
+from seqframe.framing.frames import Frames, FrameSteps
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from seqframe.model.state import carry_state, get_states, reset_states, set_states
-    from seqframe.plotting.forecasts import plot_forecast
-    from seqframe.plotting.histories import plot_history
+    from seqframe.plot.forecasts import plot_forecast
+    from seqframe.plot.histories import plot_history
     from seqframe.rollout.backtesting import backtest
     from seqframe.rollout.generator import Generator
     from seqframe.rollout.tested import Backtest
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from seqframe.training.stateful import StatefulTrainer
 
 __version__ = "0.1.0"
+
+from seqframe.framing import former as _former  # noqa: F401 (until the merge)
 
 # Where the names are that `import seqframe` does not load: they need Keras or matplotlib.
 _LOADED_ON_USE = {
@@ -35,8 +38,8 @@ _LOADED_ON_USE = {
     "evaluate": "training.evaluation",
     "fit": "training.fit",
     "get_states": "model.state",
-    "plot_forecast": "plotting.forecasts",
-    "plot_history": "plotting.histories",
+    "plot_forecast": "plot.forecasts",
+    "plot_history": "plot.histories",
     "predict": "training.evaluation",
     "reset_states": "model.state",
     "set_states": "model.state",
@@ -44,6 +47,8 @@ _LOADED_ON_USE = {
 
 __all__ = [
     "Backtest",
+    "Batches",
+    "FrameSteps",
     "Frames",
     "Generator",
     "Lanes",

@@ -177,12 +177,6 @@ def test_tf_draws_anew_if_asked(tf):
     assert passes(frames.to_tf(4), 2) == [frames[:][1].tolist()] * 2
 
 
-def test_tf_of_no_batch_is_empty(tf):
-    dataset = KINDS["one sequence"]().to_tf(99, drop_last=True)
-    assert int(dataset.cardinality()) == 0
-    assert list(dataset) == []
-
-
 def test_tf_checks_its_arguments(tf):
     frames = KINDS["one sequence"]()
     for arguments, message in (
@@ -238,23 +232,6 @@ def test_a_loader_has_workers(data, own):
         assert_all_same(loader, frames.batches(7))
 
 
-@COLLATE
-def test_a_loader_gathers_once_a_batch(data, monkeypatch, own):
-    frames = KINDS["future and weight"]()
-    gather, sizes = frames.gather, []
-
-    def counting(places):
-        arrays = gather(places)
-        sizes.append(len(arrays[0]))
-        return arrays
-
-    monkeypatch.setattr(frames, "gather", counting)
-    dataset = frames.to_torch()
-    loader = data.DataLoader(dataset, 8, shuffle=True, **collate_of(dataset, own))
-    assert len(list(loader)) == 5
-    assert sizes == [8, 8, 8, 8, 5]
-
-
 def test_frames_are_tensors_without_a_copy(data):
     dataset = KINDS["one sequence"]().to_torch()
     fetched = dataset.__getitems__([3, 1])
@@ -290,15 +267,6 @@ def test_frames_that_were_fetched_are_a_sequence_of_frames(data, make):
         assert_same(dataset[index], frames[index])
     with pytest.raises(IndexError):
         fetched[3]
-
-
-def test_parts_of_a_torch_dataset_fetch_together_too(data):
-    frames = KINDS["future and weight"]()
-    dataset = frames.to_torch()
-    part = data.Subset(dataset, [8, 3, 5])
-    assert_all_same(
-        data.DataLoader(part, 2, collate_fn=dataset.collate), [frames[[8, 3]], frames[[5]]]
-    )
 
 
 def test_a_torch_dataset_reaches_workers_that_are_spawned(data):
@@ -368,17 +336,6 @@ def test_grain_holds_the_frames(grain, make):
 
 
 @every_kind
-def test_grain_shards_frames_and_batches(grain, make):
-    frames = make()
-    for index in range(3):
-        assert_all_same(frames.to_grain()[index::3], list(frames)[index::3])
-        batches = frames.batches(4, shuffle=True, seed=1)
-        assert_all_same(grain.MapDataset.source(batches)[index::3], list(batches)[index::3])
-    shard = frames.batches(4, shuffle=True, seed=1).shard(3, 1)
-    assert_all_same(grain.MapDataset.source(shard), shard)
-
-
-@every_kind
 @pytest.mark.parametrize("of_batches", [False, True])
 def test_grain_resumes(grain, make, of_batches):
     def iterator():
@@ -395,12 +352,6 @@ def test_grain_resumes(grain, make, of_batches):
     rest = list(stopped)
     assert_all_same(again, rest)
     assert_all_same(iterator(), first + rest)
-
-
-def test_grain_hands_frames_to_threads_that_read_ahead(grain):
-    frames = KINDS["several sequences"]()
-    options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=16)
-    assert_all_same(frames.to_grain().batch(4).to_iter_dataset(options), frames.batches(4))
 
 
 # --- Libraries that are not there.

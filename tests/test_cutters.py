@@ -1,4 +1,4 @@
-"""A batch's arrays, cut by one gather each: of the shapes and dtypes that are foretold."""
+"""Arrays have the shapes and dtypes that frames announce, and are views if they can be."""
 
 from itertools import product
 
@@ -37,7 +37,7 @@ def given_to(framer):
         given.append(dict(sequences=rows(4), targets=[0, 1, 3], future=rows(2, 2)))
         given.append(dict(sequences=rows(4), targets=[2], sample_weight=rows(dtype="f4")))
     if framer.mode != "subsequences":
-        count = framer.count(STEPS)
+        count = framer.geometry.count(STEPS)
         given.append(dict(sequences=rows(*columns), sample_weight=np.arange(100, 100 + count)))
     return given
 
@@ -58,11 +58,11 @@ def flat(batch):
 
 
 @HOW
-def test_arrays_have_the_shapes_and_dtypes_foretold(how):
+def test_arrays_have_the_announced_shapes_and_dtypes(how):
     for frames in all_frames(how):
         shapes = [frames.x_shape, frames.y_shape, frames.sample_weight_shape]
         shapes = flat(shape for shape in shapes if shape is not None)
-        assert [shape for shape, _ in frames.array_specs] == shapes
+        assert [shape for shape, _ in frames._array_specs] == shapes
         for size, batch in (
             (3, frames[:3]),
             (0, frames[:0]),
@@ -73,21 +73,21 @@ def test_arrays_have_the_shapes_and_dtypes_foretold(how):
             assert [np.shape(array) for array in arrays] == [
                 (*(() if size is None else (size,)), *shape) for shape in shapes
             ]
-            assert [array.dtype for array in arrays] == [dtype for _, dtype in frames.array_specs]
-        assert frames.nbytes == sum(array.nbytes for array in flat(frames[[0]]))
+            assert [array.dtype for array in arrays] == [dtype for _, dtype in frames._array_specs]
+        assert frames._nbytes == sum(array.nbytes for array in flat(frames[[0]]))
 
 
 @HOW
 def test_views_and_gathers_in_parts_are_the_whole(how):
     for frames in all_frames(how):
         index = np.arange(len(frames))
-        whole = frames.gather(frames.place(index))
+        whole = frames._gather(frames._place(index))
         assert all(array.flags.writeable for array in whole)
-        places = frames.place(index[::-1])
-        parts = [frames.gather(places, slice(a, a + 3)) for a in range(0, len(frames), 3)]
+        places = frames._place(index[::-1])
+        parts = [frames._gather(places, slice(a, a + 3)) for a in range(0, len(frames), 3)]
         for array, pieces in zip(whole, zip(*parts, strict=True), strict=True):
             np.testing.assert_array_equal(np.concatenate(pieces), array[::-1], strict=True)
-        views = frames.views()
+        views = frames._cutter.views()
         if views is not None:
             for view, array in zip(views, whole, strict=True):
                 np.testing.assert_array_equal(view, array, strict=True)
@@ -122,14 +122,13 @@ TABLE = np.arange(400.0).reshape(100, 4)
         (dict(), dict(by=np.arange(100) // 50), False),
     ],
 )
-def test_frames_are_views_where_they_can_be(arguments, given, viewed):
+def test_arrays_are_views_if_they_can_be(arguments, given, viewed):
     frames = SequenceFramer(3, **arguments).frame(TABLE, **given)
-    assert (frames.views() is not None) == viewed
     shares = [np.may_share_memory(array, TABLE) for array in flat(frames.arrays())[:1]]
     assert shares == [viewed]
 
 
-def test_where_one_array_cannot_be_viewed_all_are_copied():
+def test_all_arrays_are_copied_if_one_has_to_be():
     frames = SequenceFramer(3).frame(TABLE, [0, 1, 3])
     X, y = frames.arrays()
     assert X.flags.writeable

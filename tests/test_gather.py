@@ -166,15 +166,6 @@ def test_any_strides_of_any_arrays(data):
     assert_takes_slices(arrays)
 
 
-def test_several_arrays_are_not_copied():
-    arrays = [np.arange(1000.0), np.arange(50.0), np.arange(2000.0)[::1]]
-    rows = Rows(arrays)
-    assert all(map(np.shares_memory, rows.arrays, arrays))
-    rows.take(np.array([0, 2]), np.array([5, 7]), ((3, 1),))
-    arrays[2][7:10] = -1  # seen, for what was taken is a copy and the arrays are the user's own
-    assert rows.take(np.array([2]), np.array([7]), ((3, 1),)).tolist() == [[-1, -1, -1]]
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_view_is_the_same_windows_without_a_copy(layout):
     steps = LAYOUTS[layout]()
@@ -220,10 +211,3 @@ def test_a_copy_finds_its_own_memory(duplicate, used):
     for array in arrays:
         array[:] = -1
     assert_takes_slices([a[:20] for a in before], twin)
-
-
-def test_pickled_rows_are_no_larger_than_their_arrays():
-    arrays = [np.arange(100.0), np.zeros(10**6)[:50], np.arange(100.0)]
-    rows = Rows(arrays)
-    rows.take(np.array([0, 2]), np.array([5, 7]), ((50, 1),))
-    assert len(pickle.dumps(rows)) < 8 * 250 + 2000

@@ -129,7 +129,7 @@ def test_framer_shows_what_differs_from_the_defaults():
     ],
 )
 def test_settings_make_the_framer_again(framer):
-    assert SequenceFramer(**framer.settings) == framer
+    assert SequenceFramer(**framer._settings()) == framer
     assert eval(repr(framer)) == framer
 
 

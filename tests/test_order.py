@@ -1,6 +1,5 @@
 """Orders are permutations, draws are uniform, and both depend on (seed, epoch, index) alone."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
@@ -72,14 +71,6 @@ def test_each_seed_and_each_epoch_has_an_order_of_its_own(size):
     assert whole(size, 1, 2).tolist() == whole(size, 1, 2).tolist()
 
 
-@pytest.mark.parametrize("size", [300, LARGE + 300])
-def test_an_order_that_was_returned_may_be_written_to(size):
-    order = whole(size)
-    kept = order.copy()
-    order[:] = 0
-    np.testing.assert_array_equal(whole(size), kept)
-
-
 @pytest.mark.parametrize("size", [40, LARGE + 1, 100_000, 2 * LARGE])
 def test_every_item_comes_first_equally_often(size):
     drawn = np.array([epoch_order(size, seed, 1, np.arange(8)) for seed in range(4000)])
@@ -143,26 +134,6 @@ def test_random_seed_is_a_new_one_each_time():
 # --- An order as an object, whole or a shard.
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_an_order_is_a_shuffle_or_the_numbers_themselves(shuffle):
-    for size, epoch in ((1, 0), (10, 0), (10, 3), (LARGE + 5, 1)):
-        order = Order(size, shuffle, seed=7)
-        expected = whole(size, 7, epoch) if shuffle else np.arange(size)
-        assert len(order) == size
-        np.testing.assert_array_equal(order(np.arange(size), epoch), expected)
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_shards_deal_out_every_small_order(shuffle):
-    for size in range(1, 13):
-        order = Order(size, shuffle, seed=7)
-        everything = order(np.arange(size), 2).tolist()
-        for num_shards in range(1, size + 1):
-            shards = [order.shard(num_shards, index) for index in range(num_shards)]
-            dealt = [shard(np.arange(len(shard)), 2).tolist() for shard in shards]
-            assert dealt == [everything[index::num_shards] for index in range(num_shards)]
-
-
 @given(size=st.integers(1, 2**62), data=st.data())
 def test_a_shard_of_an_order_of_any_size(size, data):
     num_shards = data.draw(st.integers(1, size))
@@ -181,33 +152,6 @@ def test_a_seed_is_drawn_once_and_can_be_set():
     assert order.seed != Order(50, shuffle=True).seed
     other = Order(50, shuffle=True, seed=0).shard(3, 1).with_seed(order.seed)
     assert other(np.arange(5), 4).tolist() == whole(50, order.seed, 4)[1:15:3].tolist()
-
-
-def test_the_state_of_an_order_is_json():
-    state = Order(5, True, np.int64(7)).shard(np.int64(2), np.int64(1)).get_state()
-    expected = {"frames": 5, "shuffle": True, "num_shards": 2, "shard": 1, "seed": 7}
-    assert json.loads(json.dumps(state)) == expected
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: Order(5, seed=-1), ValueError, "`seed` must be an integer ≥ 0"),
-        (lambda: Order(5, seed=1.5), TypeError, "`seed` must be an integer ≥ 0"),
-        (lambda: Order(5).shard(0, 0), ValueError, "`num_shards` must be an integer ≥ 1"),
-        (lambda: Order(5).shard(2, -1), ValueError, "`index` must be an integer ≥ 0"),
-        (lambda: Order(5).shard(2, 2), ValueError, "`index` must be below `num_shards`"),
-        (lambda: Order(5).shard(6, 0), ValueError, "must not exceed the number of frames, 5"),
-        (
-            lambda: Order(5).shard(2, 1).shard(2, 1),
-            ValueError,
-            "A shard cannot be cut into shards. Received: shard 1 of 2. Call `shard` once",
-        ),
-    ],
-)
-def test_an_order_checks_its_arguments(make, error, message):
-    with pytest.raises(error, match=message):
-        make()
 
 
 def test_a_shuffle_for_several_workers_is_seeded():

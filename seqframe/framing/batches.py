@@ -1,29 +1,57 @@
-"""Batches: frames, or lanes, one NumPy batch after the other, from anywhere and again."""
+"""Batches: frames, one NumPy batch after the other, from any place and again."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from numbers import Integral
 from operator import length_hint
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from seqframe.aliases import Batch
+from seqframe.framing.checks import check_integer
+from seqframe.framing.cutters import Rule
+from seqframe.framing.geometry import Geometry
 from seqframe.framing.order import Order
-from seqframe.framing.windows import check_integer
 
-if TYPE_CHECKING:
-    from seqframe.framing.framer import SequenceFramer
-    from seqframe.framing.frames import Frames
+_ORDER_BLOCK = 2**14  # positions whose order and places are computed together
+_GATHER_BYTES = 2**18  # small batches are gathered together up to this size, which fits into caches
 
-_ORDER_BLOCK = 2**14  # positions whose order and place are worked out together
-_GATHER_BYTES = 2**18  # small batches are gathered together up to this size, which caches hold
+
+class FrameArrays(Protocol):
+    """What batches are made of: `Frames`."""
+
+    @property
+    def framer(self) -> Rule: ...
+
+    @property
+    def _fingerprint(self) -> int: ...
+
+    @property
+    def _nbytes(self) -> int: ...
+
+    @property
+    def _pack(self) -> Callable[[Any], Batch]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Batch: ...
+
+    def redraw(self, epoch: int) -> "FrameArrays": ...
+
+    def _take(self, index: np.ndarray) -> Batch: ...
+
+    def _place(self, index: np.ndarray) -> Any: ...
+
+    def _gather(self, places: Any, which: slice = slice(None)) -> list[np.ndarray]: ...
+
+    def _resolve(self, index: Any) -> Any: ...
 
 
 class BatchIterator(ABC):
-    """An iterator over batches that knows where it stands.
+    """An iterator over batches that knows its position.
 
-    Subclasses say what batch `k` is, how many there are, and of what.
+    Subclasses say what batch `k` is, how many batches there are, and which frames they are of.
     """
 
     def __init__(self) -> None:
@@ -37,7 +65,7 @@ class BatchIterator(ABC):
         """Number of batches."""
 
     @abstractmethod
-    def __getitem__(self, k: int) -> Any:
+    def __getitem__(self, k: int) -> Batch:
         """Return batch `k`, without moving the iterator."""
 
     @abstractmethod
@@ -46,11 +74,11 @@ class BatchIterator(ABC):
 
     @abstractmethod
     def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
-        """Go through the batches of these consecutive numbers, taking each as its batch is made."""
+        """Yield the batches of consecutive numbers, and take each number as its batch is made."""
 
     @property
     def position(self) -> int:
-        """Number of the batch that is next.
+        """Number of the next batch.
 
         >>> from seqframe import SequenceFramer
         >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(2)
@@ -67,8 +95,8 @@ class BatchIterator(ABC):
         self._running = self._run(self._numbers)
 
     def __iter__(self) -> Iterator[Any]:
-        """Go on from where the iterator stands."""
-        # All loops share one generator, as those over a file do; after an error, a new one.
+        """Go on from the position of the iterator."""
+        # All loops share one generator, as loops over a file do; after an error, a new one.
         if self._running is None or self._running.gi_frame is None:
             self._go_on(self.position)
         return self._running
@@ -77,12 +105,12 @@ class BatchIterator(ABC):
         return next(iter(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy, in this process or another, goes on by itself from the same place.
+        # A copy, in this process or another, goes on by itself from the same position.
         numbers = iter(range(self.position, len(self)))
         return {**vars(self), "_numbers": numbers, "_running": None}
 
     def get_state(self) -> dict[str, Any]:
-        """Return where the iterator stands, as JSON-safe values for `set_state`.
+        """Return the position of the iterator, as JSON-safe values for `set_state`.
 
         >>> from seqframe import SequenceFramer
         >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(2)
@@ -93,13 +121,13 @@ class BatchIterator(ABC):
         return {**self._identity(), "batch": self.position}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from where the iterator that returned `state` stood.
+        """Go on from the position of the iterator that returned `state`.
 
         Args:
             state: dict that `get_state` returned.
 
         Raises:
-            ValueError: if it stood in other frames, or in other batches of them.
+            ValueError: if the state is of other frames, or of other batches of them.
             TypeError: if it is no state.
 
         Example:
@@ -115,21 +143,18 @@ class BatchIterator(ABC):
         check_state(state, self._identity(), len(self))
         self._go_on(state["batch"])
 
-    def _resolve(self, k: Any) -> int:
-        return resolve_batch(k, len(self))
-
 
 class Batches(BatchIterator):
     """An epoch's batches of frames: an iterator with random access. Made by `Frames.batches`.
 
-    `len(batches)` is their number, `batches[k]` one of them; an epoch, a shuffle and a shard are
-    functions of the arguments alone, so any batch can be made again, anywhere.
+    `len(batches)` is their number, and `batches[k]` is one of them. The order is a function of the
+    seed, the epoch and the shard. So any batch can be made again, anywhere.
 
     Attributes:
-        frames: Frames that they are of.
+        frames: Frames of the batches.
         batch_size: int. Frames of a batch.
-        order: Order in which frames are taken.
-        epoch: int. Which epoch's they are.
+        order: Order of the frames.
+        epoch: int. Number of the epoch.
         drop_last: bool. Whether a smaller last batch is left out.
         redraw: bool. Whether random subsequences are drawn anew for the epoch.
 
@@ -147,7 +172,7 @@ class Batches(BatchIterator):
 
     def __init__(
         self,
-        frames: "Frames",
+        frames: FrameArrays,
         batch_size: int,
         order: Order,
         epoch: int = 0,
@@ -160,17 +185,17 @@ class Batches(BatchIterator):
         self.frames, self.order = frames, order
         self.drop_last, self.redraw = bool(drop_last), bool(redraw)
         if redraw:
-            check_redraw(frames.framer)
+            check_redraw(frames.framer.geometry)
         self._draw()
 
     def _draw(self) -> None:
-        # The first position of those whose frames are known, and these.
+        # The first position whose frame is known, and the known frames from there on.
         self._known = (-1, np.empty(0, np.int64))
         self._drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
 
     @property
     def num_frames(self) -> int:
-        """Number of frames that the batches hold together.
+        """Number of frames in all the batches.
 
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(2).frame("ABCDEFG").batches(2, drop_last=True).num_frames
@@ -185,15 +210,15 @@ class Batches(BatchIterator):
         return -(-self.num_frames // self.batch_size)
 
     def __getitem__(self, k: int) -> Batch:
-        first = self._resolve(k) * self.batch_size
+        first = resolve_batch(k, len(self)) * self.batch_size
         stop = min(first + self.batch_size, self.num_frames)
-        return self._drawn.take(self._ordered(first, stop))
+        return self._drawn._take(self._ordered(first, stop))
 
     def _ordered(self, first: int, stop: int) -> np.ndarray:
-        """Return which frames stand at some positions of the epoch.
+        """Return the frames at the positions `first … stop - 1` of the epoch.
 
-        Where these follow the ones asked for before, the order is worked out for many at once: it
-        costs more a call than a position.
+        If they follow the last ones, the order of many is computed at once, because a call costs
+        more than a position.
         """
         begin, known = self._known
         end = begin + len(known)
@@ -225,14 +250,13 @@ class Batches(BatchIterator):
     def shard(self, num_shards: int, index: int) -> "Batches":
         """Return the batches of one of `num_shards` workers.
 
-        The frames are dealt out one by one in the order of the epoch, shuffle included, so that
-        together the workers see each frame once. Their numbers of frames differ by at most one;
-        with `drop_last=True` all have the same number of batches. Where they shuffle, give all
-        workers the same `seed`.
+        The frames are dealt out one by one in the order of the epoch, so that together the workers
+        see each frame once. Their numbers of frames differ by at most one. With `drop_last=True`
+        all have the same number of batches. To shuffle, give all workers the same `seed`.
 
         Args:
             num_shards: int ≥ 1. Number of workers.
-            index: int. Which of them this is, from 0.
+            index: int. Number of this worker, from 0.
 
         Returns:
             Batches.
@@ -249,7 +273,7 @@ class Batches(BatchIterator):
 
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
         # Always copies, never views: TensorFlow may write into the memory it is given.
-        size, pack = self.batch_size, self._drawn.pack
+        size, pack = self.batch_size, self._drawn._pack
         groups, stop = None, 0
         for k in numbers:
             if k >= stop:
@@ -262,23 +286,23 @@ class Batches(BatchIterator):
     def _gathered(self, first: int) -> Iterator[list[np.ndarray]]:
         """Copy the frames from batch `first` on, several batches together.
 
-        NumPy costs more a call than a frame, so the order and the places are worked out for many
-        batches at once, and small batches are gathered together.
+        A call of NumPy costs more than a frame. So the order and the places of many batches are
+        computed at once, and small batches are gathered together.
         """
         frames, size, end = self._drawn, self.batch_size, self.num_frames
         block = size * -(-_ORDER_BLOCK // size)
-        together = size * max(_GATHER_BYTES // (size * frames.nbytes or 1), 1)
+        together = size * max(_GATHER_BYTES // (size * frames._nbytes or 1), 1)
         for start in range(first * size, end, block):
             positions = np.arange(start, min(start + block, end))
-            places = frames.place(self.order(positions, self.epoch))
+            places = frames._place(self.order(positions, self.epoch))
             for k in range(0, len(positions), together):
-                yield frames.gather(places, slice(k, k + together))
+                yield frames._gather(places, slice(k, k + together))
 
     def _identity(self) -> dict[str, Any]:
         order = self.order.get_state()
         del order["seed"]
         return {
-            "fingerprint": self.frames.fingerprint,
+            "fingerprint": self.frames._fingerprint,
             "batch_size": self.batch_size,
             "drop_last": self.drop_last,
             "redraw": self.redraw,
@@ -304,13 +328,13 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
     if state.get("fingerprint") != identity["fingerprint"]:
         raise ValueError(
             "`state` must be of an iterator over the same frames. Received: a state of other "
-            "frames: their framer, their draws, or the lengths of their sequences differ."
+            "frames. Their framer, their draws, or the lengths of their sequences differ."
         )
     for name, value in identity.items():
         if state.get(name) != value:
             raise ValueError(
                 f"`state` must be of an iterator over the same batches. Received: {name}="
-                f"{state.get(name)!r}, where this iterator has {value!r}."
+                f"{state.get(name)!r}, but this iterator has {value!r}."
             )
     if check_integer("batch", state["batch"], 0) > batches:
         raise ValueError(
@@ -319,7 +343,7 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
 
 
 def resolve_batch(k: Any, batches: int) -> int:
-    """Return a batch number as lists take it, negative ones counted from the end."""
+    """Return a batch number as lists take it: negative numbers count from the end."""
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise TypeError(f"The number of a batch must be an integer. Received: index {k!r}.")
     number = int(k)
@@ -328,10 +352,11 @@ def resolve_batch(k: Any, batches: int) -> int:
     return number % batches
 
 
-def check_redraw(framer: "SequenceFramer") -> None:
-    """Raise if frames are not such as are drawn at random."""
-    if framer.mode != "subsequences":
+def check_redraw(geometry: Geometry) -> None:
+    """Raise if frames are not drawn at random."""
+    geometry = getattr(geometry, "geometry", geometry)  # a framer, until the merge
+    if not geometry.draws:
         raise ValueError(
-            '`redraw=True` needs `mode="subsequences"`: other frames are not drawn. '
-            f'Received: frames of mode="{framer.mode}".'
+            '`redraw=True` needs `mode="subsequences"`, whose frames are random. '
+            f"Received: {type(geometry).__name__.lower()}. Leave it out."
         )

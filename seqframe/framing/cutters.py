@@ -1,25 +1,33 @@
-"""Cutters: from where frames lie to the arrays of a batch, each by one gather.
+"""Cutters: the arrays of a batch, each by one gather, from where its frames lie.
 
-A batch's arrays are, in this order: the past, the future where there is one, the targets, and the
-weights where there are some.
+A batch has these arrays, in this order: the past, the future (if there is one), the targets, and
+the weights (if there are some).
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from seqframe.aliases import Shape
+from seqframe.aliases import Layout, Shape
 from seqframe.framing.gather import Axis, Rows
-from seqframe.framing.placement import Placement
-from seqframe.framing.windows import padded_offsets
+from seqframe.framing.geometry import Geometry
+from seqframe.framing.index import FrameIndex
+from seqframe.framing.source import Source
 
-if TYPE_CHECKING:
-    from seqframe.framing.framer import SequenceFramer
-    from seqframe.framing.source import Source
+
+class Rule(Protocol):
+    """The settings of a SequenceFramer that decide which arrays a frame has."""
+
+    layout: Layout
+    padding_value: float
+
+    @property
+    def geometry(self) -> Geometry: ...
 
 
 class Shapes(NamedTuple):
-    """Shapes of what a frame holds, without the sample axis; None where it holds no such thing."""
+    """Shapes of a frame's arrays, without the sample axis; None for an array that it lacks."""
 
     past: Shape
     future: Shape | None
@@ -27,65 +35,79 @@ class Shapes(NamedTuple):
     weight: Shape | None
 
 
-def frame_shapes(framer: "SequenceFramer", source: "Source") -> Shapes:
+class Part(NamedTuple):
+    """One array of a frame.
+
+    Attributes:
+        rows: Rows that it is gathered from.
+        at: "inputs" | "targets" | "frame". The steps that it is gathered at, or one row a frame.
+        gathered: shape in which a frame is gathered.
+        shape: shape of a frame; of weights that share a horizon, `gathered` without its last axis.
+        dtype: dtype of the array.
+        padding: number that stands where the input is padded.
+    """
+
+    rows: Rows
+    at: Literal["inputs", "targets", "frame"]
+    gathered: Shape
+    shape: Shape
+    dtype: np.dtype
+    padding: float
+
+
+def frame_shapes(rule: Rule, source: Source) -> Shapes:
     """Return the shapes of a frame's arrays."""
-    length, row = framer.sequence_length, source.inputs.row_shape
-    past = {
+    geometry, row = rule.geometry, source.inputs.row_shape
+    length, horizon = geometry.sequence_length, geometry.horizon
+    past: Shape = {
         "timesteps": (length, *(row or (1,))),
-        "features": (1, length * int(np.prod(row, dtype=np.int64))),
+        "features": (1, length * math.prod(row)),
         "tokens": (length,),
-    }[framer.layout]
-    ahead = (length,) if framer.return_sequences else ()
+    }[rule.layout]
+    each = (length,) if geometry.return_sequences else ()
     future = weight = None
     if source.future is not None:
-        future = (*ahead, framer.horizon, *(source.future.row_shape or (1,)))
-    targets = (*ahead, framer.horizon) if framer.horizon > 1 else ahead
-    if source.weight is not None:
-        weight = ahead if weighs_horizon_as_one(framer, source) else targets
-        weight = frame_weight_shape(framer) if source.weight_per_frame else weight
+        future = (*each, horizon, *(source.future.row_shape or (1,)))
+    targets = (*each, horizon) if horizon > 1 else each
+    if source.weight_per_frame:
+        weight = frame_weight_shape(rule)
+    elif source.weight is not None:
+        weight = each if weighs_horizon_as_one(rule, source) else targets
     return Shapes(past, future, (*targets, *source.targets.row_shape), weight)
 
 
-def frame_weight_shape(framer: "SequenceFramer") -> Shape:
+def frame_weight_shape(rule: Rule) -> Shape:
     """Return the shape of a weight that counts a whole frame.
 
-    A Keras loss multiplies weights with what it has for each step of a target, so a weight needs
-    as many axes. Where the loss has one axis less, Keras drops a last one of length 1.
+    A Keras loss multiplies the weights with a value for each step of a target, so a weight needs as
+    many axes. If the loss has one axis less, Keras drops a last axis of length 1.
 
     >>> from seqframe import SequenceFramer
     >>> frame_weight_shape(SequenceFramer(3)), frame_weight_shape(SequenceFramer(3, horizon=2))
     ((), (1,))
     """
-    return (1,) * (framer.return_sequences + (framer.horizon > 1))
+    geometry = rule.geometry
+    return (1,) * (geometry.return_sequences + (geometry.horizon > 1))
 
 
-def frame_dtypes(framer: "SequenceFramer", source: "Source") -> list[np.dtype | None]:
-    """Return the dtypes of a frame's arrays, None where it holds no such thing."""
-    rows = (source.inputs, source.future, source.targets, source.weight)
-    dtypes = [None if item is None else item.dtype for item in rows]
-    if source.weight is not None and weighs_horizon_as_one(framer, source):
-        dtypes[-1] = _mean_dtype(source.weight.dtype)
-    return dtypes
+def weighs_horizon_as_one(rule: Rule, source: Source) -> bool:
+    """Return whether the steps of a horizon share a weight, which is the mean of their weights.
 
-
-def weighs_horizon_as_one(framer: "SequenceFramer", source: "Source") -> bool:
-    """Whether the steps of a horizon share a weight, the mean of theirs.
-
-    A Keras loss averages over the last axis of a target before it weighs. That axis is the horizon
-    where targets have no columns.
+    A Keras loss averages over the last axis of a target before it weighs. If targets have no
+    columns, that axis is the horizon.
     """
-    steps = source.weight is not None and not source.weight_per_frame
-    return steps and framer.horizon > 1 and not source.targets.row_shape
+    by_step = source.weight is not None and not source.weight_per_frame
+    return by_step and rule.geometry.horizon > 1 and not source.targets.row_shape
 
 
-def gathered_weight_shape(framer: "SequenceFramer", source: "Source") -> Shape:
-    """Return the shape that a frame's weights have before those of a horizon become one."""
-    shape = frame_shapes(framer, source).weight or ()
-    return (*shape, framer.horizon) if weighs_horizon_as_one(framer, source) else shape
+def gathered_weight_shape(rule: Rule, source: Source) -> Shape:
+    """Return the shape of a frame's weights before the weights of a horizon become one."""
+    shape = frame_shapes(rule, source).weight or ()
+    return (*shape, rule.geometry.horizon) if weighs_horizon_as_one(rule, source) else shape
 
 
 def mean_weight(weights: np.ndarray) -> np.ndarray:
-    """Return the mean over the last axis, in the weights' own precision if they have one.
+    """Return the mean over the last axis. Floats keep their precision.
 
     >>> mean_weight(np.array([[0, 1], [1, 1]]))
     array([0.5, 1. ], dtype=float32)
@@ -97,94 +119,92 @@ def _mean_dtype(dtype: np.dtype) -> np.dtype:
     return dtype.newbyteorder("=") if dtype.kind == "f" else np.dtype(np.float32)
 
 
-class Part(NamedTuple):
-    """One array of a batch of windows.
-
-    Attributes:
-        rows: Rows that it is taken from.
-        offset: steps from a window's start to its first row; None where a row is a frame's.
-        axes: axes of a window.
-        shape: shape in which a frame is gathered.
-    """
-
-    rows: Rows
-    offset: int | None
-    axes: tuple[Axis, ...]
-    shape: Shape
+def frame_parts(rule: Rule, source: Source) -> list[Part]:
+    """Return the arrays of a frame, in the order of a batch."""
+    shapes, padding = frame_shapes(rule, source), rule.padding_value
+    given: list[tuple[Rows | None, Literal["inputs", "targets"], Shape | None]] = [
+        (source.inputs, "inputs", shapes.past),
+        (source.future, "targets", shapes.future),
+        (source.targets, "targets", shapes.y),
+    ]
+    parts = [
+        Part(rows, at, shape, shape, rows.dtype, padding)
+        for rows, at, shape in given
+        if rows is not None and shape is not None
+    ]
+    if source.weight is not None and shapes.weight is not None:
+        gathered, dtype = gathered_weight_shape(rule, source), source.weight.dtype
+        dtype = dtype if gathered == shapes.weight else _mean_dtype(dtype)
+        at: Literal["targets", "frame"] = "frame" if source.weight_per_frame else "targets"
+        # Padding counts for nothing.
+        parts.append(Part(source.weight, at, gathered, shapes.weight, dtype, 0))
+    return parts
 
 
 class WindowCutter:
     """Cuts windows, which are stretches of their sequence."""
 
-    def __init__(self, framer: "SequenceFramer", source: "Source", placement: Placement):
-        self._made_of = (framer, source, placement)
-        self._placement, self._stride = placement, framer.sequence_stride
-        self._one_weight = weighs_horizon_as_one(framer, source)
-        shapes = frame_shapes(framer, source)
-        window = ((framer.sequence_length, framer.sampling_rate),)
-        each = window if framer.return_sequences else ()
-        ahead = (*each, (framer.horizon, 1))
-        targets = ahead if framer.horizon > 1 else each
-        offset = framer.gap + 1 + (0 if framer.return_sequences else framer.span - 1)
-        weights = (None, ()) if source.weight_per_frame else (offset, targets)
-        weight = gathered_weight_shape(framer, source)
-        found: list[Any] = [
-            (source.inputs, 0, window, shapes.past),
-            (source.future, offset, ahead, shapes.future),
-            (source.targets, offset, targets, shapes.y),
-            (source.weight, *weights, weight),
+    def __init__(self, geometry: Geometry, parts: list[Part], index: FrameIndex):
+        self._made_of = (geometry, parts, index)
+        self._index, self._parts, self._stride = index, parts, geometry.stride
+        window: Axis = (geometry.sequence_length, geometry.rate)
+        targets = (*((window,) if geometry.return_sequences else ()), (geometry.horizon, 1))
+        # The axes of each array, and how many steps after the frame's start it begins.
+        kinds: dict[str, tuple[tuple[Axis, ...], int]] = {
+            "inputs": ((window,), 0),
+            "targets": (targets, int(geometry.target_offsets.flat[0])),
+            "frame": ((), 0),
+        }
+        self._windows = [kinds[part.at] for part in parts]
+        self._addresses = [
+            self._first_addresses(part, axes, offset)
+            for part, (axes, offset) in zip(parts, self._windows, strict=True)
         ]
-        self._parts = [Part(*part) for part in found if part[0] is not None]
-        self._addresses = [self._first_addresses(part) for part in self._parts]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Addresses mean nothing to a copy, in this process or another: it finds its own.
         return WindowCutter, self._made_of
 
-    def _first_addresses(self, part: Part) -> tuple[np.ndarray, int]:
-        """Return where frame 0 would lie for each run, and how far apart its frames are.
+    def _first_addresses(
+        self, part: Part, axes: tuple[Axis, ...], offset: int
+    ) -> tuple[np.ndarray, int]:
+        """Return the address of frame 0 for each run, and how far apart its frames are.
 
-        Frames that follow each other lie as far apart as they are numbered, so where one lies is
-        its run's own number plus its own number times a step.
+        Frames that follow each other lie as far apart as they are numbered. So the address of a
+        frame is a number of its run plus the frame's number times a step.
         """
-        runs, begins = self._placement.runs, self._placement.find.begins
-        stride = 1 if part.offset is None else self._stride
-        row = runs.first * stride + (part.offset or 0)
-        step = stride * part.rows.pitch(part.axes)
-        return part.rows.address(runs.sequence, row, part.axes) - begins * step, step
+        runs, begins = self._index.runs, self._index.find.begins
+        stride = 1 if part.at == "frame" else self._stride
+        step = stride * part.rows.pitch(axes)
+        first = part.rows.address(runs.sequence, runs.first * stride + offset, axes)
+        return first - begins * step, step
 
     def place(self, index: np.ndarray) -> list[np.ndarray]:
-        """Return where each part of the frames number `index` lies, for `gather`."""
-        if len(self._placement.runs.size) == 1:
+        """Return the addresses of each part of the frames number `index`, for `gather`."""
+        if len(self._index.runs.size) == 1:
             return [first[0] + index * step for first, step in self._addresses]
-        run = self._placement.find.run(index)
+        run = self._index.find.run(index)
         return [first[run] + index * step for first, step in self._addresses]
 
     def gather(self, places: list[np.ndarray], which: slice) -> list[np.ndarray]:
         """Copy the arrays of some of the frames that were placed."""
-        arrays = [
-            part.rows.gather(place[which], part.axes).reshape(-1, *part.shape)
-            for part, place in zip(self._parts, places, strict=True)
+        return [
+            _finish(part, part.rows.gather(place[which], axes))
+            for part, (axes, _), place in zip(self._parts, self._windows, places, strict=True)
         ]
-        if self._one_weight:
-            arrays[-1] = mean_weight(arrays[-1])
-        return arrays
 
     def views(self) -> list[np.ndarray] | None:
-        """Return all frames as read-only views, or None where that would copy."""
-        run = self._placement.only_run
-        if run is None or self._one_weight:
+        """Return all frames as read-only views, or None if that would copy."""
+        run = self._index.only_run
+        if run is None:
             return None
         first, count = run
         views = []
-        for part in self._parts:
-            if part.rows.columns is not None:
+        for part, (axes, offset) in zip(self._parts, self._windows, strict=True):
+            if part.rows.columns is not None or part.gathered != part.shape:
                 return None
-            if part.offset is None:
-                view = part.rows.view(first, 1, count, ())
-            else:
-                start = first * self._stride + part.offset
-                view = part.rows.view(start, self._stride, count, part.axes)
+            stride = 1 if part.at == "frame" else self._stride
+            view = part.rows.view(first * stride + offset, stride, count, axes)
             try:
                 views.append(view.reshape((count, *part.shape), copy=False))
             except ValueError:  # its steps do not lie next to each other
@@ -193,53 +213,37 @@ class WindowCutter:
 
 
 class PaddedCutter:
-    """Cuts prefixes and subsequences, which are filled up to the length of the longest."""
+    """Cuts frames that are padded to the length of the longest."""
 
-    def __init__(self, framer: "SequenceFramer", source: "Source", placement: Placement):
-        self._framer, self._source, self._placement = framer, source, placement
-        self._shapes = frame_shapes(framer, source)
+    def __init__(self, geometry: Geometry, parts: list[Part], index: FrameIndex):
+        self._geometry, self._parts, self._index = geometry, parts, index
 
     def place(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return where the frames number `index` lie, for `gather`."""
-        return self._placement.locate(index)
+        return self._index.locate(index)
 
     def gather(self, places: Any, which: slice) -> list[np.ndarray]:
         """Copy the arrays of some of the frames that were placed."""
         sequence, start, length = (place[which] for place in places)
-        framer, source, shapes = self._framer, self._source, self._shapes
-        offsets = padded_offsets(length, framer.sequence_length, framer.padding)
-        real = (offsets >= 0) & (offsets < length[:, None])
-        steps = start[:, None] + np.clip(offsets, 0, length[:, None] - 1)
-        last = steps if framer.return_sequences else start + length - 1
-        ahead = last[..., None] + framer.gap + 1 + np.arange(framer.horizon)
-        one_weight = weighs_horizon_as_one(framer, source)
-        weight = gathered_weight_shape(framer, source)
-        found: list[tuple[Rows | None, np.ndarray, Any, float]] = [
-            (source.inputs, steps, shapes.past, framer.padding_value),
-            (source.future, ahead, shapes.future, framer.padding_value),
-            (source.targets, ahead, shapes.y, framer.padding_value),
-            # What is no step counts for nothing.
-            (None if source.weight_per_frame else source.weight, ahead, weight, 0),
-        ]
+        geometry = self._geometry
+        inputs, real, targets = geometry.steps(start, length, self._index.steps[sequence])
         arrays = []
-        for rows, where, shape, filling in found:
-            if rows is not None:
-                array = self._rows(rows, sequence, where)
-                if where is steps or framer.return_sequences:
-                    array[~real] = filling
-                arrays.append(array.reshape(-1, *shape))
-        if one_weight:
-            arrays[-1] = mean_weight(arrays[-1])
-        if source.weight is not None and source.weight_per_frame:
-            weights = source.weight.take(sequence, self._placement.rank(start, length))
-            arrays.append(weights.reshape(-1, *weight))
+        for part in self._parts:
+            if part.at == "frame":
+                array = part.rows.take(sequence, geometry.rank(start, length))
+            else:
+                steps = inputs if part.at == "inputs" else targets
+                array = part.rows.take(sequence.reshape(-1, *(1,) * (steps.ndim - 1)), steps)
+                if part.at == "inputs" or geometry.return_sequences:
+                    array[~real] = part.padding
+            arrays.append(_finish(part, array))
         return arrays
 
     def views(self) -> None:
-        """Return None: frames that are filled up are no views."""
+        """Return None: padded frames are no views."""
 
-    def _rows(self, rows: Rows, sequence: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        sequence = sequence.reshape(-1, *(1,) * (steps.ndim - 1))
-        if self._framer.wrap:
-            steps = steps % self._placement.steps[sequence]
-        return rows.take(sequence, steps)
+
+def _finish(part: Part, array: np.ndarray) -> np.ndarray:
+    """Return a gathered array in the shape that a batch has."""
+    array = array.reshape(-1, *part.gathered)
+    return array if part.gathered == part.shape else mean_weight(array)

@@ -8,19 +8,13 @@ from typing import Any, get_args
 import numpy as np
 
 from seqframe.aliases import Layout, Mode, Padding
+from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.columns import check_names, check_targets
 from seqframe.framing.frames import Frames
 from seqframe.framing.geometry import Geometry, Prefixes, Subsequences, Windows
+from seqframe.framing.html import html_table
 from seqframe.framing.reader import read_source
 from seqframe.framing.vocabulary import Vocabulary
-from seqframe.framing.windows import (
-    check_choice,
-    check_integer,
-    count_prefixes,
-    count_windows,
-    steps_ahead,
-    window_span,
-)
 
 
 class SequenceFramer:
@@ -261,7 +255,7 @@ class SequenceFramer:
             "valid": valid,
         }
         source, found = read_source(self, sequences, by=by, skip_nan=skip_nan, **given)
-        own = vars(self)
+        own = self._arguments()
         known = all(value is own[name] or value == own[name] for name, value in found.items())
         framer = self if known else self._with(**found)
         frames = Frames(framer, source, seed=self.seed)
@@ -276,75 +270,19 @@ class SequenceFramer:
     @cached_property
     def geometry(self) -> Geometry:
         """Which steps make a frame: `Windows`, `Prefixes` or `Subsequences`."""
-        shared = self.sequence_length, self.horizon, self.gap, self.return_sequences
-        if self.mode == "windows":
-            return Windows(*shared, rate=self.sampling_rate, stride=self.sequence_stride)
-        if self.mode == "prefixes":
-            return Prefixes(*shared, min_length=self.min_length)
-        return Subsequences(*shared, min_length=self.min_length, wrap=self.wrap)
-
-    @property
-    def pads(self) -> bool:
-        """Whether frames can be shorter than `sequence_length` and are then filled up.
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(3).pads, SequenceFramer(3, mode="prefixes").pads
-        (False, True)
-        """
-        return self.mode != "windows"
-
-    @property
-    def span(self) -> int:
-        """Raw steps from the first to the last input step of a full frame.
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(3, sampling_rate=2).span
-        5
-        """
-        return window_span(self.sequence_length, self.sampling_rate)
-
-    @property
-    def ahead(self) -> int:
-        """Raw steps that a frame needs past its last input step.
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(3, horizon=2, gap=1).ahead
-        3
-        """
-        return steps_ahead(self.gap, self.horizon)
-
-    @property
-    def least_steps(self) -> int:
-        """Raw steps that a sequence needs to have a frame.
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(3, horizon=2).least_steps
-        5
-        """
-        if self.wrap:
-            return 1
-        return (self.span if self.mode == "windows" else self.min_length) + self.ahead
-
-    def count(self, steps: Any) -> Any:
-        """Return how many frames (for subsequences: how many starts) a sequence of `steps` has.
-
-        Args:
-            steps: int, or int array. Length of the sequence.
-
-        Returns:
-            int, or int array.
-
-        Example:
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(3).count(np.array([26, 3]))
-        array([23,  0])
-        """
-        if self.mode == "windows":
-            return count_windows(steps, self.span, self.sequence_stride, self.ahead)
-        if self.wrap:
-            return steps
-        return count_prefixes(steps, self.min_length, self.ahead)
+        kinds = {"windows": Windows, "prefixes": Prefixes, "subsequences": Subsequences}
+        return kinds[self.mode](
+            sequence_length=self.sequence_length,
+            horizon=self.horizon,
+            gap=self.gap,
+            return_sequences=self.return_sequences,
+            padding=self.padding,
+            rate=self.sampling_rate,
+            stride=self.sequence_stride,
+            min_length=None if self.mode == "windows" else self.min_length,
+            wrap=self.wrap,
+            num_samples=self.num_samples,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs, as JSON-safe values.
@@ -356,8 +294,7 @@ class SequenceFramer:
         """
         config = {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in vars(self).items()
-            if name != "geometry"
+            for name, value in self._arguments().items()
         }
         config["vocabulary"] = None if self.vocabulary is None else self.vocabulary.get_config()
         return config
@@ -390,24 +327,27 @@ class SequenceFramer:
     def __hash__(self) -> int:
         return hash((self.sequence_length, self.mode, self.layout, self.horizon, self.gap))
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The arguments that it was made with, without those that have their defaults."""
-        defaults = SequenceFramer.__init__.__kwdefaults__ or {}
-        given = {name: getattr(self, name) for name in defaults}
-        changed = {name: value for name, value in given.items() if value != defaults[name]}
-        return {"sequence_length": self.sequence_length, **changed}
-
     def __repr__(self) -> str:
-        (_, length), *changed = self.settings.items()
+        (_, length), *changed = self._settings().items()
         shown = [str(length), *(f"{name}={value!r}" for name, value in changed)]
         return f"SequenceFramer({', '.join(shown)})"
 
     def _repr_html_(self) -> str:
-        from seqframe.framing.html import framer_html
+        return html_table("SequenceFramer", self._settings().items())
 
-        return framer_html(self)
+    def _arguments(self) -> dict[str, Any]:
+        """Return the arguments that it was made with, by name."""
+        names = ("sequence_length", *(SequenceFramer.__init__.__kwdefaults__ or {}))
+        return {name: getattr(self, name) for name in names}
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments that differ from their defaults."""
+        defaults = SequenceFramer.__init__.__kwdefaults__ or {}
+        return {
+            name: value
+            for name, value in self._arguments().items()
+            if name not in defaults or value != defaults[name]
+        }
 
     def _with(self, **changes: Any) -> "SequenceFramer":
-        own = {name: value for name, value in vars(self).items() if name != "geometry"}
-        return SequenceFramer(**{**own, **changes})
+        return SequenceFramer(**{**self._arguments(), **changes})

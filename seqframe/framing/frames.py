@@ -1,15 +1,30 @@
-"""Frames: training samples, and what is made of them: batches, datasets, lanes, splits."""
+"""Frames: training samples, and what is made of them: arrays, batches, datasets, lanes, splits."""
 
-from typing import TYPE_CHECKING, Any
+import json
+import math
+import operator
+import zlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from seqframe.aliases import FoldMode, SplitBy
+import numpy as np
+
+from seqframe.aliases import Batch, FoldMode, Index, Padding, Shape, SplitBy
+from seqframe.framing.adapters import grain_dataset, tf_dataset, torch_dataset
 from seqframe.framing.batches import Batches
-from seqframe.framing.collection import FrameCollection
+from seqframe.framing.checks import check_choice, check_integer
+from seqframe.framing.cutters import PaddedCutter, Rule, WindowCutter, frame_parts, frame_shapes
+from seqframe.framing.html import Row, html_table, shorten
+from seqframe.framing.index import FrameIndex, Runs
 from seqframe.framing.lanes import Lanes
-from seqframe.framing.order import Order
+from seqframe.framing.missing import find_runs
+from seqframe.framing.order import Order, epoch_order, random_seed
+from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Source
-from seqframe.framing.splits import fold_frames, split_frames
-from seqframe.framing.windows import check_integer
+from seqframe.framing.splits import check_fractions, cut_points, fold_cuts
+from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import grain
@@ -17,19 +32,73 @@ if TYPE_CHECKING:
     import torch
     from matplotlib.axes import Axes
 
-    from seqframe.training.datasets import FramesDataset
+    from seqframe.framing.datasets import FramesDataset
+
+_SHOWN_FRAMES = 5
+_MOST_FEATURES = 64  # of a step that is written out in a notebook
 
 
-class Frames(FrameCollection):
-    """Input windows and their targets: a lazy, immutable, random-access collection.
+class Framer(Rule, Protocol):
+    """The `SequenceFramer` of frames: the rule that made them, and makes others like them."""
 
-    Made by `SequenceFramer.frame`. Holds the user's arrays and index arithmetic; every batch is one
-    vectorised copy.
+    horizon: int
+    gap: int
+    return_sequences: bool
+    sequence_length: int
+    sampling_rate: int
+    padding: Padding
+    vocabulary: Vocabulary | None
+    columns: tuple[str, ...] | None
+    future_columns: tuple[str, ...] | None
+    target_columns: str | tuple[str, ...] | None
+    by: tuple[str, ...] | None
+
+    def frame(
+        self,
+        sequences: Any,
+        targets: Any = None,
+        *,
+        future: Any = None,
+        sample_weight: Any = None,
+        by: Any = None,
+        valid: Any = None,
+        skip_nan: bool = False,
+    ) -> "Frames": ...
+
+    def get_config(self) -> dict[str, Any]: ...
+
+
+class FrameSteps(NamedTuple):
+    """Where a frame lies, as raw time indices. Returned by `Frames.steps`.
 
     Attributes:
-        framer: SequenceFramer that made them, with the vocabulary they were encoded with.
+        sequence: number of its sequence, or the label of its group.
+        inputs: int array `(length,)`. Steps of its input, without padding.
+        targets: int array `(horizon,)`; with `return_sequences` `(length, horizon)`.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> sequence, inputs, targets = SequenceFramer(3).frame("ABCDEFGH").steps(1)
+    >>> sequence, inputs, targets
+    (0, array([1, 2, 3]), array([4]))
+    """
+
+    sequence: Hashable
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+class Frames:
+    """Input windows and their targets: a lazy, immutable, random-access collection.
+
+    Made by `SequenceFramer.frame`. It holds the user's arrays and index arithmetic. Every batch is
+    one vectorised copy.
+
+    Attributes:
+        framer: SequenceFramer that made them, with the vocabulary that encoded them.
         source: Source of their arrays.
-        epoch: int. Whose random subsequences these are.
+        epoch: int. Epoch of random subsequences.
 
     Example:
 
@@ -41,6 +110,191 @@ class Frames(FrameCollection):
     >>> x.ravel(), y
     (array([20, 30, 40]), np.int64(50))
     """
+
+    def __init__(
+        self,
+        framer: Framer,
+        source: Source,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        runs: Runs | None = None,
+    ):
+        self.framer, self.source, self.epoch = framer, source, epoch
+        self._geometry = geometry = framer.geometry
+        self._seed = random_seed() if seed is None and geometry.draws else seed
+        if runs is None and source.may_leave_out:
+            runs = find_runs(geometry, source)
+        self._index = FrameIndex(geometry, source.steps, runs, self._seed or 0, epoch)
+        self._shapes = frame_shapes(framer, source)
+        self._parts = frame_parts(framer, source)
+        cutter: type[PaddedCutter | WindowCutter] = PaddedCutter if geometry.pads else WindowCutter
+        self._cutter = cutter(geometry, self._parts, self._index)
+
+    def __len__(self) -> int:
+        return self._index.size
+
+    def __getitem__(self, index: Index) -> Batch:
+        """Return one frame `(x, y)`; for a slice, a list or an array of indices, many.
+
+        With sample weights it is `(x, y, sample_weight)`. With a future, `x` is a dict.
+        """
+        chosen = self._resolve(index)
+        if isinstance(chosen, np.ndarray):
+            return self._take(chosen)
+        arrays = self._gather(self._place(np.array([chosen])))
+        return self._pack(array[0] for array in arrays)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for first in range(0, len(self), 1024):
+            places = self._place(np.arange(first, min(first + 1024, len(self))))
+            yield from map(self._pack, zip(*self._gather(places), strict=True))
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The Vocabulary that encoded the symbols, or None."""
+        return self.framer.vocabulary
+
+    @property
+    def x_shape(self) -> Shape | dict[str, Shape]:
+        """Shape of an input, without the sample axis; a dict if there is a past and a future.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3).frame("ABCDEFG").x_shape
+        (3, 1)
+        """
+        past, future = self._shapes.past, self._shapes.future
+        return past if future is None else {"past": past, "future": future}
+
+    @property
+    def y_shape(self) -> Shape:
+        """Shape of a target, without the sample axis.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, horizon=2).frame("ABCDEFG").y_shape
+        (2,)
+        """
+        return self._shapes.y
+
+    @property
+    def sample_weight_shape(self) -> Shape | None:
+        """Shape of a sample weight, without the sample axis; None if there are no weights."""
+        return self._shapes.weight
+
+    @property
+    def left_out(self) -> int:
+        """Number of frames that `skip_nan` or `valid` leave out, because a step is missing.
+
+        For random subsequences it is the number of starts.
+
+        >>> from seqframe import SequenceFramer
+        >>> gap = [1.0, 2.0, 3.0, float("nan"), 5.0, 6.0, 7.0, 8.0]
+        >>> frames = SequenceFramer(2).frame(gap, skip_nan=True)
+        >>> frames.left_out, len(frames)
+        (3, 3)
+        """
+        return int(self._geometry.count(self.source.steps).sum() - self._counts.sum())
+
+    def arrays(self) -> Batch:
+        """Return all frames as `(X, y)`, or `(X, y, sample_weight)`.
+
+        Windows over one sequence are a read-only view of it: nothing is copied, however large.
+        Everything else is copied once: several sequences, padded frames, and windows with
+        `layout="features"` whose steps do not lie next to each other.
+
+        Returns:
+            tuple of arrays `(frames, …)`. With a future, X is a dict of "past" and "future".
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> X, y = SequenceFramer(3).frame([10, 20, 30, 40, 50]).arrays()
+        >>> X.shape, y
+        ((2, 3, 1), array([40, 50]))
+        """
+        views = self._cutter.views()
+        return self._take(np.arange(len(self))) if views is None else self._pack(views)
+
+    def lengths(self, index: Index | None = None) -> np.ndarray:
+        """Return the true input lengths, without padding, of all frames or of those at `index`.
+
+        Args:
+            index: int, slice, list or array of frame numbers; None: all.
+
+        Returns:
+            int array `(frames,)`.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, mode="prefixes").frame("ABCDEF").lengths()
+        array([1, 2, 3, 3, 3])
+        """
+        chosen = np.arange(len(self)) if index is None else np.atleast_1d(self._resolve(index))
+        return self._locate(chosen)[2]
+
+    def mask(self, index: Index | None = None) -> np.ndarray:
+        """Return which input steps are real, not padding.
+
+        Args:
+            index: int, slice, list or array of frame numbers; None: all.
+
+        Returns:
+            bool array `(frames, length)`.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, mode="prefixes").frame("ABCDEF").mask([0, 2])
+        array([[False, False,  True],
+               [ True,  True,  True]])
+        """
+        return self._geometry.places(self.lengths(index))[1]
+
+    def steps(self, i: int) -> FrameSteps:
+        """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
+
+        The sequence is its number, or the label of its group. Steps are counted from the first step
+        of the whole sequence, before any split.
+
+        Args:
+            i: int. Number of the frame.
+
+        Returns:
+            FrameSteps.
+
+        Raises:
+            IndexError: if there is no such frame.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
+        FrameSteps(sequence=0, inputs=array([1, 2, 3]), targets=array([5, 6]))
+        """
+        number, inputs, targets = self._own_steps(self._resolve(operator.index(i)))
+        begin = self.source.begins[number]
+        return FrameSteps(self.source.labels[number], begin + inputs, begin + targets)
+
+    def describe(self, count: int = 5) -> None:
+        """Print the first frames, one a line: `ABC -> D`, numbers for numeric data.
+
+        Padding is left out.
+
+        Args:
+            count: int. How many, at most.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(3).frame("ABCDEFG").describe(2)
+        ABC -> D
+        BCD -> E
+        >>> SequenceFramer(2, horizon=2).frame([1, 2, 3, 4]).describe()
+        1 2 -> 3 4
+        """
+        for x, y in self._written(count):
+            print(f"{x} -> {y}")
 
     def batches(
         self,
@@ -54,12 +308,12 @@ class Frames(FrameCollection):
     ) -> Batches:
         """Iterate over NumPy batches `(x, y)`.
 
-        A batch is a copy: frameworks may write into what they are given. For read-only views that
-        copy nothing use `arrays()`.
+        A batch is a copy, because frameworks may write into it. For read-only views that copy
+        nothing use `arrays()`.
 
         Args:
             batch_size: int ≥ 1.
-            shuffle: bool. In an order that is a function of `seed` and `epoch` alone.
+            shuffle: bool. Take the frames in an order that depends only on `seed` and `epoch`.
             seed: int ≥ 0; None draws one.
             epoch: int ≥ 0. Each epoch has an order of its own.
             drop_last: bool. Leave out a last batch of fewer than `batch_size` frames.
@@ -86,20 +340,18 @@ class Frames(FrameCollection):
         seed: int | None = None,
         drop_last: bool = False,
         redraw: bool = False,
-        **kwargs: Any,
     ) -> "FramesDataset":
         """Return the frames as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
 
-        Without `shuffle=False`, Keras mixes the batches of an epoch once more, by a random state of
-        its own: each frame still comes once an epoch, but no seed tells when.
+        Without `shuffle=False`, Keras shuffles the batches of an epoch once more, with a random
+        state of its own. Each frame still comes once an epoch, but no seed tells when.
 
         Args:
             batch_size: int ≥ 1.
-            shuffle: bool. Anew each epoch.
+            shuffle: bool. Shuffle anew each epoch.
             seed: int ≥ 0; None draws one.
             drop_last: bool. Leave out a last batch of fewer than `batch_size` frames.
             redraw: bool. Random subsequences: draw them anew each epoch.
-            **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of the PyDataset.
 
         Returns:
             FramesDataset: a `keras.utils.PyDataset`.
@@ -115,10 +367,10 @@ class Frames(FrameCollection):
         >>> len(dataset), len(model.evaluate(dataset, return_dict=True, verbose=0))
         (2, 1)
         """
-        from seqframe.training.datasets import FramesDataset
+        from seqframe.framing.datasets import FramesDataset
 
         order = Order(len(self), shuffle, seed)
-        return FramesDataset(Batches(self, batch_size, order, 0, drop_last, redraw), **kwargs)
+        return FramesDataset(Batches(self, batch_size, order, 0, drop_last, redraw))
 
     def to_tf(
         self,
@@ -132,15 +384,15 @@ class Frames(FrameCollection):
     ) -> "tf.data.Dataset":
         """Return the frames as a `tf.data.Dataset` of batches.
 
-        Batches are made in NumPy, so that one crossing into TensorFlow serves a batch. Each pass
-        over the dataset is an epoch. Its element spec and cardinality are known.
+        Each pass over the dataset is an epoch. NumPy makes the batches, so each takes one call from
+        TensorFlow. The element spec and the cardinality are known.
 
         Args:
             batch_size: int ≥ 1.
-            shuffle: bool. Anew each epoch.
+            shuffle: bool. Shuffle anew each epoch.
             seed: int ≥ 0; None draws one.
-            epoch: int ≥ 0. Number of the first pass.
-            drop_last: bool. Leave out a last batch of fewer than `batch_size` frames; all batches
+            epoch: int ≥ 0. Number of the first epoch.
+            drop_last: bool. Leave out a last batch of fewer than `batch_size` frames. All batches
                 then have a static shape.
             redraw: bool. Random subsequences: draw them anew each epoch.
 
@@ -160,17 +412,16 @@ class Frames(FrameCollection):
         >>> [len(y) for x, y in dataset]
         [2, 2, 1]
         """
-        from seqframe.framing.adapters import tf_dataset
-
         order = Order(len(self), shuffle, seed)
-        return tf_dataset(Batches(self, batch_size, order, epoch, drop_last, redraw))
+        batches = Batches(self, batch_size, order, epoch, drop_last, redraw)
+        return tf_dataset(batches, self._array_specs)
 
     def to_torch(self) -> "torch.utils.data.Dataset":
         """Return the frames as a map-style dataset for PyTorch's `DataLoader`.
 
-        The loader's sampler says which frames make a batch, and one gather fetches them. Pass
-        `collate_fn=dataset.collate`, which makes tensors of the batch as it is; PyTorch's own
-        takes it apart first.
+        The loader's sampler chooses the frames of a batch, and one gather fetches them. Pass
+        `collate_fn=dataset.collate`, which makes tensors of the whole batch. PyTorch's own
+        `collate_fn` takes the batch apart first, which is slower.
 
         Returns:
             torch.utils.data.Dataset of `(x, y)`, or `(x, y, sample_weight)`.
@@ -189,17 +440,14 @@ class Frames(FrameCollection):
         >>> [len(y) for x, y in loader]
         [2, 2, 1]
         """
-        from seqframe.framing.adapters import torch_dataset
-
         return torch_dataset(self)
 
     def to_grain(self) -> "grain.MapDataset":
         """Return the frames as a Grain dataset of single frames, random access.
 
         Grain shuffles, shards, batches and checkpoints it, as in
-        `frames.to_grain().shuffle(seed=7).batch(32)`. Where seqframe shuffles and gathers whole
-        batches, Grain has less to do:
-        `grain.MapDataset.source(frames.batches(32, shuffle=True, seed=7))` is one of batches.
+        `frames.to_grain().shuffle(seed=7).batch(32)`. It is faster to let seqframe shuffle and
+        gather whole batches: `grain.MapDataset.source(frames.batches(32, shuffle=True, seed=7))`.
 
         Returns:
             grain.MapDataset of `(x, y)`, or `(x, y, sample_weight)`.
@@ -215,8 +463,6 @@ class Frames(FrameCollection):
         >>> isinstance(dataset, grain.MapDataset), len(dataset.shuffle(seed=7).batch(2))
         (True, 3)
         """
-        from seqframe.framing.adapters import grain_dataset
-
         return grain_dataset(self)
 
     def lanes(self, batch_size: int) -> Lanes:
@@ -247,23 +493,22 @@ class Frames(FrameCollection):
         share_history: bool = False,
         seed: int | None = None,
     ) -> list["Frames"]:
-        """Cut into consecutive parts: no step is in two of them.
+        """Cut into consecutive parts. No step is in two of them.
 
         Args:
-            *fractions: floats that sum to at most one: the parts' shares of each sequence's steps,
-                or of the sequences.
+            *fractions: floats that sum to at most 1: each part's share of the steps of each
+                sequence, or of the sequences.
             by: "time": each sequence is cut in raw time. "sequences": each sequence is whole in one
                 part.
             share_history: bool. Windows cut in time: let the inputs of a later part reach back
                 before its start, as is usual in forecasting. Its targets still begin at its start.
-            seed: int ≥ 0. By sequences: which go to which part is drawn; None keeps their order.
+            seed: int ≥ 0. By sequences: draw which go to which part; None keeps their order.
 
         Returns:
             list of Frames, one for each fraction.
 
         Raises:
-            ValueError: if fractions are not positive or sum to more than one, or a part has no
-                frame.
+            ValueError: if fractions are not positive or sum to more than 1, or a part has no frame.
 
         Example:
 
@@ -273,7 +518,29 @@ class Frames(FrameCollection):
         GH -> I
         HI -> J
         """
-        return split_frames(self, fractions, by, share_history, seed)
+        check_fractions(fractions)
+        history = self._history(by, share_history)
+        if seed is not None:
+            seed = check_integer("seed", seed, 0)
+            if by != "sequences":
+                raise ValueError(
+                    '`seed` needs `by="sequences"`: steps keep their order. '
+                    f"Received: seed={seed}. Leave it out."
+                )
+        parts = [f"Part {number} of the split" for number in range(len(fractions))]
+        if by == "sequences":
+            numbers = np.arange(len(self.source.labels))
+            order = numbers if seed is None else epoch_order(len(numbers), seed, 0, numbers)
+            cuts = pairwise(cut_points(len(numbers), fractions))
+            chosen = [np.sort(order[start:stop]) for start, stop in cuts]
+            return [self._select(some, name) for some, name in zip(chosen, parts, strict=True)]
+        places = np.array([cut_points(steps, fractions) for steps in self.source.steps.tolist()]).T
+        return [
+            self._cut(
+                np.maximum(start - history, 0), stop, name, may_share=k > 0 and not share_history
+            )
+            for k, ((start, stop), name) in enumerate(zip(pairwise(places), parts, strict=True))
+        ]
 
     def folds(
         self,
@@ -287,13 +554,13 @@ class Frames(FrameCollection):
     ) -> list[tuple["Frames", "Frames"]]:
         """Cut for walk-forward evaluation: train on what came before, test on what comes next.
 
-        The test parts lie next to each other and reach up to the end. Cuts are those of
+        The test parts lie next to each other and reach up to the end. The cuts are the same as of
         scikit-learn's `TimeSeriesSplit`.
 
         Args:
             n: int ≥ 1. Number of folds.
-            mode: "expanding": each train part begins at the beginning. "sliding": all are as long
-                as the first.
+            mode: "expanding": each train part begins at the beginning. "sliding": all train parts
+                are as long as the first.
             gap: int ≥ 0. Steps (or sequences) left out between a train part and its test part.
             test_size: int ≥ 1. Steps (or sequences) of a test part; None: an equal share of
                 `1 / (n + 1)`.
@@ -321,15 +588,83 @@ class Frames(FrameCollection):
         JK -> L
         (6, None)
         """
-        return fold_frames(self, n, mode, gap, test_size, by, share_history)
+        n, gap = check_integer("n", n, 1), check_integer("gap", gap, 0)
+        if test_size is not None:
+            test_size = check_integer("test_size", test_size, 1)
+        check_choice("mode", mode, ("expanding", "sliding"))
+        history = self._history(by, share_history)
+        sizes = self.source.steps.tolist() if by == "time" else [len(self.source.labels)]
+        cuts = np.array([fold_cuts(size, n, mode, gap, test_size) for size in sizes])
+        folds = []
+        for number in range(n):
+            train_start, train_stop, test_start, test_stop = cuts[:, number].T
+            names = (f"The train part of fold {number}", f"The test part of fold {number}")
+            if by == "time":
+                test_start = np.maximum(test_start - history, 0)
+                train = self._cut(train_start, train_stop, names[0])
+                test = self._cut(test_start, test_stop, names[1], may_share=not share_history)
+            else:
+                train = self._select(np.arange(train_start[0], train_stop[0]), names[0])
+                test = self._select(np.arange(test_start[0], test_stop[0]), names[1])
+            folds.append((train, test))
+        return folds
+
+    def _history(self, by: SplitBy, share_history: bool) -> int:
+        """Return how far inputs of a part may reach back. Raise if frames cannot be cut so."""
+        check_choice("by", by, ("time", "sequences"))
+        history = self._geometry.history
+        if share_history and (history is None or by != "time"):
+            raise ValueError(
+                '`share_history=True` needs `mode="windows"` and `by="time"`. Received: '
+                f'{type(self._geometry).__name__.lower()}, by="{by}". Leave it out.'
+            )
+        if by == "time" and self.source.weight_per_frame and not self._geometry.ranks_are_steps:
+            raise ValueError(
+                "A split in time needs sample weights for steps. Received: one weight for each "
+                'frame. Give a weight for each step, or pass `by="sequences"`.'
+            )
+        return history or 0 if share_history else 0
+
+    def _cut(
+        self, starts: np.ndarray, stops: np.ndarray, name: str, may_share: bool = False
+    ) -> "Frames":
+        """Return the frames of the steps `start … stop - 1` of each sequence."""
+        part = self._on(self.source.cut(starts, stops))
+        steps, least = int(np.max(stops - starts)), self._geometry.least_steps
+        if not len(part) and steps < least:
+            may_share &= self._geometry.history is not None
+            share = ", or pass `share_history=True`" if may_share else ""
+            raise ValueError(
+                f"{name} has no frame: a frame needs {least} steps. Received: {steps} steps. "
+                f"Give it more steps{share}."
+            )
+        return part._checked(name)
+
+    def _select(self, numbers: np.ndarray, name: str) -> "Frames":
+        """Return the frames of some sequences."""
+        if not len(numbers):
+            raise ValueError(
+                f"{name} has no sequence. Received: {len(self.source.labels)} sequences in all. "
+                'Give it more of them, or cut each in time with `by="time"`.'
+            )
+        return self._on(self.source.select(numbers))._checked(name)
+
+    def _checked(self, name: str) -> "Frames":
+        """Return these frames. Raise if steps that are missing have left none."""
+        if not len(self):
+            raise ValueError(
+                f"{name} has no frame: `skip_nan` or `valid` leaves all out. Received: missing "
+                "steps in each. Fill them, or give it more steps."
+            )
+        return self
 
     def plot(self, count: int = 8, *, index: Any = None, ax: "Axes | None" = None) -> "Axes":
-        """Draw how frames lie over the raw sequences: input, gap, target, padding, time rightwards.
+        """Draw how frames lie over the raw sequences: input, gap, target and padding over time.
 
         Args:
-            count: int ≥ 1. How many of the first frames; of several sequences, shared among the
-                first four. Of many features the first four are drawn.
-            index: int, slice, list or array. Which frames instead.
+            count: int ≥ 1. How many of the first frames. If there are several sequences, the first
+                four share them. Of many features the first four are drawn.
+            index: int, slice, list or array. The frames to draw instead.
             ax: matplotlib.axes.Axes to draw on; None makes a figure.
 
         Returns:
@@ -345,30 +680,9 @@ class Frames(FrameCollection):
         >>> from seqframe import SequenceFramer
         >>> ax = SequenceFramer(3, gap=1).frame("ABCDEFGHIJ").plot()
         """
-        from seqframe.plotting.frames import plot_frames
+        from seqframe.framing.pictures import plot_frames
 
         return plot_frames(self, count, index, ax)
-
-    def _repr_html_(self) -> str:
-        from seqframe.framing.html import frames_html
-
-        return frames_html(self)
-
-    def on(self, source: Source) -> "Frames":
-        """Return the frames of another source, such as a part of this one's.
-
-        Args:
-            source: Source.
-
-        Example:
-
-        >>> from seqframe import SequenceFramer
-        >>> frames = SequenceFramer(2).frame("ABCDEFG")
-        >>> frames.on(frames.source.cut([2], [6])).describe()
-        CD -> E
-        DE -> F
-        """
-        return Frames(self.framer, source, seed=self._seed, epoch=self.epoch)
 
     def redraw(self, epoch: int) -> "Frames":
         """Return these frames with another epoch's random subsequences.
@@ -392,4 +706,156 @@ class Frames(FrameCollection):
         I -> J
         """
         epoch = check_integer("epoch", epoch, 0)
-        return Frames(self.framer, self.source, seed=self._seed, epoch=epoch, runs=self._runs)
+        runs = self._index.runs
+        return Frames(self.framer, self.source, seed=self._seed, epoch=epoch, runs=runs)
+
+    def __repr__(self) -> str:
+        sequences = len(self.source.labels)
+        source = "" if sequences == 1 else f" over {sequences} sequences"
+        lost = f", {self.left_out} left out" if self.left_out else ""
+        return f"Frames({len(self)} of x {self.x_shape}, y {self.y_shape}{source}{lost})"
+
+    def _repr_html_(self) -> str:
+        rows = [*self._html_rows(), *self._html_frames()]
+        return html_table(f"Frames: {len(self):,}", rows)
+
+    def _html_rows(self) -> list[Row]:
+        """Return what frames and lanes show in a notebook."""
+        names = ["x", "y", "sample_weight"]
+        if self.source.future is not None:
+            names[:1] = ['x["past"]', 'x["future"]']
+        named = zip(names, self._parts, strict=False)
+        arrays = [(name, f"{part.shape} {part.dtype}") for name, part in named]
+        count, steps = len(self.source.steps), f"{self.source.steps.sum():,} steps"
+        lengths = ("sequences", f"{count:,} with {steps} in all")
+        rows = [*arrays, ("sequence", steps) if count == 1 else lengths]
+        if self.left_out:
+            what = "starts" if self._geometry.draws else "frames"
+            rows.append(("left out", f"{self.left_out:,} {what} that touch a missing step"))
+        return [*rows, ("framer", repr(self.framer))]
+
+    def _html_frames(self) -> list[Row]:
+        """Return the first frames, unless each has too many features to read."""
+        rows = self.source.inputs, self.source.targets
+        if max(math.prod(one.row_shape) for one in rows) > _MOST_FEATURES:
+            return []
+        shown = [f"{shorten(x)} → {shorten(y)}" for x, y in self._written(_SHOWN_FRAMES)]
+        more = ["…"] if len(self) > len(shown) else []
+        return [("first frames", "\n".join([*shown, *more]))]
+
+    # --- What other modules of the package use.
+
+    @property
+    def _counts(self) -> np.ndarray:
+        """Number of frames of each sequence; for random subsequences, of starts to draw from."""
+        return self._index.counts
+
+    @property
+    def _breaks(self) -> np.ndarray:
+        """Numbers of the frames that do not follow the frame before."""
+        return self._index.find.begins
+
+    @property
+    def _array_specs(self) -> list[tuple[Shape, np.dtype]]:
+        """Shape and dtype of each array of a frame, in the order of `_gather`."""
+        return [(part.shape, part.dtype) for part in self._parts]
+
+    @property
+    def _nbytes(self) -> int:
+        """Bytes that a frame takes in a batch."""
+        return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._array_specs)
+
+    @cached_property
+    def _fingerprint(self) -> int:
+        """A number that tells these frames from others.
+
+        It depends on their rule, the lengths and names of their sequences, and the places of
+        missing steps. It does not depend on values.
+        """
+        draws = [self._seed, self.epoch] if self._geometry.draws else None
+        names = repr(list(self.source.labels))
+        rule = json.dumps([self.framer.get_config(), draws, len(self), names]).encode()
+        layout = (self._index.steps, self.source.begins, *self._index.runs)
+        return zlib.crc32(b"".join(part.tobytes() for part in layout), zlib.crc32(rule))
+
+    @property
+    def _pack(self) -> Callable[[Any], Batch]:
+        """The function that makes a batch of its arrays."""
+        return tuple if self._shapes.future is None else _pack_future
+
+    def _take(self, index: np.ndarray) -> Batch:
+        """Return `frames[index]` for an int array of numbers that are known to be valid."""
+        return self._pack(self._gather(self._place(index)))
+
+    def _place(self, index: np.ndarray) -> Any:
+        """Return where the frames number `index` lie, for `_gather`."""
+        return self._cutter.place(index)
+
+    def _gather(self, places: Any, which: slice = slice(None)) -> list[np.ndarray]:
+        """Copy the arrays of frames that were placed, for `_pack`."""
+        return self._cutter.gather(places, which)
+
+    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return for each frame its sequence, its first input step and its true length."""
+        return self._index.locate(index)
+
+    def _rank(self, index: np.ndarray) -> np.ndarray:
+        """Return the rank of each frame in its sequence, which counts frames left out as well."""
+        _, start, length = self._locate(index)
+        return self._geometry.rank(start, length)
+
+    def _on(self, source: Source) -> "Frames":
+        """Return the frames of another source, such as a part of this one's."""
+        return Frames(self.framer, source, seed=self._seed, epoch=self.epoch)
+
+    def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Return the number of a frame's sequence, and its steps counted from where that begins."""
+        sequence, start, length = self._locate(np.array([i]))
+        cycle = self._index.steps[sequence]
+        (inputs,), (real,), (targets,) = self._geometry.steps(start, length, cycle)
+        each = self._geometry.return_sequences
+        return int(sequence[0]), inputs[real], targets[real] if each else targets
+
+    def _written(self, count: int) -> Iterator[tuple[str, str]]:
+        """Go through the first frames as a reader would write them: inputs, targets."""
+        source, vocabulary = self.source, self.vocabulary
+        for i in range(min(count, len(self))):
+            number, inputs, targets = self._own_steps(i)
+            x, y = source.inputs.read(number)[inputs], source.targets.read(number)[targets]
+            symbols = vocabulary if source.targets is source.inputs else None
+            if self._geometry.return_sequences and self._geometry.horizon > 1:
+                written = " | ".join(join_steps(steps, symbols) for steps in y)
+            else:
+                written = join_steps(y[:, 0] if self._geometry.return_sequences else y, symbols)
+            yield join_steps(x, vocabulary), written
+
+    def _resolve(self, index: Any) -> Any:
+        """Return an index as lists take it as non-negative: an int, or an int array."""
+        size = len(self)
+        if isinstance(index, slice):
+            return np.arange(*index.indices(size))
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            if not -size <= index < size:
+                raise IndexError(f"There are {size} frames. Received: index {index}.")
+            return int(index) % size
+        chosen = np.asarray(index)
+        if chosen.dtype == bool and chosen.shape == (size,):
+            return np.flatnonzero(chosen)
+        if chosen.size == 0:
+            return np.empty(0, np.int64)
+        if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
+            raise TypeError(
+                "An index must be an integer, a slice, or a one-dimensional list or array of "
+                f"integers. Received: {index!r}."
+            )
+        outside = (chosen < -size) | (chosen >= size)
+        if outside.any():
+            worst = chosen if chosen.ndim == 0 else chosen[outside][0]
+            raise IndexError(f"There are {size} frames. Received: index {worst}.")
+        chosen = chosen.astype(np.int64)
+        return np.where(chosen < 0, chosen + size, chosen)[()]
+
+
+def _pack_future(arrays: Sequence[np.ndarray]) -> Batch:
+    past, future, *rest = arrays
+    return ({"past": past, "future": future}, *rest)

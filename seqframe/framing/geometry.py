@@ -1,63 +1,132 @@
-"""Geometry: which steps make frame *i*. No other module asks.
+"""Geometry: which steps make frame *i*. No other module knows.
 
-A frame's input has `sequence_length` places, which hold the steps `start, start + rate, …`. Its last
-step is `last`, and its targets are the steps `last + gap + 1 … last + gap + horizon`. Pure integer
-arithmetic: nothing here holds data.
+A frame has `sequence_length` places for its input steps `start, start + rate, …`. Its last input
+step is `last`, and its target steps are `last + gap + 1 … last + gap + horizon`. The frames of a
+sequence are numbered by their *rank*. Everything here is integer arithmetic and holds no data.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+
+from seqframe.aliases import Padding
+
+#: Tells which of the steps `start … stop - 1` are missing. Steps outside the sequence are not.
+Missing = Callable[[int, int], np.ndarray]
+
+_CHUNK = 2**16  # steps that are searched together
 
 
 @dataclass(frozen=True)
 class Geometry:
     """What the three framings have in common.
 
-    Args:
+    Attributes:
         sequence_length: int. Places of an input.
         horizon: int. Target steps.
         gap: int. Steps between the last input step and the first target step.
         return_sequences: bool. Whether each input step has targets of its own.
-
-    Attributes:
-        pads: bool. Whether frames can be shorter than `sequence_length`, and are then padded.
+        padding: "pre" | "post". The side of a short input that is padded.
+        rate: int. Steps from one place to the next.
+        stride: int. Steps from the start of one frame to the start of the next.
+        min_length: int, or None. Real steps of the shortest input; None: of windows
+            `sequence_length`, else 1.
+        wrap: bool. Whether a sequence is a cycle.
+        num_samples: int, or None. How many frames are drawn at random.
         draws: bool. Whether frames are drawn at random.
-        rate: int. Distance between neighbouring time steps inside a frame.
-        stride: int. Distance between the starts of neighbouring frames.
     """
 
     sequence_length: int
-    horizon: int
-    gap: int
-    return_sequences: bool
-
-    pads: ClassVar[bool] = True
-    pads: ClassVar[bool] = True
-    draws: ClassVar[bool] = False
+    horizon: int = 1
+    gap: int = 0
+    return_sequences: bool = False
+    padding: Padding = "pre"
     rate: int = 1
     stride: int = 1
+    min_length: int | None = None
+    wrap: bool = False
+    num_samples: int | None = None
+
+    draws: ClassVar[bool] = False
+
+    @property
+    def pads(self) -> bool:
+        """Whether inputs can be shorter than `sequence_length`, and are then padded."""
+        return True
+
+    @property
+    def shortest(self) -> int:
+        """Real steps of the shortest input."""
+        return self.min_length or 1
 
     @property
     def span(self) -> int:
-        """Raw steps from the first to the last input step of a full frame."""
+        """Raw steps from the first to the last input step of a full frame.
+
+        >>> Windows(3, rate=2).span
+        5
+        """
         return self.rate * (self.sequence_length - 1) + 1
 
     @property
     def ahead(self) -> int:
-        """Raw steps that a frame needs past its last input step."""
+        """Raw steps that a frame needs after its last input step.
+
+        >>> Windows(3, horizon=2, gap=1).ahead, Windows(3, gap=-1).ahead
+        (3, 0)
+        """
         return max(self.gap + self.horizon, 0)
 
     @property
     def least_steps(self) -> int:
-        """Raw steps that a sequence needs to have a frame."""
-        raise NotImplementedError
+        """Raw steps that a sequence needs to have a frame.
 
-    def count(self, steps: Any) -> Any:
-        """Return how many frames (of random ones: how many starts) sequences of `steps` have."""
-        raise NotImplementedError
+        >>> Windows(3, horizon=2).least_steps, Prefixes(3, horizon=2).least_steps
+        (5, 3)
+        """
+        return self.span - self._shift + self.ahead
+
+    @property
+    def _shift(self) -> int:
+        """How many steps before the sequence the first frame would begin if it were full."""
+        return self.rate * (self.sequence_length - self.shortest)
+
+    # --- Which frames there are.
+
+    def count(self, steps: int | np.ndarray) -> np.ndarray:
+        """Return how many frames sequences of `steps` have; of random ones, how many starts.
+
+        >>> Windows(3).count(np.array([26, 3])), Prefixes(3).count(np.array([26, 3]))
+        (array([23,  0]), array([25,  2]))
+        """
+        return np.maximum((steps - self.least_steps) // self.stride + 1, 0)
+
+    def num_frames(self, starts: int) -> int:
+        """Return how many frames there are in all, if sequences have so many ranks or starts."""
+        return starts
+
+    def locate(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first input step and the true length of the frames of these ranks.
+
+        >>> Windows(3, stride=2).locate(np.arange(3))
+        (array([0, 2, 4]), array([3, 3, 3]))
+        >>> Prefixes(3).locate(np.arange(4))
+        (array([0, 0, 0, 1]), array([1, 2, 3, 3]))
+        """
+        begin = rank * self.stride - self._shift
+        if not self._shift:
+            return begin, np.full_like(begin, self.sequence_length)
+        padded = -(np.minimum(begin, 0) // self.rate)
+        return begin + self.rate * padded, self.sequence_length - padded
+
+    def rank(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Return the ranks of frames, by what `locate` returned."""
+        return (start + self.rate * (length - self.shortest)) // self.stride
+
+    # --- Which steps make a frame.
 
     @cached_property
     def input_offsets(self) -> np.ndarray:
@@ -70,60 +139,238 @@ class Geometry:
 
         An int array `(horizon,)`; with `return_sequences` `(sequence_length, horizon)`.
         """
-        inputs = self.input_offsets
-        last = inputs[:, None] if self.return_sequences else inputs[-1]
-        return last + self.gap + 1 + np.arange(self.horizon)
+        return self._targets(self.input_offsets if self.return_sequences else self.span - 1)
+
+    def places(self, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of a frame's steps stands at each place, and which places are real.
+
+        Args:
+            length: int array `(n,)`. True lengths.
+
+        Returns:
+            int array and bool array `(n, sequence_length)`. Places of padding hold the nearest
+            step.
+
+        >>> step, real = Prefixes(3).places(np.array([1, 3]))
+        >>> step.tolist(), real.tolist()
+        ([[0, 0, 0], [0, 1, 2]], [[False, False, True], [True, True, True]])
+        """
+        length = length[:, None]
+        first = self.sequence_length - length if self.padding == "pre" else 0
+        step = np.arange(self.sequence_length) - first
+        return np.clip(step, 0, length - 1), (step >= 0) & (step < length)
+
+    def steps(
+        self, start: np.ndarray, length: np.ndarray, cycle: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the input steps of frames, which of their places are real, and the target steps.
+
+        Args:
+            start: int array `(n,)`. First input steps.
+            length: int array `(n,)`. True lengths.
+            cycle: int array `(n,)`. Lengths of their sequences.
+
+        Returns:
+            int array and bool array `(n, sequence_length)`; int array `(n, horizon)`, with
+            `return_sequences` `(n, sequence_length, horizon)`.
+        """
+        step, real = self.places(length)
+        inputs = start[:, None] + self.rate * step
+        targets = self._targets(
+            inputs if self.return_sequences else start + self.rate * (length - 1)
+        )
+        if self.wrap:
+            inputs = inputs % cycle[:, None]
+            targets = targets % cycle.reshape(-1, *(1,) * (targets.ndim - 1))
+        return inputs, real, targets
+
+    def extent(self, first: int, last: int) -> tuple[int, int]:
+        """Return the first and the last raw step that frames of these ranks need.
+
+        >>> Windows(3, horizon=2).extent(1, 4)
+        (1, 8)
+        """
+        start, length = self.locate(np.array([first, last]))
+        return int(start[0]), int(start[1] + self.rate * (length[1] - 1) + self.ahead)
+
+    def _targets(self, last: np.ndarray | int) -> np.ndarray:
+        """Return the target steps that follow last input steps, along a new axis."""
+        return np.asarray(last)[..., None] + self.gap + 1 + np.arange(self.horizon)
+
+    # --- How frames lie to each other.
+
+    @property
+    def end_to_end(self) -> int | None:
+        """The `stride` by which frames lie end to end; None if no stride does that."""
+        return 1 if self.sequence_length == 1 else None
+
+    @property
+    def history(self) -> int | None:
+        """How many steps the inputs reach back before the first target step.
+
+        None if frames begin where their sequence begins.
+        """
+        return None
+
+    @property
+    def ranks_are_steps(self) -> bool:
+        """Whether the frame of rank *r* begins at step *r*."""
+        return False
+
+    @property
+    def targets_overlap(self) -> bool:
+        """Whether target steps can be input steps, or stand where an input is padded."""
+        overlap = self.return_sequences or self.gap < 0 or self.wrap
+        return overlap or (self.pads and self.padding == "post")
+
+    # --- Which frames touch no missing step.
+
+    def runs(
+        self, steps: int, inputs: Missing, targets: Missing
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the runs of frames that touch no missing step.
+
+        A frame touches its input steps in the inputs, and its target steps in the targets. A random
+        frame touches every step from its first to its last.
+
+        Args:
+            steps: int. Length of the sequence.
+            inputs: tells which steps are missing in the inputs.
+            targets: tells which steps are missing in what is read at target steps.
+
+        Returns:
+            int arrays of one length: the first rank of each run, its number of frames, and the step
+            before which its frames end.
+        """
+        chunks = split_range(int(self.count(steps)), max(_CHUNK // self.stride, 1))
+        first, stop = find_runs_of_true(self._whole(a, b, inputs, targets) for a, b in chunks)
+        return first, stop - first, np.full_like(first, steps)
+
+    def _whole(self, first: int, stop: int, inputs: Missing, targets: Missing) -> np.ndarray:
+        """Return whether the frames of the ranks `first … stop - 1` touch no missing step."""
+        begin = first * self.stride - self._shift
+        end = begin + (stop - 1 - first) * self.stride + self.span
+        after = self.gap + 1
+        # Whether a frame whose last input step is here has a missing target.
+        lost = count_in_windows(
+            targets(begin + after, end + after + self.horizon - 1), self.horizon
+        )
+        lost = lost > 0
+        lost[: max(-begin, 0)] = False  # places before the sequence have no targets
+        touched = count_in_windows(inputs(begin, end), self.sequence_length, self.rate)
+        if self.return_sequences:
+            touched += count_in_windows(lost, self.sequence_length, self.rate)
+        else:
+            touched += lost[self.span - 1 :]
+        return touched[:: self.stride] == 0
 
 
 @dataclass(frozen=True)
 class Windows(Geometry):
     """Every window that fits, `stride` steps apart."""
 
-    pads: ClassVar[bool] = False
+    @property
+    def shortest(self) -> int:
+        return self.min_length or self.sequence_length
 
     @property
-    def least_steps(self) -> int:
-        return self.span + self.ahead
+    def pads(self) -> bool:
+        return self.shortest < self.sequence_length
 
-    def count(self, steps: Any) -> Any:
-        """Return how many windows have all their steps.
+    @property
+    def end_to_end(self) -> int:
+        return self.stride if self.sequence_length == 1 else self.sequence_length * self.rate
 
-        >>> Windows(3, 1, 0, False).count(np.array([26, 3]))
-        array([23,  0])
-        """
-        return np.maximum((steps - self.span - self.ahead) // self.stride + 1, 0)
+    @property
+    def history(self) -> int:
+        # With a target for every input step, the first target is the one of the first step.
+        span = 1 if self.return_sequences else self.span
+        return max(span + self.gap, 0)
+
+    @property
+    def ranks_are_steps(self) -> bool:
+        return self.stride == 1 and not self.pads
 
 
 @dataclass(frozen=True)
 class Prefixes(Geometry):
-    """Everything up to each step, at least `min_length` steps of it, padded."""
-
-    min_length: int = 1
-
-    @property
-    def least_steps(self) -> int:
-        return self.min_length + self.ahead
-
-    def count(self, steps: Any) -> Any:
-        """Return how many prefixes have a full target.
-
-        >>> Prefixes(3, 1, 0, False).count(np.array([26, 3]))
-        array([25,  2])
-        """
-        return np.maximum(steps - self.ahead - self.min_length + 1, 0)
+    """All that precedes each step, padded: `min_length … sequence_length` steps."""
 
 
 @dataclass(frozen=True)
-class Subsequences(Prefixes):
-    """Random stretches of random length, padded; with `wrap`, of a cycle."""
+class Subsequences(Geometry):
+    """Random stretches of random length, padded; with `wrap`, of a cycle. A rank is a start."""
 
     draws: ClassVar[bool] = True
-    wrap: bool = False
 
     @property
     def least_steps(self) -> int:
         return 1 if self.wrap else super().least_steps
 
-    def count(self, steps: Any) -> Any:
-        """Return how many starts there are to draw from."""
-        return steps if self.wrap else super().count(steps)
+    def num_frames(self, starts: int) -> int:
+        return (self.num_samples or starts) if starts else 0
+
+    def draw(
+        self, start: np.ndarray, stop: np.ndarray, uniform: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the starts, and lengths drawn uniformly from those that end before `stop`.
+
+        Args:
+            start: int array `(n,)`.
+            stop: int array `(n,)`. Steps before which the frames end.
+            uniform: float array `(n,)`, in `[0, 1)`.
+        """
+        longest = np.full_like(start, self.sequence_length)
+        if not self.wrap:
+            longest = np.minimum(longest, stop - start - self.ahead)
+        choices = longest - self.shortest + 1
+        return start, self.shortest + (uniform * choices).astype(np.int64)
+
+    def rank(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+        return start
+
+    def runs(
+        self, steps: int, inputs: Missing, targets: Missing
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        chunks = split_range(steps, _CHUNK)
+        first, stop = find_runs_of_true(~(inputs(a, b) | targets(a, b)) for a, b in chunks)
+        return first, self.count(stop - first), stop
+
+
+def split_range(size: int, chunk: int) -> Iterator[tuple[int, int]]:
+    """Return where each chunk of `range(size)` begins and stops."""
+    return ((first, min(first + chunk, size)) for first in range(0, size, chunk))
+
+
+def count_in_windows(flags: np.ndarray, length: int, rate: int = 1) -> np.ndarray:
+    """Return how many flags are set in each window of `length` places, `rate` apart.
+
+    >>> count_in_windows(np.array([1, 0, 0, 1, 1], bool), length=2)
+    array([1, 0, 1, 2])
+    >>> count_in_windows(np.array([1, 0, 0, 1, 1], bool), length=2, rate=3)
+    array([2, 1])
+    """
+    size = len(flags) - rate * (length - 1)
+    # The sums of every rate-th flag before each place.
+    rows = -(-len(flags) // rate) + 1
+    table = np.zeros((rows, rate), np.int64)
+    padded = np.zeros((rows - 1) * rate, np.int64)
+    padded[: len(flags)] = flags
+    np.cumsum(padded.reshape(-1, rate), axis=0, out=table[1:])
+    sums = table.ravel()
+    return sums[rate * length :][:size] - sums[:size]
+
+
+def find_runs_of_true(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return where runs of True begin and stop in bool arrays that follow each other.
+
+    >>> find_runs_of_true([np.array([True, False, True]), np.array([True, False])])
+    (array([0, 2]), array([1, 4]))
+    """
+    found, before, offset = [], False, 0
+    for part in parts:
+        changes = np.flatnonzero(np.diff(part, prepend=before))
+        found.append(changes + offset)
+        before, offset = bool(part[-1]), offset + len(part)
+    edges = np.concatenate([*found, [offset] if before else []]).astype(np.int64)
+    return edges[0::2], edges[1::2]

@@ -3,30 +3,44 @@
 import heapq
 import warnings
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from seqframe.framing.batches import BatchIterator, resolve_batch
+from seqframe.aliases import Batch
+from seqframe.framing.batches import BatchIterator, FrameArrays, resolve_batch
+from seqframe.framing.checks import check_integer
 from seqframe.framing.cutters import frame_weight_shape
-from seqframe.framing.windows import check_integer
+from seqframe.framing.geometry import Geometry
+from seqframe.framing.html import Row, html_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from seqframe.framing.frames import Frames
-    from seqframe.training.datasets import LanesDataset
+    from seqframe.framing.datasets import LanesDataset
 
 
-_BLOCK = 2**13  # frames whose places are worked out together
+_BLOCK = 2**13  # frames whose places are computed together
+
+
+class LaneFrames(FrameArrays, Protocol):
+    """What lanes are made of: `Frames`."""
+
+    @property
+    def _counts(self) -> np.ndarray: ...
+
+    @property
+    def _breaks(self) -> np.ndarray: ...
+
+    def _html_rows(self) -> list[Row]: ...
 
 
 class Lanes:
     """Stateful batches: row *b* of batch *k + 1* continues row *b* of batch *k*.
 
-    Made by `Frames.lanes`. One long sequence is cut into `batch_size` contiguous lanes, as equal as
-    can be; many sequences are packed into them, longest first, each whole in one lane. Fewer
-    sequences than lanes are cut where they lie one after the other.
+    Made by `Frames.lanes`. One long sequence is cut into `batch_size` contiguous lanes of nearly
+    equal length. Many sequences are packed into the lanes, longest first, each whole in one lane.
+    Fewer sequences than lanes are joined and cut like one.
 
     Args:
         frames: Frames of windows.
@@ -35,7 +49,7 @@ class Lanes:
     Both are attributes of the same name.
 
     Raises:
-        ValueError: if `batch_size` is below 1 or above the number of frames, or the frames are
+        ValueError: if `batch_size` is below 1 or above the number of frames, or if the frames are
             random.
 
     Example:
@@ -51,27 +65,27 @@ class Lanes:
     (array([ True,  True]), array([False, False]))
     """
 
-    def __init__(self, frames: "Frames", batch_size: int):
+    def __init__(self, frames: LaneFrames, batch_size: int):
         batch_size = check_integer("batch_size", batch_size, 1)
-        if frames.framer.mode == "subsequences":
+        if frames.framer.geometry.draws:
             raise ValueError(
-                "Random subsequences do not continue each other, so they make no lanes. Received: "
-                'frames of `mode="subsequences"`. Use `mode="windows"` for a stateful model.'
+                "Lanes need frames that continue each other. Received: random subsequences. "
+                'Use `mode="windows"` for a stateful model.'
             )
         if batch_size > len(frames):
             raise ValueError(
                 f"`batch_size` must not exceed the number of frames, {len(frames)}. "
                 f"Received: batch_size={batch_size}."
             )
-        _warn_of_overlap(frames)
+        _warn_of_overlap(frames.framer.geometry)
         self.frames = frames
         self.batch_size = batch_size
-        if np.count_nonzero(frames.counts) < max(batch_size, 2):
+        if np.count_nonzero(frames._counts) < max(batch_size, 2):
             lanes = cut_lanes(len(frames), batch_size)
         else:
-            lanes = pack_lanes(frames.counts, batch_size)
+            lanes = pack_lanes(frames._counts, batch_size)
         self._num_batches = max(sum(count for _, count in lane) for lane in lanes)
-        rows, firsts, counts = _segments(lanes, frames.breaks)
+        rows, firsts, counts = split_at_breaks(lanes, frames._breaks)
         before = np.cumsum(counts) - counts
         # The first of a row's segments begins where the row does.
         self._position = before - before[np.searchsorted(rows, rows)]
@@ -83,17 +97,17 @@ class Lanes:
         """Number of batches."""
         return self._num_batches
 
-    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Return batch `k` as `(x, y, sample_weight)`; rows that ran out of data have weight 0.
+    def __getitem__(self, k: int) -> Batch:
+        """Return batch `k` as `(x, y, sample_weight)`. Rows that ran out of data have weight 0.
 
-        Weights are `(batch_size,)`, with an axis of length 1 more for each that targets have of
-        steps.
+        Weights are `(batch_size,)`, with one more axis of length 1 for each axis of steps that
+        targets have.
         """
-        index, weight, _ = self.index(np.array([resolve_batch(k, len(self))]))
-        return self._weighted(self.frames.take(index[0]), weight[0])
+        index, weight, _ = self._index(np.array([resolve_batch(k, len(self))]))
+        return self._weighted(self.frames._take(index[0]), weight[0])
 
-    def _weighted(self, batch: tuple[Any, ...], weight: np.ndarray) -> tuple[Any, Any, np.ndarray]:
-        """Return a batch with the weights of its rows, times its own where it has some."""
+    def _weighted(self, batch: Batch, weight: np.ndarray) -> Batch:
+        """Return a batch with the weights of its rows, times its own if it has some."""
         x, y, *own = batch
         if own:
             weight = own[0] * weight.reshape(-1, *(1,) * (own[0].ndim - 1)).astype(own[0].dtype)
@@ -120,17 +134,17 @@ class Lanes:
         """
         return LaneBatches(self)
 
-    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
-        """Go through the batches of these consecutive numbers."""
+    def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
+        """Yield the batches of consecutive numbers."""
         size, first, stop, end = self.batch_size, 0, 0, len(self)
         for k in numbers:
             if k >= stop:
-                # Places are worked out for several batches at once: NumPy costs more a call.
+                # Places of several batches are computed at once: a call of NumPy costs more.
                 first, stop = k, min(k + max(_BLOCK // size, 1), end)
-                index, weights, _ = self.index(np.arange(first, stop))
-                places = self.frames.place(index.ravel())
-            arrays = self.frames.gather(places, slice((k - first) * size, (k - first + 1) * size))
-            yield self._weighted(self.frames.pack(arrays), weights[k - first])
+                index, weights, _ = self._index(np.arange(first, stop))
+                places = self.frames._place(index.ravel())
+            arrays = self.frames._gather(places, slice((k - first) * size, (k - first + 1) * size))
+            yield self._weighted(self.frames._pack(arrays), weights[k - first])
 
     def resets(self, k: int) -> np.ndarray:
         """Return which rows begin a new sequence at a batch.
@@ -151,9 +165,9 @@ class Lanes:
         >>> [lanes.resets(k).tolist() for k in range(4)]
         [[True, True], [False, False], [False, True], [False, False]]
         """
-        return self.index(np.array([resolve_batch(k, len(self))]))[2][0]
+        return self._index(np.array([resolve_batch(k, len(self))]))[2][0]
 
-    def index(self, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _index(self, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return frames, weights and resets of several batches.
 
         Args:
@@ -162,17 +176,6 @@ class Lanes:
         Returns:
             tuple of arrays `(n, batch_size)`: frame numbers (int64; rows that ran out repeat their
             last frame), weights (float32, 0 or 1), resets (bool).
-
-        Example:
-
-        >>> from seqframe import SequenceFramer
-        >>> frame, weight, resets = SequenceFramer(1).frame("ABCDEF").lanes(2).index(np.arange(3))
-        >>> frame
-        array([[0, 3],
-               [1, 4],
-               [2, 4]])
-        >>> weight[2]
-        array([1., 0.], dtype=float32)
         """
         rows = np.arange(self.batch_size)
         key = rows * (self._num_batches + 1) + np.asarray(batches)[:, None]
@@ -183,12 +186,11 @@ class Lanes:
         return frame, active.astype(np.float32), offset == 0
 
     @property
-    def segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Row, first batch, first frame and number of frames of each stretch that is read without
-        a reset; int arrays of one length.
+    def _segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Row, first batch, first frame and number of frames of each stretch without a reset.
 
         >>> from seqframe import SequenceFramer
-        >>> row, batch, frame, count = SequenceFramer(1).frame("ABCDEFG").lanes(2).segments
+        >>> row, batch, frame, count = SequenceFramer(1).frame("ABCDEFG").lanes(2)._segments
         >>> row, batch, frame, count
         (array([0, 1]), array([0, 0]), array([0, 3]), array([3, 3]))
         """
@@ -199,8 +201,8 @@ class Lanes:
         """Draw which rows continue from batch to batch, begin a new sequence, or ran out of data.
 
         Args:
-            batches: int ≥ 1: the first so many. A slice: those. None: all, or where there are
-                thousands of sequences, the first that can still be told apart.
+            batches: int ≥ 1, how many of the first batches; or a slice of batches. None: all, or
+                as many of the first as can be told apart.
             ax: matplotlib.axes.Axes to draw on; None makes a figure.
 
         Returns:
@@ -215,19 +217,26 @@ class Lanes:
         >>> from seqframe import SequenceFramer
         >>> ax = SequenceFramer(1).frame("ABCDEFG").lanes(2).plot()
         """
-        from seqframe.plotting.lanes import plot_lanes
+        from seqframe.framing.pictures import plot_lanes
 
         return plot_lanes(self, batches, ax)
 
     def _repr_html_(self) -> str:
-        from seqframe.framing.html import lanes_html
-
-        return lanes_html(self)
+        rows, _, _, counts = self._segments
+        filled = counts.sum() / (len(self) * self.batch_size)
+        own = [
+            ("batches", f"{len(self):,}"),
+            ("rows", f"{self.batch_size:,}"),
+            ("resets", f"{len(rows):,} in an epoch"),
+            ("filled", f"{filled:.1%} (the rest has weight 0)" if filled < 1 else "100%"),
+            ("frames", f"{len(self.frames):,}"),
+        ]
+        return html_table("Lanes", [*own, *self.frames._html_rows()])
 
     def dataset(self) -> "LanesDataset":
         """Return the batches as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
 
-        Pass `StatefulTrainer(lanes=lanes)` among the callbacks, so that rows reset where they begin
+        Pass `StatefulTrainer(lanes=lanes)` among the callbacks. It resets a row when the row begins
         a new sequence.
 
         Returns:
@@ -247,7 +256,7 @@ class Lanes:
         >>> len(lanes), len(history.history["loss"])
         (2, 1)
         """
-        from seqframe.training.datasets import LanesDataset
+        from seqframe.framing.datasets import LanesDataset
 
         return LanesDataset(self)
 
@@ -259,7 +268,7 @@ class LaneBatches(BatchIterator):
     """An iterator over the batches of lanes. Made by `Lanes.batches`.
 
     Attributes:
-        lanes: Lanes that they are of.
+        lanes: Lanes of the batches.
 
     Example:
 
@@ -280,16 +289,16 @@ class LaneBatches(BatchIterator):
     def __len__(self) -> int:
         return len(self.lanes)
 
-    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
+    def __getitem__(self, k: int) -> Batch:
         return self.lanes[k]
 
-    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
+    def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
         return self.lanes._run(numbers)
 
     def _identity(self) -> dict[str, Any]:
         frames = self.lanes.frames
         return {
-            "fingerprint": frames.fingerprint,
+            "fingerprint": frames._fingerprint,
             "frames": len(frames),
             "lanes": self.lanes.batch_size,
         }
@@ -315,6 +324,8 @@ def cut_lanes(size: int, batch_size: int) -> list[list[tuple[int, int]]]:
 def pack_lanes(counts: np.ndarray, batch_size: int) -> list[list[tuple[int, int]]]:
     """Pack whole sequences of `counts` frames into lanes: longest first, each into the emptiest.
 
+    Sequences without frames are left out.
+
     Source: Graham, "Bounds on Multiprocessing Timing Anomalies", 1969 (longest processing time).
 
     >>> pack_lanes(np.array([2, 5, 3]), 2)
@@ -332,12 +343,12 @@ def pack_lanes(counts: np.ndarray, batch_size: int) -> list[list[tuple[int, int]
     return lanes
 
 
-def _segments(
+def split_at_breaks(
     lanes: list[list[tuple[int, int]]], breaks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the row, the first frame and the number of frames of each stretch without a break.
 
-    >>> _segments([[(0, 4)], [(4, 3)]], np.array([0, 2]))
+    >>> split_at_breaks([[(0, 4)], [(4, 3)]], np.array([0, 2]))
     (array([0, 0, 1]), array([0, 2, 4]), array([2, 2, 3]))
     """
     rows, firsts, counts = [], [], []
@@ -351,20 +362,17 @@ def _segments(
     return np.concatenate(rows), np.concatenate(firsts), np.concatenate(counts)
 
 
-def _warn_of_overlap(frames: "Frames") -> None:
-    framer = frames.framer
-    covered = framer.sequence_length * framer.sampling_rate
-    end_to_end = framer.sequence_stride == covered or framer.sequence_length == 1
-    if framer.mode == "windows" and end_to_end:
+def _warn_of_overlap(geometry: Geometry) -> None:
+    """Warn if the state sees some steps twice, or never."""
+    stride, best = geometry.stride, geometry.end_to_end
+    if stride == best:
         return
-    if framer.mode == "windows" and framer.sequence_stride > covered:
-        fault = f"{framer.sequence_stride - covered} steps between two frames never reach the state"
+    if best is not None and stride > best:
+        fault = f"the state never sees {stride - best} steps between two frames"
     else:
         fault = "the state sees the steps that two frames share more than once"
-    is_windows = framer.mode == "windows"
-    advice = f"Set `sequence_stride={covered}`" if is_windows else 'Use `mode="windows"`'
+    advice = 'Use `mode="windows"`' if best is None else f"Set `sequence_stride={best}`"
     warnings.warn(
-        f"Frames that continue each other should lie end to end, but {fault}. {advice}, or use a "
-        "stateless model.",
+        f"Frames of lanes should lie end to end, but {fault}. {advice}, or use a stateless model.",
         stacklevel=4,
     )

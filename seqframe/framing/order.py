@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from seqframe.framing.windows import check_integer
+from seqframe.framing.checks import check_integer
 
 # Up to this size an epoch's permutation is kept in memory (512 KB): exactly uniform, and cheap.
 # Above it, a keyed bijection gives any position of the order by itself.

@@ -1,4 +1,4 @@
-"""A loss that is NaN is said to come from where it comes from."""
+"""A warning that says why a loss is NaN, if the data hold some."""
 
 import math
 import warnings
@@ -11,14 +11,14 @@ from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.missing import count_touching_nan
 
-_CHUNK = 1024  # samples looked at together
+_CHUNK = 1024  # samples that are searched together
 
 
-def warn_of_nan(frames: Any, loss: Any) -> None:
-    """Warn if a loss is NaN and what was trained on holds some. Only then are the data looked at.
+def warn_of_nan(frames: Any, loss: float | None) -> None:
+    """Warn if a loss is NaN and the training data hold a NaN. Other losses cost no search.
 
     Args:
-        frames: Frames, Lanes or arrays, as `fit` has them.
+        frames: Frames, Lanes or a nest of arrays, as `fit` takes them.
         loss: float of the first epoch that ran, or None.
     """
     if not isinstance(loss, float) or not math.isnan(loss):
@@ -26,18 +26,16 @@ def warn_of_nan(frames: Any, loss: Any) -> None:
     framed = frames.frames if isinstance(frames, Lanes) else frames
     if not isinstance(framed, Frames):
         found, size = _count_samples(tree.flatten(framed))
-        fault = f"{found:,} of {size:,} samples hold a NaN: leave them out, or fill them"
-    elif framed.framer.mode == "subsequences":
-        found = count_touching_nan(framed)
-        skip = "" if framed.framer.wrap else "pass `skip_nan=True` to `frame`, or "
-        fault = f"{found:,} steps of the data hold a NaN: {skip}fill them"
+        fault = f"{found:,} of {size:,} samples hold a NaN. Leave them out, or fill them"
     else:
-        found = count_touching_nan(framed)
-        fault = f"{found:,} of {len(framed):,} frames touch a NaN: pass `skip_nan=True` to "
-        fault += "`frame`, or fill what is missing"
+        geometry = framed.framer.geometry
+        found = count_touching_nan(geometry, framed.source)
+        what = "steps hold a NaN" if geometry.draws else f"of {len(framed):,} frames touch a NaN"
+        skip = "Fill them" if geometry.wrap else "Pass `skip_nan=True` to `frame`, or fill them"
+        fault = f"{found:,} {what}. {skip}"
     if found:
         warnings.warn(
-            f"The loss is NaN, and {fault}. Make the model anew: its weights are NaN too.",
+            f"The loss is NaN: {fault}. Then make the model anew, because its weights are NaN too.",
             stacklevel=3,
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.plotting.canvas import count_ticks, curve_colors, inches, legend_above, make_axes
+from seqframe.plot.canvas import count_ticks, curve_colors, inches, legend_above, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,6 +1,6 @@
-"""What every picture begins with: axes to draw on, colours that all can tell apart, a legend.
+"""Axes, colours, ticks and legends that all pictures share.
 
-matplotlib is optional: it is imported when something is drawn.
+matplotlib is optional, so functions import it when they draw.
 """
 
 from collections.abc import Sequence
@@ -9,33 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
-# Okabe and Ito's palette, which is told apart with any colour vision
-# (https://jfly.uni-koeln.de/color/). In the order in which curves take them: neighbours differ in
-# brightness too, so that they also differ in grey.
+# Okabe and Ito's palette suits every kind of colour vision (https://jfly.uni-koeln.de/color/).
+# Neighbouring curves also differ in brightness, so that they differ in a grey print.
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#999999"
-CURVE_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
+_ON_LIGHT = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 _ON_DARK = (SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILLION)
-LINE_STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
 _WIDE = 3.5  # inches of an axis on which seven dates fit
-_HANDLE, _CHARACTER = 0.6, 0.068  # inches that an entry of a legend takes, about
+_HANDLE, _CHARACTER = 0.55, 0.057  # inches that a legend's entry takes, roughly
 
 
 def make_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
-    """Return the axes given, or those of a new figure.
-
-    Args:
-        ax: matplotlib.axes.Axes, or None.
-        width: float. Of a new figure, in inches.
-        height: float. Of a new figure, in inches.
-
-    Raises:
-        ImportError: if matplotlib is not installed.
-        TypeError: if `ax` is something else.
-    """
+    """Return the given axes, or those of a new figure of `width` by `height` inches."""
     try:
         from matplotlib import pyplot
         from matplotlib.axes import Axes
@@ -54,44 +44,41 @@ def make_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
 
 
 def ink(ax: "Axes") -> Any:
-    """Return the colour that writing has there: black, or white where a style is dark."""
+    """Return the colour of text on these axes: black, or white in a dark style."""
     return ax.xaxis.label.get_color()
 
 
 def curve_colors(ax: "Axes") -> tuple[str, ...]:
-    """Return the colours that curves take in turn, the first of them the clearest on these axes."""
+    """Return the colours for curves, the clearest on these axes first."""
     from matplotlib.colors import to_rgb
 
-    return _ON_DARK if sum(to_rgb(ink(ax))) > 1.5 else CURVE_COLORS
+    return _ON_DARK if sum(to_rgb(ink(ax))) > 1.5 else _ON_LIGHT
 
 
 def inches(ax: "Axes") -> tuple[float, float]:
-    """Return the width and the height of axes, as they are before a layout moves them."""
+    """Return the width and the height of axes before a layout changes them."""
     box = ax.get_window_extent()
     return box.width / ax.figure.dpi, box.height / ax.figure.dpi
 
 
-def count_ticks(axis: Any, length: float) -> None:
-    """Write whole numbers along an axis, as many as fit on its length in inches."""
+def count_ticks(axis: "Axis", length: float) -> None:
+    """Tick whole numbers along an axis, as many as fit on `length` inches."""
     from matplotlib.ticker import MaxNLocator
 
     most = min(max(int(1.5 * length), 2), 10)
     axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
 
 
-def date_ticks(axis: Any, length: float) -> None:
-    """Write dates along an axis, as many as fit on its length in inches, each with its month.
-
-    A January says of which year it is; where there is none, the corner does.
-    """
+def date_ticks(axis: "Axis", length: float) -> None:
+    """Tick dates along an axis, as many as fit on `length` inches; each names its month."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    # So many there have to be room for, or some spans have no ticks: where 3 years are enough to be
-    # ticked, 35 months take 7 ticks, which are at best half a year apart.
+    # With less room than this, some spans get no tick: 35 months need 7 of them.
     least, most = (3, 7) if length >= _WIDE else (2, 5)
     locator = AutoDateLocator(minticks=least, maxticks=max(int(1.4 * length), most))
     axis.set_major_locator(locator)
-    # Of years, months, days, hours, minutes, seconds; of the first of each; of the axis's corner.
+    # The lists hold formats for years, months, days, hours, minutes and seconds. January shows
+    # its year. If no January is in view, the corner shows the year.
     form = ConciseDateFormatter(locator)
     form.formats[2] = form.zero_formats[2] = form.zero_formats[3] = "%b %d"
     form.zero_formats[1] = "%b\n%Y"
@@ -99,9 +86,10 @@ def date_ticks(axis: Any, length: float) -> None:
     axis.set_major_formatter(form)
 
 
-def legend_above(ax: "Axes", handles: Sequence[Any]) -> None:
-    """Explain what is drawn, above the axes, where it covers nothing."""
-    widths = np.array([_HANDLE + _CHARACTER * len(handle.get_label()) for handle in handles])
+def legend_above(ax: "Axes", handles: Sequence["Artist"]) -> None:
+    """Draw a legend above the axes, where it covers nothing."""
+    names = [str(handle.get_label()) for handle in handles]
+    widths = np.array([_HANDLE + _CHARACTER * len(name) for name in names])
     columns = len(handles)
     while columns > 1 and sum(map(max, np.array_split(widths, columns))) > inches(ax)[0]:
         columns -= 1
@@ -117,12 +105,6 @@ def legend_above(ax: "Axes", handles: Sequence[Any]) -> None:
         borderaxespad=0.2,
         columnspacing=1.2,
     )
-    for text, handle in zip(legend.get_texts(), handles, strict=True):
-        text.set_text(handle.get_label())
-    take_text_as_it_is(legend.get_texts())
-
-
-def take_text_as_it_is(texts: Sequence[Any]) -> None:
-    """Show names with dollar signs as they are, rather than as formulas."""
-    for text in texts:
-        text.set_parse_math(False)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
+        text.set_parse_math(False)  # a name may hold dollar signs

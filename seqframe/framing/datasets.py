@@ -1,0 +1,215 @@
+"""Frames and lanes as datasets for Keras's own `fit`, `evaluate` and `predict`. Needs Keras."""
+
+from collections.abc import Sized
+from typing import Any, Protocol
+
+import keras
+
+from seqframe.aliases import Batch
+from seqframe.framing.batches import Batches, BatchIterator
+
+
+class EpochBatches(Protocol):
+    """The batches of an epoch: `Batches`, or others that know how to make another epoch's."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, k: int) -> Batch: ...
+
+    def at_epoch(self, epoch: int) -> "EpochBatches": ...
+
+
+class LaneBatches(Sized, Protocol):
+    """The batches of lanes: `Lanes`."""
+
+    def __getitem__(self, k: int) -> Batch: ...
+
+    def batches(self) -> BatchIterator: ...
+
+
+class EpochDataset(keras.utils.PyDataset):
+    """Batches that may differ from epoch to epoch. Each pass over all of them is an epoch.
+
+    Args:
+        batches: batches of the first epoch.
+    """
+
+    def __init__(self, batches: EpochBatches):
+        super().__init__()
+        self._batches: Any = batches
+        self._in_epoch = False
+        self._seen: set[int] = set()
+
+    @property
+    def epoch(self) -> int:
+        """Number of the next epoch, counted from 0."""
+        return self._batches.epoch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, k: int) -> Batch:
+        if self._in_epoch:
+            self._seen.add(k)
+        return self._batches[k]
+
+    def on_epoch_begin(self) -> None:
+        self._in_epoch = True
+
+    def on_epoch_end(self) -> None:
+        # Keras also calls this before the first epoch. Under JAX and PyTorch it begins and ends an
+        # epoch to look at the first batch. Neither is a pass over all batches.
+        if self._in_epoch and len(self._seen) >= len(self):
+            self._batches = self._batches.at_epoch(self.epoch + 1)
+            self._seen = set()
+        self._in_epoch = False
+
+
+class FramesDataset(EpochDataset):
+    """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
+
+    Each pass over all batches is an epoch, counted from 0.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> dataset = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0]).dataset(2)
+    >>> x, y = dataset[0]
+    >>> len(dataset), y
+    (1, array([3., 4.]))
+    """
+
+    _batches: Batches
+
+    def shard(self, num_shards: int, index: int) -> "FramesDataset":
+        """Return the dataset of one of `num_shards` workers; see `Batches.shard`.
+
+        Args:
+            num_shards: int ≥ 1. Number of workers.
+            index: int. Number of this worker, from 0.
+
+        Returns:
+            FramesDataset.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> dataset = SequenceFramer(1).frame("ABCDEFG").dataset(2).shard(2, 1)
+        >>> [dataset[k][1].tolist() for k in range(len(dataset))]
+        [[2, 4], [6]]
+        """
+        return FramesDataset(self._batches.shard(num_shards, index))
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the next epoch, as JSON-safe values for `set_state`.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(1).frame("ABCDEFG").dataset(2, shuffle=True).get_state()["epoch"]
+        0
+        """
+        return self._batches.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on with the next epoch of the dataset that returned `state`.
+
+        Args:
+            state: dict that `get_state` returned.
+
+        Raises:
+            ValueError: if it is of other frames or batches, or stands within an epoch.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(1).frame("ABCDEFG")
+        >>> dataset, again = frames.dataset(2, shuffle=True), frames.dataset(2, shuffle=True)
+        >>> again.set_state(dataset.get_state())  # its seed too, which was drawn
+        >>> [bool((again[k][1] == dataset[k][1]).all()) for k in range(len(dataset))]
+        [True, True, True]
+        """
+        _check_between_epochs(state)
+        batches = self._batches.at_epoch(self.epoch)
+        batches.set_state(state)
+        self._batches, self._seen = batches, set()
+
+
+class LanesDataset(keras.utils.PyDataset):
+    """Batches of lanes, in their order. Made by `Lanes.dataset`.
+
+    Raises:
+        ValueError: in Keras's `fit`, if that shuffles the batches: pass it `shuffle=False`.
+
+    Example:
+
+    >>> from seqframe import SequenceFramer
+    >>> dataset = SequenceFramer(1).frame("ABCDEFG").lanes(2).dataset()
+    >>> x, y, weight = dataset[0]
+    >>> len(dataset), y
+    (3, array([1, 4], dtype=int32))
+    """
+
+    def __init__(self, lanes: LaneBatches):
+        super().__init__()
+        self.lanes = lanes
+        self._in_epoch = False
+        self._last: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    def __getitem__(self, k: int) -> Batch:
+        last, self._last = self._last, k
+        if self._in_epoch and last is not None and k != last + 1:
+            self._in_epoch = False
+            raise ValueError(
+                "The batches of lanes must come in their order. Received: "
+                f"batch {k} after batch {last}. Pass `shuffle=False` to Keras's `fit`."
+            )
+        return self.lanes[k]
+
+    def on_epoch_begin(self) -> None:
+        # Outside of an epoch anybody may look at any batch, and Keras does.
+        self._in_epoch, self._last = True, None
+
+    def on_epoch_end(self) -> None:
+        self._in_epoch = False
+
+    def get_state(self) -> dict[str, Any]:
+        """Return which lanes these are. Each epoch has the same batches.
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(1).frame("ABCDEFG").lanes(2).dataset().get_state()["lanes"]
+        2
+        """
+        return self.lanes.batches().get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Check that `state` is of the same lanes. Nothing else changes.
+
+        Args:
+            state: dict that `get_state` returned.
+
+        Raises:
+            ValueError: if it is of other lanes.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(1).frame("ABCDEFG")
+        >>> state = frames.lanes(2).dataset().get_state()
+        >>> frames.lanes(2).dataset().set_state(state)
+        """
+        _check_between_epochs(state)
+        self.lanes.batches().set_state(state)
+
+
+def _check_between_epochs(state: Any) -> None:
+    if isinstance(state, dict) and state.get("batch"):
+        raise ValueError(
+            "`state` must lie between epochs: Keras begins each epoch with its first batch. "
+            f"Received: batch={state['batch']}. Finish that epoch with its batches and "
+            "`model.train_on_batch`."
+        )

@@ -1,0 +1,1 @@
+"""Draw frames, lanes, forecasts and learning curves from plain data."""

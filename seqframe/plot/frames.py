@@ -1,0 +1,339 @@
+"""Draw frames: where their inputs, gaps, targets and padding lie over the raw sequences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqframe.plot.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    count_ticks,
+    inches,
+    ink,
+    legend_above,
+    make_axes,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+MOST_CELLS = 80  # steps side by side that get a cell each, with their symbols
+_LINE_STYLES = ("-", "--", "-.", ":")  # of the first features; others are not drawn
+_SHORT = 40  # a sequence of no more steps is shown whole
+_MARGIN = 2  # steps shown after the last frame
+_MOST_POINTS = 2000  # of a curve
+_BAR, _STRIP, _SPACE = 0.76, 1.2, 0.5  # heights of a bar, a sequence and the space below it
+_ONE_TIER, _TWO_TIERS = 1.0, 1.5  # heights of a frame's row
+_LEAST_FONT, _MOST_FONT = 4.5, 10.0  # points
+_LEGEND = ("input", "gap", "target", "padding", "future covariates", "missing", "left out")
+_VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
+
+
+@dataclass
+class Frame:
+    """A frame's number and its raw steps, int arrays.
+
+    Attributes:
+        padding: where padding lies, as if it were steps before or after the inputs.
+    """
+
+    number: int
+    inputs: np.ndarray
+    targets: np.ndarray
+    padding: np.ndarray
+    has_future: bool = False
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a target lies on a step of the input or on padding."""
+        return bool(np.isin(self.targets, np.concatenate([self.inputs, self.padding])).any())
+
+
+@dataclass
+class LeftOut:
+    """Neighbouring frames that were left out: how many, and their first and last raw step."""
+
+    count: int
+    first: int
+    last: int
+
+
+@dataclass
+class Curve:
+    """A feature's values at the steps that are shown."""
+
+    label: str
+    values: np.ndarray
+    is_target: bool = False
+
+
+@dataclass
+class RawSequence:
+    """A raw sequence and the frames to draw below it.
+
+    Attributes:
+        first: its first raw step.
+        last: its last raw step.
+        symbols: its symbols at the shown steps, if it is text.
+        has_symbol_targets: whether targets are such symbols, too.
+        curves: the values at the shown steps, if it is numeric.
+        missing: int array of the shown steps that frames may not contain.
+    """
+
+    number: int
+    name: str
+    first: int
+    last: int
+    rows: Sequence[Frame | LeftOut]
+    symbols: Sequence[str] = ()
+    has_symbol_targets: bool = False
+    curves: Sequence[Curve] = ()
+    missing: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def frames(self) -> list[Frame]:
+        return [row for row in self.rows if isinstance(row, Frame)]
+
+    @cached_property
+    def shown(self) -> tuple[int, int]:
+        """The first and the last step to draw: all of a short sequence, else those of frames."""
+        if self.last - self.first < _SHORT:
+            return self.first, self.last
+        low = least = min(min(f.inputs.min(), f.targets.min()) for f in self.frames)
+        high = most = max(max(f.inputs.max(), f.targets.max()) for f in self.frames)
+        # Long stretches that were left out must not crowd out the frames.
+        room = max(most - least, _SHORT)
+        for row in self.rows:
+            if isinstance(row, LeftOut):
+                low = min(low, max(row.first, least - room))
+                high = max(high, min(row.last, most + room))
+        return int(low), int(min(high + _MARGIN, self.last))
+
+
+def draw_frames(sequences: Sequence[RawSequence], total: int, ax: "Axes | None" = None) -> "Axes":
+    """Draw each sequence with its frames below it; `total` counts all sequences there are."""
+    has_tiers = any(frame.overlaps for sequence in sequences for frame in sequence.frames)
+    row = _TWO_TIERS if has_tiers else _ONE_TIER
+    height = sum(row * len(sequence.rows) + _STRIP + _SPACE for sequence in sequences)
+    ax = make_axes(ax, 9, float(np.clip(1 + 0.3 * height, 2.4, 14)))
+    picture = _Picture(ax, sequences, has_tiers, height)
+    for sequence in sequences:
+        picture.draw(sequence)
+    picture.finish(len(sequences), total)
+    return ax
+
+
+class _Picture:
+    """Draws sequences from the top downwards, and collects the ticks and the legend."""
+
+    def __init__(
+        self, ax: "Axes", sequences: Sequence[RawSequence], has_tiers: bool, height: float
+    ):
+        self._ax, self._ink, self._has_tiers = ax, ink(ax), has_tiers
+        self._row = _TWO_TIERS if has_tiers else _ONE_TIER
+        self._y = 0.0
+        self._ticks: dict[float, str] = {}
+        self._legend: dict[str, Artist] = {}
+        self._curves: dict[str, Artist] = {}  # a curve may have the name of another entry
+        self._limits = low, high = _limits(sequences)
+        self._in_cells = high - low < MOST_CELLS
+        across, down = inches(ax)
+        cell, line = 72 * 0.85 * across / (high - low + 1), 72 * 0.8 * down / height  # points
+        self._cell, self._line = cell, line
+        longest = max((len(s) for sequence in sequences for s in sequence.symbols), default=1)
+        tier = line * self._row / (2 if has_tiers else 1)
+        self._font = min(cell / (0.9 if longest == 1 else 0.72 * longest), 0.75 * tier, _MOST_FONT)
+
+    def draw(self, sequence: RawSequence) -> None:
+        """Draw a sequence and its frames."""
+        self._draw_strip(sequence)
+        self._y += _STRIP
+        for row in sequence.rows:
+            if isinstance(row, Frame):
+                self._draw_frame(sequence, row)
+            else:
+                self._draw_left_out(sequence, row)
+            self._y += self._row
+        self._y += _SPACE
+
+    def finish(self, shown: int, total: int) -> None:
+        """Draw the ticks, the labels and the legend."""
+        ax, (low, high) = self._ax, self._limits
+        ax.set_yticks(list(self._ticks), list(self._ticks.values()), parse_math=False)
+        ax.tick_params(axis="y", length=0, pad=14)  # leaves room for "…"
+        count_ticks(ax.xaxis, inches(ax)[0])
+        ax.spines[["left", "right", "top"]].set_visible(False)
+        of = f"\n({shown:,} of {total:,} sequences)" if shown < total else ""
+        ax.set(xlabel="step", ylabel=f"frame{of}")
+        ax.set_xlim(low - 0.7, high + 0.7)
+        ax.set_ylim(self._y - _SPACE + 0.1, -0.1)
+        entries = [self._legend[label] for label in _LEGEND if label in self._legend]
+        legend_above(ax, [*entries, *self._curves.values()])
+
+    def _draw_strip(self, sequence: RawSequence) -> None:
+        """Draw the symbols or the values of a sequence, and mark what is missing."""
+        ax, (low, high) = self._ax, sequence.shown
+        top, bottom, middle = self._y + 0.1, self._y + _STRIP - 0.1, self._y + _STRIP / 2
+        self._ticks[middle] = sequence.name
+        steps, gid = np.arange(low, high + 1), f"sequence-{sequence.number}"
+        if sequence.curves:
+            self._draw_curves(sequence, steps, top, bottom)
+        else:
+            self._bar(gid, steps, top, bottom, facecolor="none", edgecolor=GREY)
+            self._write(sequence, steps, middle, self._ink)
+        if len(sequence.missing):
+            level = np.full(len(sequence.missing), middle)
+            style = dict(color=self._ink, ms=7, mew=1.5, gid=f"{gid}-missing", label="missing")
+            (marks,) = ax.plot(sequence.missing, level, "x", **style)
+            self._legend["missing"] = marks
+        if low > sequence.first:
+            ax.text(low - 0.6, middle, "…", ha="right", va="center", color=self._ink)
+        if high < sequence.last:
+            ax.text(high + 0.6, middle, "…", ha="left", va="center", color=self._ink)
+
+    def _draw_curves(
+        self, sequence: RawSequence, steps: np.ndarray, top: float, bottom: float
+    ) -> None:
+        hidden, gid = 0, f"sequence-{sequence.number}"
+        for curves, color, kind in (
+            ([curve for curve in sequence.curves if not curve.is_target], self._ink, "values"),
+            ([curve for curve in sequence.curves if curve.is_target], ORANGE, "target values"),
+        ):
+            hidden += max(len(curves) - len(_LINE_STYLES), 0)
+            for curve, style in zip(curves, _LINE_STYLES, strict=False):
+                x, y = thin_line(steps, curve.values.astype(float))
+                marker = "." if len(x) <= MOST_CELLS else ""
+                look = dict(color=color, ls=style, lw=1.2, marker=marker, ms=4)
+                (line,) = self._ax.plot(x, _scaled(y, top, bottom), gid=f"{gid}-{kind}", **look)
+                line.set_label(curve.label)
+                if curve.label:
+                    self._curves.setdefault(curve.label, line)
+        if hidden:
+            (self._curves[""],) = self._ax.plot([], [], ls="", label=f"… and {hidden} more")
+
+    def _draw_frame(self, sequence: RawSequence, frame: Frame) -> None:
+        ax, gid, inputs = self._ax, f"frame-{frame.number}", frame.inputs
+        targets, (top, middle, bottom) = np.unique(frame.targets), self._tiers()
+        self._ticks[middle] = str(frame.number)
+        # Targets get a tier of their own if they would hide inputs or padding.
+        end, start = (middle, middle) if self._has_tiers else (bottom, top)
+        line = dict(color=self._ink, lw=1, zorder=1)
+        if len(inputs) > 1 and (np.diff(inputs) > 1).all():
+            ax.hlines((top + end) / 2, inputs[0], inputs[-1], **line)
+        if not self._has_tiers and targets[0] > inputs[-1] + 1:
+            style = dict(ls=":", gid=f"{gid}-gap", label="gap")
+            gap = ax.hlines(middle, inputs[-1] + 0.5, targets[0] - 0.5, **line, **style)
+            self._legend["gap"] = gap
+        if len(frame.padding):
+            style = dict(facecolor="none", edgecolor=GREY, hatch="...", lw=0.6, label="padding")
+            self._bar(f"{gid}-padding", frame.padding, top, end, in_cells=False, **style)
+        width = 0.8 if self._in_cells else 0
+        style = dict(facecolor=BLUE, edgecolor="white", lw=width, label="input")
+        self._bar(f"{gid}-inputs", inputs, top, end, **style)
+        style = dict(facecolor=ORANGE, edgecolor=self._ink, lw=0.8, label="target")
+        self._bar(f"{gid}-targets", targets, start, bottom, **style)
+        if frame.has_future:
+            style = dict(color=GREEN, mec="black", ms=min(6, self._cell / 2), mew=0.6)
+            style.update(gid=f"{gid}-future", label="future covariates")
+            level = np.full(len(targets), bottom - 0.16)
+            (marks,) = ax.plot(targets, level, "^", **style)
+            self._legend["future covariates"] = marks
+        self._write(sequence, inputs, (top + end) / 2, "white")
+        if sequence.has_symbol_targets:
+            self._write(sequence, targets, (start + bottom) / 2, "black")
+
+    def _draw_left_out(self, sequence: RawSequence, row: LeftOut) -> None:
+        """Draw frames that were left out as one outline around all their steps."""
+        top, middle, bottom = self._tiers()
+        gid = f"sequence-{sequence.number}-left-out-{row.first}"
+        style = dict(facecolor="none", edgecolor=self._ink, ls="--", lw=0.8, label="left out")
+        self._bar(gid, np.arange(row.first, row.last + 1), top, bottom, in_cells=False, **style)
+        self._ax.text(
+            np.clip([row.first, row.last], *sequence.shown).mean(), middle,
+            f"{row.count} left out", ha="center", va="center_baseline", color=self._ink,
+            size=min(9, 0.6 * self._line),
+        )  # fmt: skip
+
+    def _tiers(self) -> tuple[float, float, float]:
+        """Return the top, the middle and the bottom of a row's bar."""
+        space = (1 - _BAR) / 2
+        return self._y + space, self._y + self._row / 2, self._y + self._row - space
+
+    def _bar(
+        self,
+        gid: str,
+        steps: np.ndarray,
+        top: float,
+        bottom: float,
+        in_cells: bool = True,
+        **style: Any,
+    ) -> None:
+        """Draw steps as cells around them, or as one bar for each run of neighbouring steps."""
+        first, last = runs_of_steps(steps)
+        if in_cells and self._in_cells:
+            first = last = np.unique(steps)
+        spans = np.column_stack([first - 0.5, last - first + 1])
+        bar = self._ax.broken_barh(spans, (bottom, top - bottom), gid=gid, **style)
+        self._legend.setdefault(style.get("label", ""), bar)
+
+    def _write(self, sequence: RawSequence, steps: np.ndarray, y: float, color: Any) -> None:
+        """Write symbols into their cells, if they fit."""
+        if not (self._in_cells and sequence.symbols and self._font >= _LEAST_FONT):
+            return
+        for step in steps:
+            symbol = sequence.symbols[step - sequence.shown[0]]
+            self._ax.text(
+                step, y, _VISIBLE.get(symbol, symbol), ha="center", va="center_baseline",
+                size=self._font, color=color, parse_math=False, clip_on=True,
+            )  # fmt: skip
+
+
+def _limits(sequences: Sequence[RawSequence]) -> tuple[int, int]:
+    """Return the first and the last step in view."""
+    low = min(sequence.shown[0] for sequence in sequences)
+    high = max(sequence.shown[1] for sequence in sequences)
+    padding = [frame.padding for sequence in sequences for frame in sequence.frames]
+    places = np.concatenate([[low, high], *padding])
+    # Long padding must not crowd out the steps.
+    room = max(high - low, _SHORT)
+    return int(max(places.min(), low - room)), int(min(places.max(), high + room))
+
+
+def runs_of_steps(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last step of each run of neighbouring steps.
+
+    >>> runs_of_steps(np.array([3, 4, 5, 9]))
+    (array([3, 9]), array([5, 9]))
+    """
+    steps = np.unique(steps)
+    ends = np.flatnonzero(np.diff(steps) > 1)
+    return steps[[0, *(ends + 1)]], steps[[*ends, len(steps) - 1]]
+
+
+def thin_line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a line of few points that looks like `y`: the extremes of each stretch.
+
+    >>> thin_line(np.arange(3), np.array([1.0, 5.0, 2.0]))
+    (array([0, 1, 2]), array([1., 5., 2.]))
+    """
+    if len(x) <= _MOST_POINTS:
+        return x, y
+    width = -(-len(x) // (_MOST_POINTS // 2))
+    padded = np.pad(y, (0, -len(y) % width), mode="edge").reshape(-1, width)
+    extremes = np.stack([np.fmin.reduce(padded, axis=1), np.fmax.reduce(padded, axis=1)], axis=1)
+    return np.repeat(x[::width], 2), extremes.ravel()
+
+
+def _scaled(y: np.ndarray, top: float, bottom: float) -> np.ndarray:
+    """Return values scaled to the height between `bottom` and `top`; a constant in the middle."""
+    finite = y[np.isfinite(y)]
+    least, most = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
+    if least == most:
+        return np.where(np.isfinite(y), (top + bottom) / 2, np.nan)
+    return bottom + (y - least) / (most - least) * (top - bottom)

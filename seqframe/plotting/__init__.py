@@ -1,1 +1,0 @@
-"""Pictures of frames, lanes, forecasts and learning curves, for those who have matplotlib."""

@@ -58,9 +58,8 @@ from _report import (
 PROCESSES = 3
 LIGHT = ("seqframe", "numpy-index-matrix", "copyto")
 # Libraries that do not copy all windows up front.
-PEERS = tuple(
-    ["keras-tf", "tf-window", "torch-loader", "grain", "darts", "gluonts", "pytorch-forecasting"]
-)
+PEERS = ("keras-tf", "tf-window", "torch-loader", "grain")
+PEERS += ("darts", "gluonts", "pytorch-forecasting")
 ALONE = ("memory-map", "in-order")  # without lazy peers
 ALL = (*LIGHT, *PEERS, "keras-grain", "tsai")
 MAPPED = ("seqframe", "numpy-given-starts", "grain")

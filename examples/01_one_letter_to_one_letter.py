@@ -2,12 +2,13 @@
 Model 1: one letter in, the next letter out
 ===========================================
 
-The plainest framing: windows of one letter, 25 patterns from `A -> B` to `Y -> Z`. Each letter
-comes alone, so the LSTM has no sequence to remember; it learns a table of 25 pairs, and not quite.
+The plainest framing: windows of one letter, 25 patterns from `A -> B` to `Y -> Z`. The LSTM sees
+one letter at a time, so it has no sequence to remember. It learns a table of 25 pairs, with
+mistakes.
 """
 
 # %%
-# The alphabet as windows of one letter. The frames hold letters as the numbers 0 to 25.
+# Cut the alphabet into windows of one letter. The frames hold letters as the numbers 0 to 25.
 import keras
 import numpy as np
 
@@ -19,7 +20,7 @@ frames = SequenceFramer(1).frame(alphabet)
 frames.describe(len(frames))
 
 # %%
-# Scaling belongs to the model, so that letters can be fed to it as they are, now and later.
+# The model scales its input itself, so it always takes letters as they are.
 model = keras.Sequential(
     [
         keras.Input(frames.x_shape),
@@ -31,11 +32,11 @@ model = keras.Sequential(
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 # %%
-# 500 epochs of 25 steps, each epoch one compiled program.
+# Train for 500 epochs of 25 steps. Each epoch is one compiled program.
 fit(model, frames, batch_size=1, epochs=500, seed=7, verbose=0)
 
 # %%
-# How many of the 25 it knows. An LSTM that sees one letter at a time gets about 21 of them right.
+# Count how many of the 25 patterns it knows. It gets about 21 of them right.
 X, y = frames.arrays()
 _, accuracy = model.evaluate(X, y, verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")

@@ -2,12 +2,12 @@
 Model 2: three letters as three features
 ========================================
 
-A window of three letters laid out as three features of a single time step: `layout="features"`. The
-network sees more than one letter, but not as a sequence: an LSTM used as a multilayer perceptron.
+`layout="features"` makes a window of three letters one time step with three features. The network
+sees three letters, but not as a sequence. The LSTM works as a multilayer perceptron.
 """
 
 # %%
-# The same alphabet, windows of three letters, one time step each.
+# Cut the same alphabet into windows of three letters, one time step each.
 import keras
 import numpy as np
 
@@ -32,7 +32,7 @@ model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 fit(model, frames, batch_size=1, epochs=500, seed=7, verbose=0)
 
 # %%
-# Hardly better than one letter at a time: 19 of 23 patterns.
+# It knows 19 of 23 patterns, hardly more than with one letter at a time.
 X, y = frames.arrays()
 _, accuracy = model.evaluate(X, y, verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")

@@ -2,8 +2,8 @@
 Model 3: three letters as three time steps
 ==========================================
 
-The same windows as in model 2, laid out as three time steps of one feature: the default,
-`layout="timesteps"`. Now the LSTM reads a sequence, which is what it is for.
+The default, `layout="timesteps"`, makes a window of three letters three time steps with one
+feature. The LSTM now reads a sequence, which is what an LSTM is for.
 """
 
 # %%
@@ -19,7 +19,7 @@ frames.describe(len(frames))
 print("one input:", frames.x_shape)
 
 # %%
-# Nothing else changes: the same model, the same training.
+# The model and the training are those of model 2.
 model = keras.Sequential(
     [
         keras.Input(frames.x_shape),
@@ -32,7 +32,7 @@ model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 fit(model, frames, batch_size=1, epochs=500, seed=7, verbose=0)
 
 # %%
-# All 23 patterns.
+# It knows all 23 patterns.
 X, y = frames.arrays()
 _, accuracy = model.evaluate(X, y, verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")

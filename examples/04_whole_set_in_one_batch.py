@@ -2,9 +2,9 @@
 Model 4: the whole training set in one batch
 ============================================
 
-One letter in, one letter out as in model 1, but all 25 patterns in each batch, in order, for 5,000
-epochs. It learns them all. The usual explanation is that the LSTM keeps its state from one sample
-of a batch to the next. Keras does not do that, and the last cells measure it.
+The framing is that of model 1, but a batch holds all 25 patterns in order, for 5,000 epochs. The
+model learns them all. The usual explanation is that the LSTM keeps its state from one sample of a
+batch to the next. Keras does not do that: the last cells measure it.
 """
 
 # %%
@@ -33,12 +33,12 @@ def make_model():
 
 
 # %%
-# 5,000 epochs of one step each: `fit` runs many such epochs in one program.
+# Train for 5,000 epochs of one step. `fit` runs many such epochs in one program.
 model = make_model()
 history = fit(model, frames, batch_size=len(frames), epochs=5000, shuffle=False, verbose=0)
 
 # %%
-# All 25 patterns, and then 20 letters at random.
+# It knows all 25 patterns. Show 20 of them, drawn at random.
 X, y = frames.arrays()
 _, accuracy = model.evaluate(X, y, batch_size=len(X), verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")
@@ -49,8 +49,8 @@ for x, letter in zip(
     print([*frames.vocabulary.decode(x.ravel())], "->", frames.vocabulary.decode([letter]))
 
 # %%
-# Do the rows of a batch see each other? If state went from row to row, a row's prediction would
-# depend on the rows before it. Shuffle the rows, predict, and put the predictions back in order.
+# Do the rows of a batch see each other? If they did, a prediction would depend on the rows before
+# it. So shuffle the rows, predict, and put the predictions back in order.
 shuffled = np.random.default_rng(0).permutation(len(X))
 alone = model.predict(X, batch_size=len(X), verbose=0)
 mixed = np.empty_like(alone)
@@ -60,8 +60,8 @@ print(
 )
 
 # %%
-# And in training? The same model from the same weights, with the rows of every batch shuffled,
-# takes the same way.
+# And in training? Train the same model from the same weights, with the rows of each batch shuffled.
+# The loss is the same.
 other = make_model()
 other_history = fit(
     other, (X[shuffled], y[shuffled]), batch_size=len(X), epochs=500, shuffle=False, verbose=0

@@ -2,8 +2,8 @@
 Model 5: a stateful LSTM reads the alphabet
 ===========================================
 
-One letter in, one letter out once more, but now the LSTM keeps its state from batch to batch: it
-reads the alphabet from A to Z in batches of one letter, and is reset at the end of each epoch.
+The framing is that of model 1, but the LSTM keeps its state from batch to batch. It reads the
+alphabet from A to Z in batches of one letter. Its state is reset at the end of each epoch.
 """
 
 # %%
@@ -19,7 +19,7 @@ frames = SequenceFramer(1).frame(alphabet)
 frames.describe(len(frames))
 
 # %%
-# A stateful layer needs to know its batch size: `batch_shape`.
+# A stateful layer must know its batch size, so the input has a `batch_shape`.
 model = keras.Sequential(
     [
         keras.Input(batch_shape=(1, 1, 1)),
@@ -31,37 +31,37 @@ model = keras.Sequential(
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 # %%
-# `fit` takes the frames in order and resets the state at the beginning and end of each epoch. With
-# Keras's own fit, the callback does that: `model.fit(X, y, batch_size=1, shuffle=False,
+# `fit` takes the frames in order, and resets the state at the beginning and end of each epoch. For
+# Keras's own fit, a callback does that: `model.fit(X, y, batch_size=1, shuffle=False,
 # callbacks=[StatefulTrainer()])`.
 fit(model, frames, epochs=300, verbose=0)
 
 # %%
-# All right. `evaluate` begins with a fresh state, thanks to the same callback.
+# It knows all patterns. The same callback makes `evaluate` begin with a fresh state.
 X, y = frames.arrays()
 _, accuracy = model.evaluate(X, y, batch_size=1, verbose=0, callbacks=[StatefulTrainer()])
 print(f"Model Accuracy: {accuracy:.2%}")
 
 # %%
-# Free run: the model reads A with a fresh state, and from then on its own predictions.
+# Roll out: the model reads A with a fresh state, then its own predictions.
 generator = Generator(model, frames.framer)
 sequence = "A" + generator.generate("A", 25)
 for letter, following in pairwise(sequence):
     print([letter], "->", following)
 
 # %%
-# From K with a fresh state it recites the alphabet from the beginning: it has never seen K first,
-# and counts letters rather than reads them.
+# With a fresh state, it goes on from K as if K were A. In training it never saw K first, so it
+# counts letters and does not read them.
 print("K, cold:", *generator.generate("K", 5))
 
 # %%
-# Once it is warm, with A to J read before, K is what it expects, and it goes on from there.
+# After a warm-up from A to J, it expects K and goes on from there.
 print("K, warm:", *generator.generate("ABCDEFGHIJK", 5))
 
 
 # %%
-# The stateless equivalent: an LSTM that is given, for each letter, everything before it, padded on
-# the left to the full length.
+# The stateless equivalent is an LSTM that reads, for each letter, all letters up to it. They are
+# padded on the left to the full length.
 def train_on_prefixes(vocabulary, layers):
     keras.utils.set_random_seed(7)
     framer = SequenceFramer(25, mode="prefixes", vocabulary=vocabulary)
@@ -82,13 +82,12 @@ def train_on_prefixes(vocabulary, layers):
 
 
 # %%
-# Padded with zeros, it is not quite that: 0 is also the code of A, so A looks like no letter at
-# all.
+# Padding with 0 is not quite equivalent. 0 is also the code of A, so A looks like padding.
 train_on_prefixes(Vocabulary(alphabet), [keras.layers.Rescaling(1 / 26)])
 
 # %%
-# With an id of its own for padding, and a mask that has the LSTM skip it, it is: after n letters it
-# has seen just what the stateful model has.
+# Padding with an id of its own is equivalent, if a mask makes the LSTM skip it. Then both models
+# have seen the same letters.
 train_on_prefixes(
     Vocabulary(alphabet, reserve_padding=True),
     [keras.layers.Masking(0), keras.layers.Rescaling(1 / 26, offset=-1 / 26)],

@@ -2,12 +2,12 @@
 Model 6: sequences of any length
 ================================
 
-A stateless LSTM that is given stretches of one to five letters, padded on the left to five, so that
-it learns to continue from anywhere, not only from A.
+A stateless LSTM reads one to five letters, padded on the left to five. So it learns to continue
+from any letter, not only from A.
 """
 
 # %%
-# A thousand random stretches. The draws are a function of the seed alone.
+# Draw a thousand subsequences at random. The draws depend only on the seed.
 import keras
 import numpy as np
 
@@ -37,7 +37,7 @@ _, accuracy = model.evaluate(X, y, verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")
 
 # %%
-# 20 patterns of its training set, drawn at random.
+# Show 20 patterns of the training set, drawn at random.
 chosen = np.random.default_rng(7).integers(0, len(frames), 20)
 predicted = np.argmax(model.predict(X[chosen], verbose=0), axis=1)
 for i, letter in zip(chosen, predicted, strict=True):
@@ -46,7 +46,7 @@ for i, letter in zip(chosen, predicted, strict=True):
 print(f"{np.sum(predicted == y[chosen])} of 20 right")
 
 # %%
-# Run freely from A: predictions are fed back in, and the window of five letters moves on.
+# Roll out from A: predictions are fed back in, and the window of five letters moves on.
 print("Free run from A:", *Generator(model, frames.framer).generate("A", 25))
 
 # sphinx_gallery_thumbnail_path = '_build/thumbnails/06.png'

@@ -2,9 +2,9 @@
 A character model of Python's documentation
 ===========================================
 
-Reads a text that every Python brings along, a letter at a time, and then writes in its manner. The
-text is one long sequence: it is cut into lanes that are read side by side, the state goes on from
-batch to batch, and gradients go back as far as a batch (truncated back-propagation).
+The model reads a text that comes with every Python, letter by letter. Then it writes in the same
+style. The text is one long sequence. `lanes` cuts it into rows that are read side by side. The
+state goes on from batch to batch; gradients stop at the batch (truncated back-propagation).
 """
 
 # %%
@@ -18,13 +18,13 @@ from seqframe.samplers import RandomSampler
 keras.utils.set_random_seed(7)
 lines = [" ".join(line.split()) for topic in topics.values() for line in topic.splitlines()]
 text = "".join(letter for letter in "\n".join(lines) if letter.isascii())
-# The vocabulary is that of the part to train on; what only the rest has is unknown to it.
+# The vocabulary comes from the training part. Other letters of the rest are out-of-vocabulary.
 seen = text[: int(0.95 * len(text))]
 vocabulary = Vocabulary.from_sequences(seen, unknown="\N{REPLACEMENT CHARACTER}")
 print(f"{len(text):,} letters, a vocabulary of {len(vocabulary)}")
 
 # %%
-# Stretches of 32 letters that follow each other, each letter with the one after it as its target.
+# Windows of 32 letters follow each other. The target of each letter is the next one.
 framer = SequenceFramer(
     32, sequence_stride=32, layout="tokens", return_sequences=True, vocabulary=vocabulary
 )
@@ -33,7 +33,7 @@ lanes = train.lanes(64)
 print(f"{len(lanes)} batches of {lanes.batch_size} lanes")
 
 # %%
-# Sixty-four lanes need a state of as many rows.
+# Sixty-four lanes need a state of 64 rows.
 model = keras.Sequential(
     [
         keras.Input(batch_shape=(64, 32)),
@@ -47,8 +47,8 @@ model.compile(keras.optimizers.Adam(0.007), loss, weighted_metrics=["accuracy"])
 history = fit(model, lanes, epochs=6, validation_data=validation, verbose=2)
 
 # %%
-# The generator runs the same weights with a state of its own, of one row. A low temperature keeps
-# to what is likely.
+# The generator has the same weights, and a state of its own with one row. At a low temperature it
+# mostly chooses likely letters.
 for temperature in (0.3, 0.7, 1.0):
     sampler = RandomSampler(temperature)
     generator = Generator(model, train.framer, sampler=sampler, seed=7)
@@ -56,7 +56,7 @@ for temperature in (0.3, 0.7, 1.0):
     print(f"\ntemperature {temperature}: {text}")
 
 # %%
-# Up to a stop, letter by letter as they come.
+# Stream letters as they are generated, up to a stop.
 generator = Generator(model, train.framer, sampler="top_p", seed=7)
 print("\nThe following ", end="")
 for letter in generator.stream("The following ", 300, stop="."):

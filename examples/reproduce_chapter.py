@@ -3,7 +3,7 @@ The chapter's six models in one run
 ===================================
 
 Trains the six models of the tutorial chapter "Understanding Stateful LSTM Recurrent Neural
-Networks" and prints one table: accuracy here, accuracy in the chapter, seconds.
+Networks". Prints one table: accuracy here, accuracy in the chapter, seconds.
 
     python examples/reproduce_chapter.py                        # all six, half a minute
     python examples/reproduce_chapter.py --seeds 5              # min, median, max over seeds 0 to 4
@@ -25,74 +25,44 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class ChapterModel:
-    """One model of the chapter: how it is framed and trained, and what it reached."""
+    """One model of the chapter: how it is framed and trained, and what it reaches."""
 
     number: int
     framing: str
     framer: dict[str, Any]
-    units: int
-    batch_size: int
-    epochs: int
-    chapter: float  # accuracy printed in the chapter, percent
-    range: tuple[float, float]  # over seeds, percent
+    chapter: float  # accuracy in the chapter, percent
+    range: tuple[float, float]  # accuracy over seeds, percent
+    units: int = 32
+    batch_size: int = 1
+    epochs: int = 500
     stateful: bool = False
     shuffle: bool = True
 
 
+ONE, THREE = dict(sequence_length=1), dict(sequence_length=3)
+FEATURES = dict(sequence_length=3, layout="features")
+ANY = dict(sequence_length=5, mode="subsequences", num_samples=1000)
+EXACT, IN_ORDER = (100.00, 100.00), dict(units=16, shuffle=False)
 MODELS = [
-    ChapterModel(1, "one letter", dict(sequence_length=1), 32, 1, 500, 84.00, (76.00, 88.00)),
+    ChapterModel(1, "one letter", ONE, 84.00, (76.00, 88.00)),
+    ChapterModel(2, "3 letters as features", FEATURES, 86.96, (82.61, 86.96)),
+    ChapterModel(3, "3 letters as time steps", THREE, 100.00, (95.65, 100.00)),
     ChapterModel(
-        2,
-        "3 letters as features",
-        dict(sequence_length=3, layout="features"),
-        32,
-        1,
-        500,
-        86.96,
-        (82.61, 86.96),
+        4, "one letter, one batch", ONE, 100.00, EXACT, batch_size=25, epochs=5000, **IN_ORDER
     ),
     ChapterModel(
-        3, "3 letters as time steps", dict(sequence_length=3), 32, 1, 500, 100.00, (95.65, 100.00)
+        5, "one letter, stateful", ONE, 100.00, EXACT, epochs=300, stateful=True, **IN_ORDER
     ),
-    ChapterModel(
-        4,
-        "one letter, one batch",
-        dict(sequence_length=1),
-        16,
-        25,
-        5000,
-        100.00,
-        (100.00, 100.00),
-        shuffle=False,
-    ),
-    ChapterModel(
-        5,
-        "one letter, stateful",
-        dict(sequence_length=1),
-        16,
-        1,
-        300,
-        100.00,
-        (100.00, 100.00),
-        stateful=True,
-        shuffle=False,
-    ),
-    ChapterModel(
-        6,
-        "1 to 5 letters, padded",
-        dict(sequence_length=5, mode="subsequences", num_samples=1000),
-        32,
-        1,
-        500,
-        98.90,
-        (97.40, 98.80),
-    ),
+    ChapterModel(6, "1 to 5 letters, padded", ANY, 98.90, (97.40, 98.80)),
 ]
+# Model 5's predictions, fed back in: from A, from K with a fresh state, from K after A to J.
+ROLLOUTS = {"free_run": ("A", 25), "cold_k": ("K", 5), "warm_k": ("ABCDEFGHIJK", 5)}
+EXPECTED = {"free_run": ALPHABET[1:], "cold_k": "BCDEF", "warm_k": "LMNOP"}
 
 
 @dataclass
 class Result:
-    """What one training run gave."""
+    """What one training run gives."""
 
     model: int
     seed: int
@@ -101,16 +71,6 @@ class Result:
     rollouts: dict[str, str] = field(default_factory=dict)
     history: Any = None  # keras.callbacks.History
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as one flat JSON object."""
-        return {
-            "model": self.model,
-            "seed": self.seed,
-            "accuracy": self.accuracy,
-            "seconds": self.seconds,
-            **self.rollouts,
-        }
-
 
 def main() -> None:
     arguments = parse_arguments()
@@ -118,47 +78,35 @@ def main() -> None:
         os.environ["KERAS_BACKEND"] = arguments.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    chosen = [model for model in MODELS if model.number in arguments.models]
-    seeds = range(arguments.seeds) if arguments.seeds else [7]
     results = []
-    for number, seed in enumerate(seeds, 1):
-        for model in chosen:
-            run = f"seed {seed} ({number} of {len(seeds)}), " if arguments.seeds else ""
-            print(f"{run}model {model.number}: {model.framing} …", end=" ", flush=True)
+    for seed in range(arguments.seeds) if arguments.seeds else [7]:
+        for model in (model for model in MODELS if model.number in arguments.models):
+            print(f"seed {seed}, model {model.number}: {model.framing} …", end=" ", flush=True)
             result = train(model, seed, arguments.epochs or model.epochs, arguments.plain_fit)
             results.append(result)
             print(f"{result.accuracy:.2f}% in {result.seconds:.1f} s", flush=True)
-    print()
-    print_table(chosen, results)
+    print_table(results)
     print_rollouts(results)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump([result.as_json() for result in results], file, indent=2)
-    if arguments.check and not check(results):
-        sys.exit(1)
+            json.dump([as_json(result) for result in results], file, indent=2)
+    if arguments.check:
+        mistakes = find_mistakes(results)
+        print("", *mistakes or ["Every result is in its range."], sep="\n")
+        sys.exit(1 if mistakes else 0)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
-    parser.add_argument("--seeds", type=int, metavar="N", help="run seeds 0 to N - 1")
-    parser.add_argument("--json", metavar="PATH", help="write the results there too")
-    parser.add_argument(
-        "--plain-fit", action="store_true", help="train with model.fit instead of seqframe.fit"
-    )
-    parser.add_argument(
-        "--models",
-        type=int,
-        nargs="+",
-        choices=range(1, 7),
-        default=[1, 2, 3, 4, 5, 6],
-        metavar="M",
-        help="only these models",
-    )
-    parser.add_argument(
-        "--epochs", type=int, metavar="N", help="train for N epochs, to compare speeds"
-    )
-    parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"], help="Keras backend")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--seeds", type=int, metavar="N", help="run seeds 0 to N - 1")
+    add("--json", metavar="PATH", help="write the results there too")
+    add("--plain-fit", action="store_true", help="train with model.fit instead of seqframe.fit")
+    numbers = range(1, 7)
+    add("--models", type=int, nargs="+", choices=numbers, default=numbers, help="only these models")
+    add("--epochs", type=int, metavar="N", help="train for N epochs, to compare speeds")
+    add("--backend", choices=["tensorflow", "jax", "torch"], help="Keras backend")
+    add(
         "--check",
         action="store_true",
         help="fail if a (median) accuracy leaves its range over seeds, or a rollout is wrong",
@@ -170,63 +118,42 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def train(model: ChapterModel, seed: int, epochs: int, plain_fit: bool) -> Result:
-    """Train one model from scratch and measure it. The seconds are of the training, compilation
-    included."""
+    """Train one model from scratch and measure it. The seconds include compilation."""
     import keras
 
-    from seqframe import SequenceFramer, StatefulTrainer, fit
+    from seqframe import Generator, SequenceFramer, StatefulTrainer, fit
 
     keras.utils.set_random_seed(seed)
-    sampling = {"seed": seed} if model.framer.get("mode") == "subsequences" else {}
-    frames = SequenceFramer(**model.framer, **sampling).frame(ALPHABET)
+    drawn = {"seed": seed} if model.framer.get("mode") == "subsequences" else {}
+    frames = SequenceFramer(**model.framer, **drawn).frame(ALPHABET)
     network = build(model, frames.x_shape)
     X, y = frames.arrays()
     callbacks = [StatefulTrainer()] if model.stateful else []
+    options = dict(batch_size=model.batch_size, epochs=epochs, shuffle=model.shuffle, verbose=0)
     begin = time.perf_counter()
     if plain_fit:
-        history = network.fit(
-            X,
-            y,
-            batch_size=model.batch_size,
-            epochs=epochs,
-            shuffle=model.shuffle,
-            verbose=0,
-            callbacks=callbacks,
-        )
+        history = network.fit(X, y, callbacks=callbacks, **options)
     else:
-        history = fit(
-            network,
-            frames,
-            batch_size=model.batch_size,
-            epochs=epochs,
-            shuffle=model.shuffle,
-            seed=seed,
-            verbose=0,
-        )
+        history = fit(network, frames, seed=seed, **options)
     seconds = time.perf_counter() - begin
-    _, accuracy = network.evaluate(
-        X,
-        y,
-        batch_size=model.batch_size if model.stateful else len(X),
-        verbose=0,
-        callbacks=callbacks,
-    )
-    rollouts = roll_out(network, frames.framer) if model.stateful else {}
-    return Result(model.number, seed, 100 * accuracy, seconds, rollouts, history)
+    size = model.batch_size if model.stateful else len(X)
+    _, accuracy = network.evaluate(X, y, batch_size=size, verbose=0, callbacks=callbacks)
+    result = Result(model.number, seed, 100 * accuracy, seconds, history=history)
+    if model.stateful:
+        generator = Generator(network, frames.framer)
+        result.rollouts = {
+            name: generator.generate(prompt, steps) for name, (prompt, steps) in ROLLOUTS.items()
+        }
+    return result
 
 
 def build(model: ChapterModel, x_shape: tuple[int, ...]) -> Any:
     """Return the chapter's network: an LSTM and a softmax over the letters, compiled."""
     import keras
 
-    inputs = (
-        keras.Input(batch_shape=(model.batch_size, *x_shape))
-        if model.stateful
-        else keras.Input(x_shape)
-    )
     network = keras.Sequential(
         [
-            inputs,
+            keras.Input(x_shape, batch_size=model.batch_size if model.stateful else None),
             keras.layers.Rescaling(1 / len(ALPHABET)),
             keras.layers.LSTM(model.units, stateful=model.stateful),
             keras.layers.Dense(len(ALPHABET), activation="softmax"),
@@ -236,26 +163,16 @@ def build(model: ChapterModel, x_shape: tuple[int, ...]) -> Any:
     return network
 
 
-def roll_out(network: Any, framer: Any) -> dict[str, str]:
-    """Return model 5's three rollouts: from A, from K cold, and from K with A to J read before."""
-    from seqframe import Generator
-
-    generator = Generator(network, framer)
-    return {
-        "free_run": generator.generate("A", 25),
-        "cold_k": generator.generate("K", 5),
-        "warm_k": generator.generate("ABCDEFGHIJK", 5),
-    }
-
-
-def print_table(models: list[ChapterModel], results: list[Result]) -> None:
+def print_table(results: list[Result]) -> None:
     several = len({result.seed for result in results}) > 1
     here = "min / median / max here" if several else "accuracy here"
-    print(f"{'model':5}  {'framing':24}  {here:>24}  {'in the chapter':>14}  {'seconds':>7}")
-    for model in models:
+    print(f"\n{'model':5}  {'framing':24}  {here:>24}  {'in the chapter':>14}  {'seconds':>7}")
+    for model in MODELS:
         own = [result for result in results if result.model == model.number]
+        if not own:
+            continue
         accuracies = [result.accuracy for result in own]
-        spread = [min(accuracies), statistics.median(accuracies), max(accuracies)]
+        spread = (min(accuracies), statistics.median(accuracies), max(accuracies))
         shown = " / ".join(f"{value:.2f}" for value in spread) if several else f"{spread[1]:.2f}"
         seconds = statistics.median(result.seconds for result in own)
         print(
@@ -275,32 +192,32 @@ def print_rollouts(results: list[Result]) -> None:
             print("  from K, after A to J:", *result.rollouts["warm_k"])
 
 
-def check(results: list[Result]) -> bool:
-    """Say which results are not what they should be; return whether all are.
+def as_json(result: Result) -> dict[str, Any]:
+    """Return the result as one flat JSON object."""
+    flat = dict(model=result.model, seed=result.seed, accuracy=result.accuracy)
+    return {**flat, "seconds": result.seconds, **result.rollouts}
 
-    A single run has to be in the model's range over seeds, the median of several too; the rollouts
-    have to be right each time.
+
+def find_mistakes(results: list[Result]) -> list[str]:
+    """Return a sentence for each model and rollout that is wrong.
+
+    The median accuracy of a model has to be in its range over seeds. Each rollout has to be right.
     """
-    right = True
+    mistakes = []
     for model in MODELS:
         accuracies = [result.accuracy for result in results if result.model == model.number]
-        if not accuracies:
-            continue
-        median, (low, high) = statistics.median(accuracies), model.range
-        if not low - 0.005 <= median <= high + 0.005:
-            right = False
-            print(
-                f"Model {model.number}: {median:.2f}% is not in the range over seeds, "
-                f"{low:.2f}% to {high:.2f}%."
+        low, high = model.range
+        if accuracies and not low - 0.005 <= statistics.median(accuracies) <= high + 0.005:
+            mistakes.append(
+                f"Model {model.number}: {statistics.median(accuracies):.2f}% is not in the range "
+                f"over seeds, {low:.2f}% to {high:.2f}%."
             )
-    expected = {"free_run": ALPHABET[1:], "cold_k": "BCDEF", "warm_k": "LMNOP"}
-    for result in results:
-        for name, text in result.rollouts.items():
-            if text != expected[name]:
-                right = False
-                print(f"Model 5, seed {result.seed}: {name} is {text}, not {expected[name]}.")
-    print("\nEvery result is in its range." if right else "\nSome results are not in their range.")
-    return right
+    return mistakes + [
+        f"Model 5, seed {result.seed}: {name} is {text}, not {EXPECTED[name]}."
+        for result in results
+        for name, text in result.rollouts.items()
+        if text != EXPECTED[name]
+    ]
 
 
 if __name__ == "__main__":

@@ -281,7 +281,7 @@ TABLE = pandas.DataFrame(
 def test_the_legend_names_each_curve(data, targets, black, orange):
     ax = SequenceFramer(3).frame(data, targets=targets).plot(2)
     ax.figure.canvas.draw()
-    for kind, names in (("values", black), ("target values", orange)):
+    for kind, names in (("values", black), ("targets", orange)):
         curves = drawn(ax, f"sequence-0-{kind}")
         assert [curve.get_label() for curve in curves] == names
         assert len({curve.get_linestyle() for curve in curves}) == len(curves)

@@ -65,8 +65,8 @@ SequenceFramer(6, return_sequences=True).frame(alphabet).plot(5)
 plt.show()
 
 # %%
-# Where values are missing, `skip_nan` leaves out the frames that would touch them. And what is
-# known ahead, such as a calendar, is given for the steps to be predicted.
+# If values are missing, `skip_nan` leaves out the frames that would contain them. Triangles mark the
+# steps of future covariates, such as a calendar: these are the target steps.
 holes = wave.copy()
 holes[[9, 10]] = np.nan
 SequenceFramer(4, horizon=2).frame(holes, future=np.arange(72) % 24, skip_nan=True).plot(10)

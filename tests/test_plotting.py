@@ -537,6 +537,7 @@ def test_a_prediction_interval_is_a_band_with_a_name(intervals, label):
     ("arguments", "filled", "hatched"),
     [
         ({"intervals": {"A": WIDE, "B": NARROW}}, 2, 0),
+        ({"intervals": {"B": NARROW, "A": WIDE}}, 2, 0),
         ({"intervals": {"A": WIDE, "B": (POINT, POINT + 4)}}, 0, 2),  # neither contains the other
         ({"paths": PATHS, "intervals": WIDE}, 2, 1),
         ({"forecast": QUANTILES, "quantiles": LEVELS, "intervals": {0.9: WIDE}}, 2, 1),

@@ -3,17 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from seqframe.plot.tables import Features, as_table, numbers_of, quantile_labels
+from seqframe.plot.tables import Data, Features, as_table, numbers_of, quantile_labels
 
-if TYPE_CHECKING:
-    from seqframe.plot.tables import Data
-
-    Edges = tuple[Data, Data]
-    Intervals = Edges | Mapping[float | str, Edges]
+#: The lower and the upper edge of a prediction interval; or of several, by coverage or label.
+Edges = tuple[Data, Data]
+Intervals = Edges | Mapping[float | str, Edges]
 
 _COVERAGES = (0.9, 0.5)  # of the bands of sample paths
 
@@ -38,7 +36,7 @@ class Band:
 
 
 def read_forecast(
-    features: Features, forecast: "Data", paths: "Data | None", quantiles: Sequence[float] | None
+    features: Features, forecast: Data, paths: Data | None, quantiles: Sequence[float] | None
 ) -> tuple[list[Line], list[Band]]:
     """Return the lines and the bands of a forecast, the widest band first."""
     by_level = _read_quantiles(features, forecast, quantiles)
@@ -51,9 +49,10 @@ def read_forecast(
         sampled = features.read_several(forecast, "forecast")
         lines = [Line("median", np.median(sampled, axis=0))]
     bands = _quantile_bands(by_level)
-    for coverage in () if sampled is None else _COVERAGES:
-        edges = np.quantile(sampled, [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
-        bands.append(Band(f"{_percent(coverage)} of paths", *edges))
+    if sampled is not None:
+        for coverage in _COVERAGES:
+            edges = np.quantile(sampled, [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
+            bands.append(Band(f"{_percent(coverage)} of paths", *edges))
     steps = {len(part) for part in [*(line.values for line in lines), *(b.lower for b in bands)]}
     if len(steps) > 1:
         raise ValueError(
@@ -62,9 +61,7 @@ def read_forecast(
     return lines, bands
 
 
-def read_intervals(
-    features: Features, intervals: "Intervals", steps: int, hatch: bool
-) -> list[Band]:
+def read_intervals(features: Features, intervals: Intervals, steps: int, hatch: bool) -> list[Band]:
     """Return prediction intervals as bands, the widest first.
 
     They are hatched if `hatch` asks for it, or if shades could not tell them apart.
@@ -100,18 +97,20 @@ def _interval_label(name: float | str) -> str:
 
 
 def _read_quantiles(
-    features: Features, forecast: "Data", quantiles: Sequence[float] | None
+    features: Features, forecast: Data, quantiles: Sequence[float] | None
 ) -> dict[float, np.ndarray]:
     """Return the quantiles by their levels; none if the forecast is something else."""
     labels = quantile_labels(forecast, features.known)
-    levels = list(dict.fromkeys(level for _, level in labels if level is not None))
-    if levels:
-        names = list(dict.fromkeys(name for name, _ in labels))
+    found = list(dict.fromkeys(level for _, level in labels if level is not None))
+    if found:
+        names: list[Any] = list(dict.fromkeys(name for name, _ in labels))
         names = features.names if set(features.names) <= set(names) else names
         values = numbers_of(forecast, "forecast")
-        columns = [[labels.index((name, level)) for name in names] for level in levels]
-        several = [features.read(values[:, chosen], "forecast") for chosen in columns]
-        return dict(zip(levels, several, strict=True))
+        columns = [[labels.index((name, level)) for name in names] for level in found]
+        return {
+            level: features.read(values[:, chosen], "forecast")
+            for level, chosen in zip(found, columns, strict=True)
+        }
     if quantiles is None:
         return {}
     if labels or np.ndim(forecast) == features.ndim:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.plot.bands import Band, read_forecast, read_intervals
+from seqframe.plot.bands import Band, Intervals, read_forecast, read_intervals
 from seqframe.plot.canvas import (
     count_ticks,
     curve_colors,
@@ -18,16 +18,12 @@ from seqframe.plot.canvas import (
     legend_above,
     make_axes,
 )
-from seqframe.plot.tables import find_features
+from seqframe.plot.tables import Columns, Data, find_features
 from seqframe.plot.times import is_date, time_axis
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from numpy.typing import ArrayLike
-
-    from seqframe.plot.bands import Intervals
-    from seqframe.plot.tables import Columns, Data
 
 _MARKED = 6.0  # points that a step needs for a mark of its own
 _SHADE, _HATCH_SHADE = 0.25, 0.6  # opacity of a band
@@ -38,15 +34,15 @@ _HATCHES = ("////", "\\\\\\\\")
 
 
 def plot_forecast(
-    history: "Data",
-    forecast: "Data",
+    history: Data,
+    forecast: Data,
     *,
-    paths: "ArrayLike | None" = None,
+    paths: Data | None = None,
     quantiles: Sequence[float] | None = None,
-    intervals: "Intervals | None" = None,
-    actual: "Data | None" = None,
-    columns: "Columns | None" = None,
-    index: "ArrayLike | None" = None,
+    intervals: Intervals | None = None,
+    actual: Data | None = None,
+    columns: Columns | None = None,
+    index: Data | None = None,
     num_history: int | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":

@@ -32,7 +32,18 @@ _BAR, _STRIP, _SPACE = 0.76, 1.2, 0.5  # heights of a bar, a sequence and the sp
 _ONE_TIER, _TWO_TIERS = 1.0, 1.5  # heights of a frame's row
 _LEAST_FONT, _MOST_FONT = 4.5, 10.0  # points
 _LEGEND = ("input", "gap", "target", "padding", "future covariates", "missing", "left out")
+_BARS: dict[str, dict[str, Any]] = {  # how bars look
+    "sequence": dict(facecolor="none", edgecolor=GREY, lw=1),
+    "input": dict(facecolor=BLUE, edgecolor="white"),
+    "target": dict(facecolor=ORANGE, lw=0.8),
+    "padding": dict(facecolor="none", edgecolor=GREY, hatch="...", lw=0.6),
+    "left out": dict(facecolor="none", ls="--", lw=0.8),
+}
 _VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
+
+
+#: The first and the last step of each of some runs of neighbouring steps.
+Runs = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -185,13 +196,14 @@ class _Picture:
         if sequence.curves:
             self._draw_curves(sequence, steps, top, bottom)
         else:
-            self._bar(gid, steps, top, bottom, facecolor="none", edgecolor=GREY)
+            self._bar("sequence", gid, self._cells(steps), top, bottom)
             self._write(sequence, steps, middle, self._ink)
         if len(sequence.missing):
             level = np.full(len(sequence.missing), middle)
-            style = dict(color=self._ink, ms=7, mew=1.5, gid=f"{gid}-missing", label="missing")
-            (marks,) = ax.plot(sequence.missing, level, "x", **style)
-            self._legend["missing"] = marks
+            (self._legend["missing"],) = ax.plot(
+                sequence.missing, level, "x", color=self._ink, ms=7, mew=1.5,
+                gid=f"{gid}-missing", label="missing",
+            )  # fmt: skip
         if low > sequence.first:
             ax.text(low - 0.6, middle, "…", ha="right", va="center", color=self._ink)
         if high < sequence.last:
@@ -200,17 +212,17 @@ class _Picture:
     def _draw_curves(
         self, sequence: RawSequence, steps: np.ndarray, top: float, bottom: float
     ) -> None:
-        hidden, gid = 0, f"sequence-{sequence.number}"
-        for curves, color, kind in (
-            ([curve for curve in sequence.curves if not curve.is_target], self._ink, "values"),
-            ([curve for curve in sequence.curves if curve.is_target], ORANGE, "target values"),
-        ):
+        gid, hidden = f"sequence-{sequence.number}", 0
+        inputs = [curve for curve in sequence.curves if not curve.is_target]
+        targets = [curve for curve in sequence.curves if curve.is_target]
+        for curves, color, kind in ((inputs, self._ink, "values"), (targets, ORANGE, "targets")):
             hidden += max(len(curves) - len(_LINE_STYLES), 0)
             for curve, style in zip(curves, _LINE_STYLES, strict=False):
                 x, y = thin_line(steps, curve.values.astype(float))
-                marker = "." if len(x) <= MOST_CELLS else ""
-                look = dict(color=color, ls=style, lw=1.2, marker=marker, ms=4)
-                (line,) = self._ax.plot(x, _scaled(y, top, bottom), gid=f"{gid}-{kind}", **look)
+                (line,) = self._ax.plot(
+                    x, _scaled(y, top, bottom), color=color, ls=style, lw=1.2, ms=4,
+                    marker="." if len(x) <= MOST_CELLS else "", gid=f"{gid}-{kind}",
+                )  # fmt: skip
                 line.set_label(curve.label)
                 if curve.label:
                     self._curves.setdefault(curve.label, line)
@@ -223,41 +235,35 @@ class _Picture:
         self._ticks[middle] = str(frame.number)
         # Targets get a tier of their own if they would hide inputs or padding.
         end, start = (middle, middle) if self._has_tiers else (bottom, top)
-        line = dict(color=self._ink, lw=1, zorder=1)
+        line: dict[str, Any] = dict(color=self._ink, lw=1, zorder=1)
         if len(inputs) > 1 and (np.diff(inputs) > 1).all():
             ax.hlines((top + end) / 2, inputs[0], inputs[-1], **line)
         if not self._has_tiers and targets[0] > inputs[-1] + 1:
-            style = dict(ls=":", gid=f"{gid}-gap", label="gap")
-            gap = ax.hlines(middle, inputs[-1] + 0.5, targets[0] - 0.5, **line, **style)
+            line.update(ls=":", gid=f"{gid}-gap", label="gap")
+            gap = ax.hlines(middle, inputs[-1] + 0.5, targets[0] - 0.5, **line)
             self._legend["gap"] = gap
         if len(frame.padding):
-            style = dict(facecolor="none", edgecolor=GREY, hatch="...", lw=0.6, label="padding")
-            self._bar(f"{gid}-padding", frame.padding, top, end, in_cells=False, **style)
-        width = 0.8 if self._in_cells else 0
-        style = dict(facecolor=BLUE, edgecolor="white", lw=width, label="input")
-        self._bar(f"{gid}-inputs", inputs, top, end, **style)
-        style = dict(facecolor=ORANGE, edgecolor=self._ink, lw=0.8, label="target")
-        self._bar(f"{gid}-targets", targets, start, bottom, **style)
+            self._bar("padding", f"{gid}-padding", runs_of_steps(frame.padding), top, end)
+        self._bar("input", f"{gid}-inputs", self._cells(inputs), top, end)
+        self._bar("target", f"{gid}-targets", self._cells(targets), start, bottom)
         if frame.has_future:
-            style = dict(color=GREEN, mec="black", ms=min(6, self._cell / 2), mew=0.6)
-            style.update(gid=f"{gid}-future", label="future covariates")
-            level = np.full(len(targets), bottom - 0.16)
-            (marks,) = ax.plot(targets, level, "^", **style)
-            self._legend["future covariates"] = marks
+            level, label = np.full(len(targets), bottom - 0.16), "future covariates"
+            (self._legend[label],) = ax.plot(
+                targets, level, "^", color=GREEN, mec="black", ms=min(6, self._cell / 2), mew=0.6,
+                gid=f"{gid}-future", label=label,
+            )  # fmt: skip
         self._write(sequence, inputs, (top + end) / 2, "white")
         if sequence.has_symbol_targets:
             self._write(sequence, targets, (start + bottom) / 2, "black")
 
     def _draw_left_out(self, sequence: RawSequence, row: LeftOut) -> None:
         """Draw frames that were left out as one outline around all their steps."""
-        top, middle, bottom = self._tiers()
+        (top, middle, bottom), ends = self._tiers(), np.array([row.first, row.last])
         gid = f"sequence-{sequence.number}-left-out-{row.first}"
-        style = dict(facecolor="none", edgecolor=self._ink, ls="--", lw=0.8, label="left out")
-        self._bar(gid, np.arange(row.first, row.last + 1), top, bottom, in_cells=False, **style)
+        self._bar("left out", gid, (ends[:1], ends[1:]), top, bottom)
         self._ax.text(
-            np.clip([row.first, row.last], *sequence.shown).mean(), middle,
-            f"{row.count} left out", ha="center", va="center_baseline", color=self._ink,
-            size=min(9, 0.6 * self._line),
+            np.clip(ends, *sequence.shown).mean(), middle, f"{row.count} left out", ha="center",
+            va="center_baseline", color=self._ink, size=min(9, 0.6 * self._line),
         )  # fmt: skip
 
     def _tiers(self) -> tuple[float, float, float]:
@@ -265,22 +271,17 @@ class _Picture:
         space = (1 - _BAR) / 2
         return self._y + space, self._y + self._row / 2, self._y + self._row - space
 
-    def _bar(
-        self,
-        gid: str,
-        steps: np.ndarray,
-        top: float,
-        bottom: float,
-        in_cells: bool = True,
-        **style: Any,
-    ) -> None:
-        """Draw steps as cells around them, or as one bar for each run of neighbouring steps."""
-        first, last = runs_of_steps(steps)
-        if in_cells and self._in_cells:
-            first = last = np.unique(steps)
-        spans = np.column_stack([first - 0.5, last - first + 1])
-        bar = self._ax.broken_barh(spans, (bottom, top - bottom), gid=gid, **style)
-        self._legend.setdefault(style.get("label", ""), bar)
+    def _cells(self, steps: np.ndarray) -> Runs:
+        """Return each step by itself, or runs of steps if they are too many to stand apart."""
+        return (np.unique(steps), np.unique(steps)) if self._in_cells else runs_of_steps(steps)
+
+    def _bar(self, label: str, gid: str, runs: Runs, top: float, bottom: float) -> None:
+        """Draw a box around each run of steps."""
+        style = {"edgecolor": self._ink, "lw": 0.8 if self._in_cells else 0, **_BARS[label]}
+        spans = np.column_stack([runs[0] - 0.5, runs[1] - runs[0] + 1])
+        height = bottom - top
+        bar = self._ax.broken_barh(spans, (top, height), gid=gid, label=label, **style)
+        self._legend.setdefault(label, bar)
 
     def _write(self, sequence: RawSequence, steps: np.ndarray, y: float, color: Any) -> None:
         """Write symbols into their cells, if they fit."""
@@ -305,7 +306,7 @@ def _limits(sequences: Sequence[RawSequence]) -> tuple[int, int]:
     return int(max(places.min(), low - room)), int(min(places.max(), high + room))
 
 
-def runs_of_steps(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def runs_of_steps(steps: np.ndarray) -> Runs:
     """Return the first and the last step of each run of neighbouring steps.
 
     >>> runs_of_steps(np.array([3, 4, 5, 9]))

@@ -1,6 +1,6 @@
-"""The picture of learning curves: a metric over epochs."""
+"""Draw learning curves: a metric over epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +11,31 @@ from seqframe.plot.canvas import count_ticks, curve_colors, inches, legend_above
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: What `fit` returned, or its dict of lists.
+History = Any
+Logs = Mapping[str, Sequence[float]]
+
 _MARKERS = "os^DvPX"
 _MARKS = 9  # of a curve
 _FAR_LONGER = 4  # times as many epochs
 
 
-def plot_history(histories: Any, metric: str | None = None, *, ax: "Axes | None" = None) -> "Axes":
-    """Draw learning curves: a metric over epochs, one curve for each training.
+def plot_history(
+    histories: History | Mapping[str, History],
+    metric: str | None = None,
+    *,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw learning curves: a metric over epochs, with one curve for each training.
 
-    Validation is drawn dashed, where there is some. Epochs are on a logarithmic axis, where some
-    trainings are far longer than others.
+    Validation is dashed. If some trainings are far longer than others, the axis of epochs is
+    logarithmic.
 
     Args:
-        histories: keras.callbacks.History, or its dict of lists; or for several trainings a dict of
-            name to either.
-        metric: str. Name of a metric, or "loss". None: accuracy, if every history has it, else
-            the loss.
+        histories: keras.callbacks.History, or its dict of lists. For several trainings, a dict of
+            names to these.
+        metric: str. Name of a metric, or "loss". None: accuracy if every history has it, else the
+            loss.
         ax: matplotlib.axes.Axes to draw on; None makes a figure.
 
     Returns:
@@ -34,7 +43,7 @@ def plot_history(histories: Any, metric: str | None = None, *, ax: "Axes | None"
 
     Raises:
         ImportError: if matplotlib is not installed.
-        ValueError: if a history has no such metric.
+        ValueError: if a history lacks the metric.
 
     Example:
 
@@ -45,32 +54,29 @@ def plot_history(histories: Any, metric: str | None = None, *, ax: "Axes | None"
     ...     "three letters": {"accuracy": [0.1, 0.9, 1.0]},
     ... })
     """
-    curves = _named_curves(histories)
+    curves = _read_histories(histories)
     if metric is None:
         metric = "accuracy" if all("accuracy" in logs for _, logs in curves.values()) else "loss"
     for name, (_, logs) in curves.items():
         if metric not in logs:
             of = f" of {name!r}" if name else ""
             raise ValueError(
-                f"`metric` must be one of {sorted(logs)}, which the history{of} has. "
-                f"Received: metric={metric!r}."
+                f"`metric` must be one of {sorted(logs)}, the logs{of}. Received: {metric!r}."
             )
     ax = make_axes(ax, 9, 4.5)
     lengths = [epochs[-1] for epochs, _ in curves.values()]
     is_log = max(lengths) >= _FAR_LONGER * min(lengths)
-    styles = zip(curves.items(), cycle(curve_colors(ax)), cycle(_MARKERS), strict=False)
-    for (name, (epochs, logs)), color, marker in styles:
-        style = dict(color=color, marker=marker, ms=5, lw=1.2)
-        label = name or "training"
-        marked = _marked(len(logs[metric]), is_log)
+    styles = zip(cycle(curve_colors(ax)), cycle(_MARKERS), strict=False)
+    for (name, (epochs, logs)), (color, marker) in zip(curves.items(), styles, strict=False):
+        style: dict[str, Any] = dict(color=color, marker=marker, ms=5, lw=1.2)
+        label, marked = name or "training", _marked(len(logs[metric]), is_log)
         ax.plot(epochs, logs[metric], label=label, gid=label, markevery=marked, **style)
         if f"val_{metric}" in logs:
-            label = f"{name}, validation" if name else "validation"
             validated = logs[f"val_{metric}"]
-            # Not every epoch may have been validated; the last ones of each stretch were.
-            each = len(epochs) // len(validated)
-            style.update(ls="--", mfc="none")
-            ax.plot(epochs[each - 1 :: each][: len(validated)], validated, label=label, **style)
+            each = len(epochs) // len(validated)  # `validation_freq` epochs make one value
+            times = epochs[each - 1 :: each][: len(validated)]
+            label = f"{name}, validation" if name else "validation"
+            ax.plot(times, validated, label=label, ls="--", mfc="none", **style)
     if is_log:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:,.0f}")
@@ -78,31 +84,30 @@ def plot_history(histories: Any, metric: str | None = None, *, ax: "Axes | None"
         count_ticks(ax.xaxis, inches(ax)[0])
     ax.set_xlabel("epoch")
     ax.set_ylabel(metric, parse_math=False)
-    for side in ("right", "top"):
-        ax.spines[side].set_visible(False)
+    ax.spines[["right", "top"]].set_visible(False)
     ax.grid(alpha=0.3, lw=0.6)
     legend_above(ax, ax.get_lines())
     return ax
 
 
 def _marked(size: int, is_log: bool) -> list[int]:
-    """Return which points of a curve are marked: some, as far apart as the axis shows them."""
+    """Return which points of a curve get a marker, so that the axis spaces these evenly."""
     spaced = np.geomspace if is_log else np.linspace
     return sorted(set(spaced(1, size, _MARKS).astype(int) - 1))
 
 
-def _named_curves(histories: Any) -> dict[str, tuple[np.ndarray, Mapping[str, Any]]]:
-    """Return the epochs and the logs of each training, by its name; "" for the only one."""
+def _read_histories(histories: Any) -> dict[str, tuple[np.ndarray, Logs]]:
+    """Return the epochs and the logs of each training by its name; "" if there is one."""
     is_several = isinstance(histories, Mapping) and all(
         isinstance(item, Mapping) or hasattr(item, "history") for item in histories.values()
     )
     named = histories if is_several else {"": histories}
     if not named:
         raise ValueError("`histories` must hold at least one history. Received: none.")
-    return {str(name): _curve(history) for name, history in named.items()}
+    return {str(name): _read_history(history) for name, history in named.items()}
 
 
-def _curve(history: Any) -> tuple[np.ndarray, Mapping[str, Any]]:
+def _read_history(history: History) -> tuple[np.ndarray, Logs]:
     logs = getattr(history, "history", history)
     if not isinstance(logs, Mapping) or not all(map(len, logs.values())) or not logs:
         raise TypeError(

@@ -62,20 +62,20 @@ def draw_lanes(
     handles = []
     for color, label in enumerate(("continues", "next sequence")):
         mine = segments.color == color
-        part = segments.row[mine], segments.begin[mine], segments.end[mine]
-        style = dict(facecolor=_COLORS[color], edgecolor=edge, lw=0.8, label=label)
+        part = segments.row[mine], segments.begin[mine], segments.end[mine], height
         if mine.any():
-            handles.append(_draw_bars(ax, *part, height, gid=f"continues-{color}", **style))
+            style: dict[str, Any] = dict(facecolor=_COLORS[color], edgecolor=edge, lw=0.8)
+            bars = _draw_bars(ax, *part, gid=f"continues-{color}", label=label, **style)
+            handles.append(bars)
     short = np.flatnonzero(row_ends < stop)
     if stop - start <= _SEPARATED:
         ax.vlines(np.arange(start, stop - 1) + 0.5, -0.5, rows - 0.5, color=paper, lw=1)
     if is_separate and segments.is_reset.any():
         handles.append(_mark_resets(ax, segments, rows))
     if len(short):
-        part = short, np.maximum(row_ends[short], start), np.full(len(short), stop)
+        part = short, np.maximum(row_ends[short], start), np.full(len(short), stop), height
         style = dict(facecolor="none", edgecolor=GREY, hatch="////", lw=0.5)
-        style.update(gid="ran-out", label="ran out (weight 0)")
-        handles.append(_draw_bars(ax, *part, height, **style))
+        handles.append(_draw_bars(ax, *part, gid="ran-out", label="ran out (weight 0)", **style))
     _set_axes(ax, batches, rows, total)
     if rows <= _NAMED_ROWS:
         _write_names(ax, segments)

@@ -8,49 +8,51 @@ import numpy as np
 
 if TYPE_CHECKING:
     import narwhals as nw
-    from narwhals.typing import IntoDataFrame, IntoSeries
-    from numpy.typing import ArrayLike
 
-    Data = ArrayLike | IntoDataFrame | IntoSeries
-    Columns = str | int | Sequence[str | int]
+#: Numbers as users have them: an array, a list, or a DataFrame or Series of any library.
+Data = Any
+
+Columns = str | int | Sequence[str | int]
+
+#: The feature and the quantile of a column. Either is None if the column's name does not tell.
+Label = tuple[str | None, float | None]
 
 
-def as_table(data: "Data") -> "nw.DataFrame[Any] | nw.Series[Any] | None":
+def as_table(data: Data) -> "nw.DataFrame[Any] | None":
     """Return a DataFrame or a Series with narwhals' interface, or None for other data."""
     if isinstance(data, (np.ndarray, list, tuple)):
         return None
     import narwhals as nw
 
     table = nw.from_native(data, pass_through=True, eager_only=True, allow_series=True)
-    return table if isinstance(table, (nw.DataFrame, nw.Series)) else None
+    if isinstance(table, nw.Series):
+        return table.alias("" if table.name is None else table.name).to_frame()
+    return table if isinstance(table, nw.DataFrame) else None
 
 
-def column_names(data: "Data") -> list[str] | None:
-    """Return the column names of a DataFrame, or None for other data.
+def column_names(data: Data) -> list[str]:
+    """Return the column names of a DataFrame or a Series; none for other data.
 
     >>> import pandas
     >>> column_names(pandas.DataFrame([[1, 2]], columns=[["a", "a"], [0.1, 0.9]]))
     ['a_0.1', 'a_0.9']
     """
-    columns = getattr(as_table(data), "columns", None)
-    if columns is None:
-        return None
+    table = as_table(data)
+    columns: list[Any] = [] if table is None else table.columns
     return ["_".join(map(str, c)) if isinstance(c, tuple) else str(c) for c in columns]
 
 
-def numbers_of(data: "Data", argument: str, positions: Sequence[int] | None = None) -> np.ndarray:
-    """Return data, or some columns of a DataFrame, as a float array."""
+def numbers_of(data: Data, argument: str, positions: Sequence[int] | None = None) -> np.ndarray:
+    """Return an array, or some columns of a table, as floats."""
     table = as_table(data)
-    if not hasattr(table, "columns"):
-        array = np.asanyarray(data if table is None else table.to_numpy())
+    if table is None:
+        array = np.asanyarray(data)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"`{argument}` must hold numbers. Received: dtype={array.dtype}.")
         return np.ma.filled(array.astype(float), np.nan)
     if positions is not None:
         table = table[:, list(positions)]
-    wrong = [
-        name for name, d in table.schema.items() if not (d.is_numeric() or str(d) == "Boolean")
-    ]
+    wrong = [c for c, d in table.schema.items() if not (d.is_numeric() or str(d) == "Boolean")]
     if wrong:
         raise TypeError(
             f"`{argument}` must hold numbers. Received: a table with the columns {wrong}. Name the "
@@ -77,9 +79,9 @@ class Features:
     def names(self) -> list[str]:
         return [self.known[position] for position in self.positions]
 
-    def read(self, data: "Data", argument: str, steps: int | None = None) -> np.ndarray:
+    def read(self, data: Data, argument: str, steps: int | None = None) -> np.ndarray:
         """Return data of these columns, or of all, as an array `(steps, features)`."""
-        names = column_names(data) or []
+        names = column_names(data)
         is_named = set(self.names) <= set(names)
         array = numbers_of(data, argument, list(map(names.index, self.names)) if is_named else None)
         if array.ndim == 1:
@@ -97,7 +99,7 @@ class Features:
             )
         return array
 
-    def read_several(self, data: "Data", argument: str) -> np.ndarray:
+    def read_several(self, data: Data, argument: str) -> np.ndarray:
         """Return sample paths or quantiles as an array `(several, steps, features)`."""
         array = numbers_of(data, argument)
         if array.ndim != self.ndim + 1 or not len(array):
@@ -109,7 +111,7 @@ class Features:
         return np.stack([self.read(part, argument) for part in array])
 
 
-def find_features(history: "Data", forecast: "Data", columns: "Columns | None") -> Features:
+def find_features(history: Data, forecast: Data, columns: Columns | None) -> Features:
     """Return the columns of a history that a forecast is of: `columns`, or those it names."""
     is_list = isinstance(history, (list, tuple)) and any(np.ndim(item) for item in history)
     if is_list or isinstance(history, Mapping):
@@ -122,12 +124,11 @@ def find_features(history: "Data", forecast: "Data", columns: "Columns | None") 
         raise ValueError(
             f"`history` must have the shape (length,) or (length, features). Received: {shape}."
         )
-    if known is not None:
-        columns = _own_columns(forecast, known) if columns is None else columns
-    elif shape[1:] in ((), (1,)):
-        known = [_series_name(history)]
-    else:
-        known = [f"feature {k}" for k in range(shape[1])]
+    if known and columns is None:
+        columns = _own_columns(forecast, known)
+    if not known:
+        width = shape[1] if len(shape) == 2 else 1
+        known = [f"feature {k}" for k in range(width)] if width > 1 else [""]
     if columns is None or len(shape) == 1:
         return Features(known, list(range(len(known))), len(shape))
     if isinstance(columns, (str, int, np.integer)):
@@ -135,13 +136,23 @@ def find_features(history: "Data", forecast: "Data", columns: "Columns | None") 
     return Features(known, [_position(column, known) for column in columns], ndim=2)
 
 
-def _series_name(data: "Data") -> str:
-    name = getattr(as_table(data), "name", None)
-    return "" if name is None else str(name)
+def _own_columns(forecast: Data, known: list[str]) -> Columns | None:
+    """Return the history's columns that a table names itself, or None."""
+    named = {name for name, _ in quantile_labels(forecast, known)}
+    if named == {None} and len(known) > 1:
+        raise ValueError(
+            "`columns` must name the column that the quantiles are of. Received: columns=None for "
+            f"a history with the columns {known}."
+        )
+    names = [known[0] if name is None else name for name, _ in quantile_labels(forecast, known)]
+    if not names or not set(names) <= set(known):
+        return None
+    is_one = named == {None} or np.ndim(forecast) == 1
+    return names[0] if is_one else list(dict.fromkeys(names))
 
 
 def _position(column: str | int, known: list[str]) -> int:
-    if column in known:
+    if isinstance(column, str) and column in known:
         return known.index(column)
     if isinstance(column, str) or not -len(known) <= column < len(known):
         raise ValueError(
@@ -151,37 +162,21 @@ def _position(column: str | int, known: list[str]) -> int:
     return int(column) % len(known)
 
 
-def _own_columns(forecast: "Data", known: list[str]) -> "Columns | None":
-    """Return the history's columns that a table names itself, or None."""
-    if column_names(forecast) is None:
-        name = _series_name(forecast)
-        return name if name in known else None
-    names = list(dict.fromkeys(name for name, _ in quantile_labels(forecast, known)))
-    if names == [None] and len(known) > 1:
-        raise ValueError(
-            "`columns` must name the column that the quantiles are of. Received: columns=None for "
-            f"a history with the columns {known}."
-        )
-    if names == [None]:
-        return known[0]
-    return names if set(names) <= set(known) else None
-
-
-def quantile_labels(forecast: "Data", known: list[str]) -> list[tuple[str | None, float | None]]:
-    """Return the feature and the quantile of each column of a DataFrame, as far as names tell.
+def quantile_labels(forecast: Data, known: list[str]) -> list[Label]:
+    """Return the label of each column of a forecast; none if the forecast is no table.
 
     >>> import pandas
     >>> quantile_labels(pandas.DataFrame([[1, 2]], columns=["price_0.1", "price"]), ["price"])
     [('price', 0.1), ('price', None)]
     """
-    return [_quantile_label(name, known) for name in column_names(forecast) or []]
+    return [_label(name, known) for name in column_names(forecast)]
 
 
-def _quantile_label(column: str, known: list[str]) -> tuple[str | None, float | None]:
+def _label(column: str, known: list[str]) -> Label:
     name, _, level = column.rpartition("_")
-    if column not in known and (not name or name in known):
-        try:
-            return name or None, float(level)
-        except ValueError:
-            pass
-    return column, None
+    try:
+        quantile = float(level)
+    except ValueError:
+        return column, None
+    is_quantile = column not in known and 0 <= quantile <= 1 and name in ("", *known)
+    return (name or None, quantile) if is_quantile else (column, None)

@@ -1,18 +1,15 @@
 """Find the time axis of a history and its forecast: dates or numbers."""
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-    from pandas import Index
+from seqframe.plot.tables import Data
 
-    from seqframe.plot.tables import Data
+#: Times as users have them: an array, a list or an index of pandas, of numbers or dates.
+Index = Data
 
 
 def time_axis(
-    history: "Data", forecast: "Data", index: "ArrayLike | None", steps: int
+    history: Data, forecast: Data, index: Index | None, steps: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Return the times of a history, those of a forecast of `steps` steps, and the axis's label.
 
@@ -48,7 +45,7 @@ def is_date(times: np.ndarray) -> bool:
     return times.dtype.kind == "M"
 
 
-def _numbers_or_dates(index: Any) -> np.ndarray | None:
+def _numbers_or_dates(index: Index) -> np.ndarray | None:
     """Return an index as an array of numbers or dates, or None if it holds something else."""
     if hasattr(index, "to_timestamp"):  # periods
         index = index.to_timestamp()
@@ -65,7 +62,7 @@ def _numbers_or_dates(index: Any) -> np.ndarray | None:
     return times if times.dtype.kind in "iufM" and times.ndim == 1 else None
 
 
-def _continue(index: "ArrayLike | Index", times: np.ndarray, steps: int) -> np.ndarray:
+def _continue(index: Index, times: np.ndarray, steps: int) -> np.ndarray:
     """Return the times of the steps after an index; uneven ones continue by their median step."""
     if hasattr(index, "to_timestamp"):
         index = index.to_timestamp()

@@ -22,8 +22,8 @@ class EpochBatches(Protocol):
     def at_epoch(self, epoch: int) -> "EpochBatches": ...
 
 
-class LaneBatches(Sized, Protocol):
-    """The batches of lanes: `Lanes`."""
+class StatefulBatches(Sized, Protocol):
+    """Batches that continue each other: `Lanes`."""
 
     def __getitem__(self, k: int) -> Batch: ...
 
@@ -151,7 +151,7 @@ class LanesDataset(keras.utils.PyDataset):
     (3, array([1, 4], dtype=int32))
     """
 
-    def __init__(self, lanes: LaneBatches):
+    def __init__(self, lanes: StatefulBatches):
         super().__init__()
         self.lanes = lanes
         self._in_epoch = False

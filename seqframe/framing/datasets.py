@@ -71,7 +71,9 @@ class EpochDataset(keras.utils.PyDataset):
 class FramesDataset(EpochDataset):
     """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
 
-    Each pass over all batches is an epoch, counted from 0.
+    Each pass over all batches is an epoch, counted from 0. With Keras's `steps_per_epoch`, a pass
+    may take several of Keras's epochs. Under JAX and PyTorch, Keras looks at the first batch before
+    a new model's first epoch. If it is the only batch, the look counts as an epoch.
 
     Example:
 

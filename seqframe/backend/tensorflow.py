@@ -1,4 +1,4 @@
-"""TensorFlow: programs are `tf.function`s, XLA-compiled where XLA can."""
+"""TensorFlow: programs are `tf.function`s, compiled with XLA if it can."""
 
 import logging
 import re
@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from seqframe.backend.internals import build_for_training
-from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
+from seqframe.aliases import JitCompile
+from seqframe.backend import common
+from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
     PureFunction,
+    by_row,
     call_with_values,
     lasting,
     named_outputs,
@@ -23,8 +25,10 @@ from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's,
     scalars,
     seed_of_step,
     seeded_draws,
+    values_kept,
     write_steps,
 )
+from seqframe.backend.internals import build_for_training
 
 logger = logging.getLogger("seqframe")
 
@@ -38,16 +42,16 @@ _XLA_REFUSALS = (
 _BATCH_SIZE_CHECK = "seqframe_batch_size"  # the operation's name, which its error repeats
 
 
-def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> Callable[..., Any]:
+def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> Callable[..., Any]:
     """Return a function of tensors as one program.
 
     Args:
         function: function of tensors.
-        xla: "auto": compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line
-            that says why. True: with XLA or not at all. False: a graph.
+        xla: "auto": compiled with XLA. If XLA refuses, the program becomes a graph, and a log line
+            says why. True: with XLA or not at all. False: a graph.
     """
-    # TensorFlow counts how often a piece of code is traced, and warns where it is often, whatever
-    # model it is traced for. A partial counts by itself.
+    # TensorFlow warns if one piece of code is traced often, even for different models. A partial
+    # is counted by itself.
     function = partial(function)
     graph = tf.function(function, autograph=False)
     if not xla:
@@ -75,43 +79,16 @@ def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> C
 
 
 def _refuse_strings(args: Any) -> None:
-    """Raise as XLA should where it is given strings, instead of ending the process."""
+    """Raise for strings: XLA would end the process."""
     if any(getattr(item, "dtype", None) == tf.string for item in tree.flatten(args)):
         raise tf.errors.InvalidArgumentError(None, None, "It is given strings.")
 
 
-class StepLoop:
-    """Many steps of a model's own `train_step`, `test_step` or `predict_step`, over several epochs,
-    in one program.
+class StepLoop(common.StepLoop):
+    """Many steps of a model's own step, over several epochs, in one program."""
 
-    Args:
-        model: keras.Model, built and, but for predictions, compiled.
-        kind: "train" | "test" | "predict".
-        gather: `seqframe.training.feed.Gather` that makes a batch.
-        states: list of state variables `(batch_size, …)` that `resets` concerns.
-        xla: "auto" | bool, as `compile_program` has it.
-
-    Attributes:
-        outputs: nest like the predictions, of the names that `run` gives them; None before.
-        compiled_for: set, for its user to keep: shapes of arguments that it is compiled for.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        kind: str,
-        gather: Any,
-        states: list[Any],
-        xla: bool | str = "auto",
-    ):
-        self._model, self._kind = model, kind
-        self._step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
-        self._gather = gather
-        self._states = states
+    def _compile(self, xla: JitCompile) -> None:
         self._run = compile_program(self._loop, xla)
-        self._is_built = kind == "predict"
-        self.outputs: Any = None
-        self.compiled_for: set[Any] = set()
 
     def run(
         self,
@@ -128,17 +105,16 @@ class StepLoop:
 
         Args:
             arrays: tensors that `gather` reads.
-            schedule: tensors with one row a step: "index" (what `gather` takes), and where needed
+            schedule: tensors with one row a step: "index" (what `gather` takes), and if needed
                 "weight" (sample weights) and "reset" (bool, rows whose state is reset first).
-            initial: what states are reset to, one tensor for each of `states`.
-            first: int. The schedule's row to begin with; epochs follow each other in it.
-            steps: int. Steps of an epoch, or of the part of one that is run.
-            epochs: int.
+            initial: values that states are reset to, one tensor for each of `states`.
+            first: int. The schedule's row to begin with. Epochs follow each other in it.
+            steps: int. Steps of an epoch, or of the part of one that runs.
+            epochs: int. With 0, the program is compiled, and nothing runs.
             fresh: bool. Whether metrics are reset before each epoch.
 
         Returns:
-            dict of arrays `(epochs, …)`: what the last step of each epoch returned. With no epoch,
-            the program is compiled, and nothing runs.
+            dict of arrays `(epochs, …)`: what the last step of each epoch returned.
         """
         if not self._is_built:
             row = tree.map_structure(lambda column: column[0], schedule)
@@ -202,14 +178,14 @@ class StepLoop:
     def _one(self, arrays: Any, row: Any, initial: Any) -> Any:
         if "reset" in row:
             for variable, value in zip(self._states, initial, strict=True):
-                mask = tf.reshape(row["reset"], (-1, *(1,) * (len(variable.shape) - 1)))
+                mask = by_row(row["reset"], variable)
                 variable.assign(tf.where(mask, value, variable.value))
         return self._step(self._gather.batch(arrays, row))
 
     def _predict(self, data: Any) -> Any:
         self.outputs, logs = named_outputs(self._model.predict_step(data))
         batch_size = tree.flatten(data)[0].shape[0]
-        # An operation of the model may have lost the batch size, which is known.
+        # The batch size is known, but an operation of the model may have lost it.
         return {
             name: tf.ensure_shape(log, (batch_size, *log.shape[1:])) for name, log in logs.items()
         }
@@ -232,7 +208,7 @@ def is_distributed(model: keras.Model) -> bool:
 
 
 def num_replicas(model: keras.Model) -> int:
-    """Return among how many devices a distribution strategy of TensorFlow divides a batch."""
+    """Return how many devices share a batch under a distribution strategy of TensorFlow."""
     return int(model.distribute_strategy.num_replicas_in_sync)
 
 
@@ -243,12 +219,7 @@ def to_device(value: Any) -> Any:
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
-    """Nothing to do: under TensorFlow stateful layers keep their state."""
-    return nullcontext()
-
-
-def values_kept(model: keras.Model) -> AbstractContextManager[None]:
-    """Nothing to do: variables hold their values all the time."""
+    """Do nothing: under TensorFlow stateful layers keep their state."""
     return nullcontext()
 
 
@@ -288,9 +259,9 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
 
 
 def with_batch_size(data: Any, expected: int) -> Any:
-    """Return a batch whose size is not known until it runs, checked when it does.
+    """Return a batch whose size is checked when it runs.
 
-    In the graph it has the size that is expected: a stateful layer needs to know it.
+    In the graph it has the expected size, which a stateful layer needs to know.
     """
 
     def sized(item: Any) -> Any:
@@ -303,7 +274,7 @@ def with_batch_size(data: Any, expected: int) -> Any:
 
 @contextmanager
 def batch_size_errors(explain: Callable[[str], str]) -> Iterator[None]:
-    """Raise what `with_batch_size` finds as a ValueError that says `explain(size)`."""
+    """Turn the error of `with_batch_size` into a ValueError that says `explain(size)`."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:

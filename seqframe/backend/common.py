@@ -1,0 +1,215 @@
+"""What several backends share.
+
+Variables that travel through a program as values suit TensorFlow and JAX. PyTorch overrides these
+parts. The functions that do nothing are for backends that need nothing there.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+from keras import ops, tree
+
+from seqframe.aliases import JitCompile
+
+DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
+
+# A tensor, a variable, or a nest of these: each backend has its own types.
+Tensor = Any
+Variable = Any
+Nest = Any
+
+
+class StepLoop:
+    """Many steps of a model's own `train_step`, `test_step` or `predict_step`, in one program.
+
+    Args:
+        model: keras.Model, built and, except for predictions, compiled.
+        kind: "train" | "test" | "predict".
+        gather: object whose method `batch(arrays, row)` makes the batch of a step.
+        states: list of state variables `(batch_size, …)` that a schedule can reset.
+        xla: "auto" | bool, as for `compile_program`.
+
+    Attributes:
+        outputs: nest like the predictions that holds their names in `run`'s logs; None before.
+        compiled_for: set of the shapes that the program is compiled for. The caller fills it.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        gather: Any,
+        states: list[Variable],
+        xla: JitCompile = "auto",
+    ):
+        self._model, self._kind, self._gather, self._states = model, kind, gather, states
+        self._step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
+        self._is_built = kind == "predict"
+        self.outputs: Nest = None
+        self.compiled_for: set[Any] = set()
+        self._compile(xla)
+
+    def _compile(self, xla: JitCompile) -> None:
+        """Make the program."""
+        raise NotImplementedError
+
+    def _predict(self, *args: Any) -> Any:
+        """Run `predict_step`, and name what it returns."""
+        raise NotImplementedError
+
+
+class PureFunction:
+    """A function that reads and assigns variables, as a function of their values.
+
+    Args:
+        function: function of tensors that returns a tensor or a nest of them.
+        reads: list of variables that the function only reads.
+        assigns: list of variables `(batch_size, …)` that it assigns.
+    """
+
+    def __init__(
+        self, function: Callable[..., Nest], reads: list[Variable], assigns: list[Variable]
+    ):
+        self._function, self._reads, self._assigns = function, reads, assigns
+
+    def __call__(
+        self,
+        read: list[Tensor],
+        fixed: list[tuple[Variable, Tensor]],
+        values: list[Tensor],
+        *arguments: Tensor,
+        rows: Tensor = None,
+    ) -> tuple[Nest, list[Tensor]]:
+        """Return the function's result, and the assigned variables' values after it.
+
+        Args:
+            read: values of the variables that are read, from `traveling_values`.
+            fixed: pairs of a variable and its value, for other variables that are only read.
+            values: values of the assigned variables before the call.
+            *arguments: tensors.
+            rows: bool tensor `(batch_size,)`. The other rows keep their values. None: all rows.
+        """
+        # Only JAX passes values to read. TensorFlow reads variables where they are.
+        mapping = [
+            *zip(self._reads, read, strict=False),
+            *fixed,
+            *zip(self._assigns, values, strict=True),
+        ]
+        with keras.StatelessScope(mapping) as scope:
+            result = self._function(*arguments)
+            after = [scope.get_current_value(variable) for variable in self._assigns]
+        return result, after if rows is None else update_rows(rows, values, after)
+
+
+def update_rows(rows: Tensor, before: list[Tensor], after: list[Tensor]) -> list[Tensor]:
+    """Return the values after a step in the given rows, and those before it in the others."""
+    return [ops.where(by_row(rows, new), new, old) for old, new in zip(before, after, strict=True)]
+
+
+def by_row(rows: Tensor, value: Tensor) -> Tensor:
+    """Return one value a row in a shape that broadcasts over the axes of `value`."""
+    return ops.reshape(rows, (-1, *(1,) * (len(value.shape) - 1)))
+
+
+def call_with_values(
+    fixed: list[tuple[Variable, Tensor]], function: Callable[..., Nest], *arguments: Tensor
+) -> Nest:
+    """Call a function while variables have given values."""
+    with keras.StatelessScope(fixed):
+        return function(*arguments)
+
+
+def traveling_values(variables: list[Variable]) -> list[Tensor]:
+    """Return the values of variables, for a `PureFunction` to read."""
+    return [variable.value for variable in variables]
+
+
+def named_outputs(outputs: Nest) -> tuple[Nest, dict[str, Tensor]]:
+    """Return a nest of predictions as a nest of names, and as a dict by these names.
+
+    >>> named_outputs([10, {"a": 20}])
+    (['0', {'a': '1'}], {'0': 10, '1': 20})
+    """
+    flat = tree.flatten(outputs)
+    names = [str(number) for number in range(len(flat))]
+    return tree.pack_sequence_as(outputs, names), dict(zip(names, flat, strict=True))
+
+
+def scalars(*numbers: int) -> list[Any]:
+    """Return integers as tensors, so that a program is compiled once for all values.
+
+    Each is a tensor of its own. If XLA must know one number of a vector, it compiles for each.
+    """
+    return [ops.convert_to_tensor(number, "int32") for number in numbers]
+
+
+def repeat(count: Tensor, body: Callable[..., Any], *carry: Nest) -> tuple[Nest, ...]:
+    """Return what `carry = body(number, *carry)` becomes after `count` times."""
+    _, *carry = ops.while_loop(
+        lambda number, *_: number < count,
+        lambda number, *carry: (number + 1, *body(number, *carry)),
+        (ops.zeros_like(count), *carry),
+    )
+    return tuple(carry)
+
+
+def seed_of_step(seed: Tensor, step: Tensor) -> Tensor:
+    """Return the state of a `keras.random.SeedGenerator` for one step of a rollout.
+
+    Each draw adds one to the second number, so that the steps' numbers are well apart.
+    """
+    return ops.stack([seed, step * DRAWS_A_STEP])
+
+
+def read_steps(buffer: Tensor, begin: Tensor, count: int) -> Tensor:
+    """Return `count` steps of a buffer `(batch_size, steps, …)` from `begin` on."""
+    return ops.slice(buffer, _start(buffer, begin), (buffer.shape[0], count, *buffer.shape[2:]))
+
+
+def write_steps(buffer: Tensor, begin: Tensor, steps: Tensor, due: Tensor) -> Tensor:
+    """Return a buffer with `steps` written from `begin` on, if `due`."""
+    if due is not True:
+        steps = ops.where(due, steps, read_steps(buffer, begin, steps.shape[1]))
+    return ops.slice_update(buffer, _start(buffer, begin), steps)
+
+
+def _start(buffer: Tensor, begin: Tensor) -> Tensor:
+    zero = ops.zeros_like(begin)
+    return ops.stack([zero, begin, *[zero] * (len(buffer.shape) - 2)])
+
+
+def lasting() -> AbstractContextManager[None]:
+    """Do nothing: tensors can be used anywhere."""
+    return nullcontext()
+
+
+def seeded_draws(seed: int) -> AbstractContextManager[None]:
+    """Do nothing: layers draw only by their seed generators."""
+    return nullcontext()
+
+
+def is_distributed(model: keras.Model) -> bool:
+    """Return False: the backend has no distribution strategies of its own that Keras knows."""
+    return False
+
+
+def num_replicas(model: keras.Model) -> int:
+    """Return 1: no strategy of the backend divides a batch."""
+    return 1
+
+
+def values_kept(model: keras.Model) -> AbstractContextManager[None]:
+    """Do nothing: variables hold their values all the time."""
+    return nullcontext()
+
+
+def with_batch_size(data: Nest, expected: int) -> Nest:
+    """Return a batch as it is: its size is known before it runs."""
+    return data
+
+
+def batch_size_errors(explain: Callable[[str], str]) -> AbstractContextManager[None]:
+    """Do nothing: batches are checked before they run."""
+    return nullcontext()

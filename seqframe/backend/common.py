@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from seqframe.aliases import JitCompile
@@ -19,21 +20,16 @@ DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
 Tensor = Any
 Variable = Any
 Nest = Any
+#: Arrays to gather from; a schedule's columns, one row a step; the states that are reset to.
+Given = tuple[dict[str, Any], dict[str, Any], list[Any]]
 
 
 class StepLoop:
     """Many steps of a model's own `train_step`, `test_step` or `predict_step`, in one program.
 
-    Args:
-        model: keras.Model, built and, except for predictions, compiled.
-        kind: "train" | "test" | "predict".
-        gather: object whose method `batch(arrays, row)` makes the batch of a step.
-        states: list of state variables `(batch_size, …)` that a schedule can reset.
-        xla: "auto" | bool, as for `compile_program`.
-
-    Attributes:
-        outputs: nest like the predictions that holds their names in `run`'s logs; None before.
-        compiled_for: set of the shapes that the program is compiled for. The caller fills it.
+    `gather.batch(arrays, row)` makes the batch of a step; `states` are the variables that a
+    schedule can reset; `outputs` is a nest like the predictions that holds their names in the logs
+    of `run`; `compiled_for` are the shapes that the caller has had compiled.
     """
 
     def __init__(
@@ -51,13 +47,35 @@ class StepLoop:
         self.compiled_for: set[Any] = set()
         self._compile(xla)
 
+    def run(
+        self, given: Given, first: int, steps: int, epochs: int, fresh: bool
+    ) -> dict[str, np.ndarray]:
+        """Run `epochs` times `steps` steps of a schedule.
+
+        Args:
+            given: tensors. The schedule has the columns "index" (what `gather` takes), and if
+                needed "weight" (sample weights) and "reset" (bool, rows whose state is reset).
+            first: int. The schedule's row to begin with. Epochs follow each other in it.
+            steps: int. Steps of an epoch, or of the part of one that runs.
+            epochs: int. With 0, the program is compiled, and nothing runs.
+            fresh: bool. Whether metrics are reset before each epoch.
+
+        Returns:
+            dict of arrays `(epochs, …)`: what the last step of each epoch returned.
+        """
+        raise NotImplementedError
+
     def _compile(self, xla: JitCompile) -> None:
-        """Make the program."""
         raise NotImplementedError
 
     def _predict(self, *args: Any) -> Any:
-        """Run `predict_step`, and name what it returns."""
         raise NotImplementedError
+
+
+def first_batch(gather: Any, given: Given) -> tuple[Any, ...]:
+    """Return the batch of a schedule's first step."""
+    arrays, schedule, _ = given
+    return gather.batch(arrays, tree.map_structure(lambda column: column[0], schedule))
 
 
 class PureFunction:
@@ -84,12 +102,8 @@ class PureFunction:
     ) -> tuple[Nest, list[Tensor]]:
         """Return the function's result, and the assigned variables' values after it.
 
-        Args:
-            read: values of the variables that are read, from `traveling_values`.
-            fixed: pairs of a variable and its value, for other variables that are only read.
-            values: values of the assigned variables before the call.
-            *arguments: tensors.
-            rows: bool tensor `(batch_size,)`. The other rows keep their values. None: all rows.
+        `read` are values from `traveling_values`, `fixed` are pairs of another variable and its
+        value, `values` are the assigned variables' values before. Only `rows` change; None: all.
         """
         # Only JAX passes values to read. TensorFlow reads variables where they are.
         mapping = [

@@ -13,10 +13,12 @@ from keras import tree
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
 from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
+    Given,
     PureFunction,
     batch_size_errors,
     by_row,
     call_with_values,
+    first_batch,
     is_distributed,
     lasting,
     named_outputs,
@@ -50,24 +52,15 @@ class StepLoop(common.StepLoop):
         self._run = jax.jit(self._loop)
 
     def run(
-        self,
-        arrays: Any,
-        schedule: dict[str, Any],
-        initial: list[Any],
-        *,
-        first: int,
-        steps: int,
-        epochs: int,
-        fresh: bool,
+        self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
-        """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
         if not self._is_built:
-            row = tree.map_structure(lambda column: column[0], schedule)
-            build_for_training(self._model, jax.eval_shape(self._gather.batch, arrays, row))
+            batch = jax.eval_shape(lambda given: first_batch(self._gather, given), given)
+            build_for_training(self._model, batch)
             self._is_built = True
         variables = self._variables()
         values = tree.map_structure(lambda variable: variable.value, variables)
-        values, logs = self._run(values, arrays, schedule, initial, first, steps, epochs, fresh)
+        values, logs = self._run(values, given, first, steps, epochs, fresh)
         for variable, value in zip(tree.flatten(variables), tree.flatten(values), strict=True):
             variable.assign(value)
         return {name: np.asarray(value)[:epochs] for name, value in logs.items()}
@@ -83,19 +76,11 @@ class StepLoop(common.StepLoop):
         return tuple(groups)
 
     def _loop(
-        self,
-        values: Any,
-        arrays: Any,
-        schedule: Any,
-        initial: Any,
-        first: Any,
-        steps: Any,
-        epochs: Any,
-        fresh: Any,
+        self, values: Any, given: Given, first: Any, steps: Any, epochs: Any, fresh: Any
     ) -> Any:
-        _, logs = jax.eval_shape(self._one, values, arrays, schedule, initial, 0)
+        _, logs = jax.eval_shape(self._one, values, given, 0)
         nothing = tree.map_structure(lambda log: jnp.zeros(log.shape, log.dtype), logs)
-        capacity = tree.flatten(schedule)[0].shape[0]
+        capacity = tree.flatten(given[1])[0].shape[0]
         records = tree.map_structure(
             lambda zero: jnp.zeros((capacity, *zero.shape), zero.dtype), nothing
         )
@@ -107,7 +92,7 @@ class StepLoop(common.StepLoop):
             begin = first + number * steps
 
             def step(k: Any, carry: Any) -> Any:
-                return self._one(carry[0], arrays, schedule, initial, k)
+                return self._one(carry[0], given, k)
 
             values, logs = jax.lax.fori_loop(begin, begin + steps, step, (values, nothing))
             records = tree.map_structure(
@@ -117,7 +102,8 @@ class StepLoop(common.StepLoop):
 
         return jax.lax.fori_loop(0, epochs, epoch, (values, records))
 
-    def _one(self, values: Any, arrays: Any, schedule: Any, initial: Any, k: Any) -> Any:
+    def _one(self, values: Any, given: Given, k: Any) -> Any:
+        arrays, schedule, initial = given
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)

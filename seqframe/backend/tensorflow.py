@@ -15,9 +15,11 @@ from keras import tree
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
 from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
+    Given,
     PureFunction,
     by_row,
     call_with_values,
+    first_batch,
     lasting,
     named_outputs,
     read_steps,
@@ -91,50 +93,17 @@ class StepLoop(common.StepLoop):
         self._run = compile_program(self._loop, xla)
 
     def run(
-        self,
-        arrays: Any,
-        schedule: dict[str, Any],
-        initial: list[Any],
-        *,
-        first: int,
-        steps: int,
-        epochs: int,
-        fresh: bool,
+        self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
-        """Run `epochs` times `steps` steps of a schedule.
-
-        Args:
-            arrays: tensors that `gather` reads.
-            schedule: tensors with one row a step: "index" (what `gather` takes), and if needed
-                "weight" (sample weights) and "reset" (bool, rows whose state is reset first).
-            initial: values that states are reset to, one tensor for each of `states`.
-            first: int. The schedule's row to begin with. Epochs follow each other in it.
-            steps: int. Steps of an epoch, or of the part of one that runs.
-            epochs: int. With 0, the program is compiled, and nothing runs.
-            fresh: bool. Whether metrics are reset before each epoch.
-
-        Returns:
-            dict of arrays `(epochs, …)`: what the last step of each epoch returned.
-        """
         if not self._is_built:
-            row = tree.map_structure(lambda column: column[0], schedule)
-            build_for_training(self._model, self._gather.batch(arrays, row))
+            build_for_training(self._model, first_batch(self._gather, given))
             self._is_built = True
-        numbers = scalars(first, steps, epochs)
-        logs = self._run(arrays, schedule, initial, *numbers, tf.constant(fresh))
+        logs = self._run(given, *scalars(first, steps, epochs), tf.constant(fresh))
         return {name: value[:epochs].numpy() for name, value in logs.items()}
 
-    def _loop(
-        self,
-        arrays: Any,
-        schedule: Any,
-        initial: Any,
-        first: Any,
-        steps: Any,
-        epochs: Any,
-        fresh: Any,
-    ) -> Any:
-        one_step = self._trace_step(arrays, schedule, initial)
+    def _loop(self, given: Given, first: Any, steps: Any, epochs: Any, fresh: Any) -> Any:
+        arrays, schedule, initial = given
+        one_step = self._trace_step(given)
         capacity = tree.flatten(schedule)[0].shape[0]
         nothing = tree.map_structure(
             lambda spec: tf.zeros(spec.shape, spec.dtype), one_step.structured_outputs
@@ -164,10 +133,10 @@ class StepLoop(common.StepLoop):
         )
         return records
 
-    def _trace_step(self, arrays: Any, schedule: Any, initial: Any) -> Any:
+    def _trace_step(self, given: Given) -> Any:
         """Trace one step as a function of its own, to know what it returns before it is looped."""
-        row = tree.map_structure(lambda column: column[0], schedule)
-        structure = (arrays, row, initial)
+        arrays, schedule, initial = given
+        structure = (arrays, tree.map_structure(lambda column: column[0], schedule), initial)
 
         def one_step(*flat: Any) -> Any:
             return self._one(*tree.pack_sequence_as(structure, list(flat)))

@@ -13,8 +13,10 @@ from keras import ops, tree
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
 from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
+    Given,
     batch_size_errors,
     by_row,
+    first_batch,
     is_distributed,
     named_outputs,
     num_replicas,
@@ -57,22 +59,12 @@ class StepLoop(common.StepLoop):
             self._step = torch.compile(self._step)
 
     def run(
-        self,
-        arrays: dict[str, Any],
-        schedule: dict[str, torch.Tensor],
-        initial: list[torch.Tensor],
-        *,
-        first: int,
-        steps: int,
-        epochs: int,
-        fresh: bool,
+        self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
-        """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
         if not epochs:
             # Nothing is compiled, but metrics are made now, so that their errors change nothing.
             if not self._is_built:
-                row = tree.map_structure(lambda column: column[0], schedule)
-                build_for_training(self._model, self._gather.batch(arrays, row))
+                build_for_training(self._model, first_batch(self._gather, given))
             return {}
         training = self._kind == "train"
         # Keras's own trainer does so too, for PyTorch layers inside the model.
@@ -89,7 +81,7 @@ class StepLoop(common.StepLoop):
                     self._model.reset_metrics()
                 begin = first + number * steps
                 for k in range(begin, begin + steps):
-                    logs = self._step(self._batch(arrays, schedule, initial, k))
+                    logs = self._step(self._batch(given, k))
                 records.append(tree.map_structure(_as_numpy, logs))
         return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 
@@ -97,7 +89,8 @@ class StepLoop(common.StepLoop):
         self.outputs, logs = named_outputs(self._model.predict_step(data))
         return logs
 
-    def _batch(self, arrays: Any, schedule: Any, initial: Any, k: int) -> tuple[Any, ...]:
+    def _batch(self, given: Given, k: int) -> tuple[Any, ...]:
+        arrays, schedule, initial = given
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row and bool(row["reset"].any()):
             for variable, value in zip(self._states, initial, strict=True):

@@ -19,18 +19,10 @@ Declared = tuple[int | None, ...]
 
 
 def named_inputs(model: keras.Model) -> dict[str, Declared] | None:
-    """Return the shape of each input of a model, without the sample axis.
+    """Return the shape of each input of a model by name, without the sample axis, or None.
 
     A single input is called "past". Inputs in a dict have the names of their keys, and inputs in a
     list those of their `Input`.
-
-    Args:
-        model: keras.Model.
-
-    Returns:
-        dict of name to shape; None if the model declares no inputs.
-
-    Example:
 
     >>> past, future = keras.Input((3, 1), name="past"), keras.Input((1, 2), name="future")
     >>> named_inputs(keras.Model([past, future], keras.layers.Add()([past, future])))
@@ -190,11 +182,7 @@ def check_shapes(
 ) -> None:
     """Raise if inputs or targets do not fit a model. What the model does not declare may be any.
 
-    Args:
-        model: keras.Model.
-        x_shape: shape of an input, without the sample axis; a dict if there are several.
-        y_shape: shape of a target, without the sample axis; None if there are no targets.
-        symbols: number of ids of the targets' vocabulary; None if targets are no ids.
+    Shapes have no sample axis. `symbols` is the size of the targets' vocabulary, if they have one.
     """
     expected = declared_shape(model, "input_shape")
     if isinstance(x_shape, dict):
@@ -370,14 +358,7 @@ def _check_steppable(model: keras.Model, framer: "SequenceFramer", shape: Declar
 def check_features(
     model: keras.Model, framer: "SequenceFramer", history: Shape, future: Shape | None = None
 ) -> None:
-    """Raise if a step of a history or of future covariates has another shape than a model takes.
-
-    Args:
-        model: keras.Model. What it does not declare may be any.
-        framer: SequenceFramer.
-        history: shape of a step of the history.
-        future: shape of a step of the future covariates, if the model takes them.
-    """
+    """Raise if a step of a history or of future covariates has another shape than a model takes."""
     inputs = named_inputs(model) or {}
     received = {"history": history, "future": future}
     for name, declared in ("history", inputs.get("past")), ("future", inputs.get("future")):

@@ -41,16 +41,9 @@ def fit_by_keras(
     on_first_loss: Callable[[Any], None],
     **arguments: Any,
 ) -> keras.callbacks.History:
-    """Train by Keras's own `fit`.
+    """Train by Keras's own `fit` on a schedule of streamed frames.
 
-    Args:
-        model: keras.Model.
-        schedule: Schedule of streamed frames.
-        policy: StatefulTrainer, or None.
-        callbacks: list of keras.callbacks.Callback, `policy` among them.
-        validation_data: Schedule of streamed frames, or what Keras's `fit` takes.
-        on_first_loss: function that is called with the first epoch's loss.
-        **arguments: of Keras's `fit`.
+    `validation_data` is such a schedule, or what Keras takes; `arguments` are those of Keras.
     """
     _check_devices(model, schedule)
     if isinstance(validation_data, Schedule):
@@ -74,12 +67,7 @@ def fit_by_keras(
 
 
 def evaluation_dataset(model: keras.Model, schedule: Schedule) -> keras.utils.PyDataset:
-    """Return a schedule of streamed frames for Keras's `evaluate` and `predict`.
-
-    Raises:
-        ValueError: if Keras's loop would have to reset rows on the way, or batches do not divide
-            among the model's devices.
-    """
+    """Return a schedule of streamed frames for Keras's `evaluate` and `predict`, or raise."""
     _check_devices(model, schedule)
     if schedule.resets is not None and schedule.resets[1:].any():
         raise ValueError(
@@ -121,11 +109,7 @@ def _check_devices(model: keras.Model, schedule: Schedule) -> None:
 
 
 class _ScheduleDataset(keras.utils.PyDataset):
-    """The batches of one epoch of a schedule, as arrays.
-
-    Attributes:
-        epoch: int. The epoch. `_EpochOfDataset` sets it.
-    """
+    """The batches of one epoch of a schedule, as arrays. `_EpochOfDataset` sets the epoch."""
 
     def __init__(self, schedule: Schedule):
         super().__init__()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -22,21 +22,12 @@ _GROUPED_SECONDS = 0.5  # how long epochs run together that nothing looks at in 
 _PROGRESS_UPDATES = 20  # of the progress bar, an epoch
 
 Logs = dict[str, Any]
-Hooks = keras.callbacks.CallbackList
-Callbacks = list[keras.callbacks.Callback]
+Hooks: TypeAlias = keras.callbacks.CallbackList
+Callbacks: TypeAlias = list[keras.callbacks.Callback]
 
 
 class EpochRunner:
-    """Runs the epochs of a schedule, for training, validation or predictions.
-
-    Args:
-        model: keras.Model.
-        schedule: Schedule.
-        kind: "train" | "test" | "predict".
-        policy: StatefulTrainer that says when a stateful model is reset, or None.
-        jit_compile: "auto" | bool. Whether programs are compiled with XLA.
-        verbose: 0 | 1 | 2 | "auto".
-    """
+    """Runs the epochs of a schedule: `kind` is "train", "test" or "predict"."""
 
     def __init__(
         self,
@@ -63,16 +54,7 @@ class EpochRunner:
         validation: "Validation | None",
         on_first_loss: Callable[[Any], None],
     ) -> keras.callbacks.History:
-        """Run the epochs of training with all that Keras's `fit` does around them.
-
-        Args:
-            callbacks: list of keras.callbacks.Callback.
-            initial_epoch: int.
-            epochs: int.
-            steps_per_execution: int or None, as for `fit`.
-            validation: Validation, or None.
-            on_first_loss: function that is called with the first epoch's loss.
-        """
+        """Run the epochs of training with all that Keras's `fit` does around them."""
         model = self.model
         hooks = self._hooks(callbacks, epochs, add_history=True)
         if not model.optimizer.built:  # not every optimizer asks that itself
@@ -82,7 +64,7 @@ class EpochRunner:
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
             grouped = self.verbose == 0 and validation is None and steps_per_execution is None
-            if grouped and self._can_group(hooks):
+            if grouped and self._can_group(hooks) and not model.stop_training:
                 run = self._run_grouped(hooks, initial_epoch, epochs)
                 # Keras's list looks for values to convert, which takes longer than a small epoch.
                 ended = hooks.callbacks
@@ -126,11 +108,7 @@ class EpochRunner:
         return logs
 
     def predict(self, callbacks: Callbacks) -> Any:
-        """Run one pass and return the predictions, in the order of the frames.
-
-        Returns:
-            nest of arrays `(frames, …)`.
-        """
+        """Run one pass and return the predictions, a nest of arrays in the order of the frames."""
         found: Any = None
         hooks = self._hooks(callbacks)
         stride = self._stride(hooks, 1, self.schedule.chunk)
@@ -203,9 +181,7 @@ class EpochRunner:
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Run an epoch `stride` steps a call.
 
-        Yields:
-            the number of a call's last step, and what that step returned; of predictions, what
-            every step returned.
+        Yields the number of a call's last step and what it returned; of predictions, of all steps.
         """
         steps, size = self.schedule.steps, self.schedule.chunk
         predicts = self.kind == "predict"
@@ -280,15 +256,10 @@ def _in_program(policy: StatefulTrainer | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Validation:
-    """What a model is validated on, and after which epochs.
+    """What a model is validated on, and after which epochs."""
 
-    Attributes:
-        data: EpochRunner, or a dataset that `model.evaluate` takes.
-        frequency: validate every so many epochs, or after these, counted from 1.
-    """
-
-    data: Any
-    frequency: int | Sequence[int]
+    data: Any  # an EpochRunner, or a dataset that `model.evaluate` takes
+    frequency: int | Sequence[int]  # as `validation_freq` of `fit`
 
     def is_due(self, epoch: int) -> bool:
         """Whether to validate after an epoch, counted from 0."""

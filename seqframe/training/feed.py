@@ -36,22 +36,14 @@ ClassWeight = dict[int, float] | None
 
 @dataclass(frozen=True)
 class Windows:
-    """How one array of a batch is gathered from an array on the device. Hashable.
+    """How one array of a batch is gathered from an array on the device. Hashable."""
 
-    Attributes:
-        array: name of the array on the device.
-        offsets: steps of a window, counted from the frame's index; None if a frame is one row.
-        shape: a frame's shape, if it has offsets.
-        averaged: bool. Whether the last axis is averaged.
-    """
-
-    array: str
-    offsets: tuple[int, ...] | None = None
-    shape: Shape = ()
-    averaged: bool = False
+    array: str  # its name
+    offsets: tuple[int, ...] | None = None  # from the frame's index; None: a frame is one row
+    shape: Shape = ()  # of a frame that has offsets
+    averaged: bool = False  # over the last axis
 
     def __call__(self, arrays: Arrays, index: Any) -> Any:
-        """Return the windows of the frames at `index`."""
         array = arrays[self.array]
         if self.offsets is None:
             return tree.map_structure(lambda rows: ops.take(rows, index, axis=0), array)
@@ -62,57 +54,36 @@ class Windows:
 
 @dataclass(frozen=True)
 class Gather:
-    """How arrays on the device and indices make a batch. Hashable: each has its own program.
+    """How arrays on the device and indices make a batch. Hashable: each has its own program."""
 
-    Attributes:
-        x: Windows of the inputs; with a future, of the past.
-        y: Windows of the targets, or None for predictions.
-        future: Windows of the future covariates, or None.
-        weight: Windows of the sample weights, or None.
-        class_weight: pairs of class and weight.
-        frame_weight: shape of a weight of a whole frame.
-    """
-
-    x: Windows = Windows("x")
-    y: Windows | None = Windows("y")
+    x: Windows
+    y: Windows | None = None
     future: Windows | None = None
     weight: Windows | None = None
     class_weight: tuple[tuple[int, float], ...] = ()
-    frame_weight: Shape = ()
+    frame_weight: Shape = ()  # of a weight of a whole frame
 
     def batch(self, arrays: Arrays, row: dict[str, Any]) -> tuple[Any, ...]:
-        """Return `(x,)`, `(x, y)` or `(x, y, sample_weight)` of a schedule's row.
-
-        Args:
-            arrays: tensors on the device.
-            row: "index", an int tensor `(batch_size,)`, and if needed "weight".
-        """
+        """Return `(x,)`, `(x, y)` or `(x, y, sample_weight)` of a schedule's row on the device."""
         index = row["index"]
         x = self.x(arrays, index)
         if self.future is not None:
             x = {"past": x, "future": self.future(arrays, index)}
-        if self.y is None:
-            return (x,)
-        y = self.y(arrays, index)
+        y = None if self.y is None else self.y(arrays, index)
         weight = None if self.weight is None else self.weight(arrays, index)
         if self.class_weight:
             weight = _times(weight, _class_weights(y, self.class_weight), ())
-        if "weight" in row:
+        if "weight" in row and y is not None:
             weight = _times(weight, row["weight"], self.frame_weight)
-        return (x, y) if weight is None else (x, y, weight)
+        if weight is None:
+            return (x,) if y is None else (x, y)
+        return (x, y, weight)
 
 
 class Feed:
-    """Data that go to the device once and stay there.
+    """Data of `size` frames that go to the device once and stay there."""
 
-    Attributes:
-        arrays: dict of arrays: "x", and if there are any "y", "future" and "weight".
-        gather: Gather.
-        size: int. Number of frames.
-        nbytes_streamed: int. Bytes that a frame of a Stream takes; otherwise 0.
-    """
-
-    nbytes_streamed = 0
+    nbytes_streamed = 0  # bytes that a frame of a Stream takes
 
     def __init__(
         self,
@@ -132,10 +103,7 @@ class Feed:
     def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, np.ndarray]:
         """Return the arrays that hold some frames, and what `gather` takes for these.
 
-        Args:
-            frames: int array `(steps, batch_size)` of frame numbers.
-            room: int. Steps that the arrays of a Stream have room for.
-            epoch: int. The epoch, if frames are drawn anew in each.
+        `frames` are numbers `(steps, batch_size)`. Arrays of a Stream have room for `room` steps.
         """
         return self.arrays, self.index(frames)
 
@@ -143,11 +111,7 @@ class Feed:
 class Stream(Feed):
     """Data that go to the device in ready blocks: too large for it, or new in each epoch.
 
-    Args:
-        take: function of an int array of frame numbers and an epoch; returns a dict of arrays.
-        gather: Gather.
-        size: int. Number of frames.
-        nbytes: int. Bytes that a frame takes.
+    `take` returns the arrays of frames by their numbers and an epoch. A frame has `nbytes` bytes.
     """
 
     def __init__(
@@ -173,12 +137,8 @@ def feed_frames(
 ) -> Feed:
     """Return frames as a feed: windows as raw sequences, padded frames ready made.
 
-    Args:
-        frames: Frames.
-        class_weight: dict of class to weight.
-        max_device_bytes: number. Data that take more bytes stream to the device.
-        redraw: bool. Whether random subsequences are drawn anew in each epoch.
-        only_inputs: bool. Whether to leave out targets and weights, for predictions.
+    `class_weight`, `max_device_bytes` and `redraw` are those of `fit`. `only_inputs` leaves out
+    targets and weights, for predictions.
     """
     framer, source, geometry = frames.framer, frames.source, frames.framer.geometry
     for name, kind in ("sequences", source.inputs), ("future", source.future):
@@ -191,7 +151,6 @@ def feed_frames(
             "`class_weight` needs one class a sample. Received: frames with targets of shape "
             f"{frames.y_shape}. Use `sample_weight` of `frame` instead."
         )
-    pairs, whole = _pairs(class_weight), frame_weight_shape(framer)
     raw = [source.inputs, source.future]
     if not only_inputs:
         raw += [source.weight, None if source.targets is source.inputs else source.targets]
@@ -199,57 +158,61 @@ def feed_frames(
     if geometry.pads:
         nbytes = len(frames) * frames.nbytes
     names = ("x",) if only_inputs else ("x", "y", "weight")
+    weights = {"class_weight": _pairs(class_weight), "frame_weight": frame_weight_shape(framer)}
     if redraw or nbytes > max_device_bytes:
-        weighted = None if source.weight is None or only_inputs else Windows("weight")
-        targets = None if only_inputs else Windows("y")
-        gather = Gather(Windows("x"), targets, None, weighted, pairs, whole)
 
         def take(index: np.ndarray, epoch: int) -> Arrays:
             drawn = frames.redraw(epoch) if redraw else frames
             return dict(zip(names, drawn.take(index), strict=False))
 
+        held = names if source.weight is not None else names[:2]  # of a future, "x" is a nest
+        gather = Gather(**{name: Windows(name) for name in held}, **weights)
         return Stream(take, gather, len(frames), frames.nbytes)
     if geometry.pads:
         ready = dict(zip(names, frames.arrays(), strict=False))
-        return feed_arrays(**ready, class_weight=class_weight, frame_weight=whole)
+        frame_weight = weights["frame_weight"]
+        return feed_arrays(**ready, class_weight=class_weight, frame_weight=frame_weight)
+    return _feed_windows(frames, only_inputs, weights)
 
+
+def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) -> Feed:
+    """Return windows as a feed of their raw sequences, joined, from which each step gathers."""
+    framer, source, geometry = frames.framer, frames.source, frames.framer.geometry
     begins = np.cumsum([0, *source.steps])
 
     def starts(index: np.ndarray) -> np.ndarray:
         sequence, start, _ = frames.locate(index.ravel())
         return (begins[sequence] + start).reshape(index.shape)
 
-    def windows(name: str, shape: Shape | None, averaged: bool = False) -> Windows:
-        offsets = geometry.input_offsets if name == "x" else geometry.target_offsets
-        return Windows(name, tuple(offsets.ravel().tolist()), shape or (), averaged)
-
-    shapes = frame_shapes(framer, source)
-    arrays = {"x": _joined(source.inputs, source.steps)}
-    y = future = weight = None
-    if source.future is not None:
-        arrays["future"] = _joined(source.future, source.steps)
-        future = windows("future", shapes.future)
+    shapes, ahead = frame_shapes(framer, source), geometry.target_offsets
+    parts: dict[str, tuple[Rows | None, np.ndarray, Shape | None]] = {
+        "x": (source.inputs, geometry.input_offsets, shapes.past),
+        "future": (source.future, ahead, shapes.future),
+    }
     if not only_inputs:
-        y = windows("y", shapes.y)
-        if source.targets is source.inputs:  # one array serves both
-            y = Windows("x", y.offsets, y.shape)
-        else:
-            arrays["y"] = _joined(source.targets, source.steps)
-    if source.weight is not None and not only_inputs:
-        if source.weight_per_frame:
-            # Weights of frames lie at the rows where these begin.
-            weight = Windows("weight")
-            sequence, start, _ = frames.locate(np.arange(len(frames)))
-            given = source.weight.take(sequence, start // geometry.stride)
-            spread = np.zeros(begins[-1], keras.config.floatx())
-            spread[begins[sequence] + start] = given
-            arrays["weight"] = spread.reshape(-1, *whole)
-        else:
-            averaged = weighs_horizon_as_one(framer, source)
-            weight = windows("weight", gathered_weight_shape(framer, source), averaged)
-            arrays["weight"] = _joined(source.weight, source.steps)
-    x = windows("x", shapes.past)
-    return Feed(arrays, Gather(x, y, future, weight, pairs, whole), len(frames), starts)
+        by_step = None if source.weight_per_frame else source.weight
+        parts["y"] = (source.targets, ahead, shapes.y)
+        parts["weight"] = (by_step, ahead, gathered_weight_shape(framer, source))
+    arrays: Arrays = {}
+    windows: dict[str, Windows] = {}
+    for name, (rows, offsets, shape) in parts.items():
+        if rows is None:
+            continue
+        # Frames that predict their own sequence have one array for both.
+        array = "x" if name == "y" and rows is source.inputs else name
+        averaged = name == "weight" and weighs_horizon_as_one(framer, source)
+        windows[name] = Windows(array, tuple(offsets.ravel().tolist()), shape or (), averaged)
+        if array == name:
+            arrays[name] = _joined(rows, source.steps)
+    if source.weight_per_frame and not only_inputs:
+        # Weights of frames lie at the rows where these begin.
+        sequence, start, _ = frames.locate(np.arange(len(frames)))
+        spread = np.zeros(begins[-1], keras.config.floatx())
+        spread[begins[sequence] + start] = source.weight.take(sequence, start // geometry.stride)
+        arrays["weight"] = spread.reshape(-1, *weights["frame_weight"])
+        windows["weight"] = Windows("weight")
+    gather = Gather(**windows, **weights)
+    return Feed(arrays, gather, len(frames), starts)
 
 
 def feed_arrays(
@@ -282,12 +245,8 @@ def feed_arrays(
             "`class_weight` is for models with a single output. Received: "
             f"{'no' if y is None else 'several'} targets. Use sample weights instead."
         )
-    gather = Gather(
-        y=None if y is None else Windows("y"),
-        weight=None if weight is None else Windows("weight"),
-        class_weight=_pairs(class_weight),
-        frame_weight=frame_weight,
-    )
+    windows = {name: Windows(name) for name in arrays}
+    gather = Gather(**windows, class_weight=_pairs(class_weight), frame_weight=frame_weight)
     nbytes = sum(array.nbytes for array in tree.flatten(arrays))
     if nbytes <= max_device_bytes:
         return Feed(tree.map_structure(as_keras_takes_it, arrays), gather, size)
@@ -299,11 +258,7 @@ def feed_arrays(
 
 
 def to_model_arrays(items: Any, name: str) -> Any:
-    """Return an array or DataFrame, or a nest of them, as arrays that a model can take.
-
-    Raises:
-        TypeError: if one is masked, or holds dates, complex numbers or no numbers.
-    """
+    """Return an array or DataFrame, or a nest of them, as arrays that a model can take."""
 
     def to_array(item: Any) -> np.ndarray:
         check_unmasked(item, name)

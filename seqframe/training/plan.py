@@ -63,13 +63,8 @@ def plan(
 ) -> Schedule:
     """Check data against a model, and lay out the steps of an epoch.
 
-    Args:
-        model: keras.Model.
-        frames: Frames, Lanes or arrays.
-        kind: "train" | "test" | "predict".
-        policy: StatefulTrainer that says when a stateful model is reset, or None.
-        batch_size, shuffle, seed, class_weight, max_device_bytes, redraw: as for `fit`.
-        name: str. The argument's name, for errors.
+    `kind` is "train", "test" or "predict". `policy` says when a stateful model is reset. Errors
+    call the data `name`. The other arguments are those of `fit`.
     """
     if batch_size is not None:
         batch_size = check_integer("batch_size", batch_size, 1)
@@ -141,14 +136,15 @@ def _frames_feed(
     if predicts:
         check_shapes(model, frames.x_shape, None)
     else:
-        check_real(frames.targets.dtype, "targets")  # predictions may be for frames of dates
+        source = frames.source
+        check_real(source.targets.dtype, "targets")  # predictions may be for frames of dates
         check_one_output(
             model, "Frames have one target. Pass arrays `(X, {name: y, …})` of `frames.arrays()`."
         )
-        vocabulary = frames.vocabulary if frames.targets is frames.inputs else None
+        vocabulary = frames.vocabulary if source.targets is source.inputs else None
         symbols = None if vocabulary is None else len(vocabulary)
         check_shapes(model, frames.x_shape, frames.y_shape, symbols)
-        weight_shape = frame_shapes(frames.framer, frames.source).weight
+        weight_shape = frame_shapes(frames.framer, source).weight
         if weight_shape is not None:
             check_weights(model, frames.y_shape, weight_shape)
     if frames.vocabulary is not None:
@@ -235,13 +231,8 @@ def _resets(
 ) -> np.ndarray:
     """Return which rows of the state each step of an epoch resets first.
 
-    Args:
-        reset: as for StatefulTrainer.
-        steps: int.
-        batch_size: int.
-        lanes: Lanes that the steps are of, or None.
-        given: Lanes that the user passed. Their rows are reset at each new sequence. Lanes made
-            here leave the beginning of an epoch to `reset`.
+    The rows of lanes that the user gave are reset at each new sequence. With lanes made here,
+    `reset` decides about the beginning of an epoch.
     """
     resets = resets_every(reset_interval(reset, steps), steps, batch_size)
     if given is not None:

@@ -31,18 +31,9 @@ _WORTH_TELLING = 0.1  # seconds of compilation
 
 
 class Program:
-    """Runs steps of a model that gathers its batches from chunks of a schedule.
+    """Runs steps of a model, which gather their batches from chunks of a schedule.
 
-    Args:
-        model: keras.Model.
-        kind: "train" | "test" | "predict".
-        gather: Gather.
-        initial_state: states to reset to; None for the layers' own initial state.
-        jit_compile: "auto" | bool. Whether to compile with XLA.
-        prints: bool. Whether to print the time that compilation takes.
-
-    Attributes:
-        outputs: nest like the predictions that holds their names in what `run` returns.
+    Its `outputs` is a nest like the predictions that holds their names in what `run` returns.
     """
 
     def __init__(
@@ -71,16 +62,8 @@ class Program:
     ) -> dict[str, np.ndarray]:
         """Run `epochs` times `steps` steps of a chunk, from its step `first` on.
 
-        Args:
-            chunk: Chunk on the device.
-            first: int.
-            steps: int.
-            epochs: int.
-            fresh: bool. Whether to reset metrics before each epoch.
-            jit_compile: for this call; None as given to the constructor.
-
-        Returns:
-            dict of arrays `(epochs, …)`: what the last step of each epoch returned.
+        With `fresh`, metrics are reset before each epoch. Returns arrays `(epochs, …)` by name:
+        what the last step of each epoch returned.
         """
         jit_compile = self._jit_compile if jit_compile is None else jit_compile
         loop = _step_loop(self._model, self._kind, self._gather, jit_compile)
@@ -89,10 +72,10 @@ class Program:
         if shapes not in loop.compiled_for:
             begin = time.perf_counter()
             # With no epoch the program is only compiled, so that an error changes nothing.
-            loop.run(*given, first=0, steps=0, epochs=0, fresh=False)
+            loop.run(given, first=0, steps=0, epochs=0, fresh=False)
             loop.compiled_for.add(shapes)
             self._tell_time(time.perf_counter() - begin)
-        logs = loop.run(*given, first=first, steps=steps, epochs=epochs, fresh=fresh)
+        logs = loop.run(given, first=first, steps=steps, epochs=epochs, fresh=fresh)
         self.outputs = loop.outputs
         return logs
 

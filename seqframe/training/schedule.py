@@ -31,18 +31,15 @@ class Schedule:
 
     Args:
         feed: Feed that the steps gather from.
-        batch_size: int.
-        shuffle: bool.
-        seed: int. Seed of the shuffle.
+        batch_size, shuffle, seed: as for `fit`.
         lanes: Lanes whose batches are the steps, or None.
         resets: bool array `(steps, batch_size)`. Rows whose state each step resets first, or None.
         nbytes: int. Bytes that a call keeps of each frame, such as predictions.
 
     Attributes:
-        steps: int. Full batches of an epoch.
-        remainder: int. Frames of a smaller last batch; 0 if there is none.
-        epochs_a_call: int. Epochs for which one call's schedule has room.
-        chunk: int. Most steps of an epoch that one call's schedule holds.
+        steps, remainder: full batches of an epoch, and frames of a smaller last one.
+        epochs_a_call: epochs for which one call's schedule has room.
+        chunk: steps of an epoch that one call's schedule holds, at most.
     """
 
     def __init__(
@@ -149,7 +146,7 @@ class DeviceSchedule:
         self._resident = None if self._streams else backend.to_device(schedule.feed.arrays)
         self._thread = ThreadPoolExecutor(1) if self._streams else None
         self._next: dict[tuple[int, int], Future[Chunk]] = {}
-        self._kept: tuple[tuple[int, int] | None, Any] = (None, None)
+        self._kept: tuple[Any, Any] = (None, None)
 
     def chunk(self, epoch: int, number: int) -> Chunk:
         """Return the chunk number `number` of an epoch."""
@@ -182,11 +179,7 @@ class DeviceSchedule:
 def place_rows(rows: Any, place: np.ndarray, size: int, into: Any = None) -> Any:
     """Return a nest of arrays of `size` rows, with rows at their places; -1 leaves a row out.
 
-    Args:
-        rows: nest of arrays.
-        place: int array, the place of each row.
-        size: int.
-        into: nest of arrays to write into; None makes new ones.
+    If `into` is given, the rows are written into its arrays.
 
     >>> place_rows(np.array([10, 20, 30]), np.array([1, -1, 0]), 2)
     array([30, 10])

@@ -12,8 +12,7 @@ Each backend's module has these names, with the same meanings:
 - `PureFunction`, `call_with_values`, `traveling_values`: calls with other values of variables;
 - `lasting`: a context whose tensors may be assigned outside of it;
 - `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`: the parts of a rollout;
-- `checked_function`: Keras's function of a model's step, with a check of each batch's size;
-- `with_batch_size`, `batch_size_errors`: that check if the size is known only at run time.
+- `checked_function`: Keras's function of a model's step, with a check of each batch's size.
 """
 
 from importlib import import_module
@@ -33,7 +32,6 @@ if name not in _SUPPORTED:
 _module = import_module(f"seqframe.backend.{name}")
 PureFunction = _module.PureFunction
 StepLoop = _module.StepLoop
-batch_size_errors = _module.batch_size_errors
 call_with_values = _module.call_with_values
 carried_states = _module.carried_states
 checked_function = _module.checked_function
@@ -49,5 +47,4 @@ seeded_draws = _module.seeded_draws
 to_device = _module.to_device
 traveling_values = _module.traveling_values
 values_kept = _module.values_kept
-with_batch_size = _module.with_batch_size
 write_steps = _module.write_steps

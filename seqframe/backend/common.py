@@ -22,6 +22,8 @@ Variable = Any
 Nest = Any
 #: Arrays to gather from; a schedule's columns, one row a step; the states that are reset to.
 Given = tuple[dict[str, Any], dict[str, Any], list[Any]]
+#: Raises if a batch has not the expected size, which it returns; None: no size is expected.
+SizeCheck = Callable[[int | None], int | None]
 
 
 class StepLoop:
@@ -219,11 +221,13 @@ def values_kept(model: keras.Model) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def with_batch_size(data: Nest, expected: int) -> Nest:
-    """Return a batch as it is: its size is known before it runs."""
+def batch_size_of(data: Nest) -> int | None:
+    """Return the size of a batch; None if only the run tells."""
+    size = next(item for item in tree.flatten(data) if item is not None).shape[0]
+    return None if size is None else int(size)
+
+
+def checked_batch(data: Nest, check: SizeCheck) -> Nest:
+    """Return a batch whose size has been checked."""
+    check(batch_size_of(data))
     return data
-
-
-def batch_size_errors(explain: Callable[[str], str]) -> AbstractContextManager[None]:
-    """Do nothing: batches are checked before they run."""
-    return nullcontext()

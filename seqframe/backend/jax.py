@@ -15,9 +15,10 @@ from seqframe.backend import common
 from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
     Given,
     PureFunction,
-    batch_size_errors,
+    SizeCheck,
     by_row,
     call_with_values,
+    checked_batch,
     first_batch,
     is_distributed,
     lasting,
@@ -29,7 +30,6 @@ from seqframe.backend.common import (  # noqa: F401 (these are this backend's, t
     seed_of_step,
     seeded_draws,
     traveling_values,
-    with_batch_size,
     write_steps,
 )
 from seqframe.backend.internals import (
@@ -152,8 +152,8 @@ def values_kept(model: keras.Model) -> AbstractContextManager[None]:
     return values_at_hand(model)
 
 
-def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
-    """Return Keras's train, test or predict function with a check of each batch it takes."""
+def checked_function(model: keras.Model, kind: str, check: SizeCheck) -> Any:
+    """Return Keras's train, test or predict function with a check of each batch's size."""
     plain = getattr(model, f"{kind}_function")
     if keras.distribution.distribution() is not None:
         plain = _made_anew(model, kind)
@@ -161,7 +161,7 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
     def checked_function(state: Any, batches: Any) -> Any:
         def checked(batch: Any) -> Any:
             try:
-                return check(batch)
+                return checked_batch(batch, check)
             except ValueError:
                 put_values_back(model, state)
                 raise

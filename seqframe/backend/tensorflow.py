@@ -2,8 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,11 @@ from seqframe.backend import common
 from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
     Given,
     PureFunction,
+    SizeCheck,
+    batch_size_of,
     by_row,
     call_with_values,
+    checked_batch,
     first_batch,
     lasting,
     named_outputs,
@@ -192,28 +195,31 @@ def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextMana
     return nullcontext()
 
 
-def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
-    """Return Keras's train, test or predict function with a check of each batch it takes.
-
-    Args:
-        model: keras.Model.
-        kind: "train" | "test" | "predict".
-        check: function of a batch; returns it, or raises.
-    """
+def checked_function(model: keras.Model, kind: str, check: SizeCheck) -> Any:
+    """Return Keras's train, test or predict function with a check of each batch's size."""
     if kind == "predict":
         plain = model.predict_function
-        return lambda data: plain([check(batch) for batch in data])
-    # The others take their batches inside the graph, so the check is made part of the step.
+        return lambda data: plain([checked_batch(batch, check) for batch in data])
+    # The others take their batches inside the graph, so the check becomes part of the step.
     is_set, own = f"{kind}_step" in vars(model), getattr(model, f"{kind}_step")
 
     def checked_step(*args: Any) -> Any:
         (data,) = args
-        checked = check(data)
-        if checked is data:
-            return own(data)  # its size is known, and right
+        received, expected = batch_size_of(data), check(batch_size_of(data))
+        if expected is None or received is not None:
+            return own(data)
+        # A stateful layer needs to know the size, so the graph has it, and checks it when it runs.
+        data = tree.map_structure(
+            lambda item: (
+                None
+                if item is None
+                else tf.ensure_shape(item, (expected, *item.shape[1:]), name=_BATCH_SIZE_CHECK)
+            ),
+            data,
+        )
         # Nothing of the step, not even its counter, may run before the check has passed.
-        with tf.control_dependencies([item for item in tree.flatten(checked) if item is not None]):
-            return own(checked)
+        with tf.control_dependencies([item for item in tree.flatten(data) if item is not None]):
+            return own(data)
 
     # Keras makes its function of the step that the model has at that moment.
     setattr(model, f"{kind}_step", checked_step)
@@ -224,30 +230,15 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
             setattr(model, f"{kind}_step", own)
         else:
             delattr(model, f"{kind}_step")
-    return getattr(model, f"{kind}_function")
+    made = getattr(model, f"{kind}_function")
 
+    def checked(*args: Any) -> Any:
+        try:
+            return made(*args)
+        except tf.errors.InvalidArgumentError as error:
+            found = re.search(r"\[(\d+)[^\]]*\] is not compatible", str(error))
+            if not found or _BATCH_SIZE_CHECK not in str(error):
+                raise
+        return check(int(found.group(1)))  # raises
 
-def with_batch_size(data: Any, expected: int) -> Any:
-    """Return a batch whose size is checked when it runs.
-
-    In the graph it has the expected size, which a stateful layer needs to know.
-    """
-
-    def sized(item: Any) -> Any:
-        if item is None:
-            return None
-        return tf.ensure_shape(item, (expected, *item.shape[1:]), name=_BATCH_SIZE_CHECK)
-
-    return tree.map_structure(sized, data)
-
-
-@contextmanager
-def batch_size_errors(explain: Callable[[str], str]) -> Iterator[None]:
-    """Turn the error of `with_batch_size` into a ValueError that says `explain(size)`."""
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        if _BATCH_SIZE_CHECK not in str(error):
-            raise
-        found = re.search(r"\[(\d+)[^\]]*\] is not compatible", str(error))
-        raise ValueError(explain(found.group(1) if found else "another size")) from None
+    return checked

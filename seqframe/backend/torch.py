@@ -14,8 +14,9 @@ from seqframe.aliases import JitCompile
 from seqframe.backend import common
 from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
     Given,
-    batch_size_errors,
+    SizeCheck,
     by_row,
+    checked_batch,
     first_batch,
     is_distributed,
     named_outputs,
@@ -23,7 +24,6 @@ from seqframe.backend.common import (  # noqa: F401 (these are this backend's, t
     traveling_values,
     update_rows,
     values_kept,
-    with_batch_size,
 )
 from seqframe.backend.internals import build_for_training, copied_states
 
@@ -177,14 +177,10 @@ def write_steps(buffer: torch.Tensor, begin: int, steps: Any, due: bool) -> torc
     return buffer
 
 
-def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
-    """Return Keras's train, test or predict function with a check of its batch first."""
+def checked_function(model: keras.Model, kind: str, check: SizeCheck) -> Any:
+    """Return Keras's train, test or predict function with a check of each batch's size."""
     plain = getattr(model, f"{kind}_function")
-
-    def checked(data: Any) -> Any:
-        return plain([check(batch) for batch in data])
-
-    return checked
+    return lambda data: plain([checked_batch(batch, check) for batch in data])
 
 
 def _as_numpy(log: Any) -> Any:

@@ -14,6 +14,7 @@ from keras import ops, tree
 
 from seqframe import backend
 from seqframe.aliases import Numbers, States
+from seqframe.backend.common import by_row
 from seqframe.backend.internals import all_layers
 from seqframe.model.inspect import check_model
 
@@ -51,19 +52,13 @@ def reset_states(
         fresh = [fresh_state(layer, state_batch_size(layer)) for layer in built]
     else:
         fresh = checked_states(values, layers, "values")
-    if rows is None:
-        assign_states(built, fresh)
-        return
-    chosen = [_as_mask(rows, state_batch_size(layer)) for layer in built]
-    mixed = [
-        tree.map_structure(
-            lambda variable, value, mask=mask: _where_rows(mask, value, variable),
-            _plain(layer.states),
-            _plain(new),
-        )
-        for layer, new, mask in zip(built, fresh, chosen, strict=True)
-    ]
-    assign_states(built, mixed)
+    masks = [None if rows is None else _as_mask(rows, state_batch_size(layer)) for layer in built]
+    for layer, new, mask in zip(built, fresh, masks, strict=True):
+        for variable, value in zip(tree.flatten(layer.states), tree.flatten(new), strict=True):
+            if mask is not None:
+                value = ops.cast(value, variable.dtype)
+                value = ops.where(by_row(mask, variable), value, ops.convert_to_tensor(variable))
+            variable.assign(value)
 
 
 def get_states(model: keras.Model) -> States:
@@ -268,11 +263,6 @@ def _as_mask(rows: Any, batch_size: int) -> np.ndarray:
     mask = np.zeros(batch_size, bool)
     mask[rows.astype(np.int64)] = True
     return mask
-
-
-def _where_rows(mask: np.ndarray, value: Any, variable: Any) -> Any:
-    mask = mask.reshape(-1, *(1,) * (len(variable.shape) - 1))
-    return ops.where(mask, ops.cast(value, variable.dtype), ops.convert_to_tensor(variable))
 
 
 def _plain(state: Any) -> list[Any]:

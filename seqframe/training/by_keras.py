@@ -10,6 +10,7 @@ from keras import ops, tree
 
 from seqframe import backend
 from seqframe.aliases import States
+from seqframe.backend.common import first_batch
 from seqframe.model.state import reset_states
 from seqframe.training.schedule import Schedule, place_rows
 from seqframe.training.stateful import StatefulTrainer, refuse_resets_inside
@@ -119,9 +120,8 @@ class _ScheduleDataset(keras.utils.PyDataset):
         return self._schedule.batches
 
     def __getitem__(self, k: int) -> tuple[Any, ...]:
-        arrays, columns = self._schedule.batch(self.epoch, k)
-        row = {name: column[0] for name, column in columns.items()}
-        batch = self._schedule.feed.gather.batch(*backend.to_device((arrays, row)))
+        chunk = (*self._schedule.batch(self.epoch, k), [])
+        batch = first_batch(self._schedule.feed.gather, chunk)
         return tree.map_structure(ops.convert_to_numpy, batch)
 
 

@@ -15,7 +15,7 @@ from seqframe.aliases import JitCompile, Verbose
 from seqframe.backend.internals import resumed_epoch
 from seqframe.model.state import stateful_layers
 from seqframe.training.programs import Program
-from seqframe.training.schedule import DeviceSchedule, Schedule, place_rows
+from seqframe.training.schedule import Schedule, place_rows
 from seqframe.training.stateful import StatefulTrainer
 
 _GROUPED_SECONDS = 0.5  # how long epochs run together that nothing looks at in between
@@ -43,7 +43,6 @@ class EpochRunner:
         initial_state = None if policy is None else policy.initial_state
         gather = schedule.feed.gather
         self.program = Program(model, kind, gather, initial_state, jit_compile, verbose == 2)
-        self._on_device = DeviceSchedule(schedule)
 
     def train(
         self,
@@ -111,7 +110,7 @@ class EpochRunner:
         """Run one pass and return the predictions, a nest of arrays in the order of the frames."""
         found: Any = None
         hooks = self._hooks(callbacks)
-        stride = self._stride(hooks, 1, self.schedule.chunk)
+        stride = self._stride(hooks, 1, self.schedule.chunk_steps)
         layers = stateful_layers(self.model)
         with backend.carried_states(self.model, layers), self._undone_by_errors():
             hooks.on_predict_begin()
@@ -163,7 +162,7 @@ class EpochRunner:
         epoch, count = initial_epoch, 1
         while epoch < epochs:
             count = min(count, self.schedule.epochs_a_call, epochs - epoch)
-            chunk = self._on_device.epochs(epoch, count)
+            chunk = self.schedule.epochs(epoch, count)
             begin = time.perf_counter()
             logs = self.program.run(chunk, 0, self.schedule.steps, count, fresh=True)
             seconds = time.perf_counter() - begin
@@ -183,7 +182,7 @@ class EpochRunner:
 
         Yields the number of a call's last step and what it returned; of predictions, of all steps.
         """
-        steps, size = self.schedule.steps, self.schedule.chunk
+        steps, size = self.schedule.steps, self.schedule.chunk_steps
         predicts = self.kind == "predict"
         for first in range(0, steps, stride):
             stop = min(first + stride, steps)
@@ -192,7 +191,7 @@ class EpochRunner:
             # A call ends with the chunk that is on the device.
             for number in range(first // size, (stop - 1) // size + 1):
                 begin, end = max(first, number * size), min(stop, (number + 1) * size)
-                chunk, row = self._on_device.chunk(epoch, number), begin - number * size
+                chunk, row = self.schedule.chunk(epoch, number), begin - number * size
                 # An epoch keeps what its last step returns. So each prediction is an epoch.
                 shape = (1, end - begin) if predicts else (end - begin, 1)
                 fresh = begin == 0 and not predicts
@@ -201,7 +200,7 @@ class EpochRunner:
         if self.schedule.remainder:
             before(steps)
             # One step of another shape is not worth compiling with XLA.
-            chunk, fresh = self._on_device.last_batch(epoch), steps == 0 and not predicts
+            chunk, fresh = self.schedule.batch(epoch, steps), steps == 0 and not predicts
             yield steps, self.program.run(chunk, 0, 1, fresh=fresh, jit_compile=False)
 
     def _can_group(self, hooks: Hooks) -> bool:

@@ -102,7 +102,10 @@ def _flat_initial_state(model: keras.Model, given: States | None) -> list[Any]:
 
 
 class _Loops:
-    """Compiled loops, and the objects that they were compiled with."""
+    """Compiled loops, and the objects that they were compiled with.
+
+    It is a class of its own, because Keras saves what it finds in a model's lists and dicts.
+    """
 
     def __init__(self, made_of: list[Any]):
         self.made_of = made_of

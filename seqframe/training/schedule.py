@@ -1,6 +1,7 @@
 """Schedules: which frames each step of an epoch takes, and which rows of the state it resets."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,14 +21,15 @@ _ROOM_INDICES = 2**20
 _MOST_INDICES = 2**22
 _MOST_BYTES = 2**26
 
+Arrays = dict[str, Any]
 #: A schedule's columns, one row a step: "index", and if needed "weight" and "reset".
 Columns = dict[str, np.ndarray]
-#: Arrays that frames are gathered from, and columns that say which ones.
-Chunk = tuple[dict[str, Any], Columns]
+#: On the device: arrays that frames are gathered from, and columns that say which ones.
+Chunk = tuple[dict[str, Any], dict[str, Any]]
 
 
 class Schedule:
-    """The steps of each epoch, as data for a program.
+    """The steps of each epoch, as chunks of data for a program.
 
     Args:
         feed: Feed that the steps gather from.
@@ -39,7 +41,7 @@ class Schedule:
     Attributes:
         steps, remainder: full batches of an epoch, and frames of a smaller last one.
         epochs_a_call: epochs for which one call's schedule has room.
-        chunk: steps of an epoch that one call's schedule holds, at most.
+        chunk_steps: steps of an epoch that one call's schedule holds, at most.
     """
 
     def __init__(
@@ -66,7 +68,10 @@ class Schedule:
         for bytes_each in filter(None, (feed.nbytes_streamed, nbytes)):
             room, most = 1, min(most, _MOST_BYTES // bytes_each)
         self.epochs_a_call = max(room, 1)
-        self.chunk = min(self.steps, max(most // batch_size, 1))
+        self.chunk_steps = min(self.steps, max(most // batch_size, 1))
+        self._thread = ThreadPoolExecutor(1) if feed.nbytes_streamed else None
+        self._next: dict[tuple[int, int], Future[tuple[Arrays, Columns]]] = {}
+        self._kept: tuple[Any, Any] = (None, None)
         self._frames: np.ndarray | None = None
         self._fixed: Columns = {}  # the same in each epoch
         if lanes is not None:
@@ -84,31 +89,36 @@ class Schedule:
     @property
     def can_group(self) -> bool:
         """Whether several epochs can run in one call."""
-        whole = self.chunk == self.steps and not self.remainder
+        whole = self.chunk_steps == self.steps and not self.remainder
         return whole and not self.feed.nbytes_streamed
 
-    def epochs(self, first: int, count: int) -> Columns:
-        """Return the full batches of several epochs, filled up to the room of a call."""
+    def epochs(self, first: int, count: int) -> Chunk:
+        """Return the full batches of several epochs as one chunk."""
         orders = [self._frame_numbers(first + k, 0, self.steps) for k in range(count)]
         columns = {name: np.concatenate([column] * count) for name, column in self._fixed.items()}
         columns["index"] = self.feed.index(np.concatenate(orders))
-        return _filled(columns, self.steps * self.epochs_a_call)
+        return self._on_device({}, _filled(columns, self.steps * self.epochs_a_call))
 
-    def load(self, epoch: int, number: int) -> Chunk:
-        """Return the chunk number `number` of an epoch, filled up to the room of a call."""
-        first = number * self.chunk
-        stop = min(first + self.chunk, self.steps)
-        arrays, columns = self._chunk(epoch, first, stop, self.chunk)
-        room = self.chunk * (self.epochs_a_call if self.chunk == self.steps else 1)
-        return arrays, _filled(columns, room)
+    def chunk(self, epoch: int, number: int) -> Chunk:
+        """Return the chunk number `number` of an epoch. Of a stream, the next is made meanwhile."""
+        if self._kept[0] != (epoch, number):
+            self._kept = (None, None)  # no longer needed, and may be large
+            made = self._next.pop((epoch, number), None)
+            found = made.result() if made else self._load(epoch, number)
+            self._next.clear()
+            if self._thread is not None and (number + 1) * self.chunk_steps < self.steps:
+                following = (epoch, number + 1)
+                self._next[following] = self._thread.submit(self._load, *following)
+            self._kept = ((epoch, number), self._on_device(*found))
+        return self._kept[1]
 
     def batch(self, epoch: int, number: int) -> Chunk:
         """Return the batch number `number` of an epoch, as a chunk of one step."""
         if number < self.steps:
-            return self._chunk(epoch, number, number + 1, room=1)
+            return self._on_device(*self._rows(epoch, number, number + 1, room=1))
         positions = np.arange(self.steps * self.batch_size, self.feed.size)
         arrays, index = self.feed.load(self._order(positions, epoch)[None], 1, epoch)
-        return arrays, {"index": index}
+        return self._on_device(arrays, {"index": index})
 
     def places(self, first: int, stop: int) -> np.ndarray:
         """Return which frame each row of some unshuffled batches is; -1 if it is none."""
@@ -119,11 +129,27 @@ class Schedule:
             return frames
         return np.where(self._fixed["weight"][first:stop].ravel() > 0, frames, -1)
 
-    def _chunk(self, epoch: int, first: int, stop: int, room: int) -> Chunk:
+    def _load(self, epoch: int, number: int) -> tuple[Arrays, Columns]:
+        """Return a chunk on the host, filled up to the room of a call."""
+        first = number * self.chunk_steps
+        stop = min(first + self.chunk_steps, self.steps)
+        arrays, columns = self._rows(epoch, first, stop, self.chunk_steps)
+        whole = self.chunk_steps == self.steps
+        return arrays, _filled(columns, self.chunk_steps * (self.epochs_a_call if whole else 1))
+
+    def _rows(self, epoch: int, first: int, stop: int, room: int) -> tuple[Arrays, Columns]:
         """Return the steps `first … stop - 1` of an epoch; arrays have room for so many steps."""
         arrays, index = self.feed.load(self._frame_numbers(epoch, first, stop), room, epoch)
         fixed = {name: column[first:stop] for name, column in self._fixed.items()}
         return arrays, {"index": index, **fixed}
+
+    def _on_device(self, arrays: Arrays, columns: Columns) -> Chunk:
+        arrays = self._resident if self._thread is None else backend.to_device(arrays)
+        return arrays, backend.to_device(columns)
+
+    @cached_property
+    def _resident(self) -> Arrays:
+        return backend.to_device(self.feed.arrays)
 
     def _frame_numbers(self, epoch: int, first: int, stop: int) -> np.ndarray:
         if self._frames is not None:
@@ -135,45 +161,6 @@ class Schedule:
         if not self.shuffle:
             return positions
         return epoch_order(self.feed.size, self.seed, epoch, positions)
-
-
-class DeviceSchedule:
-    """The chunks of a schedule on the device. Of a stream, the next one is made meanwhile."""
-
-    def __init__(self, schedule: Schedule):
-        self._schedule = schedule
-        self._streams = schedule.feed.nbytes_streamed > 0
-        self._resident = None if self._streams else backend.to_device(schedule.feed.arrays)
-        self._thread = ThreadPoolExecutor(1) if self._streams else None
-        self._next: dict[tuple[int, int], Future[Chunk]] = {}
-        self._kept: tuple[Any, Any] = (None, None)
-
-    def chunk(self, epoch: int, number: int) -> Chunk:
-        """Return the chunk number `number` of an epoch."""
-        if self._kept[0] != (epoch, number):
-            self._kept = (None, None)  # no longer needed, and may be large
-            made = self._next.pop((epoch, number), None)
-            found = made.result() if made else self._schedule.load(epoch, number)
-            self._next.clear()
-            more = (number + 1) * self._schedule.chunk < self._schedule.steps
-            if self._thread is not None and more:
-                following = (epoch, number + 1)
-                self._next[following] = self._thread.submit(self._schedule.load, *following)
-            self._kept = ((epoch, number), self._on_device(found))
-        return self._kept[1]
-
-    def last_batch(self, epoch: int) -> Chunk:
-        """Return the smaller last batch of an epoch."""
-        return self._on_device(self._schedule.batch(epoch, self._schedule.steps))
-
-    def epochs(self, first: int, count: int) -> Chunk:
-        """Return several epochs as one chunk."""
-        return self._on_device((None, self._schedule.epochs(first, count)))
-
-    def _on_device(self, chunk: tuple[Any, Columns]) -> Chunk:
-        arrays, columns = chunk
-        arrays = backend.to_device(arrays) if self._streams else self._resident
-        return arrays, backend.to_device(columns)
 
 
 def place_rows(rows: Any, place: np.ndarray, size: int, into: Any = None) -> Any:

@@ -1,10 +1,10 @@
 """StatefulTrainer: the callback that resets a stateful model's state when it should."""
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import Reset, States
@@ -189,7 +189,8 @@ class StatefulTrainer(keras.callbacks.Callback):
         plain = getattr(current, "plain", current)
         if not hasattr(plain, "guarded"):
             # Kept with Keras's function, so that it is traced once, and again after `compile`.
-            plain.guarded = _make_guarded(self.model, kind)
+            check = partial(_check_size, self.model)
+            plain.guarded = backend.checked_function(self.model, kind, check)
 
         def guarded(*args: Any) -> Any:
             try:
@@ -208,30 +209,12 @@ class StatefulTrainer(keras.callbacks.Callback):
         setattr(self.model, name, getattr(current, "plain", current))
 
 
-def _make_guarded(model: keras.Model, kind: str) -> Any:
-    """Return Keras's train, test or predict function with a check of each batch."""
-    made = backend.checked_function(model, kind, lambda data: _checked_batch(model, data))
-
-    def explain(received: str) -> str:
-        return _batch_size_error(model_batch_size(model), received)
-
-    def guarded(*args: Any) -> Any:
-        with backend.batch_size_errors(explain):
-            return made(*args)
-
-    return guarded
-
-
-def _checked_batch(model: keras.Model, data: Any) -> Any:
-    """Return a batch if it has the batch size of the model's stateful layers."""
+def _check_size(model: keras.Model, received: int | None) -> int | None:
+    """Return the batch size of the model's stateful layers; raise if a batch has another one."""
     expected = model_batch_size(model)
-    if expected is None:
-        return data
-    received = next(item for item in tree.flatten(data) if item is not None).shape[0]
-    if received is None:
-        return backend.with_batch_size(data, expected)
-    require_batch_size(int(received), expected)
-    return data
+    if received is not None:
+        require_batch_size(received, expected)
+    return expected
 
 
 def reset_interval(reset: Reset, steps: int) -> int:
@@ -255,13 +238,9 @@ def refuse_resets_inside(calls: int) -> None:
 def require_batch_size(received: int, expected: int | None) -> None:
     """Raise if a batch has another size than the stateful layers."""
     if expected is not None and received != expected:
-        raise ValueError(_batch_size_error(expected, received))
-
-
-def _batch_size_error(expected: int | None, received: Any) -> str:
-    samples = "" if expected == 1 else f" and a multiple of {expected} samples"
-    return (
-        "Every batch of a stateful model, the last one too, must have its own batch size, "
-        f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}`{samples}, or "
-        f"frames instead of arrays to `seqframe.fit`, which makes lanes of {expected}."
-    )
+        samples = "" if expected == 1 else f" and a multiple of {expected} samples"
+        raise ValueError(
+            "Every batch of a stateful model, the last one too, must have its own batch size, "
+            f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}`{samples}, "
+            f"or frames instead of arrays to `seqframe.fit`, which makes lanes of {expected}."
+        )

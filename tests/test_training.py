@@ -635,6 +635,24 @@ def test_numbers_reach_the_model_in_keras_precision():
         fit(model, data, verbose=0)
 
 
+class Doubles(layers.Layer):
+    """Changes its input in place if the backend can."""
+
+    def call(self, x):
+        return x.mul_(2) if TORCH else 2 * x
+
+
+@pytest.mark.parametrize("limit", [2**30, 0])
+def test_the_users_data_are_never_changed(limit):
+    model, values = dense(Doubles()), numbers(40)
+    arrays = X.copy(), Y.copy()
+    for data, inputs in (arrays, arrays[0]), 2 * (SequenceFramer(2).frame(values),):
+        in_order(model, data, max_device_bytes=limit)
+        evaluate(model, data, batch_size=BATCH, verbose=0, max_device_bytes=limit)
+        predict(model, inputs, batch_size=BATCH, verbose=0, max_device_bytes=limit)
+    assert_same([*arrays, values], [X, Y, numbers(40)])
+
+
 # Compilation.
 
 

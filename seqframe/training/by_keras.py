@@ -120,8 +120,8 @@ class _ScheduleDataset(keras.utils.PyDataset):
         return self._schedule.batches
 
     def __getitem__(self, k: int) -> tuple[Any, ...]:
-        chunk = (*self._schedule.batch(self.epoch, k), [])
-        batch = first_batch(self._schedule.feed.gather, chunk)
+        arrays, columns = self._schedule.batch(self.epoch, k)
+        batch = first_batch(self._schedule.feed.gather, (arrays, columns, []))
         return tree.map_structure(ops.convert_to_numpy, batch)
 
 

@@ -5,7 +5,7 @@ sequence.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +158,8 @@ def feed_frames(
     if geometry.pads:
         nbytes = len(frames) * frames.nbytes
     names = ("x",) if only_inputs else ("x", "y", "weight")
-    weights = {"class_weight": _pairs(class_weight), "frame_weight": frame_weight_shape(framer)}
+    whole = frame_weight_shape(framer)
+    weights: dict[str, Any] = {"class_weight": _pairs(class_weight), "frame_weight": whole}
     if redraw or nbytes > max_device_bytes:
 
         def take(index: np.ndarray, epoch: int) -> Arrays:
@@ -166,12 +167,11 @@ def feed_frames(
             return dict(zip(names, drawn.take(index), strict=False))
 
         held = names if source.weight is not None else names[:2]  # of a future, "x" is a nest
-        gather = Gather(**{name: Windows(name) for name in held}, **weights)
+        gather = Gather(**_whole_rows(held), **weights)
         return Stream(take, gather, len(frames), frames.nbytes)
     if geometry.pads:
         ready = dict(zip(names, frames.arrays(), strict=False))
-        frame_weight = weights["frame_weight"]
-        return feed_arrays(**ready, class_weight=class_weight, frame_weight=frame_weight)
+        return feed_arrays(**ready, class_weight=class_weight, frame_weight=whole)
     return _feed_windows(frames, only_inputs, weights)
 
 
@@ -194,7 +194,7 @@ def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) 
         parts["y"] = (source.targets, ahead, shapes.y)
         parts["weight"] = (by_step, ahead, gathered_weight_shape(framer, source))
     arrays: Arrays = {}
-    windows: dict[str, Windows] = {}
+    windows: dict[str, Any] = {}
     for name, (rows, offsets, shape) in parts.items():
         if rows is None:
             continue
@@ -204,7 +204,7 @@ def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) 
         windows[name] = Windows(array, tuple(offsets.ravel().tolist()), shape or (), averaged)
         if array == name:
             arrays[name] = _joined(rows, source.steps)
-    if source.weight_per_frame and not only_inputs:
+    if source.weight is not None and source.weight_per_frame and not only_inputs:
         # Weights of frames lie at the rows where these begin.
         sequence, start, _ = frames.locate(np.arange(len(frames)))
         spread = np.zeros(begins[-1], keras.config.floatx())
@@ -245,8 +245,8 @@ def feed_arrays(
             "`class_weight` is for models with a single output. Received: "
             f"{'no' if y is None else 'several'} targets. Use sample weights instead."
         )
-    windows = {name: Windows(name) for name in arrays}
-    gather = Gather(**windows, class_weight=_pairs(class_weight), frame_weight=frame_weight)
+    pairs = _pairs(class_weight)
+    gather = Gather(**_whole_rows(arrays), class_weight=pairs, frame_weight=frame_weight)
     nbytes = sum(array.nbytes for array in tree.flatten(arrays))
     if nbytes <= max_device_bytes:
         return Feed(tree.map_structure(as_keras_takes_it, arrays), gather, size)
@@ -284,6 +284,11 @@ def as_keras_takes_it(array: Any) -> np.ndarray:
     if array.dtype.kind == "f":
         return array.astype(keras.config.floatx(), copy=False)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _whole_rows(names: Iterable[str]) -> dict[str, Any]:
+    """Return what a Gather takes if each frame is one row of its arrays."""
+    return {name: Windows(name) for name in names}
 
 
 def _pairs(class_weight: ClassWeight) -> tuple[tuple[int, float], ...]:

@@ -101,12 +101,12 @@ BROKEN = RULE.frame([numbers(20), lost(numbers(20), 7)])
 CYCLE = SequenceFramer(2, mode="subsequences", num_samples=9, wrap=True, min_length=2, seed=1)
 ASIDE = (BROKEN.arrays()[0], lost(np.nan_to_num(BROKEN.arrays()[1]), [0, 4]))
 TRAINED_ON = {
-    "frames": (BROKEN, "3 of 36 frames touch a NaN: pass `skip_nan=True` to `frame`, or fill"),
-    "targets": (RULE.frame(numbers(9), lost(numbers(9), 8)), "1 of 7 frames touch a NaN"),
+    "frames": (BROKEN, "3 of 36 frames.*`skip_nan=True`"),
+    "targets": (RULE.frame(numbers(9), lost(numbers(9), 8)), "1 of 7 frames"),
     "some skipped": (RULE.frame(lost(numbers(9), 8), valid=np.arange(9) > 5), "1 of 1 frames"),
-    "lanes": (SequenceFramer(1).frame(lost(numbers(9), 3)).lanes(2), "2 of 8 frames touch"),
-    "arrays": (ASIDE, "4 of 36 samples hold a NaN: leave them out, or fill them"),
-    "draws": (CYCLE.frame(lost(numbers(4), 3)), "1 steps of the data hold a NaN: fill them"),
+    "lanes": (SequenceFramer(1).frame(lost(numbers(9), 3)).lanes(2), "2 of 8 frames"),
+    "arrays": (ASIDE, "4 of 36 samples"),
+    "draws": (CYCLE.frame(lost(numbers(4), 3)), "1 steps"),
 }
 
 
@@ -117,14 +117,14 @@ def test_a_nan_loss_is_explained_once(kind, verbose, recwarn):
     model = compiled(recurrent(steps=1 if kind == "lanes" else 2))
     fit(model, data, epochs=3, verbose=verbose)
     (warning,) = user_warnings(recwarn)
-    assert str(warning.message).startswith("The loss is NaN, and " + message)
+    assert re.search("The loss is NaN.*" + message, str(warning.message))
     assert warning.filename == __file__
 
 
 def test_a_nan_loss_is_explained_in_keras_own_loop(recwarn):
     fit(compiled(recurrent(), run_eagerly=True), BROKEN, epochs=2, verbose=0)
     (warning,) = user_warnings(recwarn)
-    assert "3 of 36 frames touch a NaN" in str(warning.message)
+    assert "3 of 36 frames" in str(warning.message)
 
 
 def test_a_nan_loss_with_whole_data_is_not_explained(recwarn, monkeypatch):

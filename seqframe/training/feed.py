@@ -206,7 +206,8 @@ def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) 
             arrays[name] = _joined(rows, source.steps)
     if source.weight is not None and source.weight_per_frame and not only_inputs:
         # Weights of frames lie at the rows where these begin.
-        sequence, start, _ = frames.locate(np.arange(len(frames)))
+        every = np.arange(len(frames))
+        sequence, start, _ = frames.locate(every)
         spread = np.zeros(begins[-1], keras.config.floatx())
         spread[begins[sequence] + start] = source.weight.take(sequence, start // geometry.stride)
         arrays["weight"] = spread.reshape(-1, *weights["frame_weight"])

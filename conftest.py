@@ -15,20 +15,13 @@ def current_backend() -> str:
 
 
 # Each backend's modules import it, of which only the current one need be installed.
-MODULES = {"tensorflow": ["tensorflow"], "jax": ["jax"], "torch": ["torch", "playback"]}
+MODULES = {"tensorflow": ["tensorflow"], "jax": ["jax"], "torch": ["torch"]}
 collect_ignore = [
     f"seqframe/backend/{module}.py"
     for name, modules in MODULES.items()
     for module in modules
     if name != current_backend()
 ]
-
-
-@pytest.fixture(autouse=True)
-def played_back_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have PyTorch's rollouts play back a recording after a few steps, not hundreds."""
-    if current_backend() == "torch" and find_spec("keras") is not None:
-        monkeypatch.setattr("seqframe.backend.playback.WARM", 3)
 
 
 def pytest_report_header() -> str:

@@ -1,4 +1,4 @@
-"""What layers have learned of data is theirs at the call, not when a program was first compiled."""
+"""Programs use what layers learned by `adapt` at the call, not when they were compiled."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ FRAMES = SequenceFramer(3).frame(numbers(20))
 
 
 def model_with(kind, data=DATA, seed=0):
-    """Return a model whose first layer knows the data, inside a model of its own, and a counter."""
+    """Return a model with an adapted layer in an inner model, that layer, and a counter."""
     layer = {
         "normalization": lambda: layers.Normalization(axis=None),
         "discretization": lambda: layers.Discretization(num_bins=4),
@@ -51,13 +51,13 @@ USES = {
 }
 
 
-# Keras saves no boundaries of a Discretization among the weights.
+# Keras does not save the boundaries of a Discretization with the weights.
 CHANGES = [("normalization", adapt), ("normalization", load), ("discretization", adapt)]
 
 
 @pytest.mark.parametrize(("kind", "change"), CHANGES)
 @pytest.mark.parametrize("name", USES)
-def test_what_is_adapted_is_followed(name, kind, change, tmp_path):
+def test_programs_use_newly_adapted_values(name, kind, change, tmp_path):
     use = USES[name]
     model, layer, counter = model_with(kind)
     generator = Generator(model, FRAMES.framer)

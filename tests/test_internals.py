@@ -1,6 +1,6 @@
-"""What Keras does not do by itself: each of these fails on the day its workaround is not needed.
+"""What Keras cannot do: each test fails as soon as its workaround is not needed.
 
-A workaround that is for one backend is tested there alone.
+A workaround for one backend is tested only there.
 """
 
 import keras
@@ -17,7 +17,6 @@ from seqframe.backend.internals import (
     build_for_training,
     compiled_with,
     copied_states,
-    forget_a_look,
     has_unweighted_metrics,
     traveling_states,
     values_at_hand,
@@ -29,11 +28,11 @@ only_torch = pytest.mark.skipif(BACKEND != "torch", reason="a workaround for PyT
 
 
 class OwnError(Exception):
-    """What a test raises itself."""
+    """Raised by a test."""
 
 
 class Holder(layers.Layer):
-    """A layer of the user's own that holds another."""
+    """A user's layer that holds another."""
 
     def __init__(self, held):
         super().__init__()
@@ -73,38 +72,6 @@ def test_keras_lists_one_level_of_layers_only():
     assert any(model is layer for layer in all_layers(model))
 
 
-class Watched(keras.utils.PyDataset):
-    """Counts its epochs, and those that were no more than a look."""
-
-    begun = ended = looks = 0
-
-    def __len__(self):
-        return 20
-
-    def __getitem__(self, k):
-        return numbers(2, 1), numbers(2, 1)
-
-    def on_epoch_begin(self):
-        self.begun += 1
-
-    def on_epoch_end(self):
-        self.ended += 1
-        self.looks += forget_a_look()
-
-
-@pytest.mark.skipif(BACKEND == "tensorflow", reason="a workaround for JAX and PyTorch")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_keras_takes_its_look_at_a_dataset_for_an_epoch(workers):
-    model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
-    model.compile("sgd", "mse", metrics=["mae"])
-    for looks in (1, 0):  # the second fit has no need of one
-        dataset = Watched(workers=workers)
-        model.fit(dataset, epochs=2, verbose=0)
-        assert dataset.begun == 2 + looks
-        assert dataset.looks == 1  # Keras also ends an epoch where it has taken none
-        assert dataset.ended == 3
-
-
 def own_states(size):
     return [[keras.Variable(np.zeros((size, 2), "float32"), trainable=False) for _ in "hc"]]
 
@@ -125,7 +92,7 @@ def test_keras_ties_a_stateful_layer_to_its_batch_size():
     assert_same(borrowed[:2], run(model, x[:2]), atol=1e-6)
 
 
-def test_keras_takes_states_that_are_assigned_for_weights():
+def test_keras_takes_assigned_states_for_weights():
     _, layer = stateful()
     with pytest.raises(ValueError, match="cannot add new elements of state"):
         layer.states = own_states(3)[0]
@@ -217,7 +184,7 @@ def predicted_twice(model, x):
 
 
 @only_jax
-def test_keras_loses_values_where_the_first_step_of_evaluate_raises():
+def test_keras_loses_values_if_the_first_step_of_evaluate_raises():
     class Wrong(keras.utils.PyDataset):
         def __len__(self):
             return 1
@@ -311,7 +278,7 @@ def test_copied_states_leave_nothing_behind(by_exception):
 
 
 class OwnMetrics(keras.Sequential):
-    """A model that says itself which metrics it has, as Keras's guides do."""
+    """A model that lists its own metrics, as in Keras's guides."""
 
     def __init__(self, given):
         super().__init__(given)
@@ -322,7 +289,7 @@ class OwnMetrics(keras.Sequential):
         return [self.mean]
 
 
-def test_keras_shows_nothing_public_of_a_compilation_with_the_same_optimizer():
+def test_keras_has_no_public_sign_of_a_compilation_with_the_same_optimizer():
     model, optimizer = OwnMetrics([keras.Input((1,)), layers.Dense(1)]), keras.optimizers.SGD()
     model.compile(optimizer, "mse")
     public, all_of_it = [model.optimizer, *model.metrics], compiled_with(model)

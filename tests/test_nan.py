@@ -1,4 +1,4 @@
-"""A NaN in a forecast, or in a loss, is said to come from where it comes from."""
+"""Errors and warnings name the step of the data that made a forecast or a loss NaN."""
 
 import re
 
@@ -32,7 +32,7 @@ def lost(values, at, value=np.nan):
     return values
 
 
-SOURCES = [  # of the history and the future, steps that are lost; what is said
+SOURCES = [  # the missing step of the history and of the future, and the message
     (None, 2, "history 0, and NaN at step 2 of the future. Fill it in"),
     (7, 2, "history 0, and NaN at step 2 of the future"),
     (7, None, "history 0, and NaN at step 7 of the history. Fill it in"),
@@ -41,7 +41,7 @@ SOURCES = [  # of the history and the future, steps that are lost; what is said
 
 
 @pytest.mark.parametrize(("past", "ahead", "message"), SOURCES)
-def test_the_step_that_is_missing_is_named(past, ahead, message):
+def test_a_forecast_names_the_missing_step(past, ahead, message):
     history = numbers(8) if past is None else lost(numbers(8), past)
     future = numbers(12, seed=1) if ahead is None else lost(numbers(12, seed=1), ahead)
     made = generator()
@@ -61,13 +61,13 @@ def test_the_step_that_is_missing_is_named(past, ahead, message):
             made.forecast(numbers(8), 4, future=lost(infinite, 3))
 
 
-def test_a_future_on_the_clock_of_its_history():
+def test_a_future_with_the_history_steps_names_the_missing_step():
     made = generator(return_sequences=True)
     with pytest.raises(ValueError, match="and NaN at step 9 of the future"):
         made.forecast(numbers(8), 4, future=lost(numbers(12, seed=1), 9))
 
 
-def test_a_model_that_diverged_is_to_blame():
+def test_a_diverged_model_is_named():
     made = generator()
     made.model.set_weights([w * np.nan for w in made.model.get_weights()])
     with pytest.raises(ValueError, match=r"all finite\. Look at the model's weights"):
@@ -101,40 +101,40 @@ BROKEN = RULE.frame([numbers(20), lost(numbers(20), 7)])
 CYCLE = SequenceFramer(2, mode="subsequences", num_samples=9, wrap=True, min_length=2, seed=1)
 ASIDE = (BROKEN.arrays()[0], lost(np.nan_to_num(BROKEN.arrays()[1]), [0, 4]))
 TRAINED_ON = {
-    "frames": (BROKEN, "3 of 36 frames touch a NaN: pass `skip_nan=True` to `frame`, or fill"),
-    "targets": (RULE.frame(numbers(9), lost(numbers(9), 8)), "1 of 7 frames touch a NaN"),
+    "frames": (BROKEN, "3 of 36 frames.*`skip_nan=True`"),
+    "targets": (RULE.frame(numbers(9), lost(numbers(9), 8)), "1 of 7 frames"),
     "some skipped": (RULE.frame(lost(numbers(9), 8), valid=np.arange(9) > 5), "1 of 1 frames"),
-    "lanes": (SequenceFramer(1).frame(lost(numbers(9), 3)).lanes(2), "2 of 8 frames touch"),
-    "arrays": (ASIDE, "4 of 36 samples hold a NaN: leave them out, or fill them"),
-    "draws": (CYCLE.frame(lost(numbers(4), 3)), "1 steps of the data hold a NaN: fill them"),
+    "lanes": (SequenceFramer(1).frame(lost(numbers(9), 3)).lanes(2), "2 of 8 frames"),
+    "arrays": (ASIDE, "4 of 36 samples"),
+    "draws": (CYCLE.frame(lost(numbers(4), 3)), "1 steps"),
 }
 
 
 @pytest.mark.parametrize("verbose", [0, 2])
 @pytest.mark.parametrize("kind", TRAINED_ON)
-def test_a_loss_that_is_nan_is_explained_once(kind, verbose, recwarn):
+def test_a_nan_loss_is_explained_once(kind, verbose, recwarn):
     data, message = TRAINED_ON[kind]
     model = compiled(recurrent(steps=1 if kind == "lanes" else 2))
     fit(model, data, epochs=3, verbose=verbose)
     (warning,) = user_warnings(recwarn)
-    assert str(warning.message).startswith("The loss is NaN, and " + message)
+    assert re.search("The loss is NaN.*" + message, str(warning.message))
     assert warning.filename == __file__
 
 
-def test_keras_own_loop_explains_it_as_well(recwarn):
+def test_a_nan_loss_is_explained_in_keras_own_loop(recwarn):
     fit(compiled(recurrent(), run_eagerly=True), BROKEN, epochs=2, verbose=0)
     (warning,) = user_warnings(recwarn)
-    assert "3 of 36 frames touch a NaN" in str(warning.message)
+    assert "3 of 36 frames" in str(warning.message)
 
 
-def test_a_loss_that_is_nan_for_another_reason_is_not_explained(recwarn, monkeypatch):
+def test_a_nan_loss_with_whole_data_is_not_explained(recwarn, monkeypatch):
     model = compiled(recurrent())
     model.set_weights([w * np.nan for w in model.get_weights()])
     data = [numbers(9), lost(numbers(9), 3)]
     whole, skipped = RULE.frame(numbers(9)), RULE.frame(data, skip_nan=True)
     for frames in (whole, skipped, whole.arrays()):
         assert np.isnan(fit(model, frames, epochs=2, verbose=0).history["loss"]).all()
-    # Where the loss is a number, nothing is looked at.
+    # If the loss is a number, the data are not searched.
     monkeypatch.setattr("seqframe.training.nan.count_touching_nan", None)
     fit(compiled(recurrent()), whole, epochs=2, verbose=0)
     assert not user_warnings(recwarn)

@@ -1,4 +1,4 @@
-"""States: chunks equal the whole, and reading, writing and resetting do what they say."""
+"""Recurrent state: chunks equal the whole, and states are read, written and reset."""
 
 import itertools
 import re
@@ -38,7 +38,7 @@ class NestedCell(layers.Layer):
 
 
 class Holder(layers.Layer):
-    """A layer of the user's own that holds a stateful one."""
+    """A user's layer that holds a stateful one."""
 
     def __init__(self, **kwargs):
         super().__init__()
@@ -114,7 +114,7 @@ def in_lanes(chunks):
 @pytest.mark.parametrize("kind", KINDS)
 def test_chunks_equal_the_whole(kind, x):
     model = build(kind)
-    model(7 * x)  # a state to be got rid of
+    model(7 * x)  # a state that the reset removes
     reset_states(model)
     whole, state = run(model, x), get_states(model)
 
@@ -156,7 +156,7 @@ def train_with_seqframe(model, x, y):
 
 
 @pytest.mark.parametrize("train", [train_with_fit, train_with_seqframe])
-def test_training_carries_the_state_of_every_kind(train, x):
+def test_training_carries_the_state_of_every_layer(train, x):
     # One model of all kinds, and chunks of one step: programs take their time to compile.
     inputs = keras.Input((1, FEATURES), batch_size=BATCH)
     outputs = []
@@ -228,7 +228,7 @@ def test_states_are_copies(lstm, x):
 
 
 @pytest.mark.parametrize("mask", list(itertools.product([False, True], repeat=3)))
-def test_only_the_chosen_rows_are_reset(mask, lstm):
+def test_only_given_rows_are_reset(mask, lstm):
     mask = np.array(mask)
     reset_states(lstm)
     lstm(numbers(3, 1, 1))
@@ -249,7 +249,7 @@ def test_one_row_is_reset_by_its_number(lstm):
     assert [row.tolist() for row in get_states(lstm)[0][0]] == [[1, 1], [0, 0], [1, 1]]
 
 
-def test_rows_of_a_custom_cell_are_reset_to_its_own_initial_state(x):
+def test_rows_of_a_custom_cell_get_its_own_initial_state(x):
     model = build("custom cell")
     fresh = get_states(model)
     model(x)
@@ -261,7 +261,7 @@ def test_rows_of_a_custom_cell_are_reset_to_its_own_initial_state(x):
         np.testing.assert_array_equal(after, np.stack([new[0], before[1]]))
 
 
-def test_an_unbuilt_model_has_nothing_to_reset():
+def test_an_unbuilt_model_resets_nothing():
     model = keras.Sequential([layers.LSTM(2, stateful=True)])
     reset_states(model)
     assert not model.built
@@ -269,27 +269,27 @@ def test_an_unbuilt_model_has_nothing_to_reset():
 
 H = np.zeros((3, 2))
 WRONG_STATES = [
-    (3, "`{}` must have one entry for each of the model's 1 stateful layers. Received: int"),
-    (None, "Received: NoneType"),
-    ("hc", "Received: str"),
+    (3, "int"),
+    (None, "NoneType"),
+    ("hc", "str"),
     ([], "Received: 0"),
     ([[H, H], [H, H]], "Received: 2"),
-    ([[H]], re.escape("arrays of shapes [(3, 2), (3, 2)]. Received: shapes [(3, 2)]")),
-    ([[H, H, H]], "`{}` must fit the state of layer 'lstm"),
-    ([[H, H[:2]]], re.escape("Received: shapes [(3, 2), (2, 2)]")),  # of another batch size
-    ([[H, H.T]], re.escape("Received: shapes [(3, 2), (2, 3)]")),
-    ([[H, 0.0]], re.escape("Received: shapes [(3, 2), ()]")),
+    ([[H]], re.escape("shapes [(3, 2)]")),
+    ([[H, H, H]], "'lstm"),
+    ([[H, H[:2]]], re.escape("shapes [(3, 2), (2, 2)]")),  # of another batch size
+    ([[H, H.T]], re.escape("shapes [(3, 2), (2, 3)]")),
+    ([[H, 0.0]], re.escape("shapes [(3, 2), ()]")),
 ]
 
 
 @pytest.mark.parametrize(("states", "message"), WRONG_STATES)
 def test_states_that_do_not_fit_change_nothing(states, message, lstm):
     before = contents(lstm)
-    with pytest.raises(ValueError, match=message.format("states")):
+    with pytest.raises(ValueError, match=f"`states`.*{message}"):
         set_states(lstm, states)
     if states is not None:
         for rows in None, [0]:
-            with pytest.raises(ValueError, match=message.format("values")):
+            with pytest.raises(ValueError, match=f"`values`.*{message}"):
                 reset_states(lstm, states, rows)
     assert_same(contents(lstm), before)
 
@@ -300,9 +300,9 @@ def test_states_of_another_structure_change_nothing(x):
     before = get_states(model)
     flat = [keras.tree.flatten(before)]
     for rows in None, [0]:
-        with pytest.raises(ValueError, match="`values` must fit the state of layer"):
+        with pytest.raises(ValueError, match="`values`"):
             reset_states(model, flat, rows)
-    with pytest.raises(ValueError, match="`states` must fit the state of layer"):
+    with pytest.raises(ValueError, match="`states`"):
         set_states(model, flat)
     assert_same(get_states(model), before)
 
@@ -310,26 +310,26 @@ def test_states_of_another_structure_change_nothing(x):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([-1], r"`rows` must be row numbers in 0 … 2. Received: rows=\[-1\]"),  # not from the end
-        ([0, 3], r"Received: rows=\[0, 3\]"),  # off by one
-        (3, r"Received: rows=\[3\]"),
-        ([0.0], r"`rows` must be row numbers"),
-        ("a", r"`rows` must be row numbers"),
-        ([True, False], r"`rows`, as a bool array, must have shape \(3,\). Received: \(2,\)"),
-        ([[True, False, True]], r"Received: \(1, 3\)"),
+        ([-1], r"\[-1\]"),  # not from the end
+        ([0, 3], r"\[0, 3\]"),  # off by one
+        (3, r"\[3\]"),
+        ([0.0], "rows="),
+        ("a", "rows="),
+        ([True, False], r"shape \(3,\)"),
+        ([[True, False, True]], r"\(1, 3\)"),
     ],
 )
 def test_rows_that_do_not_exist_change_nothing(rows, message, lstm):
     lstm(numbers(3, 1, 1))
     before = contents(lstm)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"`rows`.*{message}"):
         reset_states(lstm, rows=rows)
     assert_same(contents(lstm), before)
 
 
 @pytest.mark.parametrize("use", [get_states, reset_states, lambda model: set_states(model, [])])
 def test_a_model_needs_a_stateful_layer(use):
-    with pytest.raises(ValueError, match=r"`model` must have a stateful layer.*`stateful=True`"):
+    with pytest.raises(ValueError, match="`stateful=True`"):
         use(recurrent())
 
 
@@ -338,5 +338,5 @@ def test_a_model_needs_a_stateful_layer(use):
 )
 def test_a_model_needs_to_be_built(use):
     model = keras.Sequential([layers.LSTM(2, stateful=True, name="mine")])
-    with pytest.raises(ValueError, match=r"'mine' has no state yet.*`Input"):
+    with pytest.raises(ValueError, match=r"'mine'.*`Input"):
         use(model)

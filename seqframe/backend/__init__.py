@@ -1,20 +1,18 @@
 """The few functions that differ by Keras backend, chosen once.
 
-Each backend's module has the same names with the same meanings:
+Each backend's module has these names, with the same meanings:
 
 - `StepLoop`: many of a model's own training, test or predict steps in one program;
 - `compile_program`: a function of tensors as one compiled program;
-- `to_device`, `scalars`: NumPy arrays and integers as what programs take;
-- `carried_states`: a context in which stateful layers keep their state, as Keras's docs say;
-- `is_distributed`, `num_replicas`: whether a model is under a strategy of the backend's own, and
-  on how many devices;
-- `values_kept`: a context in which an error in Keras's `evaluate` costs a model no values;
-- `PureFunction`, `call_with_values`, `traveling_values`: calls with variables at other values
-  than their own;
+- `to_device`, `scalars`: NumPy arrays and integers as programs take them;
+- `carried_states`: a context in which stateful layers keep their state, as Keras documents it;
+- `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
+  how many devices;
+- `values_kept`: a context in which a model keeps its values if Keras's `evaluate` raises;
+- `PureFunction`, `call_with_values`, `traveling_values`: calls with other values of variables;
 - `lasting`: a context whose tensors may be assigned outside of it;
 - `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`: the parts of a rollout;
-- `checked_function`: Keras's function of a model's step, with a check of its batch;
-- `with_batch_size`, `batch_size_errors`: that check where the size is known only when it runs.
+- `checked_function`: Keras's function of a model's step, with a check of each batch's size.
 """
 
 from importlib import import_module
@@ -34,7 +32,6 @@ if name not in _SUPPORTED:
 _module = import_module(f"seqframe.backend.{name}")
 PureFunction = _module.PureFunction
 StepLoop = _module.StepLoop
-batch_size_errors = _module.batch_size_errors
 call_with_values = _module.call_with_values
 carried_states = _module.carried_states
 checked_function = _module.checked_function
@@ -50,5 +47,4 @@ seeded_draws = _module.seeded_draws
 to_device = _module.to_device
 traveling_values = _module.traveling_values
 values_kept = _module.values_kept
-with_batch_size = _module.with_batch_size
 write_steps = _module.write_steps

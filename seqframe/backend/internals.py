@@ -1,6 +1,6 @@
-"""The one place that touches Keras's internals: what its public API does not reach.
+"""The only module that touches Keras's internals, for what its public API cannot do.
 
-Each function says why it has to. `tests/test_internals.py` fails on the day one is not needed.
+Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """
 
 import sys
@@ -15,20 +15,20 @@ from keras.src.trainers.epoch_iterator import EpochIterator
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
-    """Return a model's layers, those inside models, wrappers and the user's own layers included.
+    """Return a model's layers, also those inside models, wrappers and the user's own layers.
 
-    Why: `model.layers` is one level deep, and a layer that holds layers has no public list of them.
+    Why: `model.layers` is one level deep, and a layer has no public list of its layers.
     """
     return list(model._flatten_layers(include_self=True, recursive=True))
 
 
 @contextmanager
 def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
-    """Let recurrent layers, stateful ones or not, carry other state variables, of any batch size.
+    """Let recurrent layers, stateful or not, carry other state variables, of any batch size.
 
-    Why: a stateful layer is tied to the batch size it was built with, by the shape of `states` and
-    by a number that Keras compares each input with. Written past `__setattr__`, which would take
-    the variables for weights; Keras keeps its own from that, too.
+    Why: a stateful layer is tied to the batch size that it was built with, by the shape of `states`
+    and by a number that Keras compares each input with. `__setattr__` is avoided, because it would
+    take the variables for weights.
     """
     names = ("states", "stateful", "_expected_batch_size")
     before = [
@@ -49,7 +49,7 @@ def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
 def any_time_steps(model: keras.Model) -> Iterator[None]:
     """Let a functional model take inputs of another number of time steps than it declares.
 
-    Why: its `input_spec` fixes the number, and a manual one, once set, cannot be unset publicly.
+    Why: its `input_spec` fixes the number, and a manual spec cannot be unset publicly.
     """
     functional = [layer for layer in all_layers(model) if isinstance(layer, keras.Model)]
     manual = [vars(layer).get("_manual_input_spec", _UNSET) for layer in functional]
@@ -72,23 +72,23 @@ def build_for_training(model: keras.Model, data: Any) -> None:
     """Create a model's metric and loss variables, from the shapes of a batch.
 
     Why: JAX needs every variable before its program is traced, and Keras creates these in the first
-    step; its public ways to do so (`train_on_batch`) train. TensorFlow would trace the step twice.
+    step. Its public way (`train_on_batch`) trains. TensorFlow would trace the step twice.
     """
     model._symbolic_build(data_batch=data)
 
 
 def compiled_with(model: keras.Model) -> list[Any]:
-    """Return what a model computes its loss and metrics with, made anew whenever it is compiled.
+    """Return the objects that compute a model's loss and metrics. `compile` makes them anew.
 
-    Why: of what `compile` makes, the optimizer alone is public, and that may be an old one. A
-    model's `metrics` may be a property of the user's own.
+    Why: only the optimizer is public, and it may be an old one. The user may have overridden
+    `metrics`.
     """
     names = ("optimizer", "_loss_tracker", "_compile_loss", "_compile_metrics")
     return [getattr(model, name, None) for name in names]
 
 
 def has_unweighted_metrics(model: keras.Model) -> bool:
-    """Whether a model was compiled with `metrics`, which know no sample weights.
+    """Whether a model was compiled with `metrics`, which ignore sample weights.
 
     Why: Keras shows these and `weighted_metrics` as one list.
     """
@@ -97,9 +97,9 @@ def has_unweighted_metrics(model: keras.Model) -> bool:
 
 
 def resumed_epoch(model: keras.Model) -> int | None:
-    """Return the epoch that a callback has the training resume from.
+    """Return the epoch that a callback resumes the training from, or None.
 
-    Why: `BackupAndRestore` says so by an attribute of the model, before the first epoch.
+    Why: `BackupAndRestore` sets an attribute of the model before the first epoch.
     """
     return getattr(model, "_initial_epoch", None)
 
@@ -124,7 +124,7 @@ def forget_a_look() -> bool:
 
 
 class _StateBox:
-    """What Keras takes for a seed generator: something with a variable named `state`."""
+    """A stand-in for a seed generator: an object with a variable named `state`."""
 
     def __init__(self, variable: Any):
         self.state = variable
@@ -133,12 +133,11 @@ class _StateBox:
 
 @contextmanager
 def traveling_states(model: keras.Model, layers: list[Any]) -> Iterator[None]:
-    """Have recurrent states travel through JAX's programs with the other variables.
+    """Let recurrent states travel through JAX's programs with the other variables.
 
-    Why: Keras keeps recurrent states out of a layer's variables, so that they are no weights;
-    thereby they are in none of the values that JAX's stateless steps take and return, and
-    `stateful=True` does nothing in `fit`, `evaluate` and `predict`. States of seed generators do
-    travel and are no weights, so the states pass for such.
+    Why: Keras keeps recurrent states out of a layer's variables, so that they are no weights. So
+    JAX's stateless steps neither take nor return them, and `stateful=True` has no effect in `fit`,
+    `evaluate` and `predict`. States of seed generators do travel and are no weights.
     """
     boxes = [(layer, box) for layer in layers for box in _boxes(layer)]
     for _, box in boxes:
@@ -146,7 +145,7 @@ def traveling_states(model: keras.Model, layers: list[Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        # Keras leaves values on their way where an exception ended `evaluate` or `predict`.
+        # After an exception in `evaluate` or `predict`, Keras has not put the values back.
         model.jax_state_sync()
         for layer, box in boxes:
             box.users -= 1
@@ -168,30 +167,22 @@ def _boxes(layer: Any) -> list[_StateBox]:
 def put_values_back(model: keras.Model, state: tuple[list[Any], ...]) -> None:
     """Give a model's variables the values that Keras took out of them for a step under JAX.
 
-    Why: Keras empties the variables while an epoch runs, and leaves them empty where a step of
-    `evaluate` or `predict` raises.
+    Why: Keras empties the variables while an epoch runs. They stay empty if a step of `evaluate` or
+    `predict` raises.
     """
-    groups = {
-        2: ["trainable_variables", "non_trainable_variables"],
-        3: ["trainable_variables", "non_trainable_variables", "metrics_variables"],
-        4: [
-            "trainable_variables",
-            "non_trainable_variables",
-            "optimizer_variables",
-            "metrics_variables",
-        ],
-    }[len(state)]
-    model._jax_state = dict(zip(groups, state, strict=True))
+    names = ["trainable_variables", "non_trainable_variables", "metrics_variables"]
+    groups = [*names[:2], "optimizer_variables", names[2]] if len(state) == 4 else names
+    model._jax_state = dict(zip(groups, state, strict=False))
     model._jax_state_synced = False
     model.jax_state_sync()
 
 
 @contextmanager
 def values_at_hand(model: keras.Model) -> Iterator[None]:
-    """Have an error in Keras's `evaluate` under JAX leave a model its values.
+    """Let a model keep its values if Keras's `evaluate` raises under JAX.
 
-    Why: Keras empties the variables for a step, and gives them back what the last step returned. In
-    its own `fit` that is the training's; after a program of ours there is none before the first.
+    Why: Keras empties the variables for a step, and gives them back what the last step returned.
+    After one of our programs there is no last step before the first one of `evaluate`.
     """
     groups = ("trainable_variables", "non_trainable_variables", "metrics_variables")
     model._jax_state = {name: [v.value for v in getattr(model, name)] for name in groups}
@@ -204,10 +195,10 @@ def values_at_hand(model: keras.Model) -> Iterator[None]:
 
 @contextmanager
 def copied_states(layers: list[Any]) -> Iterator[None]:
-    """Have recurrent layers compute from a copy of their state under PyTorch.
+    """Let recurrent layers compute from a copy of their state under PyTorch.
 
-    Why: the fused LSTM and GRU read the state itself, the layer then overwrites it in place, and
-    PyTorch refuses to differentiate through what was overwritten.
+    Why: the layer overwrites its state in place after the fused LSTM or GRU has read it, and
+    PyTorch cannot differentiate through values that were overwritten.
     """
     for layer in layers:
         if not hasattr(layer.inner_loop, "users"):

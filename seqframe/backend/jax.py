@@ -1,7 +1,7 @@
-"""JAX: programs are jitted; variables travel through them as values."""
+"""JAX: programs are jitted, and variables travel through them as values."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -10,72 +10,57 @@ import keras
 import numpy as np
 from keras import tree
 
+from seqframe.aliases import JitCompile
+from seqframe.backend import common
+from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
+    Given,
+    PureFunction,
+    SizeCheck,
+    by_row,
+    call_with_values,
+    checked_batch,
+    first_batch,
+    is_distributed,
+    lasting,
+    named_outputs,
+    num_replicas,
+    read_steps,
+    repeat,
+    scalars,
+    seed_of_step,
+    seeded_draws,
+    traveling_values,
+    write_steps,
+)
 from seqframe.backend.internals import (
     build_for_training,
     put_values_back,
     traveling_states,
     values_at_hand,
 )
-from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
-    PureFunction,
-    call_with_values,
-    lasting,
-    named_outputs,
-    read_steps,
-    repeat,
-    scalars,
-    seed_of_step,
-    seeded_draws,
-    write_steps,
-)
 
 
-def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> Callable[..., Any]:
-    """Return a function of tensors as one program; JAX always compiles with XLA."""
+def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> Callable[..., Any]:
+    """Return a function of tensors as one program. JAX always compiles with XLA."""
     return jax.jit(function)
 
 
-class StepLoop:
-    """Many steps of a model's own step, over several epochs, in one program.
+class StepLoop(common.StepLoop):
+    """Many steps of a model's own step, over several epochs, in one program."""
 
-    See `seqframe.backend.tensorflow.StepLoop` for the arguments.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        kind: str,
-        gather: Any,
-        states: list[Any],
-        xla: bool | str = "auto",
-    ):
-        self._model, self._kind = model, kind
-        self._step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
-        self.outputs: Any = None
-        self.compiled_for: set[Any] = set()
-        self._gather, self._states = gather, states
-        self._is_built = kind == "predict"
+    def _compile(self, xla: JitCompile) -> None:
         self._run = jax.jit(self._loop)
 
     def run(
-        self,
-        arrays: Any,
-        schedule: dict[str, Any],
-        initial: list[Any],
-        *,
-        first: int,
-        steps: int,
-        epochs: int,
-        fresh: bool,
+        self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
-        """Run `epochs` times `steps` steps of a schedule; see the TensorFlow backend."""
         if not self._is_built:
-            row = tree.map_structure(lambda column: column[0], schedule)
-            build_for_training(self._model, jax.eval_shape(self._gather.batch, arrays, row))
+            batch = jax.eval_shape(lambda given: first_batch(self._gather, given), given)
+            build_for_training(self._model, batch)
             self._is_built = True
         variables = self._variables()
         values = tree.map_structure(lambda variable: variable.value, variables)
-        values, logs = self._run(values, arrays, schedule, initial, first, steps, epochs, fresh)
+        values, logs = self._run(values, given, first, steps, epochs, fresh)
         for variable, value in zip(tree.flatten(variables), tree.flatten(values), strict=True):
             variable.assign(value)
         return {name: np.asarray(value)[:epochs] for name, value in logs.items()}
@@ -91,19 +76,11 @@ class StepLoop:
         return tuple(groups)
 
     def _loop(
-        self,
-        values: Any,
-        arrays: Any,
-        schedule: Any,
-        initial: Any,
-        first: Any,
-        steps: Any,
-        epochs: Any,
-        fresh: Any,
+        self, values: Any, given: Given, first: Any, steps: Any, epochs: Any, fresh: Any
     ) -> Any:
-        _, logs = jax.eval_shape(self._one, values, arrays, schedule, initial, 0)
+        _, logs = jax.eval_shape(self._one, values, given, 0)
         nothing = tree.map_structure(lambda log: jnp.zeros(log.shape, log.dtype), logs)
-        capacity = tree.flatten(schedule)[0].shape[0]
+        capacity = tree.flatten(given[1])[0].shape[0]
         records = tree.map_structure(
             lambda zero: jnp.zeros((capacity, *zero.shape), zero.dtype), nothing
         )
@@ -115,7 +92,7 @@ class StepLoop:
             begin = first + number * steps
 
             def step(k: Any, carry: Any) -> Any:
-                return self._one(carry[0], arrays, schedule, initial, k)
+                return self._one(carry[0], given, k)
 
             values, logs = jax.lax.fori_loop(begin, begin + steps, step, (values, nothing))
             records = tree.map_structure(
@@ -125,7 +102,8 @@ class StepLoop:
 
         return jax.lax.fori_loop(0, epochs, epoch, (values, records))
 
-    def _one(self, values: Any, arrays: Any, schedule: Any, initial: Any, k: Any) -> Any:
+    def _one(self, values: Any, given: Given, k: Any) -> Any:
+        arrays, schedule, initial = given
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)
@@ -137,9 +115,8 @@ class StepLoop:
         place = {id(variable): i for i, variable in enumerate(self._model.non_trainable_variables)}
         others = list(others)
         for variable, fresh in zip(self._states, initial, strict=True):
-            mask = jnp.reshape(reset, (-1, *(1,) * (len(variable.shape) - 1)))
             i = place[id(variable)]
-            others[i] = jnp.where(mask, fresh, others[i])
+            others[i] = jnp.where(by_row(reset, variable), fresh, others[i])
         return (trainable, others, *rest)
 
     def _predict(self, values: Any, data: Any) -> Any:
@@ -157,38 +134,26 @@ class StepLoop:
         return (*others, [scope.get_current_value(variable) for variable in variables])
 
 
-def traveling_values(variables: list[Any]) -> list[Any]:
-    """Return the values of variables, for a `PureFunction` to take them."""
-    return [variable.value for variable in variables]
-
-
-def is_distributed(model: keras.Model) -> bool:
-    """Whether a model is under a strategy of the backend's own: JAX knows Keras's alone."""
-    return False
-
-
-def num_replicas(model: keras.Model) -> int:
-    """Return among how many devices a strategy of the backend's own divides a batch."""
-    return 1
-
-
 def to_device(value: Any) -> Any:
-    """Return a nest of NumPy arrays as tensors."""
+    """Return a nest of NumPy arrays as tensors.
+
+    On the CPU they may share memory. JAX's arrays are immutable, so nothing writes there.
+    """
     return tree.map_structure(jnp.asarray, value)
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
-    """Have stateful layers keep their state inside `fit`, `evaluate` and `predict`."""
+    """Let stateful layers keep their state inside `fit`, `evaluate` and `predict`."""
     return traveling_states(model, layers)
 
 
 def values_kept(model: keras.Model) -> AbstractContextManager[None]:
-    """Have an error in Keras's `evaluate` cost a model no values."""
+    """Let a model keep its values if Keras's `evaluate` raises."""
     return values_at_hand(model)
 
 
-def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
-    """Return Keras's train, test or predict function with a check of each batch it takes."""
+def checked_function(model: keras.Model, kind: str, check: SizeCheck) -> Any:
+    """Return Keras's train, test or predict function with a check of each batch's size."""
     plain = getattr(model, f"{kind}_function")
     if keras.distribution.distribution() is not None:
         plain = _made_anew(model, kind)
@@ -196,7 +161,7 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
     def checked_function(state: Any, batches: Any) -> Any:
         def checked(batch: Any) -> Any:
             try:
-                return check(batch)
+                return checked_batch(batch, check)
             except ValueError:
                 put_values_back(model, state)
                 raise
@@ -207,21 +172,13 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
 
 
 def _made_anew(model: keras.Model, kind: str) -> Any:
-    """Return Keras's function once more: it holds on which devices the variables lie, and was made
-    before the states were among them."""
+    """Return Keras's function made anew.
+
+    It knows on which devices the variables lie, and was made before the states were among them.
+    """
     name, make = f"{kind}_function", getattr(model, f"make_{kind}_function")
     before = getattr(model, name)
     make(force=True)
     made = getattr(model, name)
     setattr(model, name, before)
     return made
-
-
-def with_batch_size(data: Any, expected: int) -> Any:
-    """Return a batch as it is: JAX knows every shape beforehand."""
-    return data
-
-
-def batch_size_errors(explain: Callable[[str], str]) -> Any:
-    """Nothing to do: batches are checked before they run."""
-    return nullcontext()

@@ -1,9 +1,9 @@
-"""TensorFlow: programs are `tf.function`s, XLA-compiled where XLA can."""
+"""TensorFlow: programs are `tf.function`s, compiled with XLA if it can."""
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,17 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from seqframe.backend.internals import build_for_training
-from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's, too)
+from seqframe.aliases import JitCompile
+from seqframe.backend import common
+from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
+    Given,
     PureFunction,
+    SizeCheck,
+    batch_size_of,
+    by_row,
     call_with_values,
+    checked_batch,
+    first_batch,
     lasting,
     named_outputs,
     read_steps,
@@ -23,8 +30,10 @@ from seqframe.backend.stateless import (  # noqa: F401 (they are this backend's,
     scalars,
     seed_of_step,
     seeded_draws,
+    values_kept,
     write_steps,
 )
+from seqframe.backend.internals import build_for_training
 
 logger = logging.getLogger("seqframe")
 
@@ -38,16 +47,16 @@ _XLA_REFUSALS = (
 _BATCH_SIZE_CHECK = "seqframe_batch_size"  # the operation's name, which its error repeats
 
 
-def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> Callable[..., Any]:
+def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> Callable[..., Any]:
     """Return a function of tensors as one program.
 
     Args:
         function: function of tensors.
-        xla: "auto": compiled with XLA; where XLA refuses, it becomes a graph, once, with a log line
-            that says why. True: with XLA or not at all. False: a graph.
+        xla: "auto": compiled with XLA. If XLA refuses, the program becomes a graph, and a log line
+            says why. True: with XLA or not at all. False: a graph.
     """
-    # TensorFlow counts how often a piece of code is traced, and warns where it is often, whatever
-    # model it is traced for. A partial counts by itself.
+    # TensorFlow warns if one piece of code is traced often, even for different models. A partial
+    # is counted by itself.
     function = partial(function)
     graph = tf.function(function, autograph=False)
     if not xla:
@@ -75,90 +84,29 @@ def compile_program(function: Callable[..., Any], xla: bool | str = "auto") -> C
 
 
 def _refuse_strings(args: Any) -> None:
-    """Raise as XLA should where it is given strings, instead of ending the process."""
+    """Raise for strings: XLA would end the process."""
     if any(getattr(item, "dtype", None) == tf.string for item in tree.flatten(args)):
         raise tf.errors.InvalidArgumentError(None, None, "It is given strings.")
 
 
-class StepLoop:
-    """Many steps of a model's own `train_step`, `test_step` or `predict_step`, over several epochs,
-    in one program.
+class StepLoop(common.StepLoop):
+    """Many steps of a model's own step, over several epochs, in one program."""
 
-    Args:
-        model: keras.Model, built and, but for predictions, compiled.
-        kind: "train" | "test" | "predict".
-        gather: `seqframe.training.feed.Gather` that makes a batch.
-        states: list of state variables `(batch_size, …)` that `resets` concerns.
-        xla: "auto" | bool, as `compile_program` has it.
-
-    Attributes:
-        outputs: nest like the predictions, of the names that `run` gives them; None before.
-        compiled_for: set, for its user to keep: shapes of arguments that it is compiled for.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        kind: str,
-        gather: Any,
-        states: list[Any],
-        xla: bool | str = "auto",
-    ):
-        self._model, self._kind = model, kind
-        self._step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
-        self._gather = gather
-        self._states = states
+    def _compile(self, xla: JitCompile) -> None:
         self._run = compile_program(self._loop, xla)
-        self._is_built = kind == "predict"
-        self.outputs: Any = None
-        self.compiled_for: set[Any] = set()
 
     def run(
-        self,
-        arrays: Any,
-        schedule: dict[str, Any],
-        initial: list[Any],
-        *,
-        first: int,
-        steps: int,
-        epochs: int,
-        fresh: bool,
+        self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
-        """Run `epochs` times `steps` steps of a schedule.
-
-        Args:
-            arrays: tensors that `gather` reads.
-            schedule: tensors with one row a step: "index" (what `gather` takes), and where needed
-                "weight" (sample weights) and "reset" (bool, rows whose state is reset first).
-            initial: what states are reset to, one tensor for each of `states`.
-            first: int. The schedule's row to begin with; epochs follow each other in it.
-            steps: int. Steps of an epoch, or of the part of one that is run.
-            epochs: int.
-            fresh: bool. Whether metrics are reset before each epoch.
-
-        Returns:
-            dict of arrays `(epochs, …)`: what the last step of each epoch returned. With no epoch,
-            the program is compiled, and nothing runs.
-        """
         if not self._is_built:
-            row = tree.map_structure(lambda column: column[0], schedule)
-            build_for_training(self._model, self._gather.batch(arrays, row))
+            build_for_training(self._model, first_batch(self._gather, given))
             self._is_built = True
-        numbers = scalars(first, steps, epochs)
-        logs = self._run(arrays, schedule, initial, *numbers, tf.constant(fresh))
+        logs = self._run(given, *scalars(first, steps, epochs), tf.constant(fresh))
         return {name: value[:epochs].numpy() for name, value in logs.items()}
 
-    def _loop(
-        self,
-        arrays: Any,
-        schedule: Any,
-        initial: Any,
-        first: Any,
-        steps: Any,
-        epochs: Any,
-        fresh: Any,
-    ) -> Any:
-        one_step = self._trace_step(arrays, schedule, initial)
+    def _loop(self, given: Given, first: Any, steps: Any, epochs: Any, fresh: Any) -> Any:
+        arrays, schedule, initial = given
+        one_step = self._trace_step(given)
         capacity = tree.flatten(schedule)[0].shape[0]
         nothing = tree.map_structure(
             lambda spec: tf.zeros(spec.shape, spec.dtype), one_step.structured_outputs
@@ -188,10 +136,10 @@ class StepLoop:
         )
         return records
 
-    def _trace_step(self, arrays: Any, schedule: Any, initial: Any) -> Any:
+    def _trace_step(self, given: Given) -> Any:
         """Trace one step as a function of its own, to know what it returns before it is looped."""
-        row = tree.map_structure(lambda column: column[0], schedule)
-        structure = (arrays, row, initial)
+        arrays, schedule, initial = given
+        structure = (arrays, tree.map_structure(lambda column: column[0], schedule), initial)
 
         def one_step(*flat: Any) -> Any:
             return self._one(*tree.pack_sequence_as(structure, list(flat)))
@@ -202,14 +150,14 @@ class StepLoop:
     def _one(self, arrays: Any, row: Any, initial: Any) -> Any:
         if "reset" in row:
             for variable, value in zip(self._states, initial, strict=True):
-                mask = tf.reshape(row["reset"], (-1, *(1,) * (len(variable.shape) - 1)))
+                mask = by_row(row["reset"], variable)
                 variable.assign(tf.where(mask, value, variable.value))
         return self._step(self._gather.batch(arrays, row))
 
     def _predict(self, data: Any) -> Any:
         self.outputs, logs = named_outputs(self._model.predict_step(data))
         batch_size = tree.flatten(data)[0].shape[0]
-        # An operation of the model may have lost the batch size, which is known.
+        # The batch size is known, but an operation of the model may have lost it.
         return {
             name: tf.ensure_shape(log, (batch_size, *log.shape[1:])) for name, log in logs.items()
         }
@@ -232,7 +180,7 @@ def is_distributed(model: keras.Model) -> bool:
 
 
 def num_replicas(model: keras.Model) -> int:
-    """Return among how many devices a distribution strategy of TensorFlow divides a batch."""
+    """Return how many devices share a batch under a distribution strategy of TensorFlow."""
     return int(model.distribute_strategy.num_replicas_in_sync)
 
 
@@ -243,37 +191,35 @@ def to_device(value: Any) -> Any:
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
-    """Nothing to do: under TensorFlow stateful layers keep their state."""
+    """Do nothing: under TensorFlow stateful layers keep their state."""
     return nullcontext()
 
 
-def values_kept(model: keras.Model) -> AbstractContextManager[None]:
-    """Nothing to do: variables hold their values all the time."""
-    return nullcontext()
-
-
-def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any]) -> Any:
-    """Return Keras's train, test or predict function with a check of each batch it takes.
-
-    Args:
-        model: keras.Model.
-        kind: "train" | "test" | "predict".
-        check: function of a batch; returns it, or raises.
-    """
+def checked_function(model: keras.Model, kind: str, check: SizeCheck) -> Any:
+    """Return Keras's train, test or predict function with a check of each batch's size."""
     if kind == "predict":
         plain = model.predict_function
-        return lambda data: plain([check(batch) for batch in data])
-    # The others take their batches inside the graph, so the check is made part of the step.
+        return lambda data: plain([checked_batch(batch, check) for batch in data])
+    # The others take their batches inside the graph, so the check becomes part of the step.
     is_set, own = f"{kind}_step" in vars(model), getattr(model, f"{kind}_step")
 
     def checked_step(*args: Any) -> Any:
         (data,) = args
-        checked = check(data)
-        if checked is data:
-            return own(data)  # its size is known, and right
+        received, expected = batch_size_of(data), check(batch_size_of(data))
+        if expected is None or received is not None:
+            return own(data)
+        # A stateful layer needs to know the size, so the graph has it, and checks it when it runs.
+        data = tree.map_structure(
+            lambda item: (
+                None
+                if item is None
+                else tf.ensure_shape(item, (expected, *item.shape[1:]), name=_BATCH_SIZE_CHECK)
+            ),
+            data,
+        )
         # Nothing of the step, not even its counter, may run before the check has passed.
-        with tf.control_dependencies([item for item in tree.flatten(checked) if item is not None]):
-            return own(checked)
+        with tf.control_dependencies([item for item in tree.flatten(data) if item is not None]):
+            return own(data)
 
     # Keras makes its function of the step that the model has at that moment.
     setattr(model, f"{kind}_step", checked_step)
@@ -284,30 +230,15 @@ def checked_function(model: keras.Model, kind: str, check: Callable[[Any], Any])
             setattr(model, f"{kind}_step", own)
         else:
             delattr(model, f"{kind}_step")
-    return getattr(model, f"{kind}_function")
+    made = getattr(model, f"{kind}_function")
 
+    def checked(*args: Any) -> Any:
+        try:
+            return made(*args)
+        except tf.errors.InvalidArgumentError as error:
+            found = re.search(r"\[(\d+)[^\]]*\] is not compatible", str(error))
+            if not found or _BATCH_SIZE_CHECK not in str(error):
+                raise
+        return check(int(found.group(1)))  # raises
 
-def with_batch_size(data: Any, expected: int) -> Any:
-    """Return a batch whose size is not known until it runs, checked when it does.
-
-    In the graph it has the size that is expected: a stateful layer needs to know it.
-    """
-
-    def sized(item: Any) -> Any:
-        if item is None:
-            return None
-        return tf.ensure_shape(item, (expected, *item.shape[1:]), name=_BATCH_SIZE_CHECK)
-
-    return tree.map_structure(sized, data)
-
-
-@contextmanager
-def batch_size_errors(explain: Callable[[str], str]) -> Iterator[None]:
-    """Raise what `with_batch_size` finds as a ValueError that says `explain(size)`."""
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        if _BATCH_SIZE_CHECK not in str(error):
-            raise
-        found = re.search(r"\[(\d+)[^\]]*\] is not compatible", str(error))
-        raise ValueError(explain(found.group(1) if found else "another size")) from None
+    return checked

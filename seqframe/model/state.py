@@ -1,6 +1,6 @@
 """A model's recurrent state: find it, read it, write it, reset it.
 
-The state of a stateful layer is a list of arrays `(batch_size, …)`, nested where its cells are
+The state of a stateful layer is a list of arrays `(batch_size, …)`, nested if its cells are
 stacked. A model's states are the list of its stateful layers' states, in the order of its layers.
 """
 
@@ -14,23 +14,24 @@ from keras import ops, tree
 
 from seqframe import backend
 from seqframe.aliases import Numbers, States
+from seqframe.backend.common import by_row
 from seqframe.backend.internals import all_layers
+from seqframe.model.inspect import check_model
 
 
 def reset_states(
     model: keras.Model, values: States | None = None, rows: int | Numbers | None = None
 ) -> None:
-    """Reset all stateful layers: those in nested models, wrappers and stacked cells too.
+    """Reset all stateful layers, also those in nested models, wrappers and stacked cells.
 
     Args:
         model: keras.Model.
-        values: None for each layer's own initial state (zeros, unless its cell says otherwise);
-            or states as `get_states` returns them.
-        rows: None for the whole batch; or the rows to reset, as integers or as a bool array
-            `(batch_size,)`.
+        values: states as `get_states` returns them; None for each layer's own initial state, which
+            is mostly zeros.
+        rows: the rows to reset, as integers or as a bool array `(batch_size,)`; None for all.
 
     Raises:
-        ValueError: if the model has no stateful layer, or `values` or `rows` do not fit; nothing is
+        ValueError: if the model has no stateful layer, or `values` or `rows` do not fit. Nothing is
             reset then.
 
     Example:
@@ -51,19 +52,13 @@ def reset_states(
         fresh = [fresh_state(layer, state_batch_size(layer)) for layer in built]
     else:
         fresh = checked_states(values, layers, "values")
-    if rows is None:
-        assign_states(built, fresh)
-        return
-    chosen = [_as_mask(rows, state_batch_size(layer)) for layer in built]
-    mixed = [
-        tree.map_structure(
-            lambda variable, value, mask=mask: _where_rows(mask, value, variable),
-            _plain(layer.states),
-            _plain(new),
-        )
-        for layer, new, mask in zip(built, fresh, chosen, strict=True)
-    ]
-    assign_states(built, mixed)
+    masks = [None if rows is None else _as_mask(rows, state_batch_size(layer)) for layer in built]
+    for layer, new, mask in zip(built, fresh, masks, strict=True):
+        for variable, value in zip(tree.flatten(layer.states), tree.flatten(new), strict=True):
+            if mask is not None:
+                value = ops.cast(value, variable.dtype)
+                value = ops.where(by_row(mask, variable), value, ops.convert_to_tensor(variable))
+            variable.assign(value)
 
 
 def get_states(model: keras.Model) -> States:
@@ -74,7 +69,7 @@ def get_states(model: keras.Model) -> States:
 
     Returns:
         list with one entry for each stateful layer: a list of arrays `(batch_size, …)`, nested
-            where the layer's cells are stacked.
+            if the layer's cells are stacked.
 
     Raises:
         ValueError: if the model has no stateful layer, or is not built.
@@ -105,8 +100,8 @@ def set_states(model: keras.Model, states: States) -> None:
         states: as `get_states` returns them.
 
     Raises:
-        ValueError: if the model has no stateful layer, is not built, or a state has another
-            structure or shape than the layer's; nothing is written then.
+        ValueError: if the model has no stateful layer or is not built, or if a state has another
+            structure or shape than its layer. Nothing is written then.
 
     Example:
 
@@ -125,12 +120,12 @@ def set_states(model: keras.Model, states: States) -> None:
 
 @contextmanager
 def carry_state(model: keras.Model) -> Iterator[keras.Model]:
-    """Have a model's recurrent state work as Keras's docs say, on every backend.
+    """Carry recurrent state from batch to batch, on every backend.
 
-    For loops of one's own and for `fit`, `evaluate` and `predict` without a StatefulTrainer: inside
-    the context the state goes on from batch to batch and from call to call. By itself, Keras does
-    that under TensorFlow, and under PyTorch in `evaluate` and `predict`; training raises there for
-    an LSTM or a GRU. Under JAX the state stays what it was.
+    Use it for loops of your own, and for Keras's `fit`, `evaluate` and `predict` without a
+    StatefulTrainer. Inside the context the state goes on from batch to batch and from call to call.
+    Keras itself does so only under TensorFlow. Under PyTorch, training an LSTM or a GRU raises.
+    Under JAX the state stays what it was.
 
     Args:
         model: keras.Model, built.
@@ -157,7 +152,7 @@ def carry_state(model: keras.Model) -> Iterator[keras.Model]:
 
 
 def stateful_layers(model: keras.Model) -> list[Any]:
-    """Return the recurrent layers of a model that keep their state, in the order of its layers."""
+    """Return the stateful layers of a model, in the order of its layers."""
     return [
         layer
         for layer in all_layers(model)
@@ -184,7 +179,7 @@ def model_batch_size(model: keras.Model) -> int | None:
 
 
 def fresh_state(layer: Any, batch_size: int) -> list[Any]:
-    """Return what a stateful layer's state begins with, as nested tensors."""
+    """Return a stateful layer's initial state, as nested tensors."""
     return _plain(layer.get_initial_state(batch_size))
 
 
@@ -197,8 +192,7 @@ def assign_states(layers: list[Any], states: list[Any]) -> None:
 
 def require_stateful(model: keras.Model) -> list[Any]:
     """Return the stateful layers of a model, or raise if there is none."""
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a `keras.Model`. Received: {type(model).__name__}.")
+    check_model(model)
     layers = stateful_layers(model)
     if not layers:
         raise ValueError(
@@ -208,9 +202,9 @@ def require_stateful(model: keras.Model) -> list[Any]:
     for wrapper in all_layers(model):
         if isinstance(wrapper, keras.layers.TimeDistributed) and stateful_layers(wrapper):
             raise ValueError(
-                "A stateful layer inside `TimeDistributed` has no state to carry: its wrapper "
-                f"makes samples of the time steps. Received: {wrapper.name!r}. Take the layer out "
-                "of it, or make it stateless."
+                "A stateful layer inside `TimeDistributed` has no state to carry, because the time "
+                f"steps become samples. Received: {wrapper.name!r}. Take the layer out, or make it "
+                "stateless."
             )
     return layers
 
@@ -220,8 +214,7 @@ def _require_built(layers: list[Any]) -> list[Any]:
         if layer.states is None:
             raise ValueError(
                 f"The stateful layer {layer.name!r} has no state yet, because it is not built. "
-                "Give the model an `Input(batch_shape=(batch_size, steps, features))`, or call it "
-                "on one batch."
+                "Give the model an `Input(batch_shape=…)`, or call it on one batch."
             )
     return layers
 
@@ -272,14 +265,8 @@ def _as_mask(rows: Any, batch_size: int) -> np.ndarray:
     return mask
 
 
-def _where_rows(mask: np.ndarray, value: Any, variable: Any) -> Any:
-    mask = mask.reshape(-1, *(1,) * (len(variable.shape) - 1))
-    return ops.where(mask, ops.cast(value, variable.dtype), ops.convert_to_tensor(variable))
-
-
 def _plain(state: Any) -> list[Any]:
-    """Return a layer's state as nested lists: layers differ in whether they keep lists or
-    tuples."""
+    """Return a layer's state as nested lists. Some layers keep tuples, or a single variable."""
     if isinstance(state, (list, tuple)):
         return [_plain(item) if isinstance(item, (list, tuple)) else item for item in state]
     return [state]

@@ -1,17 +1,20 @@
-"""Frames or arrays as data that lives on the device, from which each step gathers its batch.
+"""Feeds: frames or arrays as data on the device, from which each step gathers its batch.
 
-What travels to the device for a batch is indices: a window is gathered from the raw sequence by the
-step that uses it.
+A batch travels to the device as indices. The step that uses a window gathers it from the raw
+sequence.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import ops, tree
 
+from seqframe.aliases import Shape
+from seqframe.backend.common import by_row
 from seqframe.framing.batches import check_redraw
 from seqframe.framing.cutters import (
     frame_shapes,
@@ -19,31 +22,28 @@ from seqframe.framing.cutters import (
     gathered_weight_shape,
     weighs_horizon_as_one,
 )
-from seqframe.training.arrays import as_keras_takes_it, check_real, to_model_arrays
+from seqframe.framing.sequences import check_unmasked
+from seqframe.framing.tables import is_table, table_array
 
 if TYPE_CHECKING:
     from seqframe.framing.frames import Frames
     from seqframe.framing.gather import Rows
 
+#: Arrays by name: "x", and if there are any "y", "future" and "weight". Arrays may be nests.
+Arrays = dict[str, Any]
+ClassWeight = dict[int, float] | None
+
 
 @dataclass(frozen=True)
 class Windows:
-    """How one array of a batch is gathered from one on the device. Hashable.
+    """How one array of a batch is gathered from an array on the device. Hashable."""
 
-    Attributes:
-        array: name of the array on the device.
-        offsets: rows of a window, relative to the frame's index; None where a row is all of it.
-        shape: shape that a frame has of it, where it is gathered from rows.
-        averaged: bool. Whether the last axis is averaged over.
-    """
+    array: str  # its name
+    offsets: tuple[int, ...] | None = None  # from the frame's index; None: a frame is one row
+    shape: Shape = ()  # of a frame that has offsets
+    averaged: bool = False  # over the last axis
 
-    array: str
-    offsets: tuple[int, ...] | None = None
-    shape: tuple[int, ...] = ()
-    averaged: bool = False
-
-    def __call__(self, arrays: dict[str, Any], index: Any) -> Any:
-        """Return the windows of the frames at `index`."""
+    def __call__(self, arrays: Arrays, index: Any) -> Any:
         array = arrays[self.array]
         if self.offsets is None:
             return tree.map_structure(lambda rows: ops.take(rows, index, axis=0), array)
@@ -54,67 +54,45 @@ class Windows:
 
 @dataclass(frozen=True)
 class Gather:
-    """How a batch is made of device arrays and indices. Hashable: a program is compiled for each.
+    """How arrays on the device and indices make a batch. Hashable: each has its own program."""
 
-    Attributes:
-        x: Windows of the inputs; where there is a future, of the past.
-        y: Windows of the targets, or None where only inputs are asked for.
-        future: Windows of what is known ahead, or None.
-        weight: Windows of the sample weights, or None.
-        class_weight: pairs of class and weight.
-        frame_weight: shape of a weight that counts a whole frame.
-    """
-
-    x: Windows = Windows("x")
-    y: Windows | None = Windows("y")
+    x: Windows
+    y: Windows | None = None
     future: Windows | None = None
     weight: Windows | None = None
     class_weight: tuple[tuple[int, float], ...] = ()
-    frame_weight: tuple[int, ...] = ()
+    frame_weight: Shape = ()  # of a weight of a whole frame
 
-    def __call__(self, arrays: dict[str, Any], index: Any) -> tuple[Any, Any, Any]:
-        """Return `(x, y, sample_weight)` of the frames at `index`, an int tensor
-        `(batch_size,)`."""
-        x, y = self.x(arrays, index), None
-        if self.y is not None:
-            y = self.y(arrays, index)
+    def batch(self, arrays: Arrays, row: dict[str, Any]) -> tuple[Any, ...]:
+        """Return `(x,)`, `(x, y)` or `(x, y, sample_weight)` of a schedule's row on the device."""
+        index = row["index"]
+        x = self.x(arrays, index)
         if self.future is not None:
             x = {"past": x, "future": self.future(arrays, index)}
+        y = None if self.y is None else self.y(arrays, index)
         weight = None if self.weight is None else self.weight(arrays, index)
         if self.class_weight:
-            by_class = _class_weights(y, self.class_weight)
-            weight = by_class if weight is None else _by_row(weight, by_class)
-        return x, y, weight
-
-    def batch(self, arrays: dict[str, Any], row: dict[str, Any]) -> tuple[Any, ...]:
-        """Return what a step takes of a schedule's row: `(x,)`, `(x, y)` or with a weight."""
-        x, y, weight = self(arrays, row["index"])
+            weight = _times(weight, _class_weights(y, self.class_weight), ())
         if "weight" in row and y is not None:
-            rows = row["weight"]
-            if weight is None:
-                weight = ops.reshape(rows, (rows.shape[0], *self.frame_weight))
-            else:
-                weight = _by_row(weight, rows)
+            weight = _times(weight, row["weight"], self.frame_weight)
         if weight is None:
             return (x,) if y is None else (x, y)
         return (x, y, weight)
 
 
 class Feed:
-    """Data on the host, which goes to the device once and stays there.
+    """Data of `size` frames that go to the device once and stay there."""
 
-    Attributes:
-        arrays: dict of arrays: "x", and where they are, "y", "future" and "weight".
-        gather: Gather.
-        size: int. Number of frames.
-        nbytes_streamed: 0, for a Stream the bytes that a frame takes.
-    """
+    nbytes_streamed = 0  # bytes that a frame of a Stream takes
 
-    nbytes_streamed = 0
-
-    def __init__(self, arrays: dict[str, Any], gather: Gather, size: int, starts: Any = None):
-        self.arrays, self.gather, self.size = arrays, gather, size
-        self._starts = starts
+    def __init__(
+        self,
+        arrays: Arrays,
+        gather: Gather,
+        size: int,
+        starts: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
+        self.arrays, self.gather, self.size, self._starts = arrays, gather, size, starts
 
     def index(self, frames: np.ndarray) -> np.ndarray:
         """Return what `gather` takes for frames of these numbers."""
@@ -122,51 +100,27 @@ class Feed:
         rows = len(tree.flatten(self.arrays["x"])[0])
         return index.astype(np.int32 if rows < 2**31 else np.int64)
 
-    def inputs_alone(self) -> "Feed":
-        """Return the same without targets and weights, for predictions."""
-        gather = Gather(self.gather.x, None, self.gather.future)
-        return Feed(_inputs(self.arrays), gather, self.size, self._starts)
-
-    def load(
-        self, frames: np.ndarray, room: int, epoch: int = 0
-    ) -> tuple[dict[str, Any], np.ndarray]:
+    def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, np.ndarray]:
         """Return the arrays that hold some frames, and what `gather` takes for these.
 
-        Args:
-            frames: int array `(steps, batch_size)` of frame numbers.
-            room: int. Steps that the arrays of a Stream have room for.
-            epoch: int. Whose frames a Stream takes, where these are drawn anew.
+        `frames` are numbers `(steps, batch_size)`. Arrays of a Stream have room for `room` steps.
         """
         return self.arrays, self.index(frames)
 
 
 class Stream(Feed):
-    """Data too large for the device, or new in each epoch, which go there in ready blocks.
+    """Data that go to the device in ready blocks: too large for it, or new in each epoch.
 
-    Args:
-        take: function of an int array of frame numbers, and of an epoch; returns a dict of their
-            arrays.
-        gather: Gather.
-        size: int. Number of frames.
-        nbytes: int. Bytes that a frame takes.
+    `take` returns the arrays of frames by their numbers and an epoch. A frame has `nbytes` bytes.
     """
 
-    def __init__(self, take: Any, gather: Gather, size: int, nbytes: int):
+    def __init__(
+        self, take: Callable[[np.ndarray, int], Arrays], gather: Gather, size: int, nbytes: int
+    ):
         super().__init__({}, gather, size)
         self._take, self.nbytes_streamed = take, max(nbytes, 1)
 
-    def inputs_alone(self) -> "Stream":
-        gather = Gather(self.gather.x, None)
-        take = self._take
-
-        def inputs(index: np.ndarray, epoch: int) -> dict[str, Any]:
-            return _inputs(take(index, epoch))
-
-        return Stream(inputs, gather, self.size, self.nbytes_streamed)
-
-    def load(
-        self, frames: np.ndarray, room: int, epoch: int = 0
-    ) -> tuple[dict[str, Any], np.ndarray]:
+    def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, np.ndarray]:
         steps, batch_size = frames.shape
         # Always as many rows, so that one program runs every block.
         rows = np.resize(frames, (room, batch_size)).ravel()
@@ -176,90 +130,101 @@ class Stream(Feed):
 
 def feed_frames(
     frames: "Frames",
-    class_weight: dict[int, float] | None = None,
+    class_weight: ClassWeight = None,
     max_device_bytes: float = math.inf,
     redraw: bool = False,
+    only_inputs: bool = False,
 ) -> Feed:
-    """Return frames as a feed: windows by their raw sequences, padded frames ready made.
+    """Return frames as a feed: windows as raw sequences, padded frames ready made.
 
-    Args:
-        frames: Frames.
-        class_weight: dict of class to weight.
-        max_device_bytes: number. Data that take more on the device stream to it.
-        redraw: bool. Whether random subsequences are drawn anew in each epoch.
+    `class_weight`, `max_device_bytes` and `redraw` are those of `fit`. `only_inputs` leaves out
+    targets and weights, for predictions.
     """
-    framer, source = frames.framer, frames.source
-    for name, rows in ("sequences", source.inputs), ("future", source.future):
-        if rows is not None:
-            check_real(rows.dtype, name)
+    framer, source, geometry = frames.framer, frames.source, frames.framer.geometry
+    for name, kind in ("sequences", source.inputs), ("future", source.future):
+        if kind is not None:
+            check_real(kind.dtype, name)
     if redraw:
         check_redraw(framer)
-    if class_weight and (framer.return_sequences or framer.horizon > 1):
+    if class_weight and (geometry.return_sequences or geometry.horizon > 1):
         raise ValueError(
             "`class_weight` needs one class a sample. Received: frames with targets of shape "
             f"{frames.y_shape}. Use `sample_weight` of `frame` instead."
         )
-    size, whole = len(frames), frame_weight_shape(framer)
-    kinds = [source.inputs, source.future, source.weight]
-    kinds += [source.targets] if source.targets is not source.inputs else []
-    raw = sum(item.nbytes for item in kinds if item is not None)
-    if redraw or (size * frames.nbytes if framer.pads else raw) > max_device_bytes:
-        weighted = Windows("weight") if source.weight is not None else None
-        gather = Gather(weight=weighted, class_weight=_pairs(class_weight), frame_weight=whole)
+    raw = [source.inputs, source.future]
+    if not only_inputs:
+        raw += [source.weight, None if source.targets is source.inputs else source.targets]
+    nbytes = sum(rows.nbytes for rows in raw if rows is not None)
+    if geometry.pads:
+        nbytes = len(frames) * frames.nbytes
+    names = ("x",) if only_inputs else ("x", "y", "weight")
+    whole = frame_weight_shape(framer)
+    weights: dict[str, Any] = {"class_weight": _pairs(class_weight), "frame_weight": whole}
+    if redraw or nbytes > max_device_bytes:
 
-        def drawn(index: np.ndarray, epoch: int) -> dict[str, Any]:
-            return _named((frames.redraw(epoch) if redraw else frames).take(index))
+        def take(index: np.ndarray, epoch: int) -> Arrays:
+            drawn = frames.redraw(epoch) if redraw else frames
+            return dict(zip(names, drawn.take(index), strict=False))
 
-        return Stream(drawn, gather, size, frames.nbytes)
-    if framer.pads:
-        x, y, *own = frames.arrays()
-        given = own[0] if own else None
-        return feed_arrays(x, y, given, class_weight=class_weight, frame_weight=whole)
-    inputs = framer.sampling_rate * np.arange(framer.sequence_length)
-    last = inputs[:, None] if framer.return_sequences else inputs[-1:]
-    ahead = tuple((last + framer.gap + 1 + np.arange(framer.horizon)).ravel().tolist())
-    shapes = frame_shapes(framer, source)
+        held = names if source.weight is not None else names[:2]  # of a future, "x" is a nest
+        gather = Gather(**_whole_rows(held), **weights)
+        return Stream(take, gather, len(frames), frames.nbytes)
+    if geometry.pads:
+        ready = dict(zip(names, frames.arrays(), strict=False))
+        return feed_arrays(**ready, class_weight=class_weight, frame_weight=whole)
+    return _feed_windows(frames, only_inputs, weights)
+
+
+def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) -> Feed:
+    """Return windows as a feed of their raw sequences, joined, from which each step gathers."""
+    framer, source, geometry = frames.framer, frames.source, frames.framer.geometry
     begins = np.cumsum([0, *source.steps])
 
     def starts(index: np.ndarray) -> np.ndarray:
         sequence, start, _ = frames.locate(index.ravel())
         return (begins[sequence] + start).reshape(index.shape)
 
-    arrays = {"x": _joined(source.inputs, source.steps)}
-    x = Windows("x", tuple(inputs.tolist()), shapes.past)
-    # Frames that predict their own sequence have no second array.
-    y = Windows("x" if source.targets is source.inputs else "y", ahead, shapes.y)
-    future: Windows | None = None
-    weight: Windows | None = None
-    if y.array == "y":
-        arrays["y"] = _joined(source.targets, source.steps)
-    if source.future is not None:
-        arrays["future"] = _joined(source.future, source.steps)
-        future = Windows("future", ahead, shapes.future or ())
-    if source.weight is not None:
-        averaged = weighs_horizon_as_one(framer, source)
-        weight = Windows("weight", ahead, gathered_weight_shape(framer, source), averaged)
-        if source.weight_per_frame:
-            weight = Windows("weight")
-            sequence, start, _ = frames.locate(np.arange(size))
-            given = source.weight.take(sequence, start // framer.sequence_stride)
-            spread = _spread(as_keras_takes_it(given), begins[sequence] + start, begins[-1])
-            arrays["weight"] = spread.reshape(-1, *whole)
-        else:
-            arrays["weight"] = _joined(source.weight, source.steps)
-    gather = Gather(x, y, future, weight, _pairs(class_weight), whole)
+    shapes, ahead = frame_shapes(framer, source), geometry.target_offsets
+    parts: dict[str, tuple[Rows | None, np.ndarray, Shape | None]] = {
+        "x": (source.inputs, geometry.input_offsets, shapes.past),
+        "future": (source.future, ahead, shapes.future),
+    }
+    if not only_inputs:
+        by_step = None if source.weight_per_frame else source.weight
+        parts["y"] = (source.targets, ahead, shapes.y)
+        parts["weight"] = (by_step, ahead, gathered_weight_shape(framer, source))
+    arrays: Arrays = {}
+    windows: dict[str, Any] = {}
+    for name, (rows, offsets, shape) in parts.items():
+        if rows is None:
+            continue
+        # Frames that predict their own sequence have one array for both.
+        array = "x" if name == "y" and rows is source.inputs else name
+        averaged = name == "weight" and weighs_horizon_as_one(framer, source)
+        windows[name] = Windows(array, tuple(offsets.ravel().tolist()), shape or (), averaged)
+        if array == name:
+            arrays[name] = _joined(rows, source.steps)
+    if source.weight is not None and source.weight_per_frame and not only_inputs:
+        # Weights of frames lie at the rows where these begin.
+        every = np.arange(len(frames))
+        sequence, start, _ = frames.locate(every)
+        spread = np.zeros(begins[-1], keras.config.floatx())
+        spread[begins[sequence] + start] = source.weight.take(sequence, start // geometry.stride)
+        arrays["weight"] = spread.reshape(-1, *weights["frame_weight"])
+        windows["weight"] = Windows("weight")
+    gather = Gather(**windows, **weights)
     return Feed(arrays, gather, len(frames), starts)
 
 
 def feed_arrays(
     x: Any,
-    y: Any,
+    y: Any = None,
     weight: Any = None,
-    class_weight: dict[int, float] | None = None,
+    class_weight: ClassWeight = None,
     max_device_bytes: float = math.inf,
-    frame_weight: tuple[int, ...] = (),
+    frame_weight: Shape = (),
 ) -> Feed:
-    """Return arrays, one row a sample, as a feed; without targets, `y=None`, for predictions."""
+    """Return arrays, one row a sample, as a feed; without targets for predictions."""
     given = {"x": x, "y": y, "weight": weight}
     arrays = {name: item for name, item in given.items() if item is not None}
     if not arrays or any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
@@ -270,44 +235,64 @@ def feed_arrays(
     shown = {"x": "X", "y": "y", "weight": "sample_weight"}
     arrays = {name: to_model_arrays(item, shown[name]) for name, item in arrays.items()}
     sizes = {len(array) for array in tree.flatten(arrays)}
-    if len(sizes) != 1:
+    if len(sizes) != 1 or 0 in sizes:
         raise ValueError(
-            "`frames`, as arrays, must all have the same number of samples. "
+            "`frames`, as arrays, must all have the same number of samples, at least one. "
             f"Received: {sorted(sizes)} samples."
         )
-    size = sizes.pop()
-    if size == 0:
-        raise ValueError("`frames`, as arrays, must hold samples. Received: 0 samples.")
+    (size,) = sizes
     if class_weight and (y is None or tree.is_nested(y)):
         raise ValueError(
             "`class_weight` is for models with a single output. Received: "
             f"{'no' if y is None else 'several'} targets. Use sample weights instead."
         )
-    gather = Gather(
-        y=None if y is None else Windows("y"),
-        weight=None if weight is None else Windows("weight"),
-        class_weight=_pairs(class_weight),
-        frame_weight=frame_weight,
-    )
+    pairs = _pairs(class_weight)
+    gather = Gather(**_whole_rows(arrays), class_weight=pairs, frame_weight=frame_weight)
     nbytes = sum(array.nbytes for array in tree.flatten(arrays))
-    if nbytes > max_device_bytes:
+    if nbytes <= max_device_bytes:
+        return Feed(tree.map_structure(as_keras_takes_it, arrays), gather, size)
 
-        def take(index: np.ndarray, epoch: int) -> dict[str, Any]:
-            return tree.map_structure(lambda array: array[index], arrays)
+    def take(index: np.ndarray, epoch: int) -> Arrays:
+        return tree.map_structure(lambda array: array[index], arrays)
 
-        return Stream(take, gather, size, nbytes // size)
-    return Feed(tree.map_structure(as_keras_takes_it, arrays), gather, size)
-
-
-def _named(batch: Iterable[Any]) -> dict[str, Any]:
-    return dict(zip(("x", "y", "weight"), batch, strict=False))
+    return Stream(take, gather, size, nbytes // size)
 
 
-def _inputs(arrays: dict[str, Any]) -> dict[str, Any]:
-    return {name: array for name, array in arrays.items() if name in ("x", "future")}
+def to_model_arrays(items: Any, name: str) -> Any:
+    """Return an array or DataFrame, or a nest of them, as arrays that a model can take."""
+
+    def to_array(item: Any) -> np.ndarray:
+        check_unmasked(item, name)
+        array = table_array(item, name) if is_table(item) else np.asarray(item)
+        check_real(array.dtype, name)
+        return array
+
+    return tree.map_structure(to_array, items)
 
 
-def _pairs(class_weight: dict[int, float] | None) -> tuple[tuple[int, float], ...]:
+def check_real(dtype: np.dtype, name: str) -> None:
+    """Raise if values are dates or complex numbers, which no model takes."""
+    if dtype.kind in "mMc":
+        raise TypeError(
+            f"`{name}` must hold real numbers for a model. Received: dtype={dtype}. Convert it "
+            "first, for instance a time to seconds, or a complex number to two columns."
+        )
+
+
+def as_keras_takes_it(array: Any) -> np.ndarray:
+    """Return an array in this machine's byte order, and floats in Keras's precision."""
+    array = np.asarray(array)
+    if array.dtype.kind == "f":
+        return array.astype(keras.config.floatx(), copy=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _whole_rows(names: Iterable[str]) -> dict[str, Any]:
+    """Return what a Gather takes if each frame is one row of its arrays."""
+    return {name: Windows(name) for name in names}
+
+
+def _pairs(class_weight: ClassWeight) -> tuple[tuple[int, float], ...]:
     return tuple(sorted((class_weight or {}).items()))
 
 
@@ -317,20 +302,15 @@ def _joined(rows: "Rows", steps: np.ndarray) -> np.ndarray:
     return as_keras_takes_it(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
 
 
-def _spread(weights: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
-    """Return weights of frames at the rows where these begin."""
-    spread = np.zeros(size, weights.dtype)
-    spread[rows] = weights
-    return spread
-
-
-def _by_row(weight: Any, rows: Any) -> Any:
-    shape = (rows.shape[0], *(1,) * (len(weight.shape) - 1))
-    return weight * ops.cast(ops.reshape(rows, shape), weight.dtype)
+def _times(weight: Any, rows: Any, shape: Shape) -> Any:
+    """Return weights times one factor a row; without weights, the factors in the given shape."""
+    if weight is None:
+        return ops.reshape(rows, (rows.shape[0], *shape))
+    return weight * ops.cast(by_row(rows, weight), weight.dtype)
 
 
 def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:
-    """Return each sample's weight by its class; classes that are not named weigh 1."""
+    """Return each sample's weight by its class. Classes that are not named weigh 1."""
     if len(y.shape) > 2:
         raise ValueError(
             "`class_weight` needs one class a sample. Received: targets of shape "
@@ -338,7 +318,7 @@ def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:
         )
     one_hot = len(y.shape) == 2 and y.shape[1] > 1
     label = ops.argmax(y, axis=-1) if one_hot else ops.reshape(y, (y.shape[0],))
-    # Rounded as Keras does; a class need not fit the labels' own type.
+    # Rounded as Keras does. A class need not fit the labels' own type.
     label = ops.cast(ops.round(ops.cast(label, "float32")), "int32")
     weight = ops.ones((y.shape[0],), "float32")
     for number, value in class_weight:

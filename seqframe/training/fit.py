@@ -1,25 +1,26 @@
-"""fit: Keras's fit in a compiled program, up to whole epochs a call."""
+"""fit, evaluate, predict: Keras's, in compiled programs of up to whole epochs."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Sequence
+from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, overload
 
 import keras
 
-from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
-from seqframe.backend.internals import resumed_epoch
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.windows import check_choice, check_integer
-from seqframe.model.checks import check_compiled
-from seqframe.model.state import stateful_layers
-from seqframe.training.epochs import EpochRunner, Logs
-from seqframe.training.fallback import fit_by_keras, runs_by_keras
+from seqframe.model.inspect import check_compiled, check_model
+from seqframe.training.by_keras import (
+    evaluation_dataset,
+    fit_by_keras,
+    predict_by_keras,
+    runs_by_keras,
+)
+from seqframe.training.epochs import EpochRunner, Validation, listed
 from seqframe.training.nan import warn_of_nan
 from seqframe.training.plan import find_policy, is_framed, plan
-from seqframe.training.stateful import StatefulTrainer
 
 
 def fit(
@@ -41,52 +42,48 @@ def fit(
     max_device_bytes: float = 2**30,
     redraw: bool = False,
 ) -> keras.callbacks.History:
-    """Train a model as `model.fit` does, in a compiled program, up to whole epochs a call.
+    """Train a model as `model.fit` does, in a compiled program of up to whole epochs.
 
-    Under PyTorch, which cannot compile a loop, it is a plain one.
-
-    The arithmetic is the model's own `train_step`; losses, metrics, callbacks, progress bar and
-    History are Keras's. What is gone is the time between the steps.
+    The program runs the model's own `train_step`. Losses, metrics, callbacks, progress bar and
+    History are Keras's. PyTorch cannot compile such a program, so there it is a plain loop.
 
     Args:
         model: keras.Model, compiled.
         frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
-            sample_weight)`. Not a dataset: pass the frames that it was made of.
+            sample_weight)`. For a dataset, pass the frames that it was made of.
         batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
         epochs: int. Number of the last epoch, as in Keras.
-        shuffle: bool. None: yes for stateless models, no for stateful ones, where True is an error.
-            A stateful model trained on Frames gets them as lanes of its batch size; arrays keep
-            their order.
-        seed: int ≥ 0. Of the shuffle; None draws one.
-        validation_data: Frames, Lanes or arrays as for `frames`, or whatever `model.evaluate` takes
-            as a dataset. A stateful model validates on a fresh state, and gets its training state
-            back.
-        validation_freq: int or list of int, as in Keras: validate every so many epochs, or after
-            these, counted from 1.
-        callbacks: list of keras.callbacks.Callback. A StatefulTrainer among them says when a
-            stateful model is reset; without one, at the beginning and end of each epoch.
-        verbose: "auto" | 0 | 1 | 2, as in Keras. A progress bar ("auto", 1) cuts an epoch into up
-            to 20 calls of the program; at 0, where nothing looks at the epochs, short ones run
-            together.
+        shuffle: bool. None: yes for stateless models, no for stateful ones, for which True is an
+            error. A stateful model takes Frames as lanes of its batch size, and arrays in their
+            order.
+        seed: int ≥ 0. Seed of the shuffle. None: a random one.
+        validation_data: Frames, Lanes or arrays as for `frames`, or a dataset that
+            `model.evaluate` takes. A stateful model validates on a fresh state, and gets its
+            training state back.
+        validation_freq: int or list of int, as in Keras. Validate every so many epochs, or after
+            these epochs, counted from 1.
+        callbacks: list of keras.callbacks.Callback. A StatefulTrainer says when a stateful model
+            is reset. Without one, it is reset at the beginning and end of each epoch.
+        verbose: "auto" | 0 | 1 | 2, as in Keras. With a progress bar ("auto", 1), an epoch takes
+            up to 20 calls of the program. With 0, short epochs may share a call.
         initial_epoch: int. Number of the first epoch, counted from 0.
         class_weight: dict of class to weight.
-        steps_per_execution: int ≥ 1. Steps that one call runs. None: the whole epoch; a twentieth
-            of it where a progress bar is shown; the model's own `steps_per_execution` where a
+        steps_per_execution: int ≥ 1. Steps of one call of the program. None: the whole epoch; a
+            twentieth of it with a progress bar; the model's own `steps_per_execution` if a
             callback has hooks for batches.
-        jit_compile: "auto": with XLA where it works, else without, with a log line that says why.
-            True: with XLA (PyTorch: `torch.compile`) or not at all. False: without (JAX always
-            compiles).
-        max_device_bytes: number. Data that take more bytes than this, as raw sequences, stay where
-            they are and stream to the device in blocks of ready batches.
-        redraw: bool. Random subsequences: draw them anew in each epoch, as `frames.redraw(epoch)`
-            has them.
+        jit_compile: "auto": with XLA if it works; if not, a log line says why. True: with XLA
+            (PyTorch: `torch.compile`) or not at all. False: without. JAX always compiles.
+        max_device_bytes: number. Data that take more bytes, as raw sequences, stream to the device
+            in blocks.
+        redraw: bool. Whether random subsequences are drawn anew in each epoch, as by
+            `frames.redraw(epoch)`.
 
     Returns:
         keras.callbacks.History.
 
     Raises:
-        ValueError: if the model is not compiled, frames do not fit it, a stateful model is to be
-            shuffled or gets another batch size than its own; nothing is trained then.
+        ValueError: if the model is not compiled, frames do not fit it, or a stateful model would
+            be shuffled or get another batch size than its own. Nothing is trained then.
         TypeError: if `frames` is something else, such as a dataset.
 
     Example:
@@ -119,7 +116,7 @@ def fit(
             "`train, validation = frames.split(0.8, 0.2)`."
         )
     if isinstance(validation_data, list):
-        validation_data = tuple(validation_data)  # as Keras takes it
+        validation_data = tuple(validation_data)  # Keras takes lists, too
     policy, callbacks = find_policy(model, callbacks)
     by_keras = runs_by_keras(model)
     if by_keras:
@@ -136,9 +133,9 @@ def fit(
         max_device_bytes=max_device_bytes,
         redraw=redraw,
     )
-    validation = None
-    if is_framed(validation_data):
-        validation = plan(
+    planned = is_framed(validation_data)
+    if planned:
+        validation_data = plan(
             model,
             validation_data,
             "test",
@@ -147,97 +144,169 @@ def fit(
             max_device_bytes=max_device_bytes,
             name="validation_data",
         )
+    warn = partial(warn_of_nan, frames)
     if by_keras:
-        history = fit_by_keras(
+        return fit_by_keras(
             model,
             schedule,
             policy,
             callbacks,
-            validation_data=validation_data if validation is None else validation,
+            validation_data=validation_data,
+            on_first_loss=warn,
             validation_freq=validation_freq,
             epochs=epochs,
             initial_epoch=initial_epoch,
             verbose=verbose,
         )
-        warn_of_nan(frames, next(iter(history.history.get("loss", ())), None))
-        return history
     trainer = EpochRunner(model, schedule, "train", policy, jit_compile, verbose)
-    tester = None
-    if validation is not None:
-        tester = EpochRunner(model, validation, "test", policy, jit_compile, verbose)
-    hooks = keras.callbacks.CallbackList(
+    if planned:
+        validation_data = EpochRunner(model, validation_data, "test", policy, jit_compile, verbose)
+    return trainer.train(
         callbacks,
-        add_history=True,
-        add_progbar=verbose != 0,
-        verbose=1 if verbose == "auto" else verbose,
-        epochs=epochs,
-        steps=trainer.calls_end,
-        model=model,
+        initial_epoch,
+        epochs,
+        steps_per_execution,
+        None if validation_data is None else Validation(validation_data, validation_freq),
+        on_first_loss=warn,
     )
-    if not model.optimizer.built:  # not every optimizer asks that itself
-        model.optimizer.build(model.trainable_variables)
-    model.stop_training = False
-    with backend.carried_states(model, stateful_layers(model)), _in_program(policy):
-        hooks.on_train_begin()
-        initial_epoch = resumed_epoch(model) or initial_epoch
-        logs: Logs = {}
-        unwatched = verbose == 0 and validation_data is None and steps_per_execution is None
-        if unwatched and trainer.can_group(hooks):
-            run = trainer.run_grouped(hooks, initial_epoch, epochs)
-            # Keras's list looks for values to convert, which takes longer than a small epoch.
-            ended = hooks.callbacks
-        else:
-            run = trainer.run_epochs(hooks, initial_epoch, epochs, steps_per_execution)
-            ended = [hooks]
-        with closing(run):
-            for epoch, logs in run:
-                if epoch == initial_epoch:
-                    warn_of_nan(frames, logs.get("loss"))
-                if _is_due(validation_freq, epoch):
-                    logs |= _validate(model, tester, validation_data, hooks)
-                for callback in ended:
-                    callback.on_epoch_end(epoch, logs)
-                if model.stop_training:
-                    break
-        if epochs > 0:
-            model.optimizer.finalize_variable_values(model.trainable_variables)
-        hooks.on_train_end(logs)
-    return model.history
 
 
-def _is_due(validation_freq: int | Sequence[int], epoch: int) -> bool:
-    """Whether to validate after an epoch; Keras counts these from 1."""
-    if isinstance(validation_freq, int):
-        return (epoch + 1) % validation_freq == 0
-    return epoch + 1 in validation_freq
+@overload
+def evaluate(
+    model: keras.Model,
+    frames: Frames | Lanes | tuple[Any, ...],
+    *,
+    batch_size: int | None = ...,
+    verbose: Verbose = ...,
+    callbacks: Sequence[keras.callbacks.Callback] | None = ...,
+    return_dict: Literal[False] = ...,
+    jit_compile: JitCompile = ...,
+    max_device_bytes: float = ...,
+) -> float | list[float]: ...
 
 
-def _validate(
-    model: keras.Model, tester: EpochRunner | None, data: Any, hooks: keras.callbacks.CallbackList
-) -> Logs:
-    """Return the logs of validation, named `val_…`; none where there is nothing to validate on."""
-    if tester is not None:
-        found = tester.evaluate(hooks)
-    elif data is not None:
-        with backend.values_kept(model):
-            found = model.evaluate(data, callbacks=hooks, return_dict=True, verbose=0)
-    else:
-        found = {}
-    return {f"val_{name}": value for name, value in found.items()}
+@overload
+def evaluate(
+    model: keras.Model,
+    frames: Frames | Lanes | tuple[Any, ...],
+    *,
+    batch_size: int | None = ...,
+    verbose: Verbose = ...,
+    callbacks: Sequence[keras.callbacks.Callback] | None = ...,
+    return_dict: Literal[True],
+    jit_compile: JitCompile = ...,
+    max_device_bytes: float = ...,
+) -> dict[str, float]: ...
 
 
-@contextmanager
-def _in_program(policy: StatefulTrainer | None) -> Iterator[None]:
-    """Tell a StatefulTrainer that the program does its resetting before each step."""
-    if policy is None:
-        yield
-        return
-    policy.in_program = True
-    try:
-        yield
-    except BaseException:
-        policy.give_up("test")  # where a dataset's validation was under way
-        policy.give_up("train")
-        raise
-    finally:
-        policy.in_program = False
+def evaluate(
+    model: keras.Model,
+    frames: Frames | Lanes | tuple[Any, ...],
+    *,
+    batch_size: int | None = None,
+    verbose: Verbose = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    return_dict: bool = False,
+    jit_compile: JitCompile = "auto",
+    max_device_bytes: float = 2**30,
+) -> float | list[float] | dict[str, float]:
+    """Return a model's loss and metrics on frames, as `model.evaluate` does.
+
+    A stateful model begins with a fresh state, takes the frames in lanes, and gets its own state
+    back. The loss and `metrics` also count rows of lanes that ran out of data, as Keras does.
+    `weighted_metrics` count only frames.
+
+    Args:
+        model: keras.Model, compiled.
+        frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
+            sample_weight)`. For a dataset, pass the frames that it was made of.
+        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
+        verbose: "auto" | 0 | 1 | 2, as in Keras.
+        callbacks: list of keras.callbacks.Callback.
+        return_dict: bool. Whether to return a dict by name.
+        jit_compile, max_device_bytes: as for `fit`.
+
+    Returns:
+        float if there is only a loss, else a list of the loss and the metrics; or a dict.
+
+    Raises:
+        ValueError: as `fit`.
+        TypeError: as `fit`.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe import SequenceFramer, evaluate
+    >>> frames = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0])
+    >>> layers = [keras.Input((2, 1)), keras.layers.Flatten()]
+    >>> zero = keras.Sequential([*layers, keras.layers.Dense(1, kernel_initializer="zeros")])
+    >>> zero.compile(loss="mae")
+    >>> evaluate(zero, frames, verbose=0)
+    3.5
+    """
+    check_compiled(model)
+    check_choice("jit_compile", jit_compile, ("auto", True, False))
+    policy, callbacks = find_policy(model, callbacks)
+    by_keras = runs_by_keras(model)
+    limit = 0 if by_keras else max_device_bytes
+    schedule = plan(model, frames, "test", policy, batch_size=batch_size, max_device_bytes=limit)
+    if by_keras:
+        dataset = evaluation_dataset(model, schedule)
+        return model.evaluate(
+            dataset, verbose=verbose, callbacks=callbacks, return_dict=return_dict
+        )
+    logs = EpochRunner(model, schedule, "test", policy, jit_compile, verbose).evaluate(callbacks)
+    if return_dict:
+        return logs
+    values = listed(model, logs)
+    return values[0] if len(values) == 1 else values
+
+
+def predict(
+    model: keras.Model,
+    frames: Any,
+    *,
+    batch_size: int | None = None,
+    verbose: Verbose = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    jit_compile: JitCompile = "auto",
+    max_device_bytes: float = 2**30,
+) -> Any:
+    """Return a model's predictions for frames, as `model.predict` does.
+
+    A stateful model begins with a fresh state, takes the frames in lanes, and gets its own state
+    back.
+
+    Args:
+        model: keras.Model.
+        frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a nest of arrays.
+        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
+        verbose: "auto" | 0 | 1 | 2, as in Keras.
+        callbacks: list of keras.callbacks.Callback.
+        jit_compile, max_device_bytes: as for `fit`.
+
+    Returns:
+        array `(frames, …)`, one prediction for each frame, in the order of the frames; a nest of
+        arrays if the model has several outputs.
+
+    Raises:
+        ValueError: if frames do not fit the model.
+
+    Example:
+
+    >>> import keras
+    >>> from seqframe import SequenceFramer, predict
+    >>> frames = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0])
+    >>> last = keras.Sequential([keras.Input((2, 1)), keras.layers.Lambda(lambda x: x[:, -1])])
+    >>> predict(last, frames, verbose=0).ravel()
+    array([2., 3.], dtype=float32)
+    """
+    check_model(model)
+    check_choice("jit_compile", jit_compile, ("auto", True, False))
+    policy, callbacks = find_policy(model, callbacks)
+    by_keras = runs_by_keras(model)
+    limit = 0 if by_keras else max_device_bytes
+    schedule = plan(model, frames, "predict", policy, batch_size=batch_size, max_device_bytes=limit)
+    if by_keras:
+        return predict_by_keras(model, schedule, verbose=verbose, callbacks=callbacks)
+    return EpochRunner(model, schedule, "predict", policy, jit_compile, verbose).predict(callbacks)

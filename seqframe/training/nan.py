@@ -36,7 +36,7 @@ def warn_of_nan(frames: Any, loss: float | None) -> None:
     if found:
         warnings.warn(
             f"The loss is NaN, and {fault}. Make the model anew: its weights are NaN too.",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

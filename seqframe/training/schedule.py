@@ -1,42 +1,47 @@
-"""Which frames each step of an epoch takes, and which rows of the state it resets first."""
+"""Schedules: which frames each step of an epoch takes, and which rows of the state it resets."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import tree
 
+from seqframe import backend
 from seqframe.framing.order import epoch_order
 
 if TYPE_CHECKING:
     from seqframe.framing.lanes import Lanes
     from seqframe.training.feed import Feed
 
-# Short epochs run together; a call's schedule has room for about this many steps, and no more than
-# this many indices.
+# Short epochs run together. One call's schedule has room for this many steps and indices.
 _ROOM_STEPS = 4096
 _ROOM_INDICES = 2**20
-# A long epoch runs in several calls, each of no more than this many indices, or bytes of a stream.
+# A long epoch runs in several calls of at most this many indices, or bytes of a stream.
 _MOST_INDICES = 2**22
 _MOST_BYTES = 2**26
 
+Arrays = dict[str, Any]
+#: A schedule's columns, one row a step: "index", and if needed "weight" and "reset".
+Columns = dict[str, np.ndarray]
+#: On the device: arrays that frames are gathered from, and columns that say which ones.
+Chunk = tuple[dict[str, Any], dict[str, Any]]
+
 
 class Schedule:
-    """The steps of each epoch, as data for a `StepLoop`.
+    """The steps of each epoch, as chunks of data for a program.
 
     Args:
         feed: Feed that the steps gather from.
-        batch_size: int.
-        shuffle: bool.
-        seed: int. Of the shuffle.
+        batch_size, shuffle, seed: as for `fit`.
         lanes: Lanes whose batches are the steps, or None.
         resets: bool array `(steps, batch_size)`. Rows whose state each step resets first, or None.
-        nbytes: int. Bytes that are kept of each frame, such as predictions; they limit a chunk.
+        nbytes: int. Bytes that a call keeps of each frame, such as predictions.
 
     Attributes:
-        steps: int. Full batches of an epoch.
-        remainder: int. Frames of a smaller last batch; 0 where there is none.
-        epochs_a_call: int. Epochs for which one call's schedule has room.
-        chunk: int. Steps of an epoch that one call's schedule has, at most.
+        steps, remainder: full batches of an epoch, and frames of a smaller last one.
+        epochs_a_call: epochs for which one call's schedule has room.
+        chunk_steps: steps of an epoch that one call's schedule holds, at most.
     """
 
     def __init__(
@@ -56,15 +61,19 @@ class Schedule:
             self.steps, self.remainder = divmod(feed.size, batch_size)
         else:
             self.steps, self.remainder = len(lanes), 0
-        indices = self.steps * batch_size or 1
-        room = min(_ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // indices)
+        room = min(
+            _ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // (self.steps * batch_size or 1)
+        )
         most = _MOST_INDICES
         for bytes_each in filter(None, (feed.nbytes_streamed, nbytes)):
             room, most = 1, min(most, _MOST_BYTES // bytes_each)
         self.epochs_a_call = max(room, 1)
-        self.chunk = min(self.steps, max(most // batch_size, 1))
+        self.chunk_steps = min(self.steps, max(most // batch_size, 1))
+        self._thread = ThreadPoolExecutor(1) if feed.nbytes_streamed else None
+        self._next: dict[tuple[int, int], Future[tuple[Arrays, Columns]]] = {}
+        self._kept: tuple[Any, Any] = (None, None)
         self._frames: np.ndarray | None = None
-        self._fixed: dict[str, np.ndarray] = {}
+        self._fixed: Columns = {}  # the same in each epoch
         if lanes is not None:
             self._frames, weight, _ = lanes.index(np.arange(self.steps))
             if not weight.all():
@@ -73,38 +82,46 @@ class Schedule:
             self._fixed["reset"] = resets
 
     @property
+    def batches(self) -> int:
+        """Batches of an epoch, including a smaller last one."""
+        return self.steps + (self.remainder > 0)
+
+    @property
     def can_group(self) -> bool:
         """Whether several epochs can run in one call."""
-        whole = self.chunk == self.steps and not self.remainder
+        whole = self.chunk_steps == self.steps and not self.remainder
         return whole and not self.feed.nbytes_streamed
 
-    def epochs(self, first: int, count: int) -> dict[str, np.ndarray]:
-        """Return the full batches of several epochs, one row a step, filled up to the room of a
-        call.
-
-        Returns:
-            dict of arrays `(steps of a call, batch_size)`: "index", and where needed "weight",
-            "reset".
-        """
+    def epochs(self, first: int, count: int) -> Chunk:
+        """Return the full batches of several epochs as one chunk."""
         orders = [self._frame_numbers(first + k, 0, self.steps) for k in range(count)]
-        fixed = {name: np.concatenate([column] * count) for name, column in self._fixed.items()}
-        rows = {"index": self.feed.index(np.concatenate(orders)), **fixed}
-        return {
-            name: _filled(column, self.steps * self.epochs_a_call) for name, column in rows.items()
-        }
+        columns = {name: np.concatenate([column] * count) for name, column in self._fixed.items()}
+        columns["index"] = self.feed.index(np.concatenate(orders))
+        return self._on_device({}, _filled(columns, self.steps * self.epochs_a_call))
 
-    def load(self, epoch: int, number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return the chunk number `number` of an epoch: its arrays, and its rows as `epochs`."""
-        first = number * self.chunk
-        arrays, rows = self._rows(epoch, first, min(first + self.chunk, self.steps), self.chunk)
-        room = self.chunk * (self.epochs_a_call if self.chunk == self.steps else 1)
-        return arrays, {name: _filled(column, room) for name, column in rows.items()}
+    def chunk(self, epoch: int, number: int) -> Chunk:
+        """Return the chunk number `number` of an epoch. Of a stream, the next is made meanwhile."""
+        if self._kept[0] != (epoch, number):
+            self._kept = (None, None)  # no longer needed, and may be large
+            made = self._next.pop((epoch, number), None)
+            found = made.result() if made else self._load(epoch, number)
+            self._next.clear()
+            if self._thread is not None and (number + 1) * self.chunk_steps < self.steps:
+                following = (epoch, number + 1)
+                self._next[following] = self._thread.submit(self._load, *following)
+            self._kept = ((epoch, number), self._on_device(*found))
+        return self._kept[1]
+
+    def batch(self, epoch: int, number: int) -> Chunk:
+        """Return the batch number `number` of an epoch, as a chunk of one step."""
+        if number < self.steps:
+            return self._on_device(*self._rows(epoch, number, number + 1, room=1))
+        positions = np.arange(self.steps * self.batch_size, self.feed.size)
+        arrays, index = self.feed.load(self._order(positions, epoch)[None], 1, epoch)
+        return self._on_device(arrays, {"index": index})
 
     def places(self, first: int, stop: int) -> np.ndarray:
-        """Return which frame each row of some batches of an unshuffled epoch is, for `place_rows`.
-
-        It is -1 where a row counts for nothing.
-        """
+        """Return which frame each row of some unshuffled batches is; -1 if it is none."""
         if self.lanes is None:
             return np.arange(first * self.batch_size, min(stop * self.batch_size, self.feed.size))
         frames = self._frame_numbers(0, first, stop).ravel()
@@ -112,27 +129,27 @@ class Schedule:
             return frames
         return np.where(self._fixed["weight"][first:stop].ravel() > 0, frames, -1)
 
-    def batch(self, epoch: int, number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return the batch number `number` of an epoch, as a chunk of one step."""
-        if number == self.steps:
-            return self.last_batch(epoch)
-        return self._rows(epoch, number, number + 1, room=1)
+    def _load(self, epoch: int, number: int) -> tuple[Arrays, Columns]:
+        """Return a chunk on the host, filled up to the room of a call."""
+        first = number * self.chunk_steps
+        stop = min(first + self.chunk_steps, self.steps)
+        arrays, columns = self._rows(epoch, first, stop, self.chunk_steps)
+        whole = self.chunk_steps == self.steps
+        return arrays, _filled(columns, self.chunk_steps * (self.epochs_a_call if whole else 1))
 
-    def last_batch(self, epoch: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return the smaller last batch of an epoch, as a chunk of one step."""
-        positions = np.arange(self.steps * self.batch_size, self.feed.size)
-        arrays, index = self.feed.load(self._order(positions, epoch)[None], 1, epoch)
-        return arrays, {"index": index}
-
-    def _rows(
-        self, epoch: int, first: int, stop: int, room: int
-    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return the arrays, with room for so many steps, and the rows of the steps
-        `first … stop - 1` of an epoch."""
-        frames = self._frame_numbers(epoch, first, stop)
-        arrays, index = self.feed.load(frames, room, epoch)
+    def _rows(self, epoch: int, first: int, stop: int, room: int) -> tuple[Arrays, Columns]:
+        """Return the steps `first … stop - 1` of an epoch; arrays have room for so many steps."""
+        arrays, index = self.feed.load(self._frame_numbers(epoch, first, stop), room, epoch)
         fixed = {name: column[first:stop] for name, column in self._fixed.items()}
         return arrays, {"index": index, **fixed}
+
+    def _on_device(self, arrays: Arrays, columns: Columns) -> Chunk:
+        arrays = self._resident if self._thread is None else backend.to_device(arrays)
+        return arrays, backend.to_device(columns)
+
+    @cached_property
+    def _resident(self) -> Arrays:
+        return backend.to_device(self.feed.arrays)
 
     def _frame_numbers(self, epoch: int, first: int, stop: int) -> np.ndarray:
         if self._frames is not None:
@@ -147,13 +164,9 @@ class Schedule:
 
 
 def place_rows(rows: Any, place: np.ndarray, size: int, into: Any = None) -> Any:
-    """Return a nest of arrays of `size` rows, with rows at their places; those at -1 are left out.
+    """Return a nest of arrays of `size` rows, with rows at their places; -1 leaves a row out.
 
-    Args:
-        rows: nest of arrays.
-        place: int array, the place of each row.
-        size: int.
-        into: nest of arrays that other rows have been placed in; None makes new ones.
+    If `into` is given, the rows are written into its arrays.
 
     >>> place_rows(np.array([10, 20, 30]), np.array([1, -1, 0]), 2)
     array([30, 10])
@@ -175,6 +188,10 @@ def resets_every(every: int, steps: int, batch_size: int) -> np.ndarray:
     return np.repeat(whole[:, None], batch_size, axis=1)
 
 
-def _filled(rows: np.ndarray, count: int) -> np.ndarray:
-    missing = np.zeros((count - len(rows), *rows.shape[1:]), rows.dtype)
-    return np.concatenate([rows, missing])
+def _filled(columns: Columns, count: int) -> Columns:
+    """Return columns of `count` rows, so that one program runs every chunk."""
+    filled = {}
+    for name, column in columns.items():
+        missing = np.zeros((count - len(column), *column.shape[1:]), column.dtype)
+        filled[name] = np.concatenate([column, missing])
+    return filled

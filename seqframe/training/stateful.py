@@ -1,10 +1,10 @@
-"""StatefulTrainer: the callback that keeps a stateful model's state what it should be."""
+"""StatefulTrainer: the callback that resets a stateful model's state when it should."""
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import Reset, States
@@ -25,31 +25,21 @@ if TYPE_CHECKING:
 class StatefulTrainer(keras.callbacks.Callback):
     """Resets a stateful model's state at each epoch, and keeps validation out of it.
 
-    For plain `model.fit`, `evaluate` and `predict`, and for `seqframe.fit`. It resets the state at
-    the beginning and end of each epoch, gives validation and prediction a fresh state and puts the
-    training state back afterwards, so that validating never changes training. It stops with an
-    error on what Keras lets pass: batches of another size than the state's, also a smaller last
-    one.
+    Use it with `model.fit`, `evaluate` and `predict`, and with `seqframe.fit`. It resets the state
+    at the beginning and end of each epoch. Validation and prediction get a fresh state, and the
+    training state is put back afterwards. A batch whose size is not the state's own raises an
+    error, which Keras does not always do.
 
     Args:
         reset: "epoch": at the beginning and end of each epoch. "batch": before each batch.
             "never". int ≥ 1: before every that many batches, counted from the epoch's first.
-        lanes: Lanes that the model is trained on. Rows are then also reset where they begin a new
-            sequence.
-        initial_state: what to reset to, as `get_states` returns it; None for the layers' own
+        lanes: Lanes that the model is trained on. Their rows are also reset at each new sequence.
+        initial_state: states to reset to, as `get_states` returns them; None for the layers' own
             initial state.
 
-    Attributes:
-        reset: as given.
-        lanes: Lanes, or None.
-        initial_state: as given.
-        in_program: bool. Set by `seqframe.fit`, whose compiled program does the resetting before
-            each step.
-        paused: bool. Set by `seqframe.fit` between epochs that one call of its program runs.
-
     Raises:
-        ValueError: if `reset` is none of these; in `fit`, if the model has no stateful layer or
-            a batch is not of its batch size.
+        ValueError: if `reset` is none of these; in `fit`, if the model has no stateful layer, or a
+            batch has another size than its own.
 
     Example:
 
@@ -83,8 +73,8 @@ class StatefulTrainer(keras.callbacks.Callback):
         self.reset = reset
         self.lanes = lanes
         self.initial_state = initial_state
-        self.in_program = False
-        self.paused = False
+        self.in_program = False  # True: a program of `seqframe.fit` resets before each step
+        self.paused = False  # True: between epochs that one call of such a program runs
         self._set_aside: list[Any] | None = None
         self._carried: dict[str, ExitStack] = {}
 
@@ -165,7 +155,7 @@ class StatefulTrainer(keras.callbacks.Callback):
 
     def _begin(self, kind: str) -> None:
         layers = [layer for layer in stateful_layers(self.model) if layer.states is not None]
-        # Closed in `_end`; where an exception comes in between, when this callback is forgotten.
+        # `_end` closes it. After an exception, it closes when this callback is forgotten.
         self._carried[kind] = ExitStack()
         self._carried[kind].enter_context(backend.carried_states(self.model, layers))
         self._guard(kind)
@@ -177,13 +167,9 @@ class StatefulTrainer(keras.callbacks.Callback):
             carried.close()
 
     def give_up(self, kind: str) -> None:
-        """Leave things as they were before "train", "test" or "predict" began, if it has: Keras
-        calls no hook where an exception ends it.
+        """Undo the beginning of "train", "test" or "predict" after an exception.
 
-        Training that was ended leaves the state that it had come to.
-
-        Args:
-            kind: "train" | "test" | "predict".
+        Keras calls no hook then. Training leaves the state that it had come to.
         """
         if kind in self._carried:
             self._end(kind)
@@ -191,11 +177,10 @@ class StatefulTrainer(keras.callbacks.Callback):
                 self._put_state_back()
 
     def _guard(self, kind: str) -> None:
-        """Have each step look at its batch size before it changes anything.
+        """Let each step check its batch size before it changes anything.
 
-        A callback does not see the data, but it can replace the function that Keras made of the
-        model's own step. `_unguard` puts that back; where an exception comes in between, what is
-        left behind only checks.
+        A callback does not see the data, but it can replace Keras's function of the model's step.
+        `_unguard` puts that back. What an exception leaves behind only checks.
         """
         name = f"{kind}_function"
         current = getattr(self.model, name)
@@ -203,8 +188,9 @@ class StatefulTrainer(keras.callbacks.Callback):
             return  # `seqframe.fit` checks batches itself and never makes Keras's function.
         plain = getattr(current, "plain", current)
         if not hasattr(plain, "guarded"):
-            # Kept with Keras's own function, so that it is traced once, and again after `compile`.
-            plain.guarded = _make_guarded(self.model, kind)
+            # Kept with Keras's function, so that it is traced once, and again after `compile`.
+            check = partial(_check_size, self.model)
+            plain.guarded = backend.checked_function(self.model, kind, check)
 
         def guarded(*args: Any) -> Any:
             try:
@@ -223,38 +209,16 @@ class StatefulTrainer(keras.callbacks.Callback):
         setattr(self.model, name, getattr(current, "plain", current))
 
 
-def _make_guarded(model: keras.Model, kind: str) -> Any:
-    """Return Keras's train, test or predict function of a step that checks its batch first."""
-    made = backend.checked_function(model, kind, lambda data: _checked_batch(model, data))
-
-    def explain(received: str) -> str:
-        return _batch_size_error(model_batch_size(model), received)
-
-    def guarded(*args: Any) -> Any:
-        with backend.batch_size_errors(explain):
-            return made(*args)
-
-    return guarded
-
-
-def _checked_batch(model: keras.Model, data: Any) -> Any:
-    """Return a batch if it is of the batch size of the model's stateful layers."""
+def _check_size(model: keras.Model, received: int | None) -> int | None:
+    """Return the batch size of the model's stateful layers; raise if a batch has another one."""
     expected = model_batch_size(model)
-    if expected is None:
-        return data
-    received = next(item for item in tree.flatten(data) if item is not None).shape[0]
-    if received is None:
-        return backend.with_batch_size(data, expected)
-    require_batch_size(int(received), expected)
-    return data
+    if received is not None:
+        require_batch_size(received, expected)
+    return expected
 
 
 def reset_interval(reset: Reset, steps: int) -> int:
-    """Return every how many batches a state is reset; 0 where it is not.
-
-    Args:
-        reset: as StatefulTrainer has it.
-        steps: int. Batches of an epoch.
+    """Return after how many batches of an epoch a state is reset; 0: never.
 
     >>> reset_interval("epoch", 7), reset_interval("batch", 7), reset_interval(3, 7)
     (7, 1, 3)
@@ -263,24 +227,20 @@ def reset_interval(reset: Reset, steps: int) -> int:
 
 
 def refuse_resets_inside(calls: int) -> None:
-    """Raise, because the state is to be reset between steps that Keras runs in one call."""
+    """Raise, because the state would be reset between steps that Keras runs in one call."""
     raise ValueError(
-        "Keras calls no hook between the steps of one execution, so no state can be reset "
-        f"there. Received: a model compiled with steps_per_execution={calls}. Compile it "
-        "with 1, or train with `seqframe.fit`, which resets inside its program."
+        "Keras calls no hook between the steps of one execution, so no state is reset there. "
+        f"Received: a model compiled with steps_per_execution={calls}. Compile it with 1, or train "
+        "with `seqframe.fit`, which resets inside its program."
     )
 
 
 def require_batch_size(received: int, expected: int | None) -> None:
-    """Raise if a batch size is not the one that stateful layers are tied to."""
+    """Raise if a batch has another size than the stateful layers."""
     if expected is not None and received != expected:
-        raise ValueError(_batch_size_error(expected, received))
-
-
-def _batch_size_error(expected: int | None, received: Any) -> str:
-    samples = "" if expected == 1 else f" and a multiple of {expected} samples"
-    return (
-        "A stateful model needs every batch, the last one too, to be of its own batch size, "
-        f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}`{samples}, or "
-        f"frames instead of arrays to `seqframe.fit`, which puts them in lanes of {expected}."
-    )
+        samples = "" if expected == 1 else f" and a multiple of {expected} samples"
+        raise ValueError(
+            "Every batch of a stateful model, the last one too, must have its own batch size, "
+            f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}`{samples}, "
+            f"or frames instead of arrays to `seqframe.fit`, which makes lanes of {expected}."
+        )

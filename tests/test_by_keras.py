@@ -1,4 +1,4 @@
-"""What has to run by Keras's own loop gives what the compiled program gives, and says so."""
+"""Keras's own loops, which run what no program can, give what the compiled program gives."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 from models import assert_same, compiled, contents, numbers, put_back, recurrent, seeded
 
-from seqframe import SequenceFramer, StatefulTrainer, evaluate, fit, get_states, predict
+from seqframe import SequenceFramer, StatefulTrainer, evaluate, fit, predict
 
 BACKEND = keras.backend.backend()
 ONE = SequenceFramer(1).frame(numbers(10))  # 9 frames: batches of 4, 4 and 1, lanes of 5 and 4
@@ -79,9 +79,9 @@ def trained(pair, data, **kwargs):
     [
         (ONE, {}),  # with a smaller last batch
         (ONE, {"initial_epoch": 1}),  # in the order of the second epoch
-        (ARRAYS, {}),  # in our order, not in Keras's
+        (ARRAYS, {}),  # shuffled by our seed
         (WEIGHTED, {}),
-        (LABELS, {"class_weight": {0: 2.0, 1: 0.5}}),  # which Keras refuses beside weights
+        (LABELS, {"class_weight": {0: 2.0, 1: 0.5}}),  # with weights, which Keras refuses
         (ONE, {"validation_data": ARRAYS, "validation_freq": [2], "epochs": 3}),
         (SEVERAL.lanes(4), {}),
     ],
@@ -96,7 +96,7 @@ def test_a_stateless_model_trains_the_same(data, kwargs, stateless):
         (ONE, "never"),  # also not at the beginning of an epoch
         (SEVERAL, None),
         (SEVERAL, 2),
-        (SEVERAL.lanes(2), "never"),  # but where these rows begin
+        (SEVERAL.lanes(2), "never"),  # except at each new sequence
         (PAIRS, "batch"),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_stateful_model_trains_the_same(data, reset, stateful):
     assert_alike(trained(stateful, data, validation_data=ONE, **trainers))
 
 
-def test_a_trainer_with_lanes_and_a_state_of_its_own_is_followed(stateful):
+def test_a_trainer_with_lanes_and_an_initial_state_trains_the_same(stateful):
     lanes = SEVERAL.lanes(2)
     ones = [[np.ones((2, 2), "float32")]]
 
@@ -129,7 +129,7 @@ def test_a_stateful_model_evaluates_and_predicts_the_same(stateful):
     assert_alike(stateful.each(lambda model: predict(model, ONE, verbose=0)))
 
 
-def test_lanes_of_several_sequences_are_not_evaluated(stateful):
+def test_lanes_of_several_sequences_are_refused(stateful):
     _, eager = stateful.models
     before = contents(eager)
     for attempt in (
@@ -137,13 +137,13 @@ def test_lanes_of_several_sequences_are_not_evaluated(stateful):
         lambda: predict(eager, SEVERAL.lanes(2), verbose=0),
         lambda: fit(eager, ONE, validation_data=SEVERAL, verbose=0),
     ):
-        with pytest.raises(ValueError, match=r"lanes of several sequences.*without `run_eagerly`"):
+        with pytest.raises(ValueError, match=r"several sequences.*`run_eagerly`"):
             attempt()
     assert_same(contents(eager), before)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras runs one step a call under PyTorch")
-def test_no_state_is_reset_between_steps_of_one_execution():
+def test_resets_inside_an_execution_are_refused():
     eager = compiled(model(2), run_eagerly=True, steps_per_execution=2)
     fit(eager, ONE, verbose=0)
     before = contents(eager)
@@ -152,7 +152,7 @@ def test_no_state_is_reset_between_steps_of_one_execution():
     assert_same(contents(eager), before)
 
 
-def test_a_log_line_says_so_and_why(stateless, caplog):
+def test_a_log_line_gives_the_reason(stateless, caplog):
     plain, eager = stateless.models
     with caplog.at_level(logging.WARNING, "seqframe"):
         predict(plain, ONE, verbose=0)
@@ -247,7 +247,7 @@ one = train_all()
 keras.distribution.set_distribution(keras.distribution.DataParallel())
 print(json.dumps([one, train_all()]))
 """
-# What cannot be divided among devices, by the message that says so.
+# The messages for what cannot be divided among devices.
 UNDIVIDED = """
 import contextlib
 
@@ -311,26 +311,19 @@ def test_two_devices_train_as_one():
     assert_same(two, one, atol=1e-4)
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="Keras distributes states under JAX alone")
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras distributes states only under JAX")
 def test_two_devices_train_a_stateful_model_as_one():
     (one, two), _ = in_a_process(STATEFUL)
     assert_same(two, one, atol=1e-5)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras distributes nothing under PyTorch")
-def test_what_does_not_divide_among_devices_is_told():
+def test_batches_that_do_not_divide_among_devices_are_refused():
     jax = BACKEND == "jax"
-    told, _ = in_a_process(UNDIVIDED + (UNDIVIDED_JAX if jax else UNDIVIDED_TENSORFLOW))
+    messages, _ = in_a_process(UNDIVIDED + (UNDIVIDED_JAX if jax else UNDIVIDED_TENSORFLOW))
     if jax:
-        assert ["multiple of 2" in message for message in told] == [True] * 4
+        assert ["multiples of 2" in message for message in messages] == [True] * 4
         sizes = ["a batch of 3.", "a batch of 1.", "a batch of 1.", "a batch of 1."]
-        assert all(size in message for size, message in zip(sizes, told, strict=True))
+        assert all(size in message for size, message in zip(sizes, messages, strict=True))
     else:
-        assert ["2 replicas. Train it on one device." in message for message in told] == [True] * 3
-
-
-def test_states_are_kept_by_the_pair(stateful):
-    """The models of a pair are compared by their states, too."""
-    for _, (_, states) in trained(stateful, ONE, callbacks=lambda: [StatefulTrainer("never")]):
-        assert np.abs(states[0][0]).min() > 0
-    assert_same(get_states(stateful.models[1]), states)
+        assert ["2 replicas" in message for message in messages] == [True] * 3

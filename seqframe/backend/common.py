@@ -1,0 +1,233 @@
+"""What several backends share.
+
+Variables that travel through a program as values suit TensorFlow and JAX. PyTorch overrides these
+parts. The functions that do nothing are for backends that need nothing there.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from seqframe.aliases import JitCompile
+
+DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
+
+# A tensor, a variable, or a nest of these: each backend has its own types.
+Tensor = Any
+Variable = Any
+Nest = Any
+#: Arrays to gather from; a schedule's columns, one row a step; the states that are reset to.
+Given = tuple[dict[str, Any], dict[str, Any], list[Any]]
+#: Raises if a batch has not the expected size, which it returns; None: no size is expected.
+SizeCheck = Callable[[int | None], int | None]
+
+
+class StepLoop:
+    """Many steps of a model's own `train_step`, `test_step` or `predict_step`, in one program.
+
+    `gather.batch(arrays, row)` makes the batch of a step; `states` are the variables that a
+    schedule can reset; `outputs` is a nest like the predictions that holds their names in the logs
+    of `run`; `compiled_for` are the shapes that the caller has had compiled.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        gather: Any,
+        states: list[Variable],
+        xla: JitCompile = "auto",
+    ):
+        self._model, self._kind, self._gather, self._states = model, kind, gather, states
+        self._step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
+        self._is_built = kind == "predict"
+        self.outputs: Nest = None
+        self.compiled_for: set[Any] = set()
+        self._compile(xla)
+
+    def run(
+        self, given: Given, first: int, steps: int, epochs: int, fresh: bool
+    ) -> dict[str, np.ndarray]:
+        """Run `epochs` times `steps` steps of a schedule.
+
+        Args:
+            given: tensors. The schedule has the columns "index" (what `gather` takes), and if
+                needed "weight" (sample weights) and "reset" (bool, rows whose state is reset).
+            first: int. The schedule's row to begin with. Epochs follow each other in it.
+            steps: int. Steps of an epoch, or of the part of one that runs.
+            epochs: int. With 0, the program is compiled, and nothing runs.
+            fresh: bool. Whether metrics are reset before each epoch.
+
+        Returns:
+            dict of arrays `(epochs, …)`: what the last step of each epoch returned.
+        """
+        raise NotImplementedError
+
+    def _compile(self, xla: JitCompile) -> None:
+        raise NotImplementedError
+
+    def _predict(self, *args: Any) -> Any:
+        raise NotImplementedError
+
+
+def first_batch(gather: Any, given: Given) -> tuple[Any, ...]:
+    """Return the batch of a schedule's first step."""
+    arrays, schedule, _ = given
+    return gather.batch(arrays, tree.map_structure(lambda column: column[0], schedule))
+
+
+class PureFunction:
+    """A function that reads and assigns variables, as a function of their values.
+
+    Args:
+        function: function of tensors that returns a tensor or a nest of them.
+        reads: list of variables that the function only reads.
+        assigns: list of variables `(batch_size, …)` that it assigns.
+    """
+
+    def __init__(
+        self, function: Callable[..., Nest], reads: list[Variable], assigns: list[Variable]
+    ):
+        self._function, self._reads, self._assigns = function, reads, assigns
+
+    def __call__(
+        self,
+        read: list[Tensor],
+        fixed: list[tuple[Variable, Tensor]],
+        values: list[Tensor],
+        *arguments: Tensor,
+        rows: Tensor = None,
+    ) -> tuple[Nest, list[Tensor]]:
+        """Return the function's result, and the assigned variables' values after it.
+
+        `read` are values from `traveling_values`, `fixed` are pairs of another variable and its
+        value, `values` are the assigned variables' values before. Only `rows` change; None: all.
+        """
+        # Only JAX passes values to read. TensorFlow reads variables where they are.
+        mapping = [
+            *zip(self._reads, read, strict=False),
+            *fixed,
+            *zip(self._assigns, values, strict=True),
+        ]
+        with keras.StatelessScope(mapping) as scope:
+            result = self._function(*arguments)
+            after = [scope.get_current_value(variable) for variable in self._assigns]
+        return result, after if rows is None else update_rows(rows, values, after)
+
+
+def update_rows(rows: Tensor, before: list[Tensor], after: list[Tensor]) -> list[Tensor]:
+    """Return the values after a step in the given rows, and those before it in the others."""
+    return [ops.where(by_row(rows, new), new, old) for old, new in zip(before, after, strict=True)]
+
+
+def by_row(rows: Tensor, value: Tensor) -> Tensor:
+    """Return one value a row in a shape that broadcasts over the axes of `value`."""
+    return ops.reshape(rows, (-1, *(1,) * (len(value.shape) - 1)))
+
+
+def call_with_values(
+    fixed: list[tuple[Variable, Tensor]], function: Callable[..., Nest], *arguments: Tensor
+) -> Nest:
+    """Call a function while variables have given values."""
+    with keras.StatelessScope(fixed):
+        return function(*arguments)
+
+
+def traveling_values(variables: list[Variable]) -> list[Tensor]:
+    """Return the values of variables, for a `PureFunction` to read."""
+    return [variable.value for variable in variables]
+
+
+def named_outputs(outputs: Nest) -> tuple[Nest, dict[str, Tensor]]:
+    """Return a nest of predictions as a nest of names, and as a dict by these names.
+
+    >>> named_outputs([10, {"a": 20}])
+    (['0', {'a': '1'}], {'0': 10, '1': 20})
+    """
+    flat = tree.flatten(outputs)
+    names = [str(number) for number in range(len(flat))]
+    return tree.pack_sequence_as(outputs, names), dict(zip(names, flat, strict=True))
+
+
+def scalars(*numbers: int) -> list[Any]:
+    """Return integers as tensors, so that a program is compiled once for all values.
+
+    Each is a tensor of its own. If XLA must know one number of a vector, it compiles for each.
+    """
+    return [ops.convert_to_tensor(number, "int32") for number in numbers]
+
+
+def repeat(count: Tensor, body: Callable[..., Any], *carry: Nest) -> tuple[Nest, ...]:
+    """Return what `carry = body(number, *carry)` becomes after `count` times."""
+    _, *carry = ops.while_loop(
+        lambda number, *_: number < count,
+        lambda number, *carry: (number + 1, *body(number, *carry)),
+        (ops.zeros_like(count), *carry),
+    )
+    return tuple(carry)
+
+
+def seed_of_step(seed: Tensor, step: Tensor) -> Tensor:
+    """Return the state of a `keras.random.SeedGenerator` for one step of a rollout.
+
+    Each draw adds one to the second number, so that the steps' numbers are well apart.
+    """
+    return ops.stack([seed, step * DRAWS_A_STEP])
+
+
+def read_steps(buffer: Tensor, begin: Tensor, count: int) -> Tensor:
+    """Return `count` steps of a buffer `(batch_size, steps, …)` from `begin` on."""
+    return ops.slice(buffer, _start(buffer, begin), (buffer.shape[0], count, *buffer.shape[2:]))
+
+
+def write_steps(buffer: Tensor, begin: Tensor, steps: Tensor, due: Tensor) -> Tensor:
+    """Return a buffer with `steps` written from `begin` on, if `due`."""
+    if due is not True:
+        steps = ops.where(due, steps, read_steps(buffer, begin, steps.shape[1]))
+    return ops.slice_update(buffer, _start(buffer, begin), steps)
+
+
+def _start(buffer: Tensor, begin: Tensor) -> Tensor:
+    zero = ops.zeros_like(begin)
+    return ops.stack([zero, begin, *[zero] * (len(buffer.shape) - 2)])
+
+
+def lasting() -> AbstractContextManager[None]:
+    """Do nothing: tensors can be used anywhere."""
+    return nullcontext()
+
+
+def seeded_draws(seed: int) -> AbstractContextManager[None]:
+    """Do nothing: layers draw only by their seed generators."""
+    return nullcontext()
+
+
+def is_distributed(model: keras.Model) -> bool:
+    """Return False: the backend has no distribution strategies of its own that Keras knows."""
+    return False
+
+
+def num_replicas(model: keras.Model) -> int:
+    """Return 1: no strategy of the backend divides a batch."""
+    return 1
+
+
+def values_kept(model: keras.Model) -> AbstractContextManager[None]:
+    """Do nothing: variables hold their values all the time."""
+    return nullcontext()
+
+
+def batch_size_of(data: Nest) -> int | None:
+    """Return the size of a batch; None if only the run tells."""
+    size = next(item for item in tree.flatten(data) if item is not None).shape[0]
+    return None if size is None else int(size)
+
+
+def checked_batch(data: Nest, check: SizeCheck) -> Nest:
+    """Return a batch whose size has been checked."""
+    check(batch_size_of(data))
+    return data

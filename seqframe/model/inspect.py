@@ -1,0 +1,434 @@
+"""What a Keras model takes and gives, and whether data fit it, checked before anything runs."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from seqframe.aliases import Shape
+from seqframe.backend.internals import all_layers
+
+if TYPE_CHECKING:
+    from seqframe.framing.framer import SequenceFramer
+    from seqframe.framing.vocabulary import Vocabulary
+
+#: A shape without the sample axis, as a model declares it. None: any length.
+Declared = tuple[int | None, ...]
+
+
+def named_inputs(model: keras.Model) -> dict[str, Declared] | None:
+    """Return the shape of each input of a model by name, without the sample axis, or None.
+
+    A single input is called "past". Inputs in a dict have the names of their keys, and inputs in a
+    list those of their `Input`.
+
+    >>> past, future = keras.Input((3, 1), name="past"), keras.Input((1, 2), name="future")
+    >>> named_inputs(keras.Model([past, future], keras.layers.Add()([past, future])))
+    {'past': (3, 1), 'future': (1, 2)}
+    """
+    try:
+        # A Sequential has an `input` only if it is a layer of another model.
+        inputs = model.inputs if isinstance(model, keras.Sequential) else model.input
+    except (AttributeError, ValueError):  # the model declares no inputs
+        return None
+    flat = tree.flatten(inputs)
+    if len(flat) == 1:
+        return {"past": flat[0].shape[1:]}
+    if not isinstance(inputs, dict) or len(inputs) != len(flat):
+        inputs = {tensor.name: tensor for tensor in flat}
+    return {name: tensor.shape[1:] for name, tensor in inputs.items()}
+
+
+def takes_future(model: keras.Model) -> bool:
+    """Whether a model takes a "past" and a "future"."""
+    return "future" in (named_inputs(model) or ())
+
+
+def arranged(model: keras.Model, inputs: dict[str, Any]) -> Any:
+    """Return inputs by name as a model takes them: in a dict, or in a list in its own order."""
+    if isinstance(model.input, dict):
+        return inputs
+    return [inputs[name] for name in named_inputs(model) or ()]
+
+
+def declared_shape(model: keras.Model, name: str) -> Declared | None:
+    """Return a model's only input or output shape without the sample axis, or None."""
+    try:
+        shape = getattr(model, name)
+    except AttributeError:
+        return None
+    if isinstance(shape, tuple) and shape and all(n is None or isinstance(n, int) for n in shape):
+        return shape[1:]
+    return None
+
+
+def outputs_probabilities(model: keras.Model) -> bool:
+    """Whether a model's outputs are probabilities: by its last layer, else by its loss.
+
+    >>> outputs_probabilities(keras.Sequential([keras.layers.Dense(3, "softmax")]))
+    True
+    """
+    by_loss = _takes_probabilities(getattr(model, "loss", None))
+    operations = getattr(model, "operations", None)
+    if not operations:
+        # The layers of a subclassed model are in the order in which they were made.
+        operations = model.layers if by_loss is None else []
+    last = operations[-1] if operations else model
+    if isinstance(last, keras.Model) and last is not model:
+        return outputs_probabilities(last)
+    while isinstance(last, keras.layers.Wrapper):
+        last = last.layer
+    if type(last).__name__ == "Softmax":  # the layer, or `keras.ops.softmax` of a functional model
+        return True
+    activation = getattr(last, "activation", None)
+    if activation is keras.activations.softmax:
+        return True
+    # Another layer, or a function, may be anything.
+    return activation not in _OTHER_ACTIVATIONS and bool(by_loss)
+
+
+# These make no probabilities of several symbols.
+_OTHER_ACTIVATIONS = [
+    getattr(keras.activations, name)
+    for name in ("linear", "log_softmax", "relu", "sigmoid", "tanh", "softplus", "gelu", "elu")
+]
+
+
+def _takes_probabilities(loss: Any) -> bool | None:
+    """Whether a model's loss is a crossentropy of probabilities (True) or of logits (False)."""
+    losses = tree.flatten(loss)
+    if len(losses) != 1:
+        return None
+    loss = keras.losses.get(losses[0])
+    kinds = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
+    if isinstance(loss, kinds):
+        return not loss.get_config()["from_logits"]
+    functions = ("categorical_crossentropy", "sparse_categorical_crossentropy")
+    return True if any(loss is getattr(keras.losses, name) for name in functions) else None
+
+
+# These layers compute with constants, not variables. A compiled program keeps the old ones.
+_ADAPTED = (
+    (keras.layers.Normalization, ("mean", "variance")),
+    (keras.layers.Discretization, ("bin_boundaries",)),
+)
+
+
+def adapted_values(model: keras.Model) -> list[Any]:
+    """Return the constants that layers learned by `adapt`. Loading weights makes them anew, too.
+
+    >>> layer = keras.layers.Normalization(mean=3.0, variance=2.0)
+    >>> model = keras.Sequential([keras.Input((1,)), layer])
+    >>> [float(value[0, 0]) for value in adapted_values(model)]
+    [3.0, 2.0]
+    """
+    return [
+        getattr(layer, name, None)
+        for layer in all_layers(model)
+        for kind, names in _ADAPTED
+        if isinstance(layer, kind)
+        for name in names
+    ]
+
+
+def same_objects(one: list[Any], other: list[Any]) -> bool:
+    """Whether two lists hold the very same objects.
+
+    >>> first, second = [1.0], [1.0]
+    >>> same_objects([first], [first]), same_objects([first], [second])
+    (True, False)
+    """
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def context_steps(framer: "SequenceFramer", stepped: bool) -> int:
+    """Return how many raw steps a model needs to see at once in a rollout."""
+    return 1 if stepped and framer.layout != "features" else framer.geometry.span
+
+
+def least_steps(framer: "SequenceFramer", stepped: bool) -> int:
+    """Return how many of the steps that a model sees at once must not be padding."""
+    return 1 if framer.geometry.pads else context_steps(framer, stepped)
+
+
+def least_prompt(framer: "SequenceFramer", stepped: bool) -> int:
+    """Return how many steps a prompt needs."""
+    return least_steps(framer, stepped) + framer.gap
+
+
+def check_model(model: keras.Model) -> None:
+    """Raise if `model` is not a Keras model."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a `keras.Model`. Received: {type(model).__name__}.")
+
+
+def check_compiled(model: keras.Model) -> None:
+    """Raise if a model is not ready to train."""
+    check_model(model)
+    if not model.compiled:
+        raise ValueError(
+            f"`model` must be compiled. Received: {model.name!r}, which is not. "
+            "Call `model.compile(optimizer, loss)` first."
+        )
+
+
+def check_shapes(
+    model: keras.Model,
+    x_shape: Shape | dict[str, Shape],
+    y_shape: Shape | None,
+    symbols: int | None = None,
+) -> None:
+    """Raise if inputs or targets do not fit a model. What the model does not declare may be any.
+
+    Shapes have no sample axis. `symbols` is the size of the targets' vocabulary, if they have one.
+    """
+    expected = declared_shape(model, "input_shape")
+    if isinstance(x_shape, dict):
+        _check_named_shapes(model, expected, x_shape)
+    elif expected is not None and not _fits(expected, x_shape):
+        few = len(expected) == len(x_shape) > 1 and _fits(expected[:-1], x_shape[:-1])
+        change = "the framed columns" if few else "`sequence_length` or `layout`"
+        raise ValueError(
+            f"The frames do not fit the model, whose inputs have shape {expected}. Received: "
+            f"frames with inputs of shape {x_shape}. Change {change}, or the model's `Input`."
+        )
+    output = declared_shape(model, "output_shape")
+    if output is None or y_shape is None:
+        return
+    ids = output[:-1]
+    # Keras adds or drops a last axis of one if that makes them fit.
+    if not any(_fits(shape, y_shape) for shape in (output, ids, (*ids, 1), (*output, 1))):
+        raise ValueError(
+            f"The targets do not fit the model, whose outputs have shape {output} (class ids: "
+            f"{ids}). Received: targets of shape {y_shape}. Change the framer's `horizon`, "
+            "`return_sequences` or `targets`, or the model's output."
+        )
+    classes = output[-1] if output and _fits(ids, y_shape) else None
+    if symbols is not None and classes not in (None, 1) and classes < symbols:
+        raise ValueError(
+            f"The model's output has {classes} classes. Received: frames whose vocabulary has "
+            f"{symbols} ids. Give the last layer `len(frames.vocabulary)` units."
+        )
+
+
+def _check_named_shapes(
+    model: keras.Model, only: Declared | None, x_shape: dict[str, Shape]
+) -> None:
+    """Raise if a model does not take inputs of these names and shapes."""
+    if only is not None:
+        raise ValueError(
+            f"The frames do not fit the model, which takes one input, of shape {only}. Received: "
+            f"frames with a future, whose inputs are {x_shape}. Give the model an `Input` named "
+            '"past" and one named "future", or leave out `future`.'
+        )
+    expected = named_inputs(model)
+    if expected is None:
+        return
+    if expected.keys() != x_shape.keys() or not all(
+        _fits(expected[name], shape) for name, shape in x_shape.items()
+    ):
+        raise ValueError(
+            f"The frames do not fit the model, which takes {expected}. Received: frames with "
+            f"inputs {x_shape}. Change the framer, `future`, or the model's inputs."
+        )
+
+
+def _fits(expected: Declared, received: Shape) -> bool:
+    return len(expected) == len(received) and all(
+        n is None or n == m for n, m in zip(expected, received, strict=True)
+    )
+
+
+def check_one_output(model: keras.Model, instead: str) -> None:
+    """Raise if a model has several outputs; `instead` says what to do then."""
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) > 1:
+        shapes = [tuple(output.shape[1:]) for output in outputs]
+        raise ValueError(
+            f"The model must have one output here. Received: {model.name!r}, with outputs of "
+            f"shapes {shapes}. {instead}"
+        )
+
+
+def check_weights(model: keras.Model, y_shape: Shape, weight_shape: Shape) -> None:
+    """Raise if weights of steps would weigh something else.
+
+    A Keras loss of real values averages over a target's last axis before it weighs. If a target has
+    no columns, that axis is the steps.
+    """
+    output = declared_shape(model, "output_shape")
+    if output is None or not y_shape or weight_shape != y_shape:
+        return
+    if len(output) == len(y_shape) + 1 and output[-1] == 1:
+        raise ValueError(
+            f"`sample_weight` of shape {weight_shape} cannot weigh steps: the loss first averages "
+            f"targets of shape {y_shape} over their last axis. Received: a model with outputs of "
+            f"shape {output}. Frame a sequence of shape (steps, 1) with `targets=[0]`."
+        )
+
+
+def check_embedding(model: keras.Model, symbols: int) -> None:
+    """Raise if the Embedding of a model's only input has fewer rows than there are symbols."""
+    is_sequential = isinstance(model, keras.Sequential)
+    given = [] if is_sequential else getattr(model, "inputs", None) or []
+    for layer in model.layers[:1] if is_sequential else model.layers:
+        if not isinstance(layer, keras.layers.Embedding):
+            continue
+        sees_ids = is_sequential or (len(given) == 1 and layer.input is given[0])
+        if sees_ids and layer.input_dim < symbols:
+            raise ValueError(
+                f"The model's layer {layer.name!r} has {layer.input_dim} rows. Received: a "
+                f"vocabulary of {symbols} ids. Make it an `Embedding(len(vocabulary), …)`."
+            )
+
+
+def check_input_names(model: keras.Model) -> None:
+    """Raise if a model takes inputs that no frame has."""
+    names = named_inputs(model)
+    if names is not None and list(names) != ["past"] and names.keys() != {"past", "future"}:
+        raise ValueError(
+            'A model that is rolled out takes one input, or two named "past" and "future". '
+            f"Received: a model with inputs named {list(names)}. Name them, as "
+            '`keras.Input(shape, name="future")`.'
+        )
+
+
+def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -> None:
+    """Raise if a framer's windows do not fit a model, or cannot be rolled on."""
+    if framer.gap < 0:
+        raise ValueError(
+            "A model whose target is its own last input step predicts nothing to feed back. "
+            f"Received: a framer with gap={framer.gap}."
+        )
+    inputs = named_inputs(model) or {}
+    shape, length = inputs.get("past"), framer.sequence_length
+    if "future" in inputs:
+        future, axis = inputs["future"], int(framer.return_sequences)
+        if len(future) < axis + 2 or future[axis] not in (None, framer.horizon):
+            raise ValueError(
+                f'The `framer` does not fit the model, which takes a "future" of shape {future}. '
+                f"Received: a framer with horizon={framer.horizon}, return_sequences="
+                f"{framer.return_sequences}. Pass the framer of its training data."
+            )
+    if stateful:
+        _check_steppable(model, framer, shape)
+    if shape is None or stateful:
+        return
+    if framer.layout == "features":
+        fits = len(shape) == 2 and (shape[1] or 0) % length == 0
+    else:
+        fits = len(shape) == 1 if framer.layout == "tokens" else len(shape) > 1
+        fits = fits and shape[0] in (None, length)
+    if not fits:
+        raise ValueError(
+            f"The `framer` does not fit the model, which takes inputs of shape {shape}. Received: "
+            f'a framer with sequence_length={length} and layout="{framer.layout}". Pass the framer '
+            "of its training data."
+        )
+
+
+def _check_steppable(model: keras.Model, framer: "SequenceFramer", shape: Declared | None) -> None:
+    """Raise if a stateful model cannot be fed one step at a time."""
+    if framer.geometry.rate > 1:
+        raise ValueError(
+            "A stateful model is rolled out step by step, so its frames must take every step. "
+            f"Received: a framer with sampling_rate={framer.geometry.rate}. Thin the sequence out "
+            "before you frame it."
+        )
+    if framer.layout == "features" and framer.geometry.stride > 1:
+        raise ValueError(
+            'A stateful model of `layout="features"` is rolled out one step at a time. Received: '
+            f'a framer with sequence_stride={framer.geometry.stride}. Use `layout="timesteps"`.'
+        )
+    steps = framer.sequence_length if framer.layout != "features" else 1
+    if shape and framer.layout != "features":
+        steps = max(steps, shape[0] or 1)
+    for layer in all_layers(model):
+        is_recurrent = isinstance(layer, keras.layers.RNN)
+        if steps > 1 and is_recurrent and (not layer.stateful or layer.go_backwards):
+            raise ValueError(
+                f"A stateful model is rolled out step by step. Received: the layer {layer.name!r}, "
+                f"which sees {steps} steps at once and keeps no state, or reads them backwards. "
+                "Make every recurrent layer stateful and forward."
+            )
+
+
+def check_features(
+    model: keras.Model, framer: "SequenceFramer", history: Shape, future: Shape | None = None
+) -> None:
+    """Raise if a step of a history or of future covariates has another shape than a model takes."""
+    inputs = named_inputs(model) or {}
+    received = {"history": history, "future": future}
+    for name, declared in ("history", inputs.get("past")), ("future", inputs.get("future")):
+        row = received[name]
+        if declared is None or row is None:
+            continue
+        shape = row or (1,)
+        if name == "future":
+            expected = declared[1 + framer.return_sequences :]
+        elif framer.layout == "features":
+            expected = (declared[-1] and declared[-1] // framer.sequence_length,)
+            shape = (math.prod(row),)
+        elif framer.layout == "tokens":
+            expected, shape = (), row
+        else:
+            expected = declared[1:]
+        if not _fits(expected, shape):
+            raise ValueError(
+                f"`{name}` must have steps of shape {expected}, which the model takes. Received: "
+                f"steps of shape {row}. Pass the features that it was trained on, in their order."
+            )
+
+
+def check_prompt_length(
+    length: int, framer: "SequenceFramer", stepped: bool, name: str = "prompt", hint: str = ""
+) -> None:
+    """Raise if a prompt, or a history, is shorter than a model needs."""
+    needed = least_prompt(framer, stepped)
+    if length >= needed:
+        return
+    if needed == 1:
+        unit = "symbol" if name == "prompt" else "step"
+        raise ValueError(
+            f"A {name} must not be empty: it is what the model begins with. Received: 0 {unit}s. "
+            f"Give at least one {unit}.{hint}"
+        )
+    pads = stepped or framer.geometry.pads
+    way_out = "" if pads else ', or train on frames that pad (`mode="prefixes"`)'
+    raise ValueError(
+        f"A {name} needs at least {needed} steps for a model with "
+        f"`sequence_length={framer.sequence_length}`. Received: {length} steps. "
+        f"Give a longer {name}{way_out}.{hint}"
+    )
+
+
+def check_classes(framer: "SequenceFramer", outputs: Shape | None) -> None:
+    """Raise if a model's outputs, of this shape if it is known, are not one for each symbol."""
+    vocabulary, horizon = framer.vocabulary, framer.horizon
+    classes = outputs[-1] if outputs else None
+    blocks = [(horizon,)] if horizon > 1 else [(), (1,)]
+    if outputs and outputs[:-1] not in blocks:
+        raise ValueError(
+            "`generate` needs a model that predicts the framer's horizon. Received: outputs of "
+            f"shape {outputs} for horizon={horizon}."
+        )
+    if vocabulary is not None and classes not in (None, len(vocabulary)):
+        raise ValueError(
+            "`generate` needs a model with one output for each symbol. Received: "
+            f"{classes} outputs for a vocabulary of {len(vocabulary)} ids."
+        )
+
+
+def check_ids(ids: np.ndarray, vocabulary: "Vocabulary | None", outputs: Shape | None) -> None:
+    """Raise if the ids of a prompt are not among those that a model predicts."""
+    classes = outputs[-1] if outputs else np.iinfo(np.int32).max
+    limit = classes if vocabulary is None else len(vocabulary)
+    outside = np.flatnonzero((ids < 0) | (ids >= limit))
+    if outside.size:
+        hint = "" if vocabulary is not None else " To continue real values, use `forecast`."
+        raise ValueError(
+            f"The ids of a prompt must be in 0 … {limit - 1}. "
+            f"Received: {ids[outside[0]]} at position {outside[0]}.{hint}"
+        )

@@ -1,0 +1,149 @@
+"""Models that only Keras's own loops can run: eager ones, and those on several devices."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from seqframe import backend
+from seqframe.aliases import States
+from seqframe.backend.common import first_batch
+from seqframe.model.state import reset_states
+from seqframe.training.schedule import Schedule, place_rows
+from seqframe.training.stateful import StatefulTrainer, refuse_resets_inside
+
+logger = logging.getLogger("seqframe")
+
+
+def runs_by_keras(model: keras.Model) -> bool:
+    """Whether only Keras's own loops can run a model. A log line says why."""
+    if getattr(model, "run_eagerly", False):
+        reason = "it is compiled with `run_eagerly=True`"
+    elif keras.distribution.distribution() is not None:
+        reason = "a `keras.distribution` is set"
+    elif backend.is_distributed(model):
+        reason = "it is under a distribution strategy"
+    else:
+        return False
+    logger.warning("%r runs by Keras's own loop, step by step: %s.", model.name, reason)
+    return True
+
+
+def fit_by_keras(
+    model: keras.Model,
+    schedule: Schedule,
+    policy: StatefulTrainer | None,
+    callbacks: list[keras.callbacks.Callback],
+    *,
+    validation_data: Any,
+    on_first_loss: Callable[[Any], None],
+    **arguments: Any,
+) -> keras.callbacks.History:
+    """Train by Keras's own `fit` on a schedule of streamed frames.
+
+    `validation_data` is such a schedule, or what Keras takes; `arguments` are those of Keras.
+    """
+    _check_devices(model, schedule)
+    if isinstance(validation_data, Schedule):
+        validation_data = evaluation_dataset(model, validation_data)
+    dataset = _ScheduleDataset(schedule)
+    callbacks = [*callbacks, _EpochOfDataset(dataset)]
+    if policy is not None and schedule.resets is not None:
+        inside = np.arange(schedule.steps) % model.steps_per_execution > 0
+        if schedule.resets[inside].any():
+            refuse_resets_inside(model.steps_per_execution)
+        callbacks.append(_RowResets(schedule.resets, policy.initial_state))
+    history = model.fit(
+        dataset,
+        shuffle=False,
+        validation_data=validation_data,
+        callbacks=callbacks,
+        **arguments,
+    )
+    on_first_loss(next(iter(history.history.get("loss", ())), None))
+    return history
+
+
+def evaluation_dataset(model: keras.Model, schedule: Schedule) -> keras.utils.PyDataset:
+    """Return a schedule of streamed frames for Keras's `evaluate` and `predict`, or raise."""
+    _check_devices(model, schedule)
+    if schedule.resets is not None and schedule.resets[1:].any():
+        raise ValueError(
+            "Keras's own loop cannot reset single rows of a state while it evaluates or predicts. "
+            "Received: lanes of several sequences. Pass one sequence, or run the model without "
+            "`run_eagerly` and distribution."
+        )
+    return _ScheduleDataset(schedule)
+
+
+def predict_by_keras(model: keras.Model, schedule: Schedule, **arguments: Any) -> Any:
+    """Return predictions by Keras's own `predict`, in the order of the frames."""
+    predictions = model.predict(evaluation_dataset(model, schedule), **arguments)
+    if schedule.lanes is None:
+        return predictions
+    place = schedule.places(0, schedule.steps)
+    return place_rows(predictions, place, schedule.feed.size)
+
+
+def _check_devices(model: keras.Model, schedule: Schedule) -> None:
+    """Raise if batches cannot be divided among a model's devices."""
+    if schedule.resets is not None and backend.num_replicas(model) > 1:
+        raise ValueError(
+            "Under a distribution strategy each replica gets a share of a batch, but a stateful "
+            "model keeps one state of whole batches. Received: a stateful model under a strategy "
+            f"of {backend.num_replicas(model)} replicas. Train it on one device."
+        )
+    distribution, shares = keras.distribution.distribution(), 1
+    if distribution is not None:
+        mesh = distribution.device_mesh
+        shares = int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
+    for size in (schedule.batch_size, schedule.remainder):
+        if size % shares:
+            raise ValueError(
+                f"Each batch, the last one too, must divide among the {shares} devices of the "
+                f"`keras.distribution`. Received: a batch of {size}. Pass a `batch_size` and a "
+                f"number of frames that are multiples of {shares}, such as arrays `(X[:n], y[:n])`."
+            )
+
+
+class _ScheduleDataset(keras.utils.PyDataset):
+    """The batches of one epoch of a schedule, as arrays. `_EpochOfDataset` sets the epoch."""
+
+    def __init__(self, schedule: Schedule):
+        super().__init__()
+        self.epoch, self._schedule = 0, schedule
+
+    def __len__(self) -> int:
+        return self._schedule.batches
+
+    def __getitem__(self, k: int) -> tuple[Any, ...]:
+        arrays, columns = self._schedule.batch(self.epoch, k)
+        batch = first_batch(self._schedule.feed.gather, (arrays, columns, []))
+        return tree.map_structure(ops.convert_to_numpy, batch)
+
+
+class _EpochOfDataset(keras.callbacks.Callback):
+    """Tells a dataset which epoch Keras begins."""
+
+    def __init__(self, dataset: _ScheduleDataset):
+        super().__init__()
+        self._dataset = dataset
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._dataset.epoch = epoch
+
+
+class _RowResets(keras.callbacks.Callback):
+    """Resets the rows of the state that a schedule names, before each batch of training."""
+
+    def __init__(self, resets: np.ndarray, values: States | None):
+        super().__init__()
+        self._resets, self._values = resets, values
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        rows = self._resets[batch]
+        if rows.any():
+            reset_states(self.model, self._values, rows)

@@ -37,7 +37,7 @@ def gathered(feed, index):
 
 
 def assert_gathered(frames, index, **kwargs):
-    expected = list(frames.take(np.asarray(index)))
+    expected = list(frames._take(np.asarray(index)))
     assert_same(gathered(feed_frames(frames, **kwargs), index), expected, atol=1e-6)
 
 
@@ -59,7 +59,7 @@ def test_windows_equal_frames(name, layout):
 def test_future_weights_and_columns_equal_frames(mode, return_sequences, horizon, targets, weights):
     data = [numbers(12, 4, seed=1), numbers(10, 4, seed=2)]
     framer = SequenceFramer(3, mode=mode, return_sequences=return_sequences, horizon=horizon)
-    lengths = [12, 10] if weights == "steps" else framer.frame(data).counts
+    lengths = [12, 10] if weights == "steps" else framer.frame(data)._counts
     frames = framer.frame(
         data,
         targets,
@@ -74,7 +74,7 @@ def test_future_weights_and_columns_equal_frames(mode, return_sequences, horizon
 def test_weights_of_frames_belong_to_each_part_of_a_split(stride, sequences):
     data = [numbers(20 + n, seed=n) for n in range(sequences)]
     framer = SequenceFramer(3, sequence_stride=stride)
-    counts = framer.frame(data).counts
+    counts = framer.frame(data)._counts
     frames = framer.frame(data, sample_weight=[np.arange(1.0, 1 + count) for count in counts])
     parts = [frames]
     if stride == 1 or sequences > 1:

@@ -138,7 +138,7 @@ def test_redraw_draws_subsequences_anew_in_each_epoch(eagerly, monkeypatch):
 def test_an_error_while_streaming_is_raised(monkeypatch):
     monkeypatch.setattr(schedule, "_MOST_INDICES", 2)
     frames = SequenceFramer(2).frame(numbers(20))
-    take, calls = frames.take, []
+    take, calls = frames._take, []
 
     def failing(index):
         calls.append(len(index))
@@ -146,7 +146,7 @@ def test_an_error_while_streaming_is_raised(monkeypatch):
             raise OSError("the disk is gone")
         return take(index)
 
-    monkeypatch.setattr(frames, "take", failing)
+    monkeypatch.setattr(frames, "_take", failing)
     model = dense(keras.Input((2, 1)))
     with pytest.raises(OSError, match="the disk is gone"):
         fit(model, frames, batch_size=2, verbose=0, max_device_bytes=0)

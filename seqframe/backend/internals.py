@@ -3,15 +3,12 @@
 Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import keras
 from keras import ops, tree
-from keras.src.trainers.epoch_iterator import EpochIterator
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -102,25 +99,6 @@ def resumed_epoch(model: keras.Model) -> int | None:
     Why: `BackupAndRestore` sets an attribute of the model before the first epoch.
     """
     return getattr(model, "_initial_epoch", None)
-
-
-def forget_a_look() -> bool:
-    """Forget Keras's look at a dataset's first batch, and return whether it was no more than that.
-
-    Why: under JAX and PyTorch, Keras takes a batch to create a model's metric variables. It tells
-    the dataset of that as of an epoch, by `on_epoch_begin` and `on_epoch_end`: who calls the latter
-    is all that differs. What workers made ready behind that batch it would give to the next epoch,
-    before that epoch's own.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not EpochIterator.reset.__code__:
-        frame = frame.f_back
-    if frame is None:
-        return False
-    enqueuer = getattr(frame.f_locals["self"].data_adapter, "enqueuer", None)
-    if enqueuer is not None:
-        enqueuer.ready_queue.queue.clear()
-    return True
 
 
 class _StateBox:

@@ -145,7 +145,7 @@ def feed_frames(
         if kind is not None:
             check_real(kind.dtype, name)
     if redraw:
-        check_redraw(framer)
+        check_redraw(geometry)
     if class_weight and (geometry.return_sequences or geometry.horizon > 1):
         raise ValueError(
             "`class_weight` needs one class a sample. Received: frames with targets of shape "
@@ -156,7 +156,7 @@ def feed_frames(
         raw += [source.weight, None if source.targets is source.inputs else source.targets]
     nbytes = sum(rows.nbytes for rows in raw if rows is not None)
     if geometry.pads:
-        nbytes = len(frames) * frames.nbytes
+        nbytes = len(frames) * frames._nbytes
     names = ("x",) if only_inputs else ("x", "y", "weight")
     whole = frame_weight_shape(framer)
     weights: dict[str, Any] = {"class_weight": _pairs(class_weight), "frame_weight": whole}
@@ -164,11 +164,11 @@ def feed_frames(
 
         def take(index: np.ndarray, epoch: int) -> Arrays:
             drawn = frames.redraw(epoch) if redraw else frames
-            return dict(zip(names, drawn.take(index), strict=False))
+            return dict(zip(names, drawn._take(index), strict=False))
 
         held = names if source.weight is not None else names[:2]  # of a future, "x" is a nest
         gather = Gather(**_whole_rows(held), **weights)
-        return Stream(take, gather, len(frames), frames.nbytes)
+        return Stream(take, gather, len(frames), frames._nbytes)
     if geometry.pads:
         ready = dict(zip(names, frames.arrays(), strict=False))
         return feed_arrays(**ready, class_weight=class_weight, frame_weight=whole)
@@ -181,7 +181,7 @@ def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) 
     begins = np.cumsum([0, *source.steps])
 
     def starts(index: np.ndarray) -> np.ndarray:
-        sequence, start, _ = frames.locate(index.ravel())
+        sequence, start, _ = frames._locate(index.ravel())
         return (begins[sequence] + start).reshape(index.shape)
 
     shapes, ahead = frame_shapes(framer, source), geometry.target_offsets
@@ -207,9 +207,9 @@ def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) 
     if source.weight is not None and source.weight_per_frame and not only_inputs:
         # Weights of frames lie at the rows where these begin.
         every = np.arange(len(frames))
-        sequence, start, _ = frames.locate(every)
+        sequence, start, _ = frames._locate(every)
         spread = np.zeros(begins[-1], keras.config.floatx())
-        spread[begins[sequence] + start] = source.weight.take(sequence, start // geometry.stride)
+        spread[begins[sequence] + start] = source.weight.take(sequence, frames._rank(every))
         arrays["weight"] = spread.reshape(-1, *weights["frame_weight"])
         windows["weight"] = Windows("weight")
     gather = Gather(**windows, **weights)

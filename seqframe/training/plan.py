@@ -13,11 +13,10 @@ from keras import tree
 from seqframe import backend
 from seqframe.aliases import Reset
 from seqframe.backend.internals import has_unweighted_metrics
-from seqframe.framing.cutters import frame_shapes
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.order import random_seed
-from seqframe.framing.windows import check_integer
+from seqframe.framing.checks import check_integer
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, feed_frames
@@ -144,7 +143,7 @@ def _frames_feed(
         vocabulary = frames.vocabulary if source.targets is source.inputs else None
         symbols = None if vocabulary is None else len(vocabulary)
         check_shapes(model, frames.x_shape, frames.y_shape, symbols)
-        weight_shape = frame_shapes(frames.framer, source).weight
+        weight_shape = frames.sample_weight_shape
         if weight_shape is not None:
             check_weights(model, frames.y_shape, weight_shape)
     if frames.vocabulary is not None:
@@ -242,9 +241,9 @@ def _resets(
                 "`lanes` of the StatefulTrainer must be the lanes of the training: "
                 f"{steps} batches of {batch_size}. Received: {given!r}."
             )
-        resets |= given.index(np.arange(steps))[2]
+        resets |= given._index(np.arange(steps))[2]
     elif lanes is not None:
-        resets[1:] |= lanes.index(np.arange(1, steps))[2]
+        resets[1:] |= lanes._index(np.arange(1, steps))[2]
     return resets
 
 

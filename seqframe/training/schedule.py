@@ -75,7 +75,7 @@ class Schedule:
         self._frames: np.ndarray | None = None
         self._fixed: Columns = {}  # the same in each epoch
         if lanes is not None:
-            self._frames, weight, _ = lanes.index(np.arange(self.steps))
+            self._frames, weight, _ = lanes._index(np.arange(self.steps))
             if not weight.all():
                 self._fixed["weight"] = weight
         if resets is not None and resets.any():

@@ -1,16 +1,14 @@
-"""Frames reach tf.data, PyTorch's DataLoader and Grain as they are, and train through them."""
+"""tf.data, PyTorch's DataLoader and Grain give the same frames as NumPy batches."""
 
 import json
 import pickle
 import sys
 from itertools import islice
 
-import keras
 import numpy as np
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.backend.internals import build_for_training
 from seqframe.framing import adapters
 
 STEPS = np.linspace(-1, 1, 40, dtype="float32")
@@ -23,7 +21,6 @@ KINDS = {
     ),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
-plain_and_rich = pytest.mark.parametrize("kind", ["one sequence", "future and weight"])
 # Of libraries that are loaded beside each other, and of processes that fork from one with threads.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::RuntimeWarning", "ignore:Your input ran out:UserWarning"
@@ -76,48 +73,7 @@ def assert_all_same(batches, expected):
         assert_same(batch, other)
 
 
-def model_of(frames):
-    """Return a model whose weights tell in which order it saw the frames."""
-    keras.utils.set_random_seed(1)
-    shapes = frames.x_shape
-    if isinstance(shapes, dict):
-        inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-        hidden = keras.layers.Concatenate()([keras.layers.Flatten()(x) for x in inputs.values()])
-    else:
-        inputs = keras.Input(shapes)
-        hidden = keras.layers.Flatten()(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(int(np.prod(frames.y_shape)))(hidden))
-    # Without memory: where Keras does not know an epoch's end, TensorFlow counts a step too many.
-    model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
-    # Else Keras takes a pass of its own, under some backends.
-    build_for_training(model, frames[:4])
-    return model
-
-
-def assert_trains_like_arrays(frames, dataset, epochs, order_of_epoch, batch_size=4):
-    """Fit on a dataset, and on arrays in the same order, and compare."""
-    model, other = model_of(frames), model_of(frames)
-    model.fit(dataset, epochs=epochs, shuffle=False, verbose=0)
-    for epoch in range(epochs):
-        x, y, *weight = frames[order_of_epoch(epoch)]
-        weight = weight[0] if weight else None
-        other.fit(x, y, sample_weight=weight, batch_size=batch_size, shuffle=False, verbose=0)
-    for one, same in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(one, same, rtol=1e-5, atol=1e-6)
-
-
 # --- tf.data.
-
-
-@plain_and_rich
-def test_tf_trains_like_arrays_in_the_same_order(tf, kind):
-    frames = KINDS[kind]()
-    dataset = frames.to_tf(4, shuffle=True, seed=3, epoch=2)
-    batches = frames.batches(4, shuffle=True, seed=3)
-    everything = np.arange(len(frames))
-    assert_trains_like_arrays(
-        frames, dataset, 2, lambda epoch: batches.order(everything, epoch + 2)
-    )
 
 
 @every_kind
@@ -198,16 +154,6 @@ def collate_of(dataset, own):
     return {"collate_fn": dataset.collate} if own else {}
 
 
-@plain_and_rich
-@COLLATE
-def test_torch_trains_like_arrays_in_the_same_order(data, kind, own):
-    frames = KINDS[kind]()
-    dataset = frames.to_torch()
-    order = np.random.default_rng(3).permutation(len(frames))
-    loader = data.DataLoader(dataset, 4, sampler=order.tolist(), **collate_of(dataset, own))
-    assert_trains_like_arrays(frames, loader, 2, lambda epoch: order)
-
-
 @every_kind
 @COLLATE
 def test_a_loader_holds_the_frames_of_its_sampler(data, make, own):
@@ -232,13 +178,6 @@ def test_a_loader_has_workers(data, own):
         assert_all_same(loader, frames.batches(7))
 
 
-def test_frames_are_tensors_without_a_copy(data):
-    dataset = KINDS["one sequence"]().to_torch()
-    fetched = dataset.__getitems__([3, 1])
-    x, _ = dataset.collate(fetched)
-    assert np.shares_memory(x.numpy(), fetched.arrays[0])
-
-
 @pytest.mark.parametrize("dtype", ["float64", "int8", "uint16", "bool"])
 def test_torch_keeps_the_dtype(data, dtype):
     frames = SequenceFramer(2).frame(STEPS.astype(dtype))
@@ -254,19 +193,6 @@ def test_torch_takes_what_another_machine_wrote(data, own):
     dataset = frames.to_torch()
     loader = data.DataLoader(dataset, 7, **collate_of(dataset, own))
     assert_all_same(loader, native.batches(7))
-
-
-@every_kind
-def test_frames_that_were_fetched_are_a_sequence_of_frames(data, make):
-    frames = make()
-    dataset = frames.to_torch()
-    fetched = dataset.__getitems__([5, -1, 5])
-    assert len(fetched) == 3
-    for frame, index in zip(fetched, (5, -1, 5), strict=True):
-        assert_same(frame, frames[index])
-        assert_same(dataset[index], frames[index])
-    with pytest.raises(IndexError):
-        fetched[3]
 
 
 def test_a_torch_dataset_reaches_workers_that_are_spawned(data):
@@ -286,42 +212,20 @@ def test_batches_are_a_torch_dataset_as_they_are(data):
 def test_a_sampler_that_is_out_of_range_is_told_so(data):
     dataset = KINDS["one sequence"]().to_torch()
     for index in (37, -38):
-        with pytest.raises(IndexError, match=f"There are 37 frames. Received: index {index}"):
+        with pytest.raises(IndexError, match=f"index {index}"):
             dataset.__getitems__([0, index])
 
 
 def test_collate_takes_what_was_fetched(data):
     dataset = KINDS["one sequence"]().to_torch()
     loader = data.DataLoader(dataset, batch_size=None, collate_fn=dataset.collate)
-    message = (
-        "`collate` takes .* Received: a tuple. Give the DataLoader a `batch_size`, or leave out"
-    )
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(TypeError, match="`batch_size`"):
         next(iter(loader))
     single = data.DataLoader(dataset, batch_size=None)
     assert [float(y) for _, y in single] == dataset.frames[:][1].tolist()
 
 
 # --- Grain.
-
-
-@plain_and_rich
-def test_grain_trains_like_arrays_in_the_same_order(grain, kind):
-    frames = KINDS[kind]()
-    keys = [key(flat(frame)) for frame in frames]
-    order = [keys.index(key(flat(frame))) for frame in frames.to_grain().shuffle(seed=7)]
-    assert sorted(order) == list(range(len(frames)))
-    assert order != sorted(order)
-    dataset = frames.to_grain().shuffle(seed=7).batch(4)
-    assert_trains_like_arrays(frames, dataset, 2, lambda epoch: np.array(order))
-
-
-def test_grain_of_batches_trains_like_arrays_in_the_same_order(grain):
-    frames = KINDS["future and weight"]()
-    batches = frames.batches(4, shuffle=True, seed=3)
-    order = batches.order(np.arange(len(frames)), 0)
-    dataset = grain.MapDataset.source(batches)
-    assert_trains_like_arrays(frames, dataset, 2, lambda epoch: order)
 
 
 @every_kind
@@ -333,6 +237,17 @@ def test_grain_holds_the_frames(grain, make):
     assert_all_same(dataset, frames)
     assert_all_same(dataset.batch(7), frames.batches(7))
     assert_all_same(dataset.batch(7, drop_remainder=True), frames.batches(7, drop_last=True))
+
+
+@pytest.mark.parametrize("kind", ["one sequence", "future and weight"])
+def test_grain_shuffles(grain, kind):
+    frames = KINDS[kind]()
+    keys = [key(flat(frame)) for frame in frames]
+    order = [keys.index(key(flat(frame))) for frame in frames.to_grain().shuffle(seed=7)]
+    assert sorted(order) == list(range(len(frames)))
+    assert order != sorted(order)
+    batches = frames.batches(4, shuffle=True, seed=3)
+    assert_all_same(grain.MapDataset.source(batches), frames.batches(4, shuffle=True, seed=3))
 
 
 @every_kind
@@ -368,8 +283,7 @@ ADAPTERS = {
 )
 def test_a_library_that_is_missing_is_named(library, method, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    message = f"`{method}` needs the library '{library}'. Install it with `pip install {library}`"
-    with pytest.raises(ImportError, match=message):
+    with pytest.raises(ImportError, match=f"`{method}`.*pip install {library}"):
         ADAPTERS[library](KINDS["one sequence"]())
 
 

@@ -1,4 +1,4 @@
-"""Batches are the frames in the epoch's order, one after the other, from anywhere and again."""
+"""Batches hold the frames in the order of the epoch, and can be stopped and resumed anywhere."""
 
 import copy
 import json
@@ -102,7 +102,7 @@ def test_batches_are_the_frames_in_the_order_of_the_epoch(make, shuffle):
     shuffle=st.booleans(),
     data=st.data(),
 )
-def test_a_batch_by_its_number_is_the_one_that_iteration_comes_to(size, batch_size, shuffle, data):
+def test_indexing_and_iterating_give_the_same_batches(size, batch_size, shuffle, data):
     # Large enough that order, place and gather are worked out for many batches at once.
     frames = SequenceFramer(1).frame([np.arange(size + 1), np.arange(3)])
     batches = frames.batches(batch_size, shuffle=shuffle, seed=1)
@@ -115,7 +115,7 @@ def test_a_batch_by_its_number_is_the_one_that_iteration_comes_to(size, batch_si
             assert_same(batches[number], frames[order[first : first + batch_size]])
 
 
-def test_redrawn_batches_are_of_the_epochs_own_draws():
+def test_redrawn_batches_use_the_draws_of_their_epoch():
     frames = drawn()
     for epoch, shuffle in product(range(3), (False, True)):
         arguments = {"shuffle": shuffle, "seed": 1, "epoch": epoch}
@@ -126,10 +126,10 @@ def test_redrawn_batches_are_of_the_epochs_own_draws():
     assert targets(frames.batches(8, redraw=True, epoch=1)) != targets(frames.batches(8, epoch=1))
 
 
-def test_a_last_batch_that_is_dropped_may_have_been_the_only_one():
+def test_drop_last_can_leave_no_batch():
     batches = framed().batches(99, drop_last=True)
     assert (len(batches), list(batches)) == (0, [])
-    with pytest.raises(IndexError, match=r"There are 0 batches. Received: index 0."):
+    with pytest.raises(IndexError, match="index 0"):
         batches[0]
 
 
@@ -215,7 +215,7 @@ OPERATIONS = st.sampled_from(["next", "loop", "nest", "zip", "state", "copy", "p
     kind=st.sampled_from(sorted(KINDS)),
     shuffle=st.booleans(),
 )
-def test_it_is_one_iterator_however_it_is_used(operations, kind, shuffle):
+def test_all_ways_of_iterating_share_one_position(operations, kind, shuffle):
     duplicates = {"copy": copy.copy, "pickle": lambda one: pickle.loads(pickle.dumps(one))}
     batches = KINDS[kind]().batches(2, shuffle=shuffle)
     rest = [batches[k] for k in range(len(batches))]
@@ -283,7 +283,7 @@ def test_setting_the_state_ends_a_loop_that_is_under_way():
     assert len(list(batches)) == 4
 
 
-# --- States that are of something else.
+# --- States of other frames or batches.
 
 
 @pytest.mark.parametrize(
@@ -297,13 +297,13 @@ def test_setting_the_state_ends_a_loop_that_is_under_way():
         framed(steps=[STEPS[:20], STEPS[:23]]),
     ],
 )
-def test_a_state_of_other_frames_is_refused(other):
+def test_set_state_raises_for_other_frames(other):
     state = other.batches(4).get_state()
-    with pytest.raises(ValueError, match="must be of an iterator over the same frames"):
+    with pytest.raises(ValueError, match="frames"):
         framed().batches(4).set_state(state)
 
 
-def test_frames_are_told_apart_by_more_than_their_number():
+def test_states_tell_frames_of_equal_number_apart():
     pairs = [
         (drawn(), drawn(8)),
         (drawn(), drawn().redraw(1)),
@@ -333,48 +333,48 @@ def test_values_may_change_under_a_state():
 @pytest.mark.parametrize(
     ("arguments", "shard", "message"),
     [
-        ({"batch_size": 5}, None, "Received: batch_size=5, where this iterator has 4"),
-        ({"drop_last": True}, None, "Received: drop_last=True, where this iterator has False"),
-        ({"shuffle": True}, None, "Received: shuffle=True, where this iterator has False"),
-        ({"redraw": True}, None, "Received: redraw=True, where this iterator has False"),
-        ({}, (2, 0), "Received: num_shards=2, where this iterator has 1"),
+        ({"batch_size": 5}, None, "batch_size=5,"),
+        ({"drop_last": True}, None, "drop_last=True,"),
+        ({"shuffle": True}, None, "shuffle=True,"),
+        ({"redraw": True}, None, "redraw=True,"),
+        ({}, (2, 0), "num_shards=2,"),
         ({}, (1, 0), None),
     ],
 )
-def test_a_state_of_other_batches_is_refused(arguments, shard, message):
+def test_set_state_raises_for_other_batches(arguments, shard, message):
     other = drawn().batches(**{"batch_size": 4, **arguments})
     state = (other.shard(*shard) if shard else other).get_state()
     batches = drawn().batches(4)
     if message is None:
         batches.set_state(state)
     else:
-        with pytest.raises(ValueError, match=f"over the same batches. {message}"):
+        with pytest.raises(ValueError, match=message):
             batches.set_state(state)
-    with pytest.raises(ValueError, match="Received: shard=1, where this iterator has 0"):
+    with pytest.raises(ValueError, match="shard=1,"):
         drawn().batches(4).shard(2, 0).set_state(drawn().batches(4).shard(2, 1).get_state())
 
 
 @pytest.mark.parametrize("state", [None, {}, [], 3, "state", {"epoch": 1}])
-def test_what_is_no_state_is_refused(state):
-    with pytest.raises(TypeError, match=r"`state` must be what `get_state` returned. Received: "):
+def test_set_state_raises_for_other_values(state):
+    with pytest.raises(TypeError, match="`get_state`"):
         framed().batches(4).set_state(state)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"batch": 11}, ValueError, "`state` must name a batch in 0 … 10. Received: batch=11"),
-        ({"batch": -1}, ValueError, "`batch` must be an integer ≥ 0. Received: batch=-1"),
-        ({"batch": 1.5}, TypeError, "`batch` must be an integer ≥ 0. Received: batch=1.5"),
-        ({"batch": None}, TypeError, "`batch` must be an integer ≥ 0. Received: batch=None"),
-        ({"epoch": -1}, ValueError, "`epoch` must be an integer ≥ 0. Received: epoch=-1"),
-        ({"epoch": None}, TypeError, "`epoch` must be an integer ≥ 0. Received: epoch=None"),
-        ({"seed": "7"}, TypeError, "`seed` must be an integer ≥ 0. Received: seed='7'"),
-        ({"seed": None}, TypeError, "`seed` must be an integer ≥ 0. Received: seed=None"),
-        ({"batch_size": None}, ValueError, "over the same batches. Received: batch_size=None"),
+        ({"batch": 11}, ValueError, "batch=11"),
+        ({"batch": -1}, ValueError, "batch=-1"),
+        ({"batch": 1.5}, TypeError, "batch=1.5"),
+        ({"batch": None}, TypeError, "batch=None"),
+        ({"epoch": -1}, ValueError, "epoch=-1"),
+        ({"epoch": None}, TypeError, "epoch=None"),
+        ({"seed": "7"}, TypeError, "seed='7'"),
+        ({"seed": None}, TypeError, "seed=None"),
+        ({"batch_size": None}, ValueError, "batch_size=None"),
     ],
 )
-def test_a_state_that_was_spoilt_is_refused_and_changes_nothing(change, error, message):
+def test_a_damaged_state_raises_and_changes_nothing(change, error, message):
     batches = framed().batches(4, shuffle=True, seed=7)
     next(batches)
     before = batches.get_state()
@@ -384,7 +384,7 @@ def test_a_state_that_was_spoilt_is_refused_and_changes_nothing(change, error, m
     assert targets(batches) == targets(framed().batches(4, shuffle=True, seed=7))[1:]
 
 
-# --- Whose memory it is.
+# --- Memory.
 
 
 @every_kind
@@ -413,8 +413,7 @@ def test_batches_are_writable_and_share_no_memory(make, size):
     assert all(map(np.array_equal, flat(frames[:]), kept))
 
 
-# --- As large as can be.
-
+# --- Very long sequences.
 
 SIZE = 10**10
 
@@ -458,12 +457,12 @@ def test_windows_far_into_a_sequence_are_at_their_places():
     assert_same(next(batches), (x, y))
 
 
-# --- Arguments that make no sense.
+# --- Errors.
 
 
 @pytest.mark.parametrize("index", [1.0, True, None, "0", slice(0, 2), [0]])
 def test_the_number_of_a_batch_is_an_integer(index):
-    with pytest.raises(TypeError, match=r"The number of a batch must be an integer. Received: "):
+    with pytest.raises(TypeError, match="integer"):
         framed().batches(4)[index]
 
 
@@ -471,35 +470,33 @@ def test_the_number_of_a_batch_is_an_integer(index):
 def test_the_number_of_a_batch_is_in_range(index):
     batches = framed().batches(4)
     assert_same(batches[np.int8(-1)], batches[9])
-    with pytest.raises(IndexError, match=f"There are 10 batches. Received: index {int(index)}."):
+    with pytest.raises(IndexError, match=f"index {int(index)}"):
         batches[index]
 
 
 @pytest.mark.parametrize(
     ("num_shards", "index", "error", "message"),
     [
-        (2, 2, ValueError, "`index` must be below `num_shards`. Received: index=2, num_shards=2"),
-        (2, -1, ValueError, "`index` must be an integer ≥ 0. Received: index=-1"),
-        (2, 0.0, TypeError, "`index` must be an integer ≥ 0. Received: index=0.0"),
-        (0, 0, ValueError, "`num_shards` must be an integer ≥ 1. Received: num_shards=0"),
-        (2.0, 0, TypeError, "`num_shards` must be an integer ≥ 1. Received: num_shards=2.0"),
-        (38, 0, ValueError, "`num_shards` must not exceed the number of frames, 37. Received: num"),
+        (2, 2, ValueError, "`num_shards`.*index=2"),
+        (2, -1, ValueError, "index=-1"),
+        (2, 0.0, TypeError, "index=0.0"),
+        (0, 0, ValueError, "num_shards=0"),
+        (2.0, 0, TypeError, "num_shards=2.0"),
+        (38, 0, ValueError, "num_shards=38"),
     ],
 )
-def test_a_shard_is_one_of_as_many_as_there_can_be(num_shards, index, error, message):
+def test_shard_checks_its_arguments(num_shards, index, error, message):
     with pytest.raises(error, match=message):
         framed().batches(4).shard(num_shards, index)
 
 
 def test_a_shard_is_cut_once():
     shard = framed().batches(4).shard(2, 1)
-    message = "cannot be cut into shards. Received: shard 1 of 2. Call `shard` once, on the whole"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"shard 1 of 2.*`shard` once"):
         shard.shard(2, 0)
 
 
 @pytest.mark.parametrize("mode", ["windows", "prefixes"])
-def test_only_what_is_drawn_is_drawn_anew(mode):
-    message = f'`redraw=True` needs `mode="subsequences"`: .* frames of mode="{mode}"'
-    with pytest.raises(ValueError, match=message):
+def test_redraw_needs_random_frames(mode):
+    with pytest.raises(ValueError, match=f"`redraw=True`.*{mode}"):
         framed(mode=mode).batches(4, redraw=True)

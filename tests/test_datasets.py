@@ -250,7 +250,7 @@ def test_a_dataset_takes_the_state_of_batches_between_epochs():
     assert epoch_of(dataset) == np.concatenate([y for _, y in batches]).tolist()
 
 
-def test_keras_begins_no_epoch_in_its_midst():
+def test_set_state_raises_within_an_epoch():
     frames = framed(np.arange(50))
     batches = frames.batches(8, shuffle=True)
     next(batches)
@@ -275,7 +275,7 @@ def test_keras_begins_no_epoch_in_its_midst():
         ),
     ],
 )
-def test_a_dataset_refuses_the_state_of_another(state, error, message):
+def test_set_state_raises_for_another_dataset(state, error, message):
     dataset = framed(np.arange(50)).dataset(8)
     before = dataset.get_state()
     with pytest.raises(error, match=message):
@@ -283,7 +283,7 @@ def test_a_dataset_refuses_the_state_of_another(state, error, message):
     assert dataset.get_state() == before
 
 
-def test_lanes_have_a_state_that_says_which_they_are():
+def test_state_of_lanes_tells_which_they_are():
     lanes = framed(np.arange(50)).lanes(4)
     dataset = lanes.dataset()
     dataset.set_state(json.loads(json.dumps(framed(np.arange(50)).lanes(4).dataset().get_state())))
@@ -322,7 +322,7 @@ def test_lanes_train_with_their_weights():
     np.testing.assert_allclose(history.history["squares"], (2**13 - 1) / 13, rtol=1e-6)
 
 
-def test_lanes_are_not_shuffled_by_keras():
+def test_lanes_raise_if_keras_shuffles_them():
     dataset = framed().lanes(2).dataset()
     model = counting_model(batch_size=2)
     # Under TensorFlow the error comes out of a generator of `tf.data`, as one of its own.

@@ -1,6 +1,7 @@
 """Frames equal plain Python slices, for every small combination of the framer's arguments."""
 
 import json
+import re
 from itertools import chain, product
 
 import numpy as np
@@ -63,7 +64,7 @@ def blank(like, value):
     return [blank(part, value) for part in like] if isinstance(like, list) else value
 
 
-# --- What the oracle is held against.
+# --- Frames compared with the oracle.
 
 
 def assert_frames_are_slices(framer, arrays, targets=None):
@@ -329,17 +330,7 @@ def test_starts_are_drawn_uniformly_then_lengths_uniformly():
         np.testing.assert_allclose(shares, 1 / len(fitting), atol=0.03)
 
 
-def test_draws_are_a_function_of_the_seed():
-    def drawn(seed):
-        framer = SequenceFramer(5, mode="subsequences", num_samples=50, seed=seed)
-        return framer.frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ").arrays()[0].tolist()
-
-    assert drawn(7) == drawn(7)
-    assert drawn(7) != drawn(8)
-    assert drawn(None) != drawn(None)
-
-
-# --- What may be framed.
+# --- Kinds of data.
 
 
 @pytest.mark.parametrize(
@@ -386,7 +377,7 @@ def test_data_keep_their_dtype(dtype, padding_value):
 )
 def test_padding_fits_the_dtype(dtype, padding_value):
     framer = SequenceFramer(3, mode="prefixes", padding_value=padding_value)
-    with pytest.raises(ValueError, match="`padding_value` must fit the dtype of the sequence, "):
+    with pytest.raises(ValueError, match="`padding_value`"):
         framer.frame(np.zeros(5, dtype))
     x, _ = SequenceFramer(3).frame(np.zeros(5, dtype))[0]  # windows are never padded
     assert x.dtype == dtype
@@ -394,7 +385,7 @@ def test_padding_fits_the_dtype(dtype, padding_value):
     values = np.zeros(5)
     assert framer.frame(values, np.zeros(5, dtype)).arrays()[1].dtype == dtype
     each = SequenceFramer(3, mode="prefixes", padding_value=padding_value, return_sequences=True)
-    with pytest.raises(ValueError, match="`padding_value` must fit"):
+    with pytest.raises(ValueError, match="`padding_value`"):
         each.frame(values, np.zeros(5, dtype))
 
 
@@ -411,12 +402,6 @@ def test_steps_may_have_any_shape():
     x, y = padded_frames[1]
     np.testing.assert_array_equal(x, [np.zeros((4, 5)), *images[:2]])
     np.testing.assert_array_equal(y, [np.zeros((4, 5)), *images[1:3]])
-
-
-def test_dates_may_be_targets():
-    days = np.arange("2026-01-01", "2026-01-06", dtype="M8[D]")
-    frames = SequenceFramer(2).frame(np.arange(5.0), days)
-    assert frames.arrays()[1].tolist() == days[2:].tolist()
 
 
 @pytest.mark.parametrize(
@@ -445,26 +430,18 @@ def test_dates_may_be_targets():
         (np.array([[1, 2], [3, 4], [5, 6]]), None, ["[1 2] [3 4] -> [5 6]"]),
     ],
 )
-def test_whatever_is_a_sequence_is_framed(sequences, vocabulary, lines, capsys):
+def test_all_kinds_of_sequences_are_framed(sequences, vocabulary, lines, capsys):
     SequenceFramer(2, vocabulary=vocabulary).frame(sequences).describe()
     assert capsys.readouterr().out.splitlines() == lines
 
 
-def test_symbols_are_collected_where_no_vocabulary_is_given():
+def test_symbols_are_collected_without_a_vocabulary():
     framer = SequenceFramer(1)
     frames = framer.frame(["BAB", "CA"])
     assert frames.vocabulary == Vocabulary("ABC")
     assert frames.framer.vocabulary is frames.vocabulary
     assert framer.vocabulary is None  # a framer is not changed by what it frames
     assert SequenceFramer(1).frame([1, 2]).vocabulary is None
-
-
-def test_a_vocabulary_that_is_given_is_kept():
-    vocabulary = Vocabulary("CBA", reserve_padding=True)
-    framer = SequenceFramer(2, mode="prefixes", layout="tokens", vocabulary=vocabulary)
-    frames = framer.frame("AB")
-    assert frames.framer is framer
-    assert frames.arrays()[0].tolist() == [[0, 3]]
 
 
 # --- Targets.
@@ -497,11 +474,6 @@ def test_targets_are_columns_by_name_or_position(library, targets, columns):
     assert frames.y_shape == (2, *np.shape(columns))
     several = framer.frame([table, table[3:]], targets)
     np.testing.assert_array_equal(several.arrays()[1][: len(frames)], expected.arrays()[1])
-
-
-def test_a_column_of_images_is_a_row_of_each():
-    images = np.arange(60).reshape(5, 3, 4)
-    assert SequenceFramer(1).frame(images, 1).arrays()[1].tolist() == images[1:, 1].tolist()
 
 
 @LIBRARIES
@@ -539,7 +511,7 @@ def test_targets_are_values_on_the_same_clock(sequences, targets, y):
     assert SequenceFramer(1).frame(sequences, targets).arrays()[1].tolist() == y
 
 
-# --- Nothing is copied before it must be.
+# --- Copies.
 
 
 @pytest.mark.parametrize("layout", ["timesteps", "features"])
@@ -547,189 +519,157 @@ def test_framing_copies_nothing(layout):
     data, targets = np.zeros((1000, 3), np.float32), np.zeros(1000)
     framer = SequenceFramer(50, layout=layout, horizon=5)
     frames = framer.frame(data, targets)
-    assert np.shares_memory(frames.inputs.arrays[0], data)
-    assert np.shares_memory(frames.targets.arrays[0], targets)
+    assert np.shares_memory(frames.source.inputs.arrays[0], data)
+    assert np.shares_memory(frames.source.targets.arrays[0], targets)
     for columns in (1, [0, 2], [1]):
         own = framer.frame(data, columns)
-        assert np.shares_memory(own.targets.arrays[0], data)
+        assert np.shares_memory(own.source.targets.arrays[0], data)
         assert np.may_share_memory(own.arrays()[1], data)
     several = framer.frame([data, data[300:], data[::1]])
-    assert all(np.shares_memory(array, data) for array in several.inputs.arrays)
+    assert all(np.shares_memory(array, data) for array in several.source.inputs.arrays)
 
 
-# --- What is refused.
+# --- Errors.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    "arguments",
     [
-        ({"sequence_length": 0}, "`sequence_length` must be an integer ≥ 1. Received: .*=0"),
-        ({"horizon": 0}, "`horizon` must be an integer ≥ 1"),
-        ({"gap": -2}, "`gap` must be an integer ≥ -1. Received: gap=-2"),
-        ({"sequence_stride": 0}, "`sequence_stride` must be an integer ≥ 1"),
-        ({"sampling_rate": 0}, "`sampling_rate` must be an integer ≥ 1"),
-        ({"mode": "prefixes", "min_length": 0}, "`min_length` must be an integer ≥ 1"),
-        ({"mode": "subsequences", "num_samples": 0}, "`num_samples` must be an integer ≥ 1"),
-        ({"mode": "subsequences", "num_samples": 9, "seed": -1}, "`seed` must be an integer ≥ 0"),
-        ({"mode": "window"}, "`mode` must be one of .*windows.* Received: mode='window'"),
-        ({"layout": "steps"}, "`layout` must be one of .*timesteps.* Received: layout='steps'"),
-        ({"padding": "left"}, "`padding` must be one of .*pre.* Received: padding='left'"),
-        (
-            {"mode": "prefixes", "min_length": 4},
-            "`min_length` must not exceed `sequence_length`. .*min_length=4, sequence_length=3",
-        ),
-        ({"mode": "subsequences"}, 'mode="subsequences"` needs `num_samples`: how many to draw'),
+        {"sequence_length": 0},
+        {"horizon": 0},
+        {"gap": -2},
+        {"sequence_stride": 0},
+        {"sampling_rate": 0},
+        {"min_length": 0, "mode": "prefixes"},
+        {"num_samples": 0, "mode": "subsequences"},
+        {"seed": -1, "mode": "subsequences", "num_samples": 9},
+        {"mode": "window"},
+        {"layout": "steps"},
+        {"padding": "left"},
+        {"min_length": 4, "mode": "prefixes"},  # more than `sequence_length`
+        {"num_samples": None, "mode": "subsequences"},
         # Arguments of another mode, which would be ignored.
-        ({"min_length": 2}, '`min_length` has no meaning for `mode="windows"`'),
-        ({"num_samples": 2}, "`num_samples` has no meaning .* Leave it out, or change `mode`"),
-        ({"wrap": True}, "`wrap` has no meaning"),
-        ({"seed": 0}, "`seed` has no meaning"),
-        ({"mode": "prefixes", "sequence_stride": 2}, "`sequence_stride` has no meaning"),
-        ({"mode": "prefixes", "sampling_rate": 2}, "`sampling_rate` has no meaning"),
-        ({"mode": "prefixes", "num_samples": 2}, '`num_samples` has no .*`mode="prefixes"`'),
-        (
-            {"mode": "subsequences", "num_samples": 2, "sampling_rate": 2},
-            '`sampling_rate` has no meaning for `mode="subsequences"`. Received: sampling_rate=2',
-        ),
+        {"min_length": 2},
+        {"num_samples": 2},
+        {"wrap": True},
+        {"seed": 0},
+        {"sequence_stride": 2, "mode": "prefixes"},
+        {"sampling_rate": 2, "mode": "prefixes"},
+        {"num_samples": 2, "mode": "prefixes"},
+        {"sampling_rate": 2, "mode": "subsequences", "num_samples": 2},
     ],
+    ids=str,
 )
-def test_arguments_that_make_no_sense(arguments, message):
-    with pytest.raises(ValueError, match=message):
+def test_framer_raises_for_wrong_values(arguments):
+    (name, value), *_ = arguments.items()
+    with pytest.raises(ValueError, match=f"`{name}`.*Received: .*{name}={value!r}"):
         SequenceFramer(**{"sequence_length": 3, **arguments})
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "value"),
     [
-        ({"sequence_length": 3.0}, "`sequence_length` must be an integer ≥ 1. Received: .*=3.0"),
-        ({"horizon": "2"}, "`horizon` must be an integer"),
-        ({"gap": None}, "`gap` must be an integer"),
-        ({"sequence_stride": True}, "`sequence_stride` must be an integer"),
-        ({"padding_value": "0"}, "`padding_value` must be a number. Received: padding_value='0'"),
-        (
-            {"vocabulary": "ABC"},
-            "`vocabulary` must be a `Vocabulary`. Received: str. Make one with",
-        ),
+        ("sequence_length", 3.0),
+        ("horizon", "2"),
+        ("gap", None),
+        ("sequence_stride", True),
+        ("padding_value", "0"),
+        ("vocabulary", "ABC"),
     ],
 )
-def test_arguments_of_the_wrong_type(arguments, message):
-    with pytest.raises(TypeError, match=message):
-        SequenceFramer(**{"sequence_length": 3, **arguments})
-
-
-def test_numpy_integers_are_integers():
-    framer = SequenceFramer(np.int64(2), horizon=np.uint8(2), gap=np.int16(-1))
-    assert framer == SequenceFramer(2, horizon=2, gap=-1)
-    assert framer.frame([1, 2, 3]).arrays()[1].tolist() == [[2, 3]]
+def test_framer_raises_for_wrong_types(name, value):
+    with pytest.raises(TypeError, match=f"`{name}` must"):
+        SequenceFramer(**{"sequence_length": 3, name: value})
 
 
 @pytest.mark.parametrize(
-    ("framer", "sequences", "message"),
+    ("framer", "sequences", "needed", "received"),
     [
-        (
-            SequenceFramer(30),
-            np.zeros(24),
-            "`sequence_length=30` with `horizon=1` needs 31 steps. Received: a sequence of 24 "
-            "steps. Shorten `sequence_length` or pass a longer sequence.",
-        ),
-        (SequenceFramer(3, sampling_rate=2), [0] * 5, "=3`, sampling_rate=2 .* needs 6 steps"),
-        (SequenceFramer(3, gap=2, horizon=2), [0] * 5, "`horizon=2` and gap=2 needs 7 steps"),
-        (SequenceFramer(1, gap=10**12), [0] * 5, "gap=1000000000000 needs 1000000000002 steps"),
-        (SequenceFramer(1), [[0, 0], [0]], "sequence 1, which is of 1 steps"),
-        (
-            SequenceFramer(3, mode="prefixes", min_length=2),
-            [0, 0],
-            "`min_length=2` .* needs 3 steps",
-        ),
-        (
-            SequenceFramer(3, mode="subsequences", num_samples=9),
-            [0],
-            "`min_length=1` .* needs 2 steps.* Shorten `min_length`",
-        ),
-        (SequenceFramer(3, mode="subsequences", num_samples=9, wrap=True), [], "needs 1 steps"),
-        (SequenceFramer(1), "", "a sequence of 0 steps"),
-        (SequenceFramer(1), [], "a sequence of 0 steps"),
-        (SequenceFramer(1), [[]], "a sequence of 0 steps"),
-        (SequenceFramer(1), ["", ""], "sequence 0, which is of 0 steps"),
-        (SequenceFramer(1), ["ABC", ""], "sequence 1, which is of 0 steps"),
-        (SequenceFramer(1, vocabulary=Vocabulary("AB")), "", "a sequence of 0 steps"),
-        (SequenceFramer(1), np.zeros((0, 3)), "a sequence of 0 steps"),
+        (SequenceFramer(30), np.zeros(24), 31, 24),
+        (SequenceFramer(3, sampling_rate=2), [0] * 5, 6, 5),
+        (SequenceFramer(3, gap=2, horizon=2), [0] * 5, 7, 5),
+        (SequenceFramer(1, gap=10**12), [0] * 5, 10**12 + 2, 5),
+        (SequenceFramer(1), [[0, 0], [0]], 2, 1),
+        (SequenceFramer(3, mode="prefixes", min_length=2), [0, 0], 3, 2),
+        (SequenceFramer(3, mode="subsequences", num_samples=9), [0], 2, 1),
+        (SequenceFramer(3, mode="subsequences", num_samples=9, wrap=True), [], 1, 0),
+        (SequenceFramer(1), "", 2, 0),
+        (SequenceFramer(1), [[]], 2, 0),
+        (SequenceFramer(1), ["ABC", ""], 2, 0),
+        (SequenceFramer(1, vocabulary=Vocabulary("AB")), "", 2, 0),
+        (SequenceFramer(1), np.zeros((0, 3)), 2, 0),
     ],
 )
-def test_a_sequence_that_is_too_short(framer, sequences, message):
-    with pytest.raises(ValueError, match=f"No frame fits: .*{message}"):
+def test_frame_raises_for_a_sequence_that_is_too_short(framer, sequences, needed, received):
+    with pytest.raises(ValueError, match=rf"No frame fits.*\b{needed} steps.*\b{received} steps"):
         framer.frame(sequences)
 
 
-def test_a_list_of_words_may_have_been_meant():
+def test_frame_tells_how_to_pass_words():
     """It is read as many texts, of which a short word has no frame."""
     words = ["all", "that", "is", "the", "case"]
     for texts in words, words[:1], tuple(words):
-        with pytest.raises(ValueError, match=r"No frame fits.*pass `\[words\]`, or a `vocabulary`"):
+        with pytest.raises(ValueError, match=r"No frame fits.*`\[words\]`.*`vocabulary`"):
             SequenceFramer(4).frame(texts)
     assert len(SequenceFramer(4).frame([words])) == 1
     for others in "all", [[1, 2], [3]], [["all"], ["that", "is"]]:
-        with pytest.raises(ValueError, match=r"No frame fits[^\[]*or pass a longer sequence.$"):
+        with pytest.raises(ValueError, match=r"No frame fits[^\[]*$"):
             SequenceFramer(4).frame(others)
 
 
 @pytest.mark.parametrize("make", [pd.Series, np.array, lambda texts: pl.Series(values=texts)])
-def test_many_texts_may_have_been_meant(make):
+def test_frame_tells_how_to_pass_many_texts(make):
     """A Series or an array of strings is one sequence of symbols."""
     texts = make(["hello world", "good bye"])
-    with pytest.raises(ValueError, match=r"No frame fits.* of strings is taken .*`list\(texts\)`"):
+    with pytest.raises(ValueError, match=r"No frame fits.*`list\(texts\)`"):
         SequenceFramer(2).frame(texts)
     # The way out is one.
     assert len(SequenceFramer(2).frame(list(texts))) == 9 + 6
-    with pytest.raises(ValueError, match=r"or pass a longer sequence.$"):
-        SequenceFramer(2).frame(make(["a", "b"]))
 
 
 def test_a_sequence_that_is_just_long_enough():
     for gap, horizon, rate, length in product((-1, 0, 3), (1, 2), (1, 2), (1, 3)):
         framer = SequenceFramer(length, gap=gap, horizon=horizon, sampling_rate=rate)
-        assert len(framer.frame(np.zeros(framer.least_steps))) == 1
+        assert len(framer.frame(np.zeros(framer.geometry.least_steps))) == 1
         with pytest.raises(ValueError, match="No frame fits"):
-            framer.frame(np.zeros(framer.least_steps - 1))
+            framer.frame(np.zeros(framer.geometry.least_steps - 1))
 
 
 @pytest.mark.parametrize(
-    ("sequences", "targets", "message"),
+    ("sequences", "targets", "name"),
     [
-        ([np.zeros((5, 2)), np.zeros((5, 3))], None, r"`sequences\[1\]` with \(3,\) and float64"),
-        ([np.zeros(5), np.zeros((5, 1))], None, "`sequences` must agree in features and dtype"),
-        ([[1, 2], [0.5, 1]], None, r"`sequences\[0\]` with steps of shape \(\) and dtype int64"),
-        (np.zeros((5, 0)), None, "`sequences` must have at least one feature"),
-        (np.zeros(5), np.zeros((5, 0)), "`targets` must have at least one feature"),
-        ([1, 2, 3], [1, 2], "Received: 2 targets for 3 steps. .* use `gap` and `horizon`"),
-        ([1, 2, 3], [1, 2, 3, 4], "`targets` must be on the same clock as the sequence"),
-        ([[1, 2], [1, 2, 3]], [[1, 2], [1, 2]], "2 targets for 3 steps of sequence 1"),
-        ([[1, 2], [1, 2, 3]], [[1, 2]], "must have one array for each .* 1 for 2 sequences"),
-        ([[1, 2], [1, 2]], [[1, 2], [0.5, 2]], "`targets` must agree in features and dtype"),
-        ([[1, 2], [3]], [1, 2, 3], "must have one array for each sequence. Received: 1 for 2"),
-        (np.zeros((5, 2)), "price", "the column 'price', but the sequence has no column names"),
-        (np.zeros((5, 2)), 2, "must be a column in 0 … 1. Received: targets=2"),
-        ([1, 2, 3], "ABC", "`targets` holds symbols, which need a `vocabulary`"),
-        ("ABC", "ABX", "`targets`: Unknown symbol 'X' at position 2"),
-        ([[1, 2], ["A", "B"]], None, r"`sequences\[1\]` holds symbols"),
+        ([np.zeros((5, 2)), np.zeros((5, 3))], None, "sequences[1]"),
+        ([np.zeros(5), np.zeros((5, 1))], None, "sequences"),
+        ([[1, 2], [0.5, 1]], None, "sequences[0]"),
+        (np.zeros((5, 0)), None, "sequences"),
+        (np.zeros(5), np.zeros((5, 0)), "targets"),
+        ([1, 2, 3], [1, 2], "targets"),
+        ([1, 2, 3], [1, 2, 3, 4], "targets"),
+        ([[1, 2], [1, 2, 3]], [[1, 2], [1, 2]], "targets"),
+        ([[1, 2], [1, 2, 3]], [[1, 2]], "targets"),
+        ([[1, 2], [1, 2]], [[1, 2], [0.5, 2]], "targets"),
+        ([[1, 2], [3]], [1, 2, 3], "targets"),
+        (np.zeros((5, 2)), "price", "targets"),
+        (np.zeros((5, 2)), 2, "targets"),
+        ([1, 2, 3], "ABC", "targets"),
+        ("ABC", "ABX", "targets"),
+        ([[1, 2], ["A", "B"]], None, "sequences[1]"),
     ],
 )
-def test_sequences_and_targets_that_do_not_fit_together(sequences, targets, message):
-    with pytest.raises(ValueError, match=message):
+def test_frame_raises_if_sequences_and_targets_do_not_match(sequences, targets, name):
+    with pytest.raises(ValueError, match=re.escape(f"`{name}`")):
         SequenceFramer(1).frame(sequences, targets)
 
 
 @LIBRARIES
 def test_tables_agree_in_their_columns(library):
     one = library.DataFrame({"a": [1, 2], "b": [3, 4]})
-    with pytest.raises(ValueError, match=r"the same columns .* `sequences\[1\]` with \['b', 'a'\]"):
+    with pytest.raises(ValueError, match=r"`sequences\[1\]`"):
         SequenceFramer(1).frame([one, one[["b", "a"]]], "a")
 
 
 def test_tokens_have_one_feature():
-    with pytest.raises(
-        ValueError, match=r'`layout="tokens"` .* shape \(2,\). Use `layout="timesteps"`'
-    ):
+    with pytest.raises(ValueError, match='Use `layout="timesteps"`'):
         SequenceFramer(1, layout="tokens").frame(np.zeros((5, 2)))
 
 
@@ -742,12 +682,12 @@ def test_an_unknown_symbol_is_found_in_its_sequence():
 
 
 @pytest.mark.parametrize("sequences", [None, 5, {"a": [1]}, [None, None], b"AB", [{1}, {2}]])
-def test_what_is_no_sequence_is_refused(sequences):
+def test_frame_raises_for_what_is_no_sequence(sequences):
     with pytest.raises(TypeError, match=r"`sequences.*` must"):
         SequenceFramer(1).frame(sequences)
 
 
-# --- A framer is its arguments.
+# --- Configs.
 
 
 @pytest.mark.parametrize(
@@ -772,19 +712,6 @@ def test_a_config_survives_json(framer):
     assert hash(restored) == hash(framer)
     assert repr(restored) == repr(framer)
     assert config == json.loads(json.dumps(restored.get_config()))  # neither was changed
-
-
-def test_framers_with_different_arguments_differ():
-    assert SequenceFramer(3) != SequenceFramer(4)
-    assert SequenceFramer(3) != SequenceFramer(3, padding="post")
-    assert SequenceFramer(3) != SequenceFramer(3, vocabulary=Vocabulary("AB"))
-    assert SequenceFramer(3) != 3
-
-
-def test_repr_shows_what_was_changed():
-    assert repr(SequenceFramer(3)) == "SequenceFramer(3)"
-    framer = SequenceFramer(3, gap=1, vocabulary=Vocabulary("AB"))
-    assert repr(framer) == "SequenceFramer(3, gap=1, vocabulary=Vocabulary('AB'))"
 
 
 # --- Names of columns.
@@ -820,7 +747,7 @@ def test_the_frames_own_framer_knows_the_names_of_columns(library):
 def assert_same_frames(found, expected):
     which = np.array([0, 3])
     for one, other in zip(
-        found.gather(found.place(which)), expected.gather(expected.place(which)), strict=True
+        found._gather(found._place(which)), expected._gather(expected._place(which)), strict=True
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -832,7 +759,7 @@ def test_the_column_of_groups_is_no_feature(library):
     assert frames.framer.frame(library.DataFrame(SHOP), by="store").x_shape == (2, 3)
 
 
-def test_what_has_no_names():
+def test_arrays_and_numbered_columns_have_no_names():
     framer = SequenceFramer(2)
     array = np.zeros((5, 2))
     for sequences in (
@@ -904,12 +831,6 @@ def test_the_frames_own_framer_knows_the_targets(library, targets, names):
     assert frames.framer.frame(other, targets=np.arange(11)).framer.target_columns is None
 
 
-def test_targets_of_what_has_no_names_are_not_known():
-    array = np.zeros((5, 2))
-    for sequences, targets in (array, 0), (array, [1]), (pd.DataFrame(array), 0), ("ABCDE", None):
-        assert SequenceFramer(2).frame(sequences, targets).framer.target_columns is None
-
-
 @LIBRARIES
 @pytest.mark.parametrize("by", ["store", ["store"], ["store", "holiday"]])
 def test_the_frames_own_framer_knows_what_tells_series_apart(library, by):
@@ -928,70 +849,49 @@ def test_the_frames_own_framer_knows_what_tells_series_apart(library, by):
         framer = SequenceFramer(2, columns=["price", "units"], by=by)
         assert framer.frame(one).x_shape == (2, 2)
     assert len(framer.frame([table[:6], table[6:]])) == len(frames)
-    with pytest.raises(ValueError, match=r"`sequences\[1\]` must be one series: 'store'"):
+    with pytest.raises(ValueError, match=r"`sequences\[1\]`.*'store'"):
         framer.frame([alone, table])
 
 
-def test_labels_are_no_columns():
-    assert SequenceFramer(2).frame(np.arange(6), by=[1, 1, 1, 2, 2, 2]).framer.by is None
-    assert SequenceFramer(2, by="store").by == ("store",)
-
-
 WRONG_COLUMNS = [
-    (lambda: SequenceFramer(2, target_columns=3), TypeError, "`target_columns` must be a list"),
-    (lambda: SequenceFramer(2, by=[]), TypeError, "`by` must be a list of names"),
+    (lambda: SequenceFramer(2, target_columns=3), TypeError, "target_columns"),
+    (lambda: SequenceFramer(2, by=[]), TypeError, "by"),
+    (lambda: SequenceFramer(2, columns="units"), TypeError, "columns"),
+    (lambda: SequenceFramer(2, columns=[]), TypeError, "columns"),
+    (lambda: SequenceFramer(2, columns=[0]), TypeError, "columns"),
+    (lambda: SequenceFramer(2, future_columns=["a", "a"]), ValueError, "future_columns"),
     (
         lambda: SequenceFramer(2, columns=["a", "b"], target_columns=["a", "c"]),
         ValueError,
-        r"`target_columns` must be some of `columns`, \['a', 'b'\]. Received: .*\['a', 'c'\]",
+        "target_columns",
     ),
     (
         lambda: SequenceFramer(2, target_columns="a").frame(pd.DataFrame(SHOP)[["units"]]),
         ValueError,
-        r"`targets` names the column 'a', but the sequence has columns \['units'\]",
+        "targets",
     ),
-    (lambda: SequenceFramer(2, columns="units"), TypeError, "`columns` must be a list of names"),
-    (lambda: SequenceFramer(2, columns=[]), TypeError, "`columns` must be a list of names"),
-    (lambda: SequenceFramer(2, columns=[0]), TypeError, "`columns` must be a list of names"),
-    (lambda: SequenceFramer(2, future_columns=["a", "a"]), ValueError, "name each column once"),
-    (
-        lambda: NAMED.frame(pd.DataFrame(SHOP)[["units", "holiday"]]),
-        ValueError,
-        r"`sequences` must have the columns .*with the columns .*, without \['price'\]",
-    ),
-    (lambda: NAMED.frame(np.zeros((5, 3))), ValueError, r"have 2 features.*shape \(3,\)"),
-    (lambda: NAMED.frame(np.zeros(5)), ValueError, r"have 2 features.*shape \(\)"),
-    (
-        lambda: NAMED.frame(pd.DataFrame(SHOP), future=pd.DataFrame(SHOP)[["price"]]),
-        ValueError,
-        r"`future` must have the columns \['units'\]. Received: .*, without \['units'\].*"
-        "A column that does not change is repeated, one value a row",
-    ),
-    (
-        lambda: NAMED.frame(pd.DataFrame(SHOP), future=np.zeros((11, 2))),
-        ValueError,
-        r"`future` must have 1 features",
-    ),
-    (
-        lambda: NAMED.frame(pd.DataFrame(SHOP), future=["price"]),
-        ValueError,
-        r"framer's `future_columns`, \['units'\]. Received: future=\['price'\]",
+    (lambda: NAMED.frame(pd.DataFrame(SHOP)[["units", "holiday"]]), ValueError, "sequences"),
+    (lambda: NAMED.frame(np.zeros((5, 3))), ValueError, "sequences"),
+    (lambda: NAMED.frame(np.zeros(5)), ValueError, "sequences"),
+    *(
+        (lambda future=future: NAMED.frame(pd.DataFrame(SHOP), future=future), ValueError, "future")
+        for future in (pd.DataFrame(SHOP)[["price"]], np.zeros((11, 2)), ["price"])
     ),
 ]
 NAMED = SequenceFramer(2, columns=["units", "price"], future_columns=["units"])
 
 
-@pytest.mark.parametrize(("make", "error", "message"), WRONG_COLUMNS)
-def test_columns_that_are_not_there(make, error, message):
-    with pytest.raises(error, match=message):
+@pytest.mark.parametrize(("make", "error", "name"), WRONG_COLUMNS)
+def test_framing_raises_for_wrong_columns(make, error, name):
+    with pytest.raises(error, match=f"`{name}`"):
         make()
 
 
 @pytest.mark.parametrize("name", ["targets", "future"])
-def test_a_label_is_not_taken_for_a_position(name):
+def test_frame_raises_if_a_label_could_be_a_position(name):
     months = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=[1, 2, 3])
     for columns in 1, [2], [3], (0, 1):
-        with pytest.raises(ValueError, match=f"`{name}` must say whether .* as strings, as"):
+        with pytest.raises(ValueError, match=f"`{name}`.*strings"):
             SequenceFramer(2).frame(months, **{name: columns})
     by_label, by_place = (SequenceFramer(2).frame(months, **{name: key})[0] for key in ("1", 0))
     assert str(by_label) == str(by_place)
@@ -1002,17 +902,17 @@ def test_a_label_is_not_taken_for_a_position(name):
 def test_columns_of_one_name_are_told_apart():
     table = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=["a", "a", "b"])
     for name in "targets", "future":
-        with pytest.raises(ValueError, match=f"`{name}` must name one column. Received: 'a'"):
+        with pytest.raises(ValueError, match=f"`{name}`.*'a'"):
             SequenceFramer(2).frame(table, **{name: ["a"]})
-    with pytest.raises(ValueError, match=r"each of the columns \['a', 'b'\] once"):
+    with pytest.raises(ValueError, match="'a'"):
         SequenceFramer(2, columns=["a", "b"]).frame(table)
     framer = SequenceFramer(2).frame(table[["b"]].assign(a=1.0)).framer
-    with pytest.raises(ValueError, match=r"without \['a'\]"):
+    with pytest.raises(ValueError, match="'a'"):
         framer.frame(table.iloc[:, [2, 2]])
     assert len(SequenceFramer(2).frame(table, targets="b")) == 2
 
 
-def test_a_lazy_table_is_to_be_collected():
+def test_frame_tells_to_collect_lazy_tables():
     table = pl.DataFrame({"a": [1.0, 2.0, 3.0]})
     assert len(SequenceFramer(2).frame(table)) == 1
     for sequences in table.lazy(), [table.lazy()]:
@@ -1032,20 +932,20 @@ def test_a_lazy_table_is_to_be_collected():
         },
     ],
 )
-def test_a_mask_is_not_lost(arguments):
-    with pytest.raises(TypeError, match=r"must not be a masked array.*4 masked values"):
+def test_frame_raises_for_masked_arrays(arguments):
+    with pytest.raises(TypeError, match="masked"):
         SequenceFramer(1).frame(**arguments)
 
 
 @pytest.mark.parametrize("make", [np.array, pd.Series, pl.Series])
-def test_symbols_that_are_numbers_are_not_taken_for_ids(make):
+def test_frame_raises_for_symbols_in_place_of_ids(make):
     notes = Vocabulary([60, 62, 64])
     framer = SequenceFramer(2, layout="tokens", vocabulary=notes)
     listed = framer.frame([60, 62, 60, 64]).arrays()
     for found, expected in zip(framer.frame(make([0, 1, 0, 2])).arrays(), listed, strict=True):
         np.testing.assert_array_equal(found, expected)
     for symbols in [60, 62, 60, 64], [0, 1, 3], [-1, 0, 1]:
-        with pytest.raises(ValueError, match=r"must hold ids of the vocabulary, 0 … 2.*tolist"):
+        with pytest.raises(ValueError, match="tolist"):
             framer.frame(make(symbols))
-    with pytest.raises(ValueError, match=r"Received: 64"):
+    with pytest.raises(ValueError, match="64"):
         framer.frame([make([0, 1, 0, 2]), make([0, 1, 64])])

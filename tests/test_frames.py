@@ -1,4 +1,4 @@
-"""Frames are a collection: lazy, read in any order, split, batched, described."""
+"""Frames are a lazy collection: indexed, viewed, copied, split and described."""
 
 import copy
 import pickle
@@ -22,7 +22,7 @@ def values(batches):
     return [(x.tolist(), y.tolist()) for x, y in batches]
 
 
-# --- One index or many.
+# --- Indexing.
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def values(batches):
         (np.zeros(37, bool), []),
     ],
 )
-def test_many_frames(index, chosen):
+def test_indexing_gives_many_frames(index, chosen):
     frames = framed()
     x, y = frames[index]
     assert x.tolist() == [[[100 + i + k] for k in range(3)] for i in chosen]
@@ -63,7 +63,7 @@ def test_many_frames(index, chosen):
 
 @pytest.mark.parametrize("number", [int, np.int64, np.int8, np.array, np.uint16])
 @pytest.mark.parametrize("index", [0, 36])
-def test_one_frame(number, index):
+def test_indexing_gives_one_frame(number, index):
     frames = framed()
     x, y = frames[number(index)]
     assert x.tolist() == [[100 + index], [101 + index], [102 + index]]
@@ -73,14 +73,14 @@ def test_one_frame(number, index):
 @pytest.mark.parametrize(
     ("index", "received"), [(37, 37), (-38, -38), ([0, 37, 99], 37), (np.array([-99]), -99)]
 )
-def test_an_index_is_in_range(index, received):
+def test_indexing_raises_out_of_range(index, received):
     frames = framed()
     for use in (frames.__getitem__, frames.lengths, frames.mask):
         with pytest.raises(IndexError, match=f"index {received}"):
             use(index)
 
 
-def test_steps_are_of_a_frame_in_range():
+def test_steps_raise_out_of_range():
     frames = framed()
     assert frames.steps(-1).targets.tolist() == [39]
     assert frames.steps(np.int8(-1)).inputs.tolist() == [36, 37, 38]
@@ -95,7 +95,7 @@ def test_steps_are_of_a_frame_in_range():
     "index",
     [1.0, "1", None, True, [1.5], ["a"], [[1, 2]], np.zeros(3, bool), [True, False]],
 )
-def test_an_index_is_of_integers(index):
+def test_indexing_raises_for_other_types(index):
     with pytest.raises(TypeError, match="An index must be an integer"):
         framed()[index]
 
@@ -108,7 +108,7 @@ def test_iteration_goes_through_all_frames():
     assert pairs[5][0].tolist() == [[5], [6], [7]]
 
 
-# --- All of them, without a copy.
+# --- Views and memory.
 
 
 @pytest.mark.parametrize("targets", [None, np.arange(1000.0), np.zeros((1000, 2))])
@@ -138,7 +138,7 @@ def test_arrays_of_rows_are_a_view_too(rate):
     assert X[rate, -1].tolist() == [7] * 4
 
 
-def test_arrays_are_copied_where_memory_cannot_be_viewed_as_they_are():
+def test_arrays_are_copied_if_memory_cannot_be_viewed():
     # The rows of a window, every other one, cannot be one run of features without a copy.
     data = np.arange(40).reshape(20, 2)
     framer = SequenceFramer(3, layout="features", sampling_rate=2)
@@ -228,7 +228,7 @@ def test_frames_can_be_copied_and_sent_to_another_process(mode, duplicate):
         ({"batch_size": 2, "epoch": 0.5}, TypeError, "`epoch` must be an integer ≥ 0"),
     ],
 )
-def test_batches_check_their_arguments_when_called(arguments, error, message):
+def test_batches_check_their_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         framed().batches(**arguments)
 
@@ -252,7 +252,7 @@ def test_splitting_copies_nothing():
         assert len(part.source.targets.arrays[0]) == len(part.source.inputs.arrays[0])
 
 
-def test_a_short_sequence_may_miss_in_a_part():
+def test_a_part_can_lack_a_short_sequence():
     # Of the second sequence, too little is left for a frame; of the third nothing at all.
     layout = np.arange(600).reshape(60, 5, 2).transpose(0, 2, 1)
     sequences = [layout[20:60], layout[:4], layout[4:6]]
@@ -305,7 +305,7 @@ def test_draws_without_a_seed_stay_what_they_are():
     assert values([frames.arrays()]) == values([frames[:]])
 
 
-# --- In words.
+# --- Text.
 
 
 @pytest.mark.parametrize(

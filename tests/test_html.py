@@ -1,4 +1,4 @@
-"""What notebooks show: tables that stand by themselves, with what the objects say, escaped."""
+"""Notebooks show frames, lanes and framers as tables of escaped HTML."""
 
 from html.parser import HTMLParser
 
@@ -34,7 +34,7 @@ class Table(HTMLParser):
             self.rows[self._name] = self.rows.get(self._name, "") + data
 
 
-def test_frames():
+def test_table_of_frames():
     frames = SequenceFramer(3, horizon=2).frame(np.arange(2000, dtype="float32"))
     table = Table(frames)
     assert table.caption == "Frames: 1,996"
@@ -47,7 +47,7 @@ def test_frames():
     }
 
 
-def test_arrays_are_those_of_a_batch():
+def test_table_shows_the_arrays_of_a_batch():
     steps = np.zeros((9, 2), "float32")
     frames = SequenceFramer(3).frame(
         [steps, steps], targets=[0], future=[np.zeros(9)] * 2, sample_weight=[np.ones(9)] * 2
@@ -60,7 +60,7 @@ def test_arrays_are_those_of_a_batch():
     assert rows["sequences"] == "2 with 18 steps in all"
 
 
-def test_frames_that_are_left_out_are_counted():
+def test_table_counts_frames_left_out():
     values = np.arange(9.0)
     values[4] = np.nan
     frames = SequenceFramer(2).frame([values, values], skip_nan=True)
@@ -70,7 +70,7 @@ def test_frames_that_are_left_out_are_counted():
     assert "left out" not in Table(SequenceFramer(2).frame(values[:4], skip_nan=True)).rows
 
 
-def test_first_frames_are_as_described(capsys):
+def test_table_shows_frames_as_describe_does(capsys):
     for frames in (
         SequenceFramer(2).frame("ABCD"),
         SequenceFramer(3, mode="prefixes", return_sequences=True).frame("ABCDEFGH"),
@@ -87,7 +87,7 @@ def test_long_frames_are_cut_off():
     assert lines.startswith("hello↵world hello")
 
 
-def test_steps_that_are_images_are_not_written_out():
+def test_table_does_not_show_images():
     rows = Table(SequenceFramer(2).frame(np.zeros((9, 8, 8)))).rows
     assert "first frames" in rows
     rows = Table(SequenceFramer(2).frame(np.zeros((9, 32, 32, 3)))).rows
@@ -128,12 +128,12 @@ def test_framer_shows_what_differs_from_the_defaults():
         SequenceFramer(3, columns=["units", "price"], future_columns=["price"]),
     ],
 )
-def test_settings_make_the_framer_again(framer):
+def test_repr_and_settings_make_the_framer_again(framer):
     assert SequenceFramer(**framer._settings()) == framer
     assert eval(repr(framer)) == framer
 
 
-def test_lanes():
+def test_table_of_lanes():
     lanes = SequenceFramer(1).frame([np.arange(100.0), np.arange(40.0), np.arange(70.0)]).lanes(2)
     rows = Table(lanes).rows
     weights = [lanes[k][2].mean() for k in range(len(lanes))]
@@ -147,7 +147,7 @@ def test_lanes():
     assert Table(even).rows["filled"] == "100%"
 
 
-def test_a_table_stands_by_itself():
+def test_table_needs_no_styles():
     html = SequenceFramer(2).frame("ABCD")._repr_html_()
     for outside in ("<link", "<style", "<script", "class=", "url(", "http"):
         assert outside not in html

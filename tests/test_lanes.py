@@ -161,14 +161,14 @@ def test_lanes_over_missing_data(masks, length, return_sequences, data):
         ([9], range(8), [0]),
     ],
 )
-def test_a_row_resets_where_steps_are_missing(missing, inputs, resets):
+def test_a_row_resets_after_missing_steps(missing, inputs, resets):
     valid = ~np.isin(np.arange(10), missing)
     lanes = SequenceFramer(1).frame(np.arange(10), valid=valid).lanes(1)
     assert [int(x[0, 0, 0]) for x, _, _ in lanes] == list(inputs)
     assert [k for k in range(len(lanes)) if lanes.resets(k)[0]] == resets
 
 
-def test_a_row_resets_where_a_missing_target_leaves_out_a_frame():
+def test_a_row_resets_after_a_missing_target():
     targets = np.arange(8.0)
     targets[4] = np.nan
     lanes = SequenceFramer(1).frame(np.arange(8), targets, skip_nan=True).lanes(1)
@@ -176,7 +176,7 @@ def test_a_row_resets_where_a_missing_target_leaves_out_a_frame():
     assert [bool(lanes.resets(k)[0]) for k in range(6)] == [True, False, False, True, False, False]
 
 
-# --- Weights and what is known ahead.
+# --- Weights and future.
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_row_resets_where_a_missing_target_leaves_out_a_frame():
 )
 @pytest.mark.parametrize("columns", [(), (1,)])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
-def test_weights_of_steps_are_times_those_of_rows(arguments, columns, dtype):
+def test_weights_of_steps_and_rows_are_multiplied(arguments, columns, dtype):
     sequences = [one.reshape(-1, *columns) for one in several((9, 24, 7))]
     weights = [(one.ravel() % 1000 + 1).astype(dtype) for one in sequences]
     frames = framed(sequences, 2, **arguments)
@@ -206,7 +206,7 @@ def test_weights_of_steps_are_times_those_of_rows(arguments, columns, dtype):
     assert_laws(frames, 2)
 
 
-def test_weights_of_frames_are_times_those_of_rows():
+def test_weights_of_frames_and_rows_are_multiplied():
     lanes = (
         SequenceFramer(1)
         .frame(several((4, 7)), sample_weight=[np.full(3, 2.0), np.full(6, 3.0)])
@@ -216,7 +216,7 @@ def test_weights_of_frames_are_times_those_of_rows():
 
 
 @pytest.mark.parametrize("return_sequences", [False, True])
-def test_lanes_carry_what_is_known_ahead(return_sequences):
+def test_lanes_carry_the_future(return_sequences):
     sequences = several((9, 14, 7))
     framer = SequenceFramer(2, sequence_stride=2, horizon=2, return_sequences=return_sequences)
     frames = framer.frame(sequences, future=[one / 2 for one in sequences])
@@ -315,7 +315,7 @@ def test_each_loop_over_lanes_begins_anew():
         ),
     ],
 )
-def test_a_state_of_other_lanes_is_refused(state, error, message):
+def test_set_state_raises_for_other_lanes(state, error, message):
     batches = LANES["one sequence"]().batches()
     next(batches)
     with pytest.raises(error, match=message):
@@ -334,7 +334,7 @@ def test_rows_that_ran_out_repeat_their_last_frame_with_weight_zero():
     assert [y.tolist() for _, y, _ in batches][2:] == [[2003 + k, 1002] for k in range(4)]
 
 
-def test_rows_reset_where_the_next_sequence_begins():
+def test_rows_reset_when_the_next_sequence_begins():
     lanes = framed(several((4, 6, 3))).lanes(2)
     assert [lanes.resets(k).tolist() for k in range(len(lanes))] == [
         [True, True],
@@ -346,7 +346,7 @@ def test_rows_reset_where_the_next_sequence_begins():
 
 
 @pytest.mark.parametrize("k", [3, -4, 99])
-def test_an_index_is_in_range(k):
+def test_indexing_raises_out_of_range(k):
     lanes = framed(np.arange(10)).lanes(3)
     for use in (lanes.__getitem__, lanes.resets):
         with pytest.raises(IndexError, match=f"index {k}"):
@@ -354,7 +354,7 @@ def test_an_index_is_in_range(k):
 
 
 @pytest.mark.parametrize("k", [1.0, True, None, slice(0, 2)])
-def test_an_index_is_an_integer(k):
+def test_indexing_raises_for_other_types(k):
     lanes = framed(np.arange(10)).lanes(3)
     for use in (lanes.__getitem__, lanes.resets, lanes.batches().__getitem__):
         with pytest.raises(TypeError, match="integer"):
@@ -369,7 +369,7 @@ def test_an_index_is_an_integer(k):
         (10, ValueError, "batch_size=10"),
     ],
 )
-def test_batch_size_makes_sense(batch_size, error, message):
+def test_lanes_check_batch_size(batch_size, error, message):
     frames = framed(np.arange(10))
     for make in (frames.lanes, lambda size: Lanes(frames, size)):
         with pytest.raises(error, match=message):
@@ -385,7 +385,7 @@ def test_fewer_sequences_than_lanes_are_cut_where_they_lie():
     assert resets.T.tolist() == [[True, False, False], [True, True, False], [True, False, False]]
 
 
-def test_subsequences_make_no_lanes():
+def test_lanes_raise_for_subsequences():
     framer = SequenceFramer(3, mode="subsequences", num_samples=9)
     with pytest.raises(ValueError, match='`mode="windows"`'):
         framer.frame("ABCDEFG").lanes(2)
@@ -414,7 +414,7 @@ def test_subsequences_make_no_lanes():
         ({"sequence_length": 1, "sampling_rate": 2}, None),
     ],
 )
-def test_overlap_and_holes_are_warned_of(arguments, warning):
+def test_lanes_warn_of_overlap_and_holes(arguments, warning):
     frames = SequenceFramer(**arguments).frame(np.arange(40))
     if warning:
         with pytest.warns(UserWarning, match=warning) as caught:

@@ -1,4 +1,4 @@
-"""Frames that touch a missing step are left out, and those alone."""
+"""Frames that touch a missing step are left out, and no others."""
 
 import tracemalloc
 from collections import Counter
@@ -12,7 +12,7 @@ from seqframe.framing import geometry, missing
 
 NAN = np.nan
 
-# --- The oracle: plain framing, of which the frames are kept that touch no missing step.
+# --- The oracle: plain framing. Frames are kept if they touch no missing step.
 
 FRAMERS = [
     *(
@@ -100,7 +100,7 @@ def sequence(steps, lost, columns=()):
 
 
 @pytest.mark.parametrize("how", FRAMERS, ids=lambda how: "-".join(map(str, how.values())))
-def test_frames_that_touch_nothing_missing_are_left(how):
+def test_frames_without_missing_steps_stay(how):
     cases = [
         dict(data=sequence(17, [5, 12])),
         dict(data=sequence(17, [0, 16])),  # the first and the last step
@@ -144,7 +144,7 @@ def test_every_pattern_of_missing_steps(framer):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
-def test_where_chunks_end_does_not_matter(monkeypatch, chunk):
+def test_size_of_chunks_does_not_matter(monkeypatch, chunk):
     rng = np.random.default_rng(chunk)
     data = np.where(rng.random((40, 2)) < 0.03, NAN, rng.random((40, 2)))
     targets = np.where(rng.random(40) < 0.05, NAN, rng.random(40))
@@ -169,7 +169,7 @@ def test_where_chunks_end_does_not_matter(monkeypatch, chunk):
 @pytest.mark.parametrize("horizon", [1, 2])
 @pytest.mark.parametrize("least", [1, 2])
 @pytest.mark.parametrize("return_sequences", [False, True])
-def test_subsequences_lie_between_missing_steps(gap, horizon, least, return_sequences):
+def test_subsequences_are_drawn_between_missing_steps(gap, horizon, least, return_sequences):
     data = [sequence(20, [6, 7, 15]), sequence(9, [0, 8])]
     targets = [sequence(20, [14]), sequence(9, [])]
     weights = [sequence(20, [13]), sequence(9, [])]
@@ -221,7 +221,7 @@ def test_subsequences_lie_between_missing_steps(gap, horizon, least, return_sequ
         np.testing.assert_allclose(weight[real] if return_sequences else weight, mean)
 
 
-def test_a_cycle_cannot_be_broken():
+def test_frame_raises_for_missing_steps_of_a_cycle():
     framer = SequenceFramer(3, mode="subsequences", num_samples=5, wrap=True, seed=1)
     for missing_steps in (dict(skip_nan=True), dict(valid=np.array([True, True, True, False]))):
         with pytest.raises(ValueError, match=r"`wrap=True`.*Leave"):
@@ -236,7 +236,7 @@ def test_a_cycle_cannot_be_broken():
 
 
 @pytest.mark.parametrize("how", FRAMERS, ids=lambda how: "-".join(map(str, how.values())))
-def test_where_nothing_is_missing_all_frames_are_left(how):
+def test_all_frames_stay_if_nothing_is_missing(how):
     data, weights = np.arange(19.0), np.arange(19) / 7
     for ahead in AHEAD:
         framer = SequenceFramer(**how, **ahead)
@@ -261,7 +261,7 @@ def test_where_nothing_is_missing_all_frames_are_left(how):
     ],
     ids=["float16", "complex", "inf", "dates", "uint8", "bool", "reversed", "images"],
 )
-def test_what_is_missing(values, lost):
+def test_values_that_count_as_missing(values, lost):
     framer = SequenceFramer(1, gap=-1)
     frames = framer.frame(values, skip_nan=True)
     assert [frames.steps(i).inputs[0] for i in range(len(frames))] == [
@@ -275,7 +275,7 @@ def test_short_floats_can_be_missing():
     assert len(SequenceFramer(1).frame(np.array([1, 2, NAN, 4, 5], short), skip_nan=True)) == 2
 
 
-def test_only_what_is_read_can_be_missing():
+def test_only_steps_that_are_read_can_be_missing():
     # A target is read at its own step, an input at its own.
     inputs, targets = sequence(6, [5]), sequence(6, [0, 1])
     assert len(SequenceFramer(2).frame(inputs, targets, skip_nan=True)) == 4
@@ -296,10 +296,10 @@ def test_only_what_is_read_can_be_missing():
     assert np.isnan(frames[0][0]).any()
 
 
-# --- Parts, and what is refused.
+# --- Parts and errors.
 
 
-def test_a_sequence_without_frames_is_passed_over():
+def test_sequences_can_lose_all_frames():
     data = [np.full(6, NAN), np.arange(6.0), np.full(6, NAN)]
     frames = SequenceFramer(2).frame(data, skip_nan=True)
     assert frames._counts.tolist() == [0, 4, 0]
@@ -328,12 +328,12 @@ def test_a_sequence_without_frames_is_passed_over():
     ],
     ids=repr,
 )
-def test_some_frame_is_left(framer, given):
+def test_frame_raises_if_no_frame_is_left(framer, given):
     with pytest.raises(ValueError, match=r"No frame is left.*`skip_nan`.*`valid`"):
         framer.frame(**given)
 
 
-def test_some_frame_is_left_of_each_part():
+def test_split_raises_if_a_part_loses_all_frames():
     data = sequence(20, range(10, 20))
     frames = SequenceFramer(2).frame([data, np.arange(20.0)[::-1] * NAN], skip_nan=True)
     with pytest.raises(
@@ -350,7 +350,7 @@ def test_some_frame_is_left_of_each_part():
 
 @pytest.mark.parametrize("weights", [np.ones(7), [np.ones(7)]])
 @pytest.mark.parametrize("given", [dict(skip_nan=True), dict(valid=np.ones(9, bool))])
-def test_frames_that_may_be_left_out_have_no_weights_of_their_own(given, weights):
+def test_skipping_frames_needs_weights_for_steps(given, weights):
     with pytest.raises(
         ValueError, match=r"one number for each of the 9 steps. Received: 7 numbers"
     ):
@@ -375,7 +375,7 @@ def peak_memory(function):
     ids=lambda framer: framer.mode,
 )
 @pytest.mark.parametrize("shape", [(8_000_000,), (80_000, 100), (800, 10_000)], ids=str)
-def test_looking_for_missing_steps_copies_nothing(tmp_path, shape, framer):
+def test_search_for_missing_steps_copies_nothing(tmp_path, shape, framer):
     data = np.memmap(tmp_path / "data", np.float32, "w+", shape=shape)
     data[150] = NAN
     targets = [0, 1, 3] if len(shape) == 2 else None

@@ -1,4 +1,4 @@
-"""Parts of frames lie where they should, and share no step that they should not."""
+"""Parts of frames have the right steps, and share only the history that they may share."""
 
 from itertools import chain, combinations, pairwise, product
 
@@ -157,7 +157,7 @@ def test_test_parts_lie_next_to_each_other_in_every_sequence():
                 assert not set(trained) & set(test)
 
 
-def test_parts_by_sequences_are_whole_and_in_order():
+def test_sequences_are_whole_in_a_part():
     for size in range(1, 9):
         frames = steps_only([2, 3] * size)
         for fractions in ((1.0,), (0.5, 0.5), (0.6, 0.2, 0.2), (0.5, 0.25)):
@@ -172,7 +172,7 @@ def test_parts_by_sequences_are_whole_and_in_order():
                 assert numbers(part) == [y for y in numbers(frames) if a <= y // 1000 < b]
 
 
-def test_which_sequences_go_where_can_be_drawn():
+def test_sequences_can_be_drawn_for_the_parts():
     frames = steps_only([2] * 20)
 
     def labels(seed):
@@ -278,7 +278,7 @@ def test_a_part_may_have_no_step_of_a_sequence(lengths):
 # --- What parts keep.
 
 
-def test_weights_of_frames_go_with_their_frames():
+def test_weights_of_frames_stay_with_their_frames():
     frames = SequenceFramer(2).frame(
         [np.arange(20), np.arange(9)], sample_weight=[np.arange(18.0), 100 + np.arange(7.0)]
     )
@@ -293,7 +293,7 @@ def test_weights_of_frames_go_with_their_frames():
 
 
 @pytest.mark.parametrize("arguments", [{"sequence_stride": 2}, {"mode": "prefixes"}])
-def test_weights_of_frames_that_change_are_not_cut(arguments):
+def test_split_raises_if_weights_of_frames_cannot_be_cut(arguments):
     framer = SequenceFramer(2, **arguments)
     counts = [len(framer.frame(np.arange(n))) for n in (20, 12)]
     frames = framer.frame([np.arange(20), np.arange(12)], sample_weight=list(map(np.ones, counts)))
@@ -337,14 +337,14 @@ def test_a_fold_can_be_split_again(mode):
         assert used(part)[0] < set(np.concatenate([one[:30] for one in SEQUENCES]).tolist())
 
 
-def test_parts_of_draws_draw_for_themselves():
+def test_parts_draw_their_own_subsequences():
     framer = SequenceFramer(4, mode="subsequences", num_samples=50)
     for train, test in framer.frame(SEQUENCES).folds(2):
         assert (len(train), len(test)) == (50, 50)
         assert used(train) == used(train)  # without a seed, too, they stay what they are
 
 
-# --- Parts that cannot be.
+# --- Errors.
 
 
 @pytest.mark.parametrize(
@@ -374,13 +374,13 @@ def test_parts_of_draws_draw_for_themselves():
         ({"n": 2, "by": "sequences"}, r"The test part of fold 0 has no sequence. Received: 1 seq"),
     ],
 )
-def test_folds_have_enough_steps(arguments, message):
+def test_folds_raise_for_too_few_steps(arguments, message):
     frames = SequenceFramer(3).frame(np.arange(20))
     with pytest.raises(ValueError, match=message):
         frames.folds(**arguments)
 
 
-def test_a_part_whose_steps_are_missing_is_told_so():
+def test_split_raises_if_a_part_misses_all_steps():
     valid = np.arange(40) < 20
     frames = SequenceFramer(3).frame([np.arange(40)] * 2, valid=[valid, np.arange(40) > 90])
     message = "Part 1 of the split has no frame: `skip_nan`"

@@ -354,7 +354,6 @@ def resolve_batch(k: Any, batches: int) -> int:
 
 def check_redraw(geometry: Geometry) -> None:
     """Raise if frames are not drawn at random."""
-    geometry = getattr(geometry, "geometry", geometry)  # a framer, until the merge
     if not geometry.draws:
         raise ValueError(
             '`redraw=True` needs `mode="subsequences"`, whose frames are random. '

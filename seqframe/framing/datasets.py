@@ -22,8 +22,8 @@ class EpochBatches(Protocol):
     def at_epoch(self, epoch: int) -> "EpochBatches": ...
 
 
-class LaneBatches(Sized, Protocol):
-    """The batches of lanes: `Lanes`."""
+class StatefulBatches(Sized, Protocol):
+    """Batches that continue each other: `Lanes`."""
 
     def __getitem__(self, k: int) -> Batch: ...
 
@@ -71,7 +71,9 @@ class EpochDataset(keras.utils.PyDataset):
 class FramesDataset(EpochDataset):
     """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
 
-    Each pass over all batches is an epoch, counted from 0.
+    Each pass over all batches is an epoch, counted from 0. With Keras's `steps_per_epoch`, a pass
+    may take several of Keras's epochs. Under JAX and PyTorch, Keras looks at the first batch before
+    a new model's first epoch. If it is the only batch, the look counts as an epoch.
 
     Example:
 
@@ -151,7 +153,7 @@ class LanesDataset(keras.utils.PyDataset):
     (3, array([1, 4], dtype=int32))
     """
 
-    def __init__(self, lanes: LaneBatches):
+    def __init__(self, lanes: StatefulBatches):
         super().__init__()
         self.lanes = lanes
         self._in_epoch = False

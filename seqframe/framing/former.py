@@ -5,6 +5,7 @@ Delete this file and its import in `seqframe/__init__.py` when they are.
 
 from typing import Any
 
+from seqframe.framing import batches
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
@@ -28,3 +29,7 @@ other.targets = property(lambda self: self.source.targets)
 for name in ("pads", "span", "ahead", "least_steps", "count", "draws"):
     value = property(lambda self, name=name: getattr(self.geometry, name))
     setattr(SequenceFramer, name, value)
+
+
+_check_redraw = batches.check_redraw
+batches.check_redraw = lambda rule: _check_redraw(getattr(rule, "geometry", rule))

@@ -20,40 +20,40 @@ from seqframe.framing.vocabulary import Vocabulary
 class SequenceFramer:
     """Turns sequences into frames: an input window and its target, `[samples, steps, features]`.
 
-    The framer is the rule; `frame` applies it, and the `Frames` it returns copy nothing until a
-    batch is asked for. The same framer later rolls a `Generator`'s window, so that what was trained
-    is what is fed.
+    The framer is the rule. `frame` applies it and returns `Frames`, which copy nothing until a
+    batch is asked for. A `Generator` rolls its window by the same framer, so that it feeds a model
+    what the model was trained on.
 
     Args:
-        sequence_length: int ≥ 1. Time steps of an input; of the longest one for prefixes and
-            subsequences.
+        sequence_length: int ≥ 1. Time steps of an input. For prefixes and subsequences, of the
+            longest input.
         mode: "windows": every window that fits. "prefixes": everything up to each step, padded.
             "subsequences": random stretches of random length, padded.
         layout: "timesteps": `(n, length, features)`. "features": the window as one time step,
             `(n, 1, length * features)`. "tokens": `(n, length)`, for an `Embedding`.
         horizon: int ≥ 1. Target steps of a frame.
-        gap: int ≥ -1. Steps skipped between the last input step and the first target step; -1
-            makes the last input step itself the first target step.
-        return_sequences: bool. A target for every input step, for RNNs with
+        gap: int ≥ -1. Steps between the last input step and the first target step. With -1 the last
+            input step is the first target step.
+        return_sequences: bool. Give every input step a target, for RNNs with
             `return_sequences=True`.
-        sequence_stride: int ≥ 1. Windows: steps from the start of one to the start of the next.
+        sequence_stride: int ≥ 1. Windows: steps from the start of a window to the next start.
         sampling_rate: int ≥ 1. Windows: steps from one time step of a window to the next.
-        min_length: int ≥ 1. Prefixes and subsequences: the shortest input.
+        min_length: int ≥ 1. Prefixes and subsequences: length of the shortest input.
         num_samples: int ≥ 1. Subsequences: how many to draw.
-        wrap: bool. Subsequences: the sequence is a cycle, its end followed by its start.
-        padding: "pre" | "post". Prefixes and subsequences: the side that is filled up.
-        padding_value: number. What it is filled with.
+        wrap: bool. Subsequences: the sequence is a cycle, whose end is followed by its start.
+        padding: "pre" | "post". Prefixes and subsequences: the side that is padded.
+        padding_value: number. The value of padding.
         vocabulary: Vocabulary. Encodes strings and symbol lists. Without one, `frame` collects the
-            symbols it finds; the frames' own `framer` then carries them.
-        seed: int ≥ 0. Subsequences: where the draws begin; None draws it anew.
-        columns: list of str. Which columns of a table are the features, in this order; others are
-            left out. Without, `frame` takes all, and the frames' own `framer` carries their names,
-            so that a `Generator` finds them in the tables that it is given.
-        future_columns: list of str. The same of what is known ahead.
-        target_columns: str, or list of str. The same of targets: those of `frame` where it is given
-            none, and what a `Generator` takes its model to predict. A str is one column, whose
-            targets have no axis of columns.
-        by: str, or list of str. Which columns of a table tell its sequences apart, as `by` of
+            symbols that it finds, and the framer of the frames has them.
+        seed: int ≥ 0. Subsequences: seed of the draws; None draws one.
+        columns: list of str. Columns of a table that are features, in this order. None: all
+            columns, and the framer of the frames has their names. A `Generator` finds these columns
+            in its tables.
+        future_columns: list of str. Names of the future covariates, likewise.
+        target_columns: str, or list of str. Names of the target columns, for `frame` without
+            `targets`. A `Generator` takes them as what its model predicts. With a str, targets have
+            no axis of columns.
+        by: str, or list of str. Columns that tell the sequences of a table apart, as `by` of
             `frame`.
 
     Each argument is an attribute of the same name.
@@ -136,7 +136,7 @@ class SequenceFramer:
             raise TypeError(
                 f"`padding_value` must be a number. Received: padding_value={padding_value!r}."
             )
-        # A Python number: JSON knows no other.
+        # JSON knows only Python's numbers.
         is_numpy = isinstance(padding_value, np.generic)
         self.padding_value = padding_value.item() if is_numpy else padding_value
         if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
@@ -160,7 +160,7 @@ class SequenceFramer:
             )
         if self.mode == "subsequences" and self.num_samples is None:
             raise ValueError(
-                '`mode="subsequences"` needs `num_samples`: how many to draw. '
+                '`mode="subsequences"` needs `num_samples`, how many to draw. '
                 "Received: num_samples=None."
             )
         windows: dict[str, Any] = {"sequence_stride": 1, "sampling_rate": 1}
@@ -190,37 +190,38 @@ class SequenceFramer:
     ) -> Frames:
         """Frame one sequence or several.
 
-        Arrays are not copied and keep their dtype. What belongs to the steps of several sequences
-        is, like these, a list: one array for each. Beside groups of `by` it is one table: by the
-        same columns where it has them, else row by row. Where both have dates, they are the same.
+        Arrays keep their dtype and are not copied. For a list of sequences, the other arguments are
+        lists too, with one array for each sequence. For groups of `by`, they are one table each. A
+        table with the columns of `by` is matched by group, another table row by row. If both have
+        dates, these must be equal.
 
         Args:
-            sequences: one sequence, or a list of sequences of unequal length: no frame crosses from
-                one to the next. A sequence is an array `(steps,)` or `(steps, …)` of numbers, a
-                string, a list of symbols or numbers, a pandas or polars DataFrame or Series. Dates
-                of its index go strictly forward, within each group where there is a `by`; levels
-                beside them tell groups apart, and are to be passed as it.
-            targets: None for the sequence itself, or its `target_columns` where the framer has
-                some; or values on the same clock (`targets[t]` belongs to step `t`), one array for
-                each sequence; or the names or positions of columns of the sequence.
-            future: values known ahead (calendar, prices, plans): an array `(steps,)` or `(steps,
-                …)` on the same clock and at least as long; or the names or positions of columns of
-                the sequence. Each frame then also carries the `horizon` rows at its target steps:
-                `x` is a dict of "past" and "future".
+            sequences: one sequence, or a list of sequences of unequal length. No frame crosses from
+                one sequence to the next. A sequence is an array `(steps,)` or `(steps, …)` of
+                numbers, a string, a list of symbols or numbers, or a pandas or polars DataFrame or
+                Series. Dates in its index must rise, within each group if there is a `by`. Other
+                levels of its index tell groups apart, and must be passed as `by`.
+            targets: values on the same clock (`targets[t]` belongs to step `t`), one array for each
+                sequence; or names or positions of columns of the sequence. None: the framer's
+                `target_columns`, or else the sequence itself.
+            future: future covariates, such as a calendar, prices or plans. An array `(steps,)` or
+                `(steps, …)` on the same clock and at least as long; or names or positions of
+                columns of the sequence. Each frame then has the `horizon` rows at its target steps,
+                and `x` is a dict of "past" and "future".
             sample_weight: array `(steps,)`, weights of the target steps; or an array with one
                 weight for each frame. Batches are then `(x, y, sample_weight)`. A Keras loss
-                averages over the last axis of a target, so where that is the horizon, its steps
-                share the mean of their weights; to weigh each, give the sequence a column axis,
+                averages over the last axis of a target. If that is the horizon, its steps share the
+                mean of their weights. To weigh each step, give the sequence a column axis,
                 `(steps, 1)`, and pass `targets=[0]`.
-            by: name of a column of a DataFrame, or several; or an array of labels, one a row. Rows
-                that share it are a sequence, and must follow each other; no frame crosses from one
-                to the next. The column is no feature. None: the framer's own `by`, of a table that
-                has it. Of a list, each table is a sequence already, with one label: the columns
-                that `by` names are left out, and sequences are called by their numbers.
-            valid: bool array `(steps,)`. Leave out the frames that touch a step where it is False.
-            skip_nan: bool. Leave out the frames that touch a NaN: in their input steps of the
-                sequence, or in their target steps of targets, future or weights. A subsequence
-                touches all from its first step to its last.
+            by: name of a column of a DataFrame, or several names; or an array with a label for each
+                row. Rows with the same label are a sequence, and must follow each other. The column
+                is no feature. None: the framer's own `by`, if the table has it. Each table of a
+                list is one sequence and has one label. The columns of `by` are then left out, and
+                sequences are numbered.
+            valid: bool array `(steps,)`. Leave out frames that touch a step for which it is False.
+            skip_nan: bool. Leave out frames that touch a NaN in their input steps of the sequence,
+                or in their target steps of targets, future or weights. A subsequence touches all
+                steps from its first to its last.
 
         Returns:
             Frames.
@@ -228,8 +229,8 @@ class SequenceFramer:
         Raises:
             ValueError: if a sequence is too short for a single frame, values are not on its clock,
                 sequences differ in features, a table lacks one of the framer's `columns`, a symbol
-                is unknown, a group comes back after another, or dates do not go forward or are
-                not those of the sequence.
+                is unknown, a group comes back after another, or dates do not rise or are not the
+                dates of the sequence.
             TypeError: if something is no sequence.
 
         Example:
@@ -261,9 +262,8 @@ class SequenceFramer:
         frames = Frames(framer, source, seed=self.seed)
         if not len(frames):
             raise ValueError(
-                "No frame is left: each touches a step that is missing, as `skip_nan` or `valid` "
-                f"has it. Received: {len(source.labels)} sequences. Fill the gaps, or shorten "
-                "`sequence_length`."
+                "No frame is left: `skip_nan` or `valid` leaves all out. Received: missing steps "
+                f"in {len(source.labels)} sequences. Fill them, or shorten `sequence_length`."
             )
         return frames
 
@@ -285,7 +285,7 @@ class SequenceFramer:
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs, as JSON-safe values.
+        """Return the arguments, as JSON-safe values for `from_config`.
 
         >>> from seqframe import SequenceFramer
         >>> config = SequenceFramer(3, horizon=2).get_config()

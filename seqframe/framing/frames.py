@@ -535,12 +535,11 @@ class Frames:
             chosen = [np.sort(order[start:stop]) for start, stop in cuts]
             return [self._select(some, name) for some, name in zip(chosen, parts, strict=True)]
         places = np.array([cut_points(steps, fractions) for steps in self.source.steps.tolist()]).T
-        return [
-            self._cut(
-                np.maximum(start - history, 0), stop, name, may_share=k > 0 and not share_history
-            )
-            for k, ((start, stop), name) in enumerate(zip(pairwise(places), parts, strict=True))
-        ]
+        found = []
+        for k, (start, stop) in enumerate(pairwise(places)):
+            start, may_share = np.maximum(start - history, 0), k > 0 and not share_history
+            found.append(self._cut(start, stop, parts[k], may_share))
+        return found
 
     def folds(
         self,

@@ -1,8 +1,7 @@
 """Many arrays read as one: a batch of windows from any of them by one fancy index.
 
-This is where seqframe's speed comes from. A window is not built from its steps: the memory of
-the arrays is viewed as if a window began at every row (`as_strided`, no copy), and a batch is one
-index into that view.
+This makes seqframe fast. A window is not built from its steps. The memory of the arrays is viewed
+as if a window began at every row (`as_strided`, no copy), and a batch is one index into that view.
 """
 
 import math
@@ -15,22 +14,22 @@ from numpy.lib.stride_tricks import as_strided
 
 from seqframe.aliases import Numbers
 
-# One axis of a window: how many steps, and how many rows from one to the next.
+#: One axis of a window: how many steps, and how many rows from one to the next.
 Axis = tuple[int, int]
 
 
 class Rows:
     """Rows of several arrays, addressed by (array, row), gathered without copying the arrays.
 
-    All arrays are viewed from the lowest address among them, so that any row of any array is a
-    distance from there. The view spans memory that belongs to no array; only rows of the arrays
-    are ever indexed.
+    All arrays are viewed from the lowest of their addresses, so that any row of any array is a
+    distance from there. The view spans memory that belongs to no array, but only rows of the arrays
+    are indexed.
 
     Args:
-        arrays: arrays `(steps, …)` of one dtype and one row shape. They are kept, not copied;
-            only where their memory layouts differ, they are made contiguous.
-        columns: list of int, or None for all. Columns that are kept of each row gathered, for
-            arrays `(steps, columns, …)`. What slicing can select needs none.
+        arrays: arrays `(steps, …)` of one dtype and one row shape. They are not copied, unless
+            their memory layouts differ.
+        columns: list of int, or None for all. Columns of each row that are kept, for arrays
+            `(steps, columns, …)`. Columns that a slice can select need no list.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], columns: list[int] | None = None):
@@ -39,7 +38,7 @@ class Rows:
         contiguous = _contiguous_strides(first)
         strides = first.strides
         if any(array.strides != strides for array in arrays):
-            # An axis of one step may report any stride, so no array's own speaks for all.
+            # An axis of one step may report any stride, so no array's strides hold for all.
             arrays, strides = [np.ascontiguousarray(array) for array in arrays], contiguous
         self.arrays = tuple(arrays)
         self._row_stride, *self._inner_strides = strides
@@ -81,9 +80,9 @@ class Rows:
         """Copy the windows that begin at `row` of `array`.
 
         Args:
-            array: int array `(n,)`. Which array each window is from.
-            row: int array `(n,)`. Where it begins; every step of it must exist.
-            axes: the window's axes, outermost first, each as (steps, rows apart).
+            array: int array `(n,)`. The array of each window.
+            row: int array `(n,)`. The row at which it begins. Every step of it must exist.
+            axes: the axes of a window, outermost first, each as (steps, rows apart).
 
         Returns:
             array `(n, steps…, *row_shape)`.
@@ -120,7 +119,7 @@ class Rows:
     def view(self, start: int, stride: int, count: int, axes: tuple[Axis, ...]) -> np.ndarray:
         """Return `count` windows of a single array, `stride` rows apart, as a read-only view.
 
-        Where columns are chosen that no view can, it is a copy.
+        If `columns` are listed, it is a copy.
         """
         if count == 0:
             return np.empty((0, *(steps for steps, _ in axes), *self.row_shape), self.dtype)
@@ -155,7 +154,7 @@ class Rows:
         return rows[kept]
 
     def _view(self, axes: tuple[Axis, ...]) -> np.ndarray | None:
-        """Return a window at every unit of memory, or None where NumPy cannot count so many."""
+        """Return a window at every unit of memory, or None if NumPy cannot count so many."""
         if axes not in self._views:
             try:
                 self._views[axes] = self._make_view(axes)
@@ -168,8 +167,8 @@ class Rows:
     def _make_view(self, axes: tuple[Axis, ...]) -> np.ndarray:
         real = [axis for axis in axes if axis[0] > 1]
         if self._packed and len(real) <= 1 and all(rows == 1 for _, rows in real):
-            # A window is one run of bytes: viewed as one opaque element, a batch is one memcpy
-            # a window instead of a copy step by step.
+            # A window is one run of bytes. Viewed as one opaque element, it is copied by one memcpy
+            # instead of step by step.
             size = self._row_stride * math.prod(steps for steps, _ in real)
             if size:
                 run = as_strided(
@@ -186,8 +185,8 @@ class Rows:
     def _joined(self) -> "Rows":
         """The same rows, copied next to each other.
 
-        NumPy counts overlapping windows as if they were apart, and arrays at the two ends of the
-        address space can make more of them than it can count. Then, and only then, they are copied.
+        NumPy counts overlapping windows as if they were apart. Arrays at the two ends of the
+        address space can make more windows than it can count, and only then they are copied.
         """
         ends = np.cumsum([len(array) for array in self.arrays])[:-1]
         return Rows(np.split(np.concatenate(self.arrays, dtype=self.dtype), ends), self.columns)
@@ -198,7 +197,7 @@ class Rows:
 
 
 def _contiguous_strides(array: np.ndarray) -> tuple[int, ...]:
-    """Return the strides, in bytes, that rows of an array's shape have where they leave no gaps.
+    """Return the strides, in bytes, of an array of the same shape without gaps.
 
     >>> _contiguous_strides(np.zeros((2, 4, 3), np.float32))
     (48, 12, 4)

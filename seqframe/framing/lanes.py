@@ -97,7 +97,7 @@ class Lanes:
         """Number of batches."""
         return self._num_batches
 
-    def __getitem__(self, k: int) -> Batch:
+    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return batch `k` as `(x, y, sample_weight)`. Rows that ran out of data have weight 0.
 
         Weights are `(batch_size,)`, with one more axis of length 1 for each axis of steps that
@@ -106,7 +106,7 @@ class Lanes:
         index, weight, _ = self._index(np.array([resolve_batch(k, len(self))]))
         return self._weighted(self.frames._take(index[0]), weight[0])
 
-    def _weighted(self, batch: Batch, weight: np.ndarray) -> Batch:
+    def _weighted(self, batch: Batch, weight: np.ndarray) -> tuple[Any, Any, np.ndarray]:
         """Return a batch with the weights of its rows, times its own if it has some."""
         x, y, *own = batch
         if own:
@@ -289,7 +289,7 @@ class LaneBatches(BatchIterator):
     def __len__(self) -> int:
         return len(self.lanes)
 
-    def __getitem__(self, k: int) -> Batch:
+    def __getitem__(self, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
         return self.lanes[k]
 
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:

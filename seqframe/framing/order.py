@@ -1,7 +1,7 @@
 """Seeded orders: shuffles and random draws as pure functions of (seed, epoch, index).
 
-Nothing here keeps state, so a batch can be drawn again, out of turn, on another machine or
-after a restart, and comes out the same.
+Nothing here keeps state. So a batch can be drawn again, out of turn, on another machine or after a
+restart, and is the same.
 """
 
 from functools import lru_cache
@@ -10,8 +10,8 @@ import numpy as np
 
 from seqframe.framing.checks import check_integer
 
-# Up to this size an epoch's permutation is kept in memory (512 KB): exactly uniform, and cheap.
-# Above it, a keyed bijection gives any position of the order by itself.
+# Up to this size, the permutation of an epoch is kept in memory (512 KB), which is exactly uniform.
+# Above it, a keyed bijection computes any position of the order by itself.
 _SMALL = 2**16
 
 
@@ -41,14 +41,14 @@ def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.n
 
 
 class Order:
-    """Which items stand at which positions of each epoch, for all or for one shard of them.
+    """Which item stands at each position of an epoch, for all items or for one shard.
 
     Args:
         size: int. Number of items.
-        shuffle: bool. Anew each epoch; else as they are numbered.
+        shuffle: bool. Shuffle anew each epoch. If False, items keep their order.
         seed: int ≥ 0; None draws one.
-        num_shards: int. Into how many the positions are dealt out, one by one.
-        shard: int. Which of these this is.
+        num_shards: int. Number of shards, to which the positions are dealt out one by one.
+        shard: int. Number of this shard.
 
     Example:
 
@@ -72,7 +72,7 @@ class Order:
         self.num_shards, self.shard_index = num_shards, shard
 
     def __len__(self) -> int:
-        """Number of items of the shard; shards differ by at most one."""
+        """Number of items of the shard. Shards differ by at most one item."""
         return len(range(self.shard_index, self.size, self.num_shards))
 
     def __call__(self, positions: np.ndarray, epoch: int) -> np.ndarray:
@@ -84,7 +84,7 @@ class Order:
         return epoch_order(self.size, self.seed, epoch, positions)
 
     def shard(self, num_shards: int, index: int) -> "Order":
-        """Return the share of one of `num_shards` workers: every so many-th of the whole order."""
+        """Return the share of one of `num_shards` workers: every `num_shards`-th item."""
         num_shards = check_integer("num_shards", num_shards, 1)
         index = check_integer("index", index, 0)
         if index >= num_shards:
@@ -99,13 +99,13 @@ class Order:
             )
         if self.shuffle and not self._is_seeded:
             raise ValueError(
-                "A shuffle that is dealt out to workers needs `seed`: else each would deal out an "
-                "order of its own. Received: seed=None. Pass the same `seed` to all."
+                "A shuffle for several workers needs `seed`, so that they share one order. "
+                "Received: seed=None. Pass the same `seed` to all."
             )
         if self.num_shards > 1:
             raise ValueError(
-                "A shard cannot be cut into shards. Received: shard "
-                f"{self.shard_index} of {self.num_shards}. Call `shard` once, on the whole."
+                f"A shard cannot be sharded. Received: shard {self.shard_index} of "
+                f"{self.num_shards}. Call `shard` once, on the whole."
             )
         return Order(self.size, self.shuffle, self.seed, num_shards, index)
 
@@ -114,7 +114,7 @@ class Order:
         return Order(self.size, self.shuffle, seed, self.num_shards, self.shard_index)
 
     def get_state(self) -> dict[str, int | bool]:
-        """Return what makes this order this order, as JSON-safe values."""
+        """Return the settings of this order, as JSON-safe values."""
         return {
             "frames": self.size,
             "shuffle": self.shuffle,
@@ -136,15 +136,15 @@ def _keys(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def _bijection(size: int, keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Scramble `positions` within the next power of two; those that fall outside go round again.
+    """Scramble `positions` within the next power of two, again while they are not below `size`.
 
-    Multiplying by an odd number, adding and xoring with a right shift are each invertible modulo
-    a power of two, so their composition is a permutation, and following its cycle until it
-    is back below `size` is a permutation of `[0, size)` (Black and Rogaway, "Ciphers with
-    Arbitrary Finite Domains", 2002).
+    Multiplying by an odd number, adding, and xoring with a right shift are each invertible modulo
+    a power of two. So their composition is a permutation. Repeating it until the result is below
+    `size` gives a permutation of `[0, size)` (Black and Rogaway, "Ciphers with Arbitrary Finite
+    Domains", 2002).
     """
     bits = int(size - 1).bit_length()
-    # All is modulo 2**bits, so the narrower word gives the same order, and twice as fast.
+    # All is modulo 2**bits. So the narrower word gives the same order, at twice the speed.
     word = np.uint32 if bits <= 32 else np.uint64
     mask, shift = word(2**bits - 1), word((bits + 1) // 2)
     factors, offsets = (keys[0::2] | np.uint64(1)).astype(word), keys[1::2].astype(word)
@@ -167,13 +167,13 @@ def _bijection(size: int, keys: np.ndarray, positions: np.ndarray) -> np.ndarray
 
 
 def uniform(seed: int, epoch: int, index: np.ndarray, stream: int) -> np.ndarray:
-    """Return one float64 in `[0, 1)` for each index: draws that need no generator's state.
+    """Return one float64 in `[0, 1)` for each index, without the state of a generator.
 
     Args:
         seed: int ≥ 0.
         epoch: int ≥ 0.
-        index: int array. The draw's own number.
-        stream: int ≥ 0. Tells apart several draws for one index.
+        index: int array. Number of the draw.
+        stream: int ≥ 0. Several draws of one index differ by it.
 
     Returns:
         float64 array of the shape of `index`.
@@ -195,5 +195,5 @@ def uniform(seed: int, epoch: int, index: np.ndarray, stream: int) -> np.ndarray
 
 
 def random_seed() -> int:
-    """Return a fresh seed, for the user who gives none."""
+    """Return a fresh seed."""
     return int(np.random.SeedSequence().generate_state(1)[0])

@@ -26,16 +26,16 @@ def warn_of_nan(frames: Any, loss: float | None) -> None:
     framed = frames.frames if isinstance(frames, Lanes) else frames
     if not isinstance(framed, Frames):
         found, size = _count_samples(tree.flatten(framed))
-        fault = f"{found:,} of {size:,} samples hold a NaN. Leave them out, or fill them"
+        fault = f"{found:,} of {size:,} samples hold a NaN: leave them out, or fill them"
     else:
         geometry = framed.framer.geometry
         found = count_touching_nan(geometry, framed.source)
-        what = "steps hold a NaN" if geometry.draws else f"of {len(framed):,} frames touch a NaN"
-        skip = "Fill them" if geometry.wrap else "Pass `skip_nan=True` to `frame`, or fill them"
-        fault = f"{found:,} {what}. {skip}"
+        what = "steps of the data hold" if geometry.draws else f"of {len(framed):,} frames touch"
+        skip = "" if geometry.wrap else "pass `skip_nan=True` to `frame`, or "
+        fault = f"{found:,} {what} a NaN: {skip}fill them"
     if found:
         warnings.warn(
-            f"The loss is NaN: {fault}. Then make the model anew, because its weights are NaN too.",
+            f"The loss is NaN, and {fault}. Make the model anew: its weights are NaN too.",
             stacklevel=3,
         )
 

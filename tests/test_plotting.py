@@ -891,11 +891,12 @@ def test_without_axes_there_is_a_new_figure(draw):
 
 @every_picture
 @pytest.mark.parametrize("size", [(4, 3), (9, 5), (2, 1.5)])
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 def test_nothing_is_cut_off(draw, size):
     figure, ax = pyplot.subplots(figsize=size, layout="constrained")
     draw(ax=ax)
     figure.canvas.draw()
-    if size != (2, 1.5):  # too small for all, but it is drawn
+    if size != (2, 1.5):  # this one is too small for everything
         around = ax.get_tightbbox()
         assert min(around.x0, around.y0) >= -1
         assert around.x1 <= figure.bbox.width + 1

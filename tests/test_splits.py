@@ -350,28 +350,13 @@ def test_parts_draw_their_own_subsequences():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"n": 5},
-            r"The test part of fold 0 .* needs 4 .* 3 steps.* or pass `share_history=True`.$",
-        ),
-        ({"n": 5, "test_size": 1, "gap": 12, "share_history": True}, r"The train .* more steps.$"),
-        (
-            {"n": 1, "test_size": 20, "share_history": True},
-            r"The train part of fold 0 .* more steps.$",
-        ),
-        (
-            {"n": 30},
-            r"The test part of fold 0 .* Received: 0 steps. Give it more steps, or pass `sha",
-        ),
-        (
-            {"n": 2, "test_size": 9},
-            r"The train part of fold 0 .* Received: 2 steps. Give .* steps.$",
-        ),
-        (
-            {"n": 2, "gap": 5},
-            r"The train part of fold 0 .* Received: 3 steps. Give it more steps.$",
-        ),
-        ({"n": 2, "by": "sequences"}, r"The test part of fold 0 has no sequence. Received: 1 seq"),
+        ({"n": 5}, r"The test part of fold 0 .* 4 .* 3 steps.*`share_history=True`"),
+        ({"n": 5, "test_size": 1, "gap": 12, "share_history": True}, "The train part of fold 0"),
+        ({"n": 1, "test_size": 20, "share_history": True}, "The train part of fold 0"),
+        ({"n": 30}, r"The test part of fold 0 .* 0 steps.*`share_history=True`"),
+        ({"n": 2, "test_size": 9}, r"The train part of fold 0 .* 2 steps"),
+        ({"n": 2, "gap": 5}, r"The train part of fold 0 .* 3 steps"),
+        ({"n": 2, "by": "sequences"}, r"The test part of fold 0 .* 1 seq"),
     ],
 )
 def test_folds_raise_for_too_few_steps(arguments, message):
@@ -390,29 +375,20 @@ def test_split_raises_if_a_part_misses_all_steps():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    ("name", "value", "error"),
     [
-        ({"n": 0}, ValueError, "`n` must be an integer ≥ 1. Received: n=0"),
-        ({"n": 2.0}, TypeError, "`n` must be an integer ≥ 1. Received: n=2.0"),
-        ({"gap": -1}, ValueError, "`gap` must be an integer ≥ 0. Received: gap=-1"),
-        ({"test_size": 0}, ValueError, "`test_size` must be an integer ≥ 1. Received: test_size=0"),
-        ({"test_size": 0.2}, TypeError, "`test_size` must be an integer ≥ 1. Received: test_size="),
-        ({"mode": "rolling"}, ValueError, r"`mode` must be one of .*'sliding'.* mode='rolling'"),
-        (
-            {"by": "groups"},
-            ValueError,
-            r"`by` must be one of \('time', 'sequences'\).* by='groups'",
-        ),
-        (
-            {"by": "sequences", "share_history": True},
-            ValueError,
-            '`share_history=True` needs `mode="windows"` and `by="time"`.* by="sequences"',
-        ),
+        ("n", 0, ValueError),
+        ("n", 2.0, TypeError),
+        ("gap", -1, ValueError),
+        ("test_size", 0, ValueError),
+        ("test_size", 0.2, TypeError),
+        ("mode", "rolling", ValueError),
+        ("by", "groups", ValueError),
     ],
 )
-def test_folds_check_their_arguments(arguments, error, message):
-    with pytest.raises(error, match=message):
-        framed().folds(**{"n": 2, **arguments})
+def test_folds_check_their_arguments(name, value, error):
+    with pytest.raises(error, match=f"`{name}` must"):
+        framed().folds(**{"n": 2, name: value})
 
 
 @pytest.mark.parametrize("mode", ["prefixes", "subsequences"])
@@ -428,33 +404,23 @@ def test_only_windows_share_history(mode):
 @pytest.mark.parametrize(
     ("fractions", "arguments", "error", "message"),
     [
-        (
-            ([0.5, 0.5],),
-            {},
-            TypeError,
-            r"must be numbers, one for each .* as in `split\(0.7, 0.3\)`",
-        ),
-        (("0.5",), {}, TypeError, r"`fractions` must be numbers.* Received: fractions=\('0.5',\)"),
-        (("2026-01-01",), {}, TypeError, r"`train, test = frames.folds\(1, test_size=steps\)"),
+        (([0.5, 0.5],), {}, TypeError, r"`split\(0.7, 0.3\)`"),
+        (("0.5",), {}, TypeError, "`fractions`"),
+        (("2026-01-01",), {}, TypeError, "test_size=steps"),
         ((70, 20, 10), {}, ValueError, "Pass shares"),
-        ((0.5, 0.5), {"by": 2}, ValueError, r"`by` must be one of \('time', 'sequences'\).* by=2"),
+        ((), {}, ValueError, "`fractions`"),
+        ((0.5, 0), {}, ValueError, "`fractions`"),
+        ((0.7, 0.4), {}, ValueError, "`fractions`"),
+        ((float("nan"),), {}, ValueError, "`fractions`"),
+        ((0.5, 0.5), {"by": 2}, ValueError, "`by`"),
+        ((0.5, 0.5), {"seed": 1}, ValueError, "`seed`"),
+        ((0.5, 0.5), {"seed": -1, "by": "sequences"}, ValueError, "`seed`"),
+        ((0.2, 0.8), {"by": "sequences"}, ValueError, 'Part 0 .*`by="time"`'),
         (
             (0.5, 0.5),
-            {"seed": 1},
+            {"by": "sequences", "share_history": True},
             ValueError,
-            "`seed`.*seed=1",
-        ),
-        (
-            (0.5, 0.5),
-            {"seed": -1, "by": "sequences"},
-            ValueError,
-            "`seed` must be an integer ≥ 0. Received: seed=-1",
-        ),
-        (
-            (0.2, 0.8),
-            {"by": "sequences"},
-            ValueError,
-            'Part 0 of the split has no sequence. Received: 3 .* cut each in time with `by="time"`',
+            "`share_history=True`",
         ),
     ],
 )

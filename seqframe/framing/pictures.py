@@ -69,10 +69,8 @@ def plot_frames(
 ) -> "Axes":
     """Draw frames below their raw sequences; see `Frames.plot`."""
     count, source = check_integer("count", count, 1), frames.source
-    if index is None:
-        chosen = _first_frames(frames, count)
-    else:
-        chosen = np.atleast_1d(frames._resolve(index))
+    first = _first_frames(frames, count)
+    chosen = first if index is None else np.atleast_1d(frames._resolve(index))
     if not len(chosen):
         raise ValueError(f"`index` must choose at least one frame. Received: index={index!r}.")
     numbers = frames._locate(chosen)[0]
@@ -137,7 +135,7 @@ def _read_values(frames: _Frames, sequence: RawSequence) -> None:
     start, stop = low - sequence.first, high + 1 - sequence.first
     if vocabulary is None:
         sequence.curves = _curves(frames, number, start, stop)
-    elif high - low < MOST_CELLS:
+    elif high - low < MOST_CELLS and not source.inputs.row_shape:
         sequence.has_symbol_targets = source.targets is source.inputs
         ids = source.inputs.read(number, start, stop)
         sequence.symbols = ["".join(map(str, vocabulary.decode([each]))) for each in ids]
@@ -212,7 +210,7 @@ def _shown_batches(lanes: _Lanes, batches: int | slice | None) -> tuple[int, int
         start, stop, step = batches.indices(len(lanes))
         if step != 1 or start >= stop:
             raise ValueError(
-                f"`batches` must be a slice of neighbouring ones of {len(lanes)} batches. "
+                f"`batches` must be a slice of some of {len(lanes)} batches, without a step. "
                 f"Received: batches={batches!r}."
             )
         return start, stop

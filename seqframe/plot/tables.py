@@ -138,17 +138,18 @@ def find_features(history: Data, forecast: Data, columns: Columns | None) -> Fea
 
 def _own_columns(forecast: Data, known: list[str]) -> Columns | None:
     """Return the history's columns that a table names itself, or None."""
-    named = {name for name, _ in quantile_labels(forecast, known)}
-    if named == {None} and len(known) > 1:
+    names = [name for name, _ in quantile_labels(forecast, known)]
+    if None in names and len(known) > 1:
         raise ValueError(
             "`columns` must name the column that the quantiles are of. Received: columns=None for "
             f"a history with the columns {known}."
         )
-    names = [known[0] if name is None else name for name, _ in quantile_labels(forecast, known)]
-    if not names or not set(names) <= set(known):
+    if None in names:
+        return known[0]
+    found = [name for name in dict.fromkeys(names) if name in known]
+    if not names or len(found) < len(set(names)):
         return None
-    is_one = named == {None} or np.ndim(forecast) == 1
-    return names[0] if is_one else list(dict.fromkeys(names))
+    return found[0] if np.ndim(forecast) == 1 else found
 
 
 def _position(column: str | int, known: list[str]) -> int:

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from seqframe.model.state import carry_state, get_states, reset_states, set_states
     from seqframe.plotting.forecasts import plot_forecast
     from seqframe.plotting.histories import plot_history
-    from seqframe.rollout.backtesting import backtest
+    from seqframe.rollout.backtest import Backtest, backtest
     from seqframe.rollout.generator import Generator
-    from seqframe.rollout.tested import Backtest
     from seqframe.training.evaluation import evaluate, predict
     from seqframe.training.fit import fit
     from seqframe.training.stateful import StatefulTrainer
@@ -27,10 +26,10 @@ __version__ = "0.1.0"
 
 # Where the names are that `import seqframe` does not load: they need Keras or matplotlib.
 _LOADED_ON_USE = {
-    "Backtest": "rollout.tested",
+    "Backtest": "rollout.backtest",
     "Generator": "rollout.generator",
     "StatefulTrainer": "training.stateful",
-    "backtest": "rollout.backtesting",
+    "backtest": "rollout.backtest",
     "carry_state": "model.state",
     "evaluate": "training.evaluation",
     "fit": "training.fit",

@@ -9,7 +9,7 @@ from keras import layers
 from models import numbers, seeded, user_warnings
 
 from seqframe import Generator, SequenceFramer, backtest
-from seqframe.rollout.predicted import choose_targets
+from seqframe.rollout.targets import choose_targets
 
 NAMES = ["units", "price", "holiday"]
 TABLE = pd.DataFrame(numbers(12, 3), columns=NAMES)

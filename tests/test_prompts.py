@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 
 from seqframe import SequenceFramer, Vocabulary
 from seqframe.model.context import context_steps, least_steps
-from seqframe.rollout.prompts import (
-    GeneratorState,
-    decode_ids,
-    encode_prompt,
-    encode_stops,
-    first_stop,
-    lay_out,
-    split_prompts,
+from seqframe.rollout.prompts import GeneratorState, lay_out
+from seqframe.rollout.text import (
+    _decode_ids as decode_ids,
+    _encode_prompt as encode_prompt,
+    _encode_stops as encode_stops,
+    _first_stop as first_stop,
+    _split_prompts as split_prompts,
 )
 
 ABC = Vocabulary("ABC")

@@ -320,22 +320,13 @@ def backtest(
 
 
 class _Given(NamedTuple):
-    """The sequences of a backtest.
-
-    Attributes:
-        raw: list of the sequences.
-        futures: list of their future covariates, or None.
-        labels: their names.
-        begins: int array. The raw step at which each begins.
-        missing: list of bool arrays, the steps that are missing besides those with NaN; None: NaN
-            is an error.
-    """
+    """The sequences of a backtest."""
 
     raw: list[Any]
     futures: list[Any] | None
     labels: Sequence[Hashable]
-    begins: np.ndarray
-    missing: list[np.ndarray] | None
+    begins: np.ndarray  # the raw step at which each sequence begins
+    missing: list[np.ndarray] | None  # steps missing besides those with NaN; None: NaN is an error
 
     def on_clock(self, places: list[tuple[int, int]]) -> np.ndarray:
         """Return places by the raw steps of their sequences, an int array `(places, 2)`."""
@@ -419,13 +410,7 @@ def _joined(future: Table | None, table: Table, columns: list[str]) -> Table:
 
 
 class _Tester:
-    """Forecasts from given origins of some sequences.
-
-    Attributes:
-        known: Known. The sequences.
-        truth: list of arrays `(steps, …)`: the values to forecast.
-        origins: Origins.
-    """
+    """Forecasts from given origins of some sequences; `truth` is what they are compared with."""
 
     def __init__(self, generator: Generator, given: _Given, history: int | None):
         self._forecaster: Forecaster = generator._forecaster()

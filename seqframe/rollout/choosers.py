@@ -22,36 +22,21 @@ Processor = Callable[[Any, Any, Any], Any]
 
 
 class Position(NamedTuple):
-    """Where in a rollout a choice is made.
+    """Where in a rollout a choice is made."""
 
-    Attributes:
-        buffer: tensor `(rows, capacity, …)` of all that was given and generated before `target`.
-        future: tensor `(rows, capacity, …)` of future covariates, or None.
-        target: int tensor. The first place to fill now.
-        width: int tensor. The first place after the prompt.
-        due: bool tensor, or True. Whether the choice will be written; over a prompt it is not.
-        seed: keras.random.SeedGenerator.
-    """
-
-    buffer: Tensor
-    future: Tensor
-    target: Tensor
-    width: Tensor
-    due: Tensor
+    buffer: Tensor  # (rows, capacity, …), all that was given and generated before `target`
+    future: Tensor  # (rows, capacity, …), future covariates; or None
+    target: Tensor  # the first place to fill now
+    width: Tensor  # the first place after the prompt
+    due: Tensor  # whether the choice will be written; over a prompt it is not
     seed: keras.random.SeedGenerator
 
 
 class Choice(NamedTuple):
-    """What comes next.
+    """What comes next."""
 
-    Attributes:
-        steps: tensor `(rows, horizon, …)`.
-        rows: int tensor `(rows,)`: the row that each continues; None: its own.
-        extras: list of tensors.
-    """
-
-    steps: Tensor
-    rows: Tensor
+    steps: Tensor  # (rows, horizon, …)
+    rows: Tensor  # (rows,), the row that each continues; None: its own
     extras: list[Tensor]
 
 
@@ -75,16 +60,8 @@ class Chooser(Protocol):
 class SymbolChooser:
     """Chooses ids from logits or probabilities.
 
-    Args:
-        sampler: function `(logits, seed) -> ids`, or a BeamSampler.
-        from_logits: bool. Whether outputs are logits rather than probabilities.
-        horizon: int. Steps that the model predicts at once.
-        num_samples: int. Rows of each prompt.
-        padding_id: int, an id that is never chosen, or None.
-        processor: Processor, or None.
-        feedback: Feedback, of ids, or None.
-        stops: tuple of tuples of ids at which beams end.
-        scored: bool. Whether log-probabilities are kept.
+    `num_samples` are the rows of each prompt, `padding_id` is never chosen, `stops` are ids at
+    which beams end, and `scored` keeps log-probabilities.
     """
 
     def __init__(
@@ -169,7 +146,7 @@ class SymbolChooser:
         totals, finished = extras
         # A beam with NaN is chosen, so that the NaN is seen.
         is_broken = is_broken & ~finished
-        ids, rows, found = self._sampler.choose(
+        ids, rows, found = self._sampler._choose(
             ops.where(is_broken[:, None], 0.0, logits),
             ops.where(is_broken, float("inf"), totals),
             finished,
@@ -187,15 +164,7 @@ class SymbolChooser:
 
 
 class ValueChooser:
-    """Takes real values as they are, or with noise.
-
-    Args:
-        horizon: int. Steps that the model predicts at once.
-        num_samples: int. Rows of each history.
-        row_shape: tuple of int. Shape of a prediction of one step.
-        noise: function `(prediction, seed) -> prediction`, or a ResidualNoise, or None.
-        feedback: Feedback, or a KnownColumns, or None.
-    """
+    """Takes real values as they are, or with noise. A prediction of one step has `row_shape`."""
 
     def __init__(
         self,
@@ -263,15 +232,10 @@ class ResidualNoise:
 
 
 class KnownColumns(NamedTuple):
-    """Makes an input of predicted columns and of future covariates.
+    """Makes an input of predicted columns and of future covariates."""
 
-    Attributes:
-        targets: tuple of int. Where the predicted columns stand in an input.
-        known: tuple of pairs of int: where a column stands in an input, and where in the future.
-    """
-
-    targets: tuple[int, ...]
-    known: tuple[tuple[int, int], ...]
+    targets: tuple[int, ...]  # where the predicted columns stand in an input
+    known: tuple[tuple[int, int], ...]  # where a column stands in an input, and in the future
 
     def join(self, prediction: Tensor, future: Tensor) -> Tensor:
         """Return the input of a step from its prediction and its future, both `(rows, columns)`."""

@@ -35,69 +35,38 @@ Quantiles = Sequence[float] | np.ndarray
 
 
 class Known(NamedTuple):
-    """Histories and their future covariates, as tables and as arrays.
+    """Histories and their future covariates, as tables and as arrays."""
 
-    Attributes:
-        name: str. What the histories are called in errors.
-        tables: list of the histories, with the columns that the framer names.
-        values: list of arrays `(steps, …)`.
-        futures: list of the future covariates, or None.
-        ahead: list of arrays `(steps, columns)`, or None.
-    """
-
-    name: str
+    name: str  # what the histories are called in errors
     tables: list[Any]
     values: list[np.ndarray]
-    futures: list[Any] | None
-    ahead: list[np.ndarray] | None
+    futures: list[Any] | None  # tables
+    ahead: list[np.ndarray] | None  # the same, as arrays (steps, columns)
 
 
 class Plan(NamedTuple):
-    """How a model's predictions become inputs.
+    """How a model's predictions become inputs."""
 
-    Attributes:
-        columns: the predicted columns: an int, a list of int, or None for all.
-        row_shape: shape of a step of a history.
-        predicted: shape of a prediction of one step.
-        feedback: Feedback, a KnownColumns, or None.
-        noise: function or ResidualNoise, or None.
-        dropout: bool. Whether the model's dropout stays at work.
-    """
-
-    columns: int | list[int] | None
-    row_shape: Shape
-    predicted: Shape
+    columns: int | list[int] | None  # the predicted columns; None: all
+    row_shape: Shape  # of a step of a history
+    predicted: Shape  # of a prediction of one step
     feedback: Feedback | KnownColumns | None
     noise: Callable[[Any, Any], Any] | ResidualNoise | None
-    dropout: bool
+    dropout: bool  # whether the model's dropout stays at work
 
 
 class Seen(NamedTuple):
-    """Values that a forecast was made from.
-
-    Attributes:
-        name: str. What they are called.
-        rows: array `(steps, …)`.
-        table: what they are part of, whose index may date them.
-        first: int. Where they begin in the table.
-    """
+    """Values that a forecast was made from."""
 
     name: str
     rows: np.ndarray
-    table: Any
-    first: int = 0
+    table: Any  # what they are part of, whose index may date them
+    first: int = 0  # where they begin in the table
 
 
 @dataclass(frozen=True, eq=False)
 class Forecaster:
-    """Rolls a model out over real values.
-
-    Attributes:
-        rolled: RolledModel.
-        targets: the columns that the model predicts, or None.
-        feedback: Feedback, or None.
-        seed: int.
-    """
+    """Rolls a model out over real values."""
 
     rolled: RolledModel
     targets: Targets | None
@@ -161,13 +130,8 @@ class Forecaster:
     def read(self, raw: list[Any], futures: list[Any] | None, name: str) -> Known:
         """Return histories and future covariates, with the columns that the framer names.
 
-        Args:
-            raw: list of histories.
-            futures: list of the future covariates of each, or None.
-            name: str. What to call the histories in an error.
-
         Raises:
-            ValueError: if a table lacks a column, is of several series, or has dates that do not
+            ValueError: if a table lacks a column, holds several series, or has dates that do not
                 go strictly forward.
         """
         columns = self.rolled.framer.columns
@@ -315,13 +279,7 @@ class Forecaster:
     ) -> np.ndarray:
         """Return sample paths `(histories, num_samples, steps, …)`.
 
-        Args:
-            plan: Plan.
-            values: list of histories.
-            ahead: list of their future covariates, or None.
-            steps: int.
-            explain: function `(history, step) -> error`, of a forecast that is NaN.
-            num_samples: int.
+        `explain(history, step)` returns the error of a forecast that is NaN.
         """
         framer, dtype = self.rolled.framer, keras.config.floatx()
 
@@ -391,14 +349,7 @@ def _check_samples(num_samples: int | None, noise: Any, quantiles: Quantiles | N
 
 
 def _as_noise(noise: Any, horizon: int, predicted: Shape, is_column: bool) -> Any:
-    """Return noise as a rollout takes it.
-
-    Args:
-        noise: function, or array of errors.
-        horizon: int.
-        predicted: shape of a prediction of one step.
-        is_column: bool. Whether `targets` is one column, not a list of one.
-    """
+    """Return noise as a rollout takes it; `is_column` if `targets` is one column, not a list."""
     if callable(noise):
         return noise
     if np.ndim(noise) == 0:
@@ -423,13 +374,6 @@ def _as_noise(noise: Any, horizon: int, predicted: Shape, is_column: bool) -> An
 
 def explain_nan(step: int, of: str, future: Seen | None, past: Seen, way_out: str) -> ValueError:
     """Return the error that says where the NaN of a forecast comes from.
-
-    Args:
-        step: int. The step ahead that is NaN.
-        of: str. Whose forecast it is.
-        future: Seen, or None. The future covariates.
-        past: Seen. The history.
-        way_out: str. What to do about NaN in either.
 
     >>> past = Seen("history", np.array([1.0, np.nan]), None)
     >>> print(explain_nan(0, "history 0", None, past, "Fill it in."))

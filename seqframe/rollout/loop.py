@@ -36,11 +36,8 @@ _SEEDS_APART = 7919  # between the layers that draw at random
 class RolledModel:
     """A model to roll out, and the rollouts that were compiled for it.
 
-    Attributes:
-        model: keras.Model, built.
-        framer: SequenceFramer that says what the model takes and predicts.
-        carried: list of recurrent layers whose state is carried from step to step; empty for a
-            model that is shown windows.
+    The layers in `carried` carry their state from step to step. If there are none, the model is
+    shown windows.
     """
 
     model: keras.Model
@@ -101,13 +98,7 @@ class Rollout:
     It works on state variables of its own, so the model, its weights and its state stay as they
     are, whatever batch size the model was trained with.
 
-    Args:
-        model: keras.Model, built.
-        framer: SequenceFramer that says what the model takes and predicts.
-        rows: int. Rows that are rolled out together.
-        choose: Chooser.
-        carried: list of recurrent layers, as `RolledModel` has them.
-        dropout: bool. Whether the model's dropout stays at work.
+    The layers in `carried` carry their state. With `dropout`, the model's dropout stays at work.
     """
 
     def __init__(
@@ -281,9 +272,7 @@ class Rollout:
 class Run:
     """A rollout under way, on the device.
 
-    Attributes:
-        prompts: Prompts that it began with.
-        made: int. Steps predicted so far.
+    `made` counts the steps predicted so far.
     """
 
     def __init__(self, rollout: Rollout, prompts: Prompts):

@@ -9,14 +9,13 @@ class Origins:
     """Which steps of some sequences can be forecast from the steps before them.
 
     Args:
-        truth: list of arrays `(steps, …)`: the values to forecast.
-        shown: list of arrays `(steps, …)`: the values that a model is shown.
-        futures: list of arrays of future covariates, on the same clock, or None.
+        truth: the values to forecast, `(steps, …)` of each sequence.
+        shown: the values that a model is shown, likewise.
+        futures: the future covariates, on the same clock, or None.
         context: how many steps before an origin a forecast depends on; `math.inf`: all.
-        block: int. Steps that a model predicts at once, for which it needs the future.
-        needs_past: bool. Whether the model is shown the future covariates of past steps.
-        missing: list of bool arrays `(steps,)`: steps that are missing, besides those with NaN.
-            None: no step is missing.
+        block: steps that a model predicts at once, for which it needs the future.
+        needs_past: whether the model is shown the future covariates of past steps.
+        missing: which steps are missing, besides those with NaN. None: no step is missing.
     """
 
     def __init__(
@@ -70,10 +69,6 @@ class Origins:
 
         An origin is left out if a step that it needs is missing.
 
-        Args:
-            horizon: int. Steps to forecast and to compare.
-            first: int. The first origin of each sequence.
-            stride: int. Steps from one origin to the next.
         """
         found, left_out = [], [0] * len(self._steps)
         for number, steps in enumerate(self._steps):

@@ -15,27 +15,16 @@ _LEAST_WIDTH = 16
 
 @dataclass
 class Prompts:
-    """What a rollout begins with.
+    """What a rollout begins with."""
 
-    Attributes:
-        buffer: array `(rows, width + room, …)` with prompts that end at `width`.
-        width: int.
-        lengths: int array `(rows,)`. How many steps before `width` are real.
-        begins: int array `(rows,)`. The first position that a stateful model is shown.
-        seed: int. Random draws depend on it.
-        drawn: int. Steps that an earlier run has drawn.
-        future: array `(rows, width + room, …)` of future covariates, or None.
-        states: flat arrays that the recurrent state begins with; None: fresh.
-    """
-
-    buffer: np.ndarray
+    buffer: np.ndarray  # (rows, width + room, …), with prompts that end at `width`
     width: int
-    lengths: np.ndarray
-    begins: np.ndarray
+    lengths: np.ndarray  # (rows,), how many steps before `width` are real
+    begins: np.ndarray  # (rows,), the first position that a stateful model is shown
     seed: int
-    drawn: int = 0
-    future: np.ndarray | None = None
-    states: list[np.ndarray] | None = None
+    drawn: int = 0  # steps that an earlier run has drawn
+    future: np.ndarray | None = None  # (rows, width + room, …), future covariates
+    states: list[np.ndarray] | None = None  # what the recurrent state begins with; None: fresh
 
 
 @dataclass(frozen=True)
@@ -83,15 +72,7 @@ def lay_out(
 ) -> Prompts:
     """Return prompts as a buffer with room for the steps to be generated.
 
-    Args:
-        rows: list of arrays `(steps, …)`, one a row.
-        steps: int. Steps to generate.
-        framer: SequenceFramer.
-        stepped: bool. Whether the model is shown single steps.
-        seed: int.
-        state: GeneratorState that the rows continue, or None.
-        futures: list of arrays `(steps, …)`, the future covariates of each row, or None.
-        on_clock: bool. Whether futures begin with the row's first step, not after its last.
+    Futures begin with the row's first step if `on_clock`, else after its last step.
     """
     context, least = context_steps(framer, stepped), least_steps(framer, stepped)
     gap = framer.gap

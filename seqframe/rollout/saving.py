@@ -18,14 +18,7 @@ _FUNCTIONS = ("sampler", "feedback", "logits_processor")
 def save_parts(
     path: str | Path, model: keras.Model, framer: SequenceFramer, settings: dict[str, Any]
 ) -> None:
-    """Write the parts of a generator to a file; see `Generator.save`.
-
-    Args:
-        path: path that ends in ".keras".
-        model: keras.Model.
-        framer: SequenceFramer.
-        settings: dict of the generator's other arguments.
-    """
+    """Write the parts of a generator to a file; see `Generator.save`."""
     path = Path(path)
     if path.suffix != ".keras":
         raise ValueError(f'`path` must end in ".keras". Received: path={str(path)!r}.')

@@ -29,16 +29,7 @@ Found = tuple[int, int] | None
 
 @dataclass(frozen=True, eq=False)
 class Writer:
-    """Rolls a model out over symbols.
-
-    Attributes:
-        rolled: RolledModel.
-        sampler: function `(logits, seed) -> ids`, or a BeamSampler.
-        feedback: Feedback, of ids, or None.
-        processor: Processor, or None.
-        from_logits: bool. Whether the model's outputs are logits.
-        seed: int.
-    """
+    """Rolls a model out over symbols."""
 
     rolled: RolledModel
     sampler: Callable[..., Any]

@@ -135,7 +135,7 @@ def test_unknown_symbols_are_served_as_one(tmp_path):
 @needs_tensorflow
 def test_what_is_known_ahead_cannot_be_served(tmp_path):
     generator = Generator(recurrent(steps=3, features=2), SequenceFramer(3), targets=[0])
-    with pytest.raises(ValueError, match="cannot be exported"):
+    with pytest.raises(ValueError, match="`export`.*`save`"):
         generator.export(tmp_path / "served")
     assert not list(tmp_path.iterdir())
 

@@ -79,7 +79,7 @@ def values_like(prompt, framer):
 def chain(*parts, steps, features=1, batch_size=None, outputs=SYMBOLS, horizon=1, seed=6):
     """Return a model of these layers with an output for each symbol.
 
-    Its weights are large, and without a bias at its end, so that it says one thing and another.
+    Its weights are large, and without a bias at its end, so that its symbols vary.
     """
     shape = (steps,) if features is None else (steps, features)
     inputs = keras.Input(shape, batch_size=batch_size)
@@ -343,7 +343,7 @@ def test_a_generator_leaves_its_model_alone(tmp_path):
     assert_same(contents(model), before)
     assert identities() == own
     assert str(model.get_config()) == config
-    # It still takes two rows, and two only.
+    # It still takes exactly two rows.
     twin(numbers(2, 1, 1))
     assert_same(run(model, numbers(2, 1, 1)), run(twin, numbers(2, 1, 1)), atol=1e-6)
     with pytest.raises(Exception, match=r"batch|size|shape|[Dd]imension"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from seqframe.framing.columns import Table
@@ -18,7 +19,7 @@ from seqframe.rollout.ahead import check_future
 from seqframe.rollout.forecast import Forecaster, Known, Seen, explain_nan, name_step
 from seqframe.rollout.generator import Generator
 from seqframe.rollout.origins import Origins
-from seqframe.rollout.targets import unpredicted, warn_of_positions
+from seqframe.rollout.targets import has_names, unpredicted, warn_of_positions
 
 _ROWS = 256  # origins that are rolled out together, at most
 
@@ -361,7 +362,7 @@ def _unframe(frames: Frames, generator: Generator) -> tuple[list[Any], list[Any]
     """Return the sequences of frames and their future covariates, as tables if names are known."""
     framer, targets = generator.framer, generator.targets
     columns = frames.framer.columns or framer.columns
-    if columns is None and any(isinstance(name, str) for name in np.atleast_1d(targets).tolist()):
+    if columns is None and has_names(targets):
         raise ValueError(
             "`targets` of the generator are names of columns, which these frames do not know. "
             f"Received: targets={targets!r}. Pass frames of a DataFrame, or positions to the "
@@ -421,6 +422,9 @@ class _Tester:
             self._history = check_integer("history", history, self._least)
         self.known: Known = self._forecaster.read(given.raw, given.futures, "sequences")
         self._plan = self._forecaster.plan(self.known)
+        # Cast once: the histories of the origins overlap.
+        floatx = keras.config.floatx()
+        self._values = [array.astype(floatx, copy=False) for array in self.known.values]
         self.truth = self.known.values
         if generator.targets is not None and self._plan.columns is not None:
             self.truth = [array[:, self._plan.columns] for array in self.truth]
@@ -493,7 +497,7 @@ class _Tester:
         known, whole = self.known, self._forecaster.whole(steps)
         begins = [int(max(origin - self._history, 0)) for _, origin in places]
         firsts = begins if self._forecaster.needs_past else [origin for _, origin in places]
-        values = [known.values[n][begin:t] for (n, t), begin in zip(places, begins, strict=True)]
+        values = [self._values[n][begin:t] for (n, t), begin in zip(places, begins, strict=True)]
         ahead = None
         if known.ahead is not None:
             ahead = [

@@ -172,7 +172,7 @@ class ValueChooser:
         horizon: int,
         num_samples: int,
         row_shape: Shape,
-        noise: Callable[[Any, Any], Any] | None = None,
+        noise: "Callable[[Any, Any], Any] | ResidualNoise | None" = None,
         feedback: "Feedback | KnownColumns | None" = None,
     ):
         self._horizon, self._num_samples, self._row_shape = horizon, num_samples, row_shape
@@ -210,8 +210,9 @@ class ResidualNoise:
         self._residuals = residuals.copy()  # a compiled program keeps them
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, ResidualNoise)
-        return same and np.array_equal(self._residuals, other._residuals)
+        if not isinstance(other, ResidualNoise):
+            return False
+        return np.array_equal(self._residuals, other._residuals)
 
     def __hash__(self) -> int:
         return hash((self._residuals.shape, self._residuals.tobytes()))

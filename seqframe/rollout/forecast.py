@@ -111,7 +111,7 @@ class Forecaster:
             seen = None
             if known.futures is not None and known.ahead is not None:
                 seen = Seen("future", known.ahead[number], known.futures[number])
-            way_out = "Fill it in: left out, steps after it would take its place."
+            way_out = "Fill it in. Without its row, later steps would take its place."
             return explain_nan(step, f"history {number}", seen, past, way_out)
 
         plan = self.plan(known, noise)

@@ -17,11 +17,11 @@ _ROWS, _STEPS = 4, 4  # of the random input
 
 
 def layers_to_carry(model: keras.Model, framer: SequenceFramer) -> list[keras.Layer]:
-    """Return a stateless model's recurrent layers, whose state is to be carried between steps.
+    """Return a stateless model's recurrent layers, which are to carry their state.
 
     Raises:
-        ValueError: if the model has none, or does not predict the same one step after the other
-            as from all steps at once.
+        ValueError: if the model has none, or if steps one after the other give another output than
+            all steps at once.
     """
     every = all_layers(model)
     inside = {
@@ -71,16 +71,14 @@ def _compare(model: keras.Model, recurrent: list[Any], framer: SequenceFramer) -
         raise _not_stepped(model, f"with {_STEPS} random steps Keras raises: {error}") from error
     result = np.concatenate(found, axis=1) if framer.return_sequences else found[-1]
     if framer.return_sequences and expected.shape == result.shape:
-        # What a masked step gives does not matter: all steps of the first row, and the last step.
-        expected, result = (
-            np.concatenate([each[0], each[1:, -1]]) for each in (expected, result)
-        )
+        # The output of a masked step does not matter; see `_random_input`.
+        expected, result = (np.concatenate([each[0], each[1:, -1]]) for each in (expected, result))
     scale = np.nanmax(np.abs(expected), initial=0.0)
     same = expected.shape == result.shape and np.allclose(
         result, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True
     )
     if not same:
-        raise _not_stepped(model, "its output for the last step is then another one")
+        raise _not_stepped(model, "their output differs from that of all steps at once")
 
 
 def _has_steps(name: str, framer: SequenceFramer) -> bool:
@@ -103,31 +101,30 @@ def _output(model: keras.Model, x: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _random_input(model: keras.Model, framer: SequenceFramer) -> dict[str, np.ndarray]:
-    """Return random inputs by name: values or ids, some of which may be masked."""
+    """Return random inputs by name. Their first row and their last step are not masked."""
     rng = np.random.default_rng(0)
     layers = all_layers(model)
-    sizes = [
+    limits = [
         getattr(layer, name)
         for layer in layers
         for kind, name in _READERS_OF_IDS
         if isinstance(layer, kind)
     ]
-    sizes += [] if framer.vocabulary is None else [len(framer.vocabulary)]
-    is_ids = bool(sizes) or framer.layout == "tokens"
-    highest = min(sizes, default=2) - 1
+    limits += [] if framer.vocabulary is None else [len(framer.vocabulary)]
+    is_ids = bool(limits) or framer.layout == "tokens"
+    highest = min(limits, default=2) - 1
     masked = [0] if is_ids else [getattr(layer, "mask_value", 0) for layer in layers]
     undeclared = (None,) if framer.layout == "tokens" else (None, len(framer.columns or [0]))
     shapes = named_inputs(model) or {"past": declared_shape(model, "input_shape") or undeclared}
     inputs = {}
     for name, shape in shapes.items():
         shape = (_STEPS, *shape[1:]) if _has_steps(name, framer) else shape
-        shape = (_ROWS, *(1 if size is None else size for size in shape))
+        sizes = [_ROWS, *(1 if size is None else size for size in shape)]
         if is_ids:
-            values = rng.integers(min(1, highest), highest + 1, shape).astype("int32")
+            values = rng.integers(min(1, highest), highest + 1, sizes).astype("int32")
         else:
-            values = rng.normal(size=shape).astype(keras.config.floatx())
+            values = rng.normal(size=sizes).astype(keras.config.floatx())
         if _has_steps(name, framer):
-            # Neither the first row nor the last step is masked.
             for k, value in enumerate(set(masked)):
                 values[1 + k % (_ROWS - 1), rng.integers(_STEPS - 1)] = value
         inputs[name] = values

@@ -13,7 +13,7 @@ from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.sequences import find_columns
 
 #: The columns that a model predicts, by name or position: one, or a list.
-Targets = str | int | list[str | int]
+Targets = str | int | Sequence[str | int]
 
 
 def choose_targets(
@@ -67,8 +67,7 @@ def warn_of_positions(
         stacklevel: int, for `warnings.warn`: 3 is the caller's caller.
     """
     names = None if isinstance(table, Table) else table_names(table)
-    named = any(isinstance(name, str) for name in np.atleast_1d(targets).tolist())
-    if framer.columns is None and named and names is not None and len(names) > 1:
+    if framer.columns is None and has_names(targets) and names is not None and len(names) > 1:
         warnings.warn(
             "The framer knows no columns, so the columns of a table are read in their order. "
             f"Received: targets={targets!r} of a table with the columns {list(names)}. Pass the "
@@ -98,6 +97,12 @@ def future_names(
         others = unpredicted(targets, framer.columns)
         names += [name for name in others if name not in names]
     return tuple(names) or None
+
+
+def has_names(targets: Targets | None) -> bool:
+    """Whether some targets are given by name."""
+    several = targets if isinstance(targets, (list, tuple)) else [targets]
+    return any(isinstance(target, str) for target in several)
 
 
 def unpredicted(targets: Targets, columns: Sequence[str]) -> list[str]:

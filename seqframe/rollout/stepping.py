@@ -113,7 +113,7 @@ def _random_input(model: keras.Model, framer: SequenceFramer) -> dict[str, np.nd
     limits += [] if framer.vocabulary is None else [len(framer.vocabulary)]
     is_ids = bool(limits) or framer.layout == "tokens"
     highest = min(limits, default=2) - 1
-    masked = [0] if is_ids else [getattr(layer, "mask_value", 0) for layer in layers]
+    masked = [0] if is_ids else sorted({getattr(layer, "mask_value", 0) for layer in layers})
     undeclared = (None,) if framer.layout == "tokens" else (None, len(framer.columns or [0]))
     shapes = named_inputs(model) or {"past": declared_shape(model, "input_shape") or undeclared}
     inputs = {}
@@ -125,8 +125,8 @@ def _random_input(model: keras.Model, framer: SequenceFramer) -> dict[str, np.nd
         else:
             values = rng.normal(size=sizes).astype(keras.config.floatx())
         if _has_steps(name, framer):
-            for k, value in enumerate(set(masked)):
-                values[1 + k % (_ROWS - 1), rng.integers(_STEPS - 1)] = value
+            for row in range(1, _ROWS):
+                values[row, row % (_STEPS - 1)] = masked[row % len(masked)]
         inputs[name] = values
     return inputs
 

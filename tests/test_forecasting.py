@@ -14,9 +14,9 @@ STEPS = 7
 
 
 def windows(model, rule, known, future):
-    """Return what a model says to the frame whose targets come after `known`.
+    """Return a model's output for the frame whose targets come after `known`.
 
-    The framer makes it: what it trains on is what is to be fed.
+    The framer makes the frame, as in training.
     """
     ahead = np.zeros((rule.horizon, *known.shape[1:]), "float32")
     frames = rule.frame(np.concatenate([known, ahead]), future=future)
@@ -28,7 +28,7 @@ def windows(model, rule, known, future):
 
 
 def single_steps(model, rule, known, future):
-    """Return what a stateful model says after all steps but the gap's, shown one by one."""
+    """Return a stateful model's output after all steps but the gap's, shown one by one."""
     rows = model_batch_size(model)
     reset_states(model)
     for t in range(len(known) - rule.gap):
@@ -131,30 +131,25 @@ def test_models_are_shown_the_future_of_the_steps_they_predict(kind, known):
         generator.forecast(history, STEPS)
 
 
-@pytest.mark.parametrize("kind", ["dict", "list", "list, future first"])
-def test_trained_on_a_future_it_forecasts_by_the_future(kind):
-    """From `fit` to `forecast`: what is known ahead drives what comes."""
+def test_a_model_trained_on_a_future_forecasts_by_the_future():
+    """From `fit` to `forecast`, whatever the order of the model's inputs."""
     drive = numbers(300, seed=4)
     values = np.zeros(300, "float32")
     for t in range(1, 300):
         values[t] = 0.5 * values[t - 1] + drive[t]
-    rule = SequenceFramer(2)
-    frames = rule.frame(values[:250], future=drive[:250])
-    inputs = {
-        "past": keras.Input((2, 1), name="past"),
-        "future": keras.Input((1, 1), name="future"),
-    }
-    parts = [layers.Flatten()(inputs["past"]), layers.Flatten()(inputs["future"])]
-    given = {
-        "dict": inputs,
-        "list": list(inputs.values()),
-        "list, future first": list(inputs.values())[::-1],
-    }[kind]
-    model = keras.Model(given, layers.Dense(1)(layers.Concatenate()(parts)))
-    model.compile(keras.optimizers.Adam(0.05), "mse")
-    fit(model, frames, epochs=30, batch_size=32, verbose=0, seed=1)
-    found = Generator(model, frames.framer).forecast(values[:250], 50, future=drive[250:])
-    np.testing.assert_allclose(found, values[250:], atol=0.02)
+    frames = SequenceFramer(2).frame(values[:250], future=drive[:250])
+    past, future = keras.Input((2, 1), name="past"), keras.Input((1, 1), name="future")
+    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
+    output = layers.Dense(1)(merged)
+    models = [
+        keras.Model(inputs, output)
+        for inputs in ({"past": past, "future": future}, [past, future], [future, past])
+    ]
+    models[0].compile(keras.optimizers.Adam(0.05), "mse")
+    fit(models[0], frames, epochs=30, batch_size=32, verbose=0, seed=1)
+    for model in models:
+        found = Generator(model, frames.framer).forecast(values[:250], 50, future=drive[250:])
+        np.testing.assert_allclose(found, values[250:], atol=0.02)
 
 
 def flat(steps, features, outputs, seed=1):
@@ -248,7 +243,7 @@ def test_feedback_makes_the_next_input(horizon, features):
 
 
 def test_feedback_may_change_the_number_of_columns():
-    """One number is predicted of a table with a mean."""
+    """The model predicts one number; the second column is a running mean."""
     rule, model, history = SequenceFramer(3), flat(3, 2, 1), numbers(8, 2)
 
     def feed(prediction, last, *_):
@@ -305,7 +300,7 @@ RESIDUALS = np.array([-0.5, -0.1, 0.2, 0.7], "float32")
 
 
 def residuals_of(model, rule, history, path):
-    """Return what was added to each prediction of a path, by the steps that were before it."""
+    """Return what was added to each prediction of a path, from the steps before it."""
     errors, known = [], history
     for k in range(0, len(path), rule.horizon):
         errors.append(path[k : k + rule.horizon] - windows(model, rule, known, None))
@@ -314,7 +309,7 @@ def residuals_of(model, rule, history, path):
 
 
 def nearest(errors, residuals):
-    """Return which residual each error is, having made sure that it is one."""
+    """Return which residual each error is."""
     apart = np.abs(errors[:, None] - residuals[None])
     apart = apart.reshape(len(errors), len(residuals), -1).max(axis=-1)
     assert apart.min(axis=1).max() < 1e-5
@@ -334,7 +329,7 @@ def test_every_step_of_a_path_is_a_prediction_and_some_residual(linear):
     assert counts.min() > 25  # of 200, where 50 are expected, 4 standard deviations below
     assert len({tuple(row) for row in found}) == 20
     assert len({tuple(column) for column in found.T}) == 10
-    # A forecast without noise is what it was.
+    # A forecast without noise has none.
     assert linear.forecast(HISTORY, 10).shape == (10,)
 
 
@@ -366,11 +361,11 @@ def test_the_same_seed_gives_the_same_paths(linear):
     assert_same(paths(4), first)
     assert np.abs(paths(5) - first).max() > 0.05
     assert np.abs(paths(None) - paths(None)).max() > 0.05
-    # Each of several histories gets what it gets alone.
+    # Each of several histories gets what it gets by itself.
     together = paths(4, [HISTORY, numbers(4, seed=2)])
     assert_close(together[0], first)
     assert_close(together[1], paths(4, numbers(4, seed=2)))
-    # Errors are used as they are, not as they were.
+    # Errors that change take effect.
     generator.seed, errors = 4, RESIDUALS.copy()
     before = generator.forecast(HISTORY, 5, num_samples=3, noise=errors)
     errors *= 0
@@ -420,7 +415,7 @@ def test_quantiles_are_those_of_the_paths(linear):
 
 
 def dropping(*parts, batch_size=None, steps=3):
-    """Return a model that drops a half, with statistics that are not those of any batch."""
+    """Return a model that drops a half, with moving statistics of no batch."""
     inputs = keras.Input((steps, 1), batch_size=batch_size)
     model = seeded(keras.Sequential([inputs, *parts, layers.Dense(1)]))
     for layer in model.layers:
@@ -443,7 +438,7 @@ def test_dropout_draws_units_and_leaves_the_model_alone():
     assert_same(contents(model), before)
     assert [layer.trainable for layer in model.layers] == trainable
     # The first step is a sum over some of the units, each twice as large as without dropout, of
-    # inputs that are normalised by what was learnt.
+    # inputs that are normalized by the moving statistics.
     weights, bias = model.layers[-1].get_weights()
     units = (1.5 * (HISTORY[-3:] - 0.3) / np.sqrt(2.0 + 1e-3) + 0.2) * weights[:, 0]
     which = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1).T
@@ -499,7 +494,7 @@ READ_STEP_BY_STEP = {
     ("kind", "functional"), [("LSTM", False), ("two layers", True), ("cells", False)]
 )
 def test_a_stateless_model_run_by_steps_equals_the_whole_history(kind, functional):
-    """It says what it says to the whole history, however long, not to its last window."""
+    """The forecast depends on the whole history, not on its last window."""
     model = seeded(stateless(*READ_STEP_BY_STEP[kind](), steps=4, functional=functional))
     whole = stateless(*READ_STEP_BY_STEP[kind](), steps=None)
     whole.set_weights(model.get_weights())
@@ -518,7 +513,7 @@ def test_a_stateless_model_run_by_steps_equals_the_whole_history(kind, functiona
 
 
 def masked(kind, steps):
-    """Return a functional model in which zeros are no steps."""
+    """Return a functional model that masks zeros."""
     inputs = keras.Input((steps, 1))
     x = layers.Masking()(inputs)
     if kind == "added":
@@ -532,7 +527,7 @@ def masked(kind, steps):
 
 @pytest.mark.parametrize("kind", ["one", "added", "joined"])
 def test_masked_models_run_by_steps(kind):
-    """Keras puts the operations that make a mask among those of a functional model."""
+    """Masked steps leave the state as it is, one by one as all at once."""
     model, whole = seeded(masked(kind, 4)), masked(kind, None)
     whole.set_weights(model.get_weights())
     history = numbers(9)
@@ -553,7 +548,7 @@ def embedded(steps):
 def test_models_of_masked_symbols_run_by_steps():
     model, whole = seeded(embedded(4), scale=2), embedded(None)
     weights = model.get_weights()
-    weights[-1][0] = -99  # zero, which is masked, is never the likeliest
+    weights[-1][0] = -99  # the masked id is never the likeliest
     model.set_weights(weights)
     whole.set_weights(weights)
     prompt = np.array([0, 2, 0, 0, 4, 1, 3])
@@ -732,14 +727,14 @@ def test_tables_are_read_by_names(kind):
     generator = named(kind)
     expected = by_hand(generator, SHOP, 6)
     assert_close(generator.forecast(SHOP, 6, future=PLANS), expected)
-    # In another order, with text beyond them.
+    # In another order, with a column of text.
     other = SHOP.assign(store="a")[["holiday", "store", "price", "units"]]
     plans = PLANS.assign(store="a")[["store", "holiday", "price"]]
     found = generator.forecast([other, SHOP], 6, future=[plans, PLANS])
     for one in found:
         assert_close(one, expected)
         assert one.name == "units"
-    # Arrays by position: what the model takes as its future first.
+    # Arrays by position: the model's own future first.
     order = ["holiday", "price"] if kind == "with a future" else ["price", "holiday"]
     array = PLANS[order].to_numpy()
     assert_close(generator.forecast(SHOP.to_numpy(), 6, future=array), expected)
@@ -767,7 +762,7 @@ def test_a_framer_without_names_reads_columns_by_position():
 
 @pytest.mark.parametrize("layout", ["timesteps", "features"])
 def test_features_must_be_those_of_the_model(layout):
-    """A layer that normalizes would stretch a single feature to three, a recurrent one fail."""
+    """Otherwise a layer that normalizes would broadcast a single feature to three."""
     shape = (3, 3) if layout == "timesteps" else (1, 9)
     model = keras.Sequential([keras.Input(shape), layers.Normalization(), layers.Flatten()])
     model.add(layers.Dense(1))

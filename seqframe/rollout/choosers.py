@@ -5,7 +5,8 @@ tensors. `extras` are tensors of its own that go from pass to pass.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Union
 
 import keras
 import numpy as np
@@ -19,6 +20,8 @@ from seqframe.samplers import BeamSampler, GreedySampler, Sampler
 Feedback = Callable[[Any, Any], Any]
 #: `(logits, generated, step) -> logits`, of tensors.
 Processor = Callable[[Any, Any, Any], Any]
+#: `(prediction, seed) -> prediction`, of tensors; or errors to draw from.
+Noise = Union[Callable[[Any, Any], Any], "ResidualNoise"]
 
 
 class Position(NamedTuple):
@@ -57,58 +60,63 @@ class Chooser(Protocol):
         """Return the choice."""
 
 
+@dataclass(frozen=True)
 class SymbolChooser:
-    """Chooses ids from logits or probabilities.
+    """Chooses ids from logits or probabilities."""
 
-    `num_samples` are the rows of each prompt, `padding_id` is never chosen, `stops` are ids at
-    which beams end, and `scored` keeps log-probabilities.
-    """
+    sampler: Callable[..., Any]
+    from_logits: bool
+    horizon: int = 1
+    num_samples: int = 1  # rows of each prompt
+    padding_id: int | None = None  # never chosen
+    processor: Processor | None = None
+    feedback: Feedback | None = None
+    stops: tuple[tuple[int, ...], ...] = ()  # where beams end
+    scored: bool = False  # whether log-probabilities are kept
 
-    def __init__(
-        self,
-        sampler: Any,
-        *,
-        from_logits: bool,
-        horizon: int = 1,
-        num_samples: int = 1,
-        padding_id: int | None = None,
-        processor: Processor | None = None,
-        feedback: Feedback | None = None,
-        stops: tuple[tuple[int, ...], ...] = (),
-        scored: bool = False,
-    ):
-        self._sampler, self._horizon, self._num_samples = sampler, horizon, num_samples
-        self._from_logits, self._padding_id = from_logits, padding_id
-        self._processor, self._feedback = processor, feedback
-        self._stops, self._scored = stops, scored
-        self._follows_beams = isinstance(sampler, BeamSampler)
-        # The likeliest symbol is the same by probabilities as by their logarithms.
-        is_greedy = type(sampler) is GreedySampler
-        self._takes_any_scale = is_greedy and processor is None and not scored
-        self._output_decides = self._takes_any_scale and feedback is None
-        self.draws = not (is_greedy or self._follows_beams)
+    @property
+    def draws(self) -> bool:
+        return not (self._is_greedy or self._follows_beams)
+
+    @property
+    def _is_greedy(self) -> bool:
+        return type(self.sampler) is GreedySampler
+
+    @property
+    def _follows_beams(self) -> bool:
+        return isinstance(self.sampler, BeamSampler)
+
+    @property
+    def _takes_any_scale(self) -> bool:
+        """Whether probabilities do as well as their logarithms: for the likeliest symbol."""
+        return self._is_greedy and self.processor is None and not self.scored
+
+    @property
+    def _output_decides(self) -> bool:
+        """Whether the ids depend only on the model's output."""
+        return self._takes_any_scale and self.feedback is None
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
         if self._follows_beams:
             # The beams of a prompt begin alike: all but the first would find the same again.
-            is_first = np.arange(rows) % self._sampler.num_beams == 0
+            is_first = np.arange(rows) % self.sampler.num_beams == 0
             return [np.where(is_first, 0, -np.inf).astype("float32"), np.zeros(rows, bool)]
-        return [np.zeros((rows, capacity), "float32")] if self._scored else []
+        return [np.zeros((rows, capacity), "float32")] if self.scored else []
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
         """Return logits `(rows * horizon, symbols)` and where one is NaN; or only the ids, if
         they depend on nothing else."""
-        logits = _shaped(ops.cast(output, "float32"), rows * self._horizon, output.shape[-1])
-        if not self._from_logits and not self._takes_any_scale:
+        logits = _shaped(ops.cast(output, "float32"), rows * self.horizon, output.shape[-1])
+        if not self.from_logits and not self._takes_any_scale:
             logits = ops.log(logits)
-        if self._padding_id is not None:
-            is_padding = ops.arange(logits.shape[-1]) == self._padding_id
+        if self.padding_id is not None:
+            is_padding = ops.arange(logits.shape[-1]) == self.padding_id
             logits = ops.where(is_padding, -float("inf"), logits)
         is_broken = ops.any(ops.isnan(logits), axis=-1)
         if not self._output_decides:
             return [logits, is_broken]
-        ids = ops.cast(self._sampler(logits, None), "int32")
-        return [_shaped(ops.where(is_broken, -1, ids), rows, self._horizon)]
+        ids = ops.cast(self.sampler(logits, None), "int32")
+        return [_shaped(ops.where(is_broken, -1, ids), rows, self.horizon)]
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
         """Return the ids chosen; -1 where a logit is NaN."""
@@ -116,29 +124,29 @@ class SymbolChooser:
             return Choice(read[0], None, extras)
         rows = at.buffer.shape[0]
         logits, is_broken = read
-        if self._processor is not None:
+        if self.processor is not None:
             # Over a prompt's steps, whose choice is not written, nothing has been generated.
             step = ops.maximum(at.target - at.width, 0)
-            logits = self._processor(logits, _generated(at), step)
+            logits = self.processor(logits, _generated(at), step)
         if self._follows_beams:
             return self._choose_beams(logits, is_broken, at, extras)
         ids = ops.cast(self._sample(logits, at.seed), "int32")
-        if self._scored:
+        if self.scored:
             likelihoods = ops.log_softmax(logits, axis=-1)
             found = ops.take_along_axis(likelihoods, ids[:, None], axis=-1)
-            found = ops.reshape(found, (rows, self._horizon))
+            found = ops.reshape(found, (rows, self.horizon))
             extras = [backend.write_steps(extras[0], at.target, found, at.due)]
-        steps = _feed_back(_shaped(ids, rows, self._horizon), at, self._feedback)
-        is_broken = _shaped(is_broken, rows, self._horizon)
+        steps = _feed_back(_shaped(ids, rows, self.horizon), at, self.feedback)
+        is_broken = _shaped(is_broken, rows, self.horizon)
         return Choice(ops.where(is_broken, -1, steps), None, extras)
 
     def _sample(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
-        if not isinstance(self._sampler, Sampler) or not self.draws:
-            return self._sampler(logits, seed)
+        if not isinstance(self.sampler, Sampler) or not self.draws:
+            return self.sampler(logits, seed)
         # Each prompt draws the same numbers in a batch as by itself.
-        each = self._num_samples * self._horizon
+        each = self.num_samples * self.horizon
         logits = ops.reshape(logits, (-1, each, logits.shape[-1]))
-        return ops.reshape(self._sampler(logits, seed), (-1,))
+        return ops.reshape(self.sampler(logits, seed), (-1,))
 
     def _choose_beams(
         self, logits: Tensor, is_broken: Tensor, at: Position, extras: list[Tensor]
@@ -146,7 +154,7 @@ class SymbolChooser:
         totals, finished = extras
         # A beam with NaN is chosen, so that the NaN is seen.
         is_broken = is_broken & ~finished
-        ids, rows, found = self._sampler._choose(
+        ids, rows, found = self.sampler._choose(
             ops.where(is_broken[:, None], 0.0, logits),
             ops.where(is_broken, float("inf"), totals),
             finished,
@@ -156,46 +164,44 @@ class SymbolChooser:
         before = ops.take(at.buffer, rows, axis=0)
         finished = ops.take(finished, rows, axis=0)
         at = at._replace(buffer=before)
-        steps = _feed_back(ops.cast(ids, "int32")[:, None], at, self._feedback)
+        steps = _feed_back(ops.cast(ids, "int32")[:, None], at, self.feedback)
         steps = ops.where(ops.take(is_broken, rows, axis=0)[:, None], -1, steps)
-        ends = _end_here(backend.write_steps(before, at.target, steps, at.due), at, self._stops)
+        ends = _end_here(backend.write_steps(before, at.target, steps, at.due), at, self.stops)
         extras = [ops.where(at.due, found, totals), finished | (ends & at.due)]
         return Choice(steps, rows, extras)
 
 
+@dataclass(frozen=True)
 class ValueChooser:
-    """Takes real values as they are, or with noise. A prediction of one step has `row_shape`."""
+    """Takes real values as they are, or with noise."""
 
-    def __init__(
-        self,
-        *,
-        horizon: int,
-        num_samples: int,
-        row_shape: Shape,
-        noise: "Callable[[Any, Any], Any] | ResidualNoise | None" = None,
-        feedback: "Feedback | KnownColumns | None" = None,
-    ):
-        self._horizon, self._num_samples, self._row_shape = horizon, num_samples, row_shape
-        self._noise, self._feedback = noise, feedback
-        self.draws = noise is not None
+    horizon: int
+    row_shape: Shape  # of a prediction of one step
+    num_samples: int = 1  # rows of each history
+    noise: "Noise | None" = None
+    feedback: "Feedback | KnownColumns | None" = None
+
+    @property
+    def draws(self) -> bool:
+        return self.noise is not None
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
         return []
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
         """Return the predictions `(rows, horizon, …)`."""
-        return [_shaped(output, rows, self._horizon, *self._row_shape)]
+        return [_shaped(output, rows, self.horizon, *self.row_shape)]
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
         """Return the values of the next steps."""
         predicted = ops.cast(read[0], at.buffer.dtype)
-        if isinstance(self._noise, ResidualNoise):
-            predicted = self._noise.add(predicted, at.seed, self._num_samples)
-        elif self._noise is not None:
-            noisy = self._noise(predicted, at.seed)
+        if isinstance(self.noise, ResidualNoise):
+            predicted = self.noise.add(predicted, at.seed, self.num_samples)
+        elif self.noise is not None:
+            noisy = self.noise(predicted, at.seed)
             _check_shape("noise", noisy, predicted.shape)
             predicted = ops.cast(noisy, at.buffer.dtype)
-        return Choice(_feed_back(predicted, at, self._feedback), None, extras)
+        return Choice(_feed_back(predicted, at, self.feedback), None, extras)
 
 
 class ResidualNoise:

@@ -55,7 +55,7 @@ def export_rollout(
             rows_of_each = sampler.num_beams
         choose = SymbolChooser(
             sampler,
-            from_logits=from_logits,
+            from_logits,
             horizon=framer.horizon,
             padding_id=None if vocabulary is None else vocabulary.padding_id,
             processor=processor,
@@ -63,9 +63,7 @@ def export_rollout(
         )
     else:
         row_shape = _row_shape(rolled, feedback)
-        choose = ValueChooser(
-            horizon=framer.horizon, num_samples=1, row_shape=row_shape, feedback=feedback
-        )
+        choose = ValueChooser(framer.horizon, row_shape, feedback=feedback)
     served = _Served(rolled, choose, row_shape, batch_size, rows_of_each, max_prompt, max_steps)
     module = tf.Module()
     module.weights = [variable.value for variable in rolled.model.variables]

@@ -47,11 +47,8 @@ class Known(NamedTuple):
 class Plan(NamedTuple):
     """How a model's predictions become inputs."""
 
+    choose: ValueChooser
     columns: int | list[int] | None  # the predicted columns; None: all
-    row_shape: Shape  # of a step of a history
-    predicted: Shape  # of a prediction of one step
-    feedback: Feedback | KnownColumns | None
-    noise: Callable[[Any, Any], Any] | ResidualNoise | None
     dropout: bool  # whether the model's dropout stays at work
 
 
@@ -114,8 +111,8 @@ class Forecaster:
             way_out = "Fill it in. Without its row, later steps would take its place."
             return explain_nan(step, f"history {number}", seen, past, way_out)
 
-        plan = self.plan(known, noise)
-        paths = self.paths(plan, known.values, known.ahead, steps, explain, samples)
+        plan = self.plan(known, noise, samples)
+        paths = self.paths(plan, known.values, known.ahead, steps, explain)
         if num_samples is not None and quantiles is None:
             return list(paths) if several else paths[0]
         results = []
@@ -194,7 +191,7 @@ class Forecaster:
                 f"{way_out}, or change `steps`."
             )
 
-    def plan(self, known: Known, noise: Noise | None = None) -> Plan:
+    def plan(self, known: Known, noise: Noise | None = None, num_samples: int = 1) -> Plan:
         """Return how predictions become inputs, or raise if they cannot."""
         framer, targets = self.rolled.framer, self.targets
         row_shape = known.values[0].shape[1:]
@@ -225,7 +222,8 @@ class Forecaster:
         if noise is not None and not dropout:
             is_column = columns is not None and np.ndim(columns) == 0
             added = _as_noise(noise, framer.horizon, predicted, is_column)
-        return Plan(columns, row_shape, predicted, feedback, added, dropout)
+        choose = ValueChooser(framer.horizon, predicted, num_samples, added, feedback)
+        return Plan(choose, columns, dropout)
 
     def _feedback(
         self, known: Known, names: list[str] | None, columns: int | list[int] | None
@@ -275,40 +273,29 @@ class Forecaster:
         ahead: list[np.ndarray] | None,
         steps: int,
         explain: Callable[[int, int], ValueError],
-        num_samples: int = 1,
     ) -> np.ndarray:
         """Return sample paths `(histories, num_samples, steps, …)`.
 
         `explain(history, step)` returns the error of a forecast that is NaN.
         """
-        framer, dtype = self.rolled.framer, keras.config.floatx()
+        dtype, num_samples = keras.config.floatx(), plan.choose.num_samples
 
         def repeated(arrays: list[np.ndarray]) -> list[np.ndarray]:
             cast = [array.astype(dtype, copy=False) for array in arrays]
             return [array for array in cast for _ in range(num_samples)]
-
-        def chooser() -> ValueChooser:
-            return ValueChooser(
-                horizon=framer.horizon,
-                num_samples=num_samples,
-                row_shape=plan.predicted,
-                noise=plan.noise,
-                feedback=plan.feedback,
-            )
 
         rows = repeated(values)
         futures = None if ahead is None else repeated(ahead)
         prompts = lay_out(
             rows,
             steps,
-            framer,
+            self.rolled.framer,
             self.rolled.is_stepped,
             self.seed,
             futures=futures,
             on_clock=self.needs_past,
         )
-        key = ("values", num_samples, plan.row_shape, plan.predicted, plan.noise, plan.feedback)
-        run = Run(self.rolled.rollout(key, len(rows), chooser, plan.dropout), prompts)
+        run = Run(self.rolled.rollout(plan.choose, len(rows), plan.dropout), prompts)
         run.advance(steps)
         found = run.steps()
         if np.isnan(found).any():

@@ -34,6 +34,17 @@ from seqframe.samplers import BeamSampler, get_sampler
 
 Prompt = TypeVar("Prompt", str, np.ndarray)
 
+# The arguments that are saved besides the model and the framer.
+_SETTINGS = (
+    "sampler",
+    "feedback",
+    "logits_processor",
+    "from_logits",
+    "targets",
+    "stateful",
+    "seed",
+)
+
 
 class Generator:
     """Feeds a model's predictions back in: symbols or real values, in one compiled program.
@@ -400,17 +411,7 @@ class Generator:
         >>> loaded.framer == generator.framer
         True
         """
-        names = (
-            "sampler",
-            "feedback",
-            "logits_processor",
-            "targets",
-            "from_logits",
-            "stateful",
-            "seed",
-        )
-        settings = {name: getattr(self, name) for name in names}
-        save_parts(path, self.model, self.framer, settings)
+        save_parts(path, self.model, self.framer, {name: getattr(self, name) for name in _SETTINGS})
 
     @staticmethod
     def load(path: str | Path, custom_objects: dict[str, Any] | None = None) -> "Generator":

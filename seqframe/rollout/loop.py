@@ -7,7 +7,7 @@ window. A stateful model is shown the single step, and its state is carried alon
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,10 +70,8 @@ class RolledModel:
         known = tuple(size for size in shape or () if size is not None)
         return known if shape and len(known) == len(shape) else None
 
-    def rollout(
-        self, key: Hashable, rows: int, chooser: Callable[[], Chooser], dropout: bool = False
-    ) -> "Rollout":
-        """Return the rollout of a key for some rows, compiled once and kept.
+    def rollout(self, choose: Chooser, rows: int, dropout: bool = False) -> "Rollout":
+        """Return the rollout of a chooser for some rows, compiled once and kept.
 
         Programs hold what a layer learned by `adapt`, so they are dropped when that changes.
         """
@@ -81,10 +79,10 @@ class RolledModel:
         if not same_objects(adapted, self._adapted):
             self._rollouts.clear()
             self._adapted = adapted
-        key = (key, rows, dropout)
+        key = (choose, rows, dropout)
         if key not in self._rollouts:
             self._rollouts[key] = Rollout(
-                self.model, self.framer, rows, chooser(), self.carried, dropout
+                self.model, self.framer, rows, choose, self.carried, dropout
             )
         self._rollouts.move_to_end(key)
         if len(self._rollouts) > _KEPT:

@@ -156,26 +156,21 @@ class Writer:
         if state is not None:
             self._check_state(state, len(rows))
         framer, vocabulary = self.rolled.framer, self._vocabulary
-        options: dict[str, Any] = {
-            "from_logits": self.from_logits,
-            "num_samples": num_samples,
-            "processor": self.processor,
-            "feedback": self.feedback,
+        choose = SymbolChooser(
+            self.sampler,
+            self.from_logits,
+            horizon=framer.horizon,
+            num_samples=num_samples,
+            padding_id=None if vocabulary is None else vocabulary.padding_id,
+            processor=self.processor,
+            feedback=self.feedback,
             # The host looks for the stops of other samplers, and beams know their score.
-            "stops": stops if self._follows_beams else (),
-            "scored": scored and not self._follows_beams,
-        }
-
-        def chooser() -> SymbolChooser:
-            padding_id = None if vocabulary is None else vocabulary.padding_id
-            return SymbolChooser(
-                self.sampler, horizon=framer.horizon, padding_id=padding_id, **options
-            )
-
-        key = ("symbols", self.sampler, *options.values())
+            stops=stops if self._follows_beams else (),
+            scored=scored and not self._follows_beams,
+        )
         seed = self.seed if state is None else state.seed
         prompts = lay_out(rows, steps, framer, self.rolled.is_stepped, seed, state)
-        return Run(self.rolled.rollout(key, len(rows), chooser), prompts)
+        return Run(self.rolled.rollout(choose, len(rows)), prompts)
 
     def _check_state(self, state: GeneratorState, rows: int) -> None:
         if not isinstance(state, GeneratorState):

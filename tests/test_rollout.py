@@ -32,18 +32,18 @@ def laid_out(x, framer):
 def stateless_outputs(model, framer, known):
     """Yield what a model says to the window that ends `gap` steps before the end of `known`."""
     while True:
-        x = np.array(known[: len(known) - framer.gap])[-framer.span :]
+        x = np.array(known[: len(known) - framer.gap])[-framer.geometry.span :]
         real = len(x)
-        x = padded(x, framer) if framer.pads else x[:: framer.sampling_rate]
+        x = padded(x, framer) if framer.geometry.pads else x[:: framer.sampling_rate]
         output = model.predict_on_batch(laid_out(x, framer))[0]
         if framer.return_sequences:
-            output = output[real - 1 if framer.pads and framer.padding == "post" else -1]
+            output = output[real - 1 if framer.geometry.pads and framer.padding == "post" else -1]
         yield output
 
 
 def stateful_outputs(model, framer, known):
     """Yield what a model says after the step `gap` before the end of `known`, fed one by one."""
-    width = framer.span if framer.layout == "features" else 1
+    width = framer.geometry.span if framer.layout == "features" else 1
     rows = model_batch_size(model)
     reset_states(model)
     fed = width
@@ -208,7 +208,7 @@ STEPS = 12
 def test_generated_symbols_equal_a_plain_loop(kind):
     rule, model, *twin = KINDS[kind]()
     looped = twin[0] if twin else model
-    prompts = ["A", "DBA", *PROMPTS][0 if rule.pads and not rule.gap else 2 :]
+    prompts = ["A", "DBA", *PROMPTS][0 if rule.geometry.pads and not rule.gap else 2 :]
     expected = [
         VOCABULARY.decode(naive(looped, rule, VOCABULARY.encode(p), STEPS, likeliest))
         for p in prompts

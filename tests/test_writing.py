@@ -246,7 +246,7 @@ def log_likelihoods(kind, ids, begin):
         twin.layers[0].set_weights(model.layers[0].get_weights())
         return log_softmax(run(twin, ids[..., None]))[:, begin - 1 : -1]
     length = rule.sequence_length
-    filling = np.full((len(ids), length if rule.pads else 0), rule.padding_value, "float32")
+    filling = np.full((len(ids), length if rule.geometry.pads else 0), rule.padding_value, "float32")
     ids = np.concatenate([filling, ids], axis=1)
     begin += filling.shape[1]
     windows = [ids[:, t - length : t, None] for t in range(begin, ids.shape[1])]

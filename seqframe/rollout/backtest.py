@@ -406,7 +406,7 @@ def _joined(future: Table | None, table: Table, columns: list[str]) -> Table:
     if not places:
         return future
     steps = min(len(future), len(table))
-    parts = [future.array[:steps], table.array[:steps, places]]
+    parts = [future.to_numpy()[:steps], table.to_numpy()[:steps, places]]
     return Table(np.concatenate(parts, axis=1), (*names, *table[:, places].columns))
 
 

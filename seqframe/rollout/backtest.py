@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from seqframe.framing.columns import Table
+from seqframe.framing.columns import Table, table_names
 from seqframe.framing.frames import Frames
 from seqframe.framing.sequences import split_sequences
 from seqframe.framing.tables import library_of
@@ -286,7 +286,8 @@ def backtest(
         )
     given = _read(generator, sequences, future, skip_nan)
     tester = _Tester(generator, given, history)
-    warn_of_positions(tester.known.tables[0], generator.targets, generator.framer)
+    names = None if isinstance(sequences, Frames) else table_names(tester.known.tables[0])
+    warn_of_positions(names, generator.targets, generator.framer)
     for item, ahead in zip(tester.known.tables, tester.known.futures or [], strict=False):
         steps = generator.framer.horizon - 1
         check_future(item, ahead[: len(item) + steps], steps, on_clock=True)

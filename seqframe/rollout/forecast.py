@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from seqframe.aliases import Shape
-from seqframe.framing.columns import check_width, select_columns
+from seqframe.framing.columns import check_width, select_columns, table_names
 from seqframe.framing.dates import check_each, dates_of
 from seqframe.framing.groups import drop_labels
 from seqframe.framing.sequences import find_columns, split_sequences, to_array, to_arrays
@@ -96,7 +96,8 @@ class Forecaster:
         known = self.read(raw, futures, "history")
         for array in known.values:
             check_prompt_length(len(array), self.rolled.framer, self.rolled.is_stepped, "history")
-        warn_of_positions(known.tables[0], self.targets, self.rolled.framer, stacklevel=4)
+        names = table_names(known.tables[0])
+        warn_of_positions(names, self.targets, self.rolled.framer, stacklevel=4)
         self._check_future_rows(known, steps)
         aheads = [None] * len(raw) if known.futures is None else known.futures
         for item, ahead in zip(known.tables, aheads, strict=True):

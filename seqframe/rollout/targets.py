@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from seqframe.aliases import Columns
-from seqframe.framing.columns import Table, table_names
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.sequences import find_columns
 
@@ -56,17 +55,19 @@ def choose_targets(
 
 
 def warn_of_positions(
-    table: Any, targets: Targets | None, framer: SequenceFramer, stacklevel: int = 3
+    names: Sequence[str] | None,
+    targets: Targets | None,
+    framer: SequenceFramer,
+    stacklevel: int = 3,
 ) -> None:
     """Warn if targets are found by name in a table whose columns are otherwise read by position.
 
     Args:
-        table: the first history.
+        names: the names of the table's columns, or None.
         targets: the generator's.
         framer: SequenceFramer. If it knows columns, all of them are read by name.
         stacklevel: int, for `warnings.warn`: 3 is the caller's caller.
     """
-    names = None if isinstance(table, Table) else table_names(table)
     if framer.columns is None and has_names(targets) and names is not None and len(names) > 1:
         warnings.warn(
             "The framer knows no columns, so the columns of a table are read in their order. "

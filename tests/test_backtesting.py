@@ -450,6 +450,26 @@ def test_a_gap_in_the_future_counts():
     np.testing.assert_array_equal(result.one_step, alone)
 
 
+@pytest.mark.parametrize("history", [None, 5])
+def test_a_nan_forecast_names_its_origin(history):
+    generator, clean, plans = ahead_of(), numbers(30), numbers(30, seed=1)
+    holed = clean.copy()
+    holed[15] = np.nan
+    options = {"history": history, "start": 10}
+    # The first forecast that sees step 15 begins at step 16.
+    with pytest.raises(ValueError, match=r"origin 16, and NaN at step 15 of .*`skip_nan=True`"):
+        backtest(generator, holed, 2, future=plans, **options)
+    with pytest.raises(ValueError, match="origin 16 of sequence 1, and NaN at step 15"):
+        backtest(generator, [numbers(20), holed], 2, future=[numbers(20), plans], **options)
+    days = pd.date_range("2026-01-01", periods=30)
+    table, ahead = pd.DataFrame({"a": holed}, days), pd.Series(plans, days)
+    with pytest.raises(ValueError, match=r"16 \(2026-01-17.*\), and NaN at step 15 \(2026-01-16"):
+        backtest(generator, table, 2, future=ahead, **options)
+    plans[20] = np.nan
+    with pytest.raises(ValueError, match=r"of origin (19|20).* at step 20 of the future"):
+        backtest(generator, clean, 2, future=plans, **options)
+
+
 @pytest.mark.parametrize("season", [1, 3, 7])
 def test_the_seasonal_naive_baseline(season):
     data, horizon = numbers(40), 5

@@ -683,6 +683,54 @@ def test_nan_before_the_window_is_ignored(linear):
     assert_close(linear.forecast(history, 3), linear.forecast(HISTORY, 3))
 
 
+def lost(values, step, value=np.nan):
+    """Return values without one step."""
+    values = values.copy()
+    values[step] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("past", "ahead", "expected"),
+    [
+        (None, 2, "2 of the future"),
+        (7, 2, "2 of the future"),
+        (7, None, "7 of the history"),
+        (5, None, "5 of the history"),
+    ],
+)
+def test_a_nan_forecast_names_the_missing_step(past, ahead, expected):
+    rule = SequenceFramer(3, horizon=2)
+    generator = Generator(two_inputs(rule, known=1), rule)
+    history, future = numbers(8), numbers(4, seed=1)
+    history = history if past is None else lost(history, past)
+    future = future if ahead is None else lost(future, ahead)
+    with pytest.raises(ValueError, match=f"of history 0, and NaN at step {expected}.*Fill it in"):
+        generator.forecast(history, 4, future=future)
+    with pytest.raises(ValueError, match=f"of history 1, and NaN at step {expected}"):
+        generator.forecast([numbers(5), history], 4, future=[numbers(4), future])
+    days = pandas.date_range("2026-01-01", periods=12)
+    day = days[int(expected[0]) + (8 if "future" in expected else 0)].date()
+    with pytest.raises(ValueError, match=rf"step {expected[0]} \({day}.*\) of the"):
+        generator.forecast(
+            pandas.Series(history, days[:8]), 4, future=pandas.Series(future, days[8:])
+        )
+
+
+def test_infinity_and_diverged_models_are_named():
+    rule = SequenceFramer(3, return_sequences=True)
+    generator = Generator(two_inputs(rule, known=1), rule)
+    future = numbers(12, seed=1)
+    with pytest.raises(ValueError, match="NaN at step 9 of the future"):
+        generator.forecast(numbers(8), 4, future=lost(future, 9))
+    with pytest.raises(ValueError, match="infinity at step 2 of the history"):
+        Generator(flat(3, 1, 1)).forecast(np.array([1, 2, np.inf], "float32"), 2)
+    model = flat(3, 1, 1)
+    model.set_weights([weight * np.nan for weight in model.get_weights()])
+    with pytest.raises(ValueError, match="all finite.*weights"):
+        Generator(model).forecast(numbers(4), 2)
+
+
 def test_targets_are_columns():
     generator = Generator(flat(3, 2, 1), SequenceFramer(3), targets=[0])
     with pytest.raises(ValueError, match=r"`targets` are columns.*steps of shape \(2, 1\)"):

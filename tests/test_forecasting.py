@@ -853,5 +853,5 @@ def test_a_future_on_the_clock_of_the_history_begins_with_it():
     expected = generator.forecast(history.to_numpy(), 4, future=future.to_numpy())
     assert_close(generator.forecast(history, 4, future=future), expected)
     late = future.set_index(future.index.shift(1))
-    with pytest.raises(ValueError, match=r"`future` .*2024-02-20.*2024-02-21"):
+    with pytest.raises(ValueError, match=r"`future`.*2024-02-21"):
         generator.forecast(history, 4, future=late)

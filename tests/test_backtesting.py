@@ -251,7 +251,7 @@ def test_tables_with_a_future():
     framer = SequenceFramer(3, horizon=2)
     generator = Generator(with_future(), framer, targets="sales")
     result = backtest(generator, table, 3, future=table[["price"]])
-    # The last block is told of two steps ahead.
+    # The last block needs the future of two steps.
     assert result.origins[:, 1].tolist() == list(range(3, 13))
     for (_, origin), found in zip(result.origins, result.free_run, strict=True):
         expected = generator.forecast(
@@ -349,7 +349,7 @@ def test_models_that_predict_all_columns_need_no_future():
 
 
 def ahead_of(steps=3, horizon=2):
-    """Return a generator of a model that is told of `horizon` steps ahead."""
+    """Return a generator whose model takes the future of `horizon` steps."""
     past, future = keras.Input((steps, 1), name="past"), keras.Input((horizon, 1), name="future")
     merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
     model = seeded(keras.Model({"past": past, "future": future}, layers.Dense(horizon)(merged)))
@@ -362,7 +362,7 @@ def test_a_future_that_ends_with_the_data_leaves_no_last_one_step(horizon):
     generator, data, plans = ahead_of(), numbers(15), numbers(20, seed=1)
     longer = backtest(generator, data, horizon, future=plans)
     result = backtest(generator, data, horizon, future=plans[:15])
-    # A free run of an odd number of steps is told of one more.
+    # A free run of an odd number of steps needs one more row.
     assert result.origins[:, 1].tolist() == list(range(3, 15 - horizon - horizon % 2 + 1))
     count = len(result.origins)
     np.testing.assert_array_equal(result.free_run, longer.free_run[:count])
@@ -443,7 +443,7 @@ def test_a_gap_in_the_future_counts():
     kept = [not origin <= 14 < origin + 2 for origin in expected.origins[:, 1]]
     np.testing.assert_array_equal(result.origins, expected.origins[kept])
     np.testing.assert_array_equal(result.free_run, expected.free_run[kept])
-    # Step 13 is told of the gap, wherever it is forecast from.
+    # The one-step forecast of step 13 needs the gap, from every origin.
     step = result.origins[:, 1:] + np.arange(2)
     alone = expected.one_step[kept]
     alone[step == 13] = np.nan
@@ -489,7 +489,7 @@ def test_the_seasonal_naive_baseline(season):
 
 
 def test_the_backtest_of_a_sequence_is_its_own():
-    """A law: it is that of the sequence alone."""
+    """A law: it equals a backtest of that sequence."""
     sales = pd.DataFrame({"store": ["n"] * 12 + ["s"] * 15, "units": numbers(27)})
     frames = SequenceFramer(2).frame(sales, targets="units", by="store")
     generator = Generator(line().model, frames.framer)

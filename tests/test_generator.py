@@ -199,7 +199,7 @@ def test_a_framer_can_be_left_out():
 @pytest.mark.parametrize("layout", ["timesteps", "tokens"])
 @pytest.mark.parametrize("padding", ["pre", "post"])
 def test_a_reserved_id_is_padding_to_the_model(layout, padding):
-    """What is masked has no effect: a short prompt gives what a model of its length gives."""
+    """Masked steps have no effect: a short prompt equals one of the model's length."""
     vocabulary = Vocabulary("ABC", reserve_padding=True)
     masking = (
         [keras.Input((None,)), layers.Embedding(4, 2, mask_zero=True)]

@@ -109,7 +109,11 @@ def renormalized(logits, kept, temperature):
         (TopPSampler(0.75), LOGITS, [0, 1, 0, 1, 1]),
         (TopPSampler(0.9), LOGITS, [1, 1, 0, 1, 1]),
         (TopPSampler(0.999), LOGITS, [1, 1, 1, 1, 1]),
-        (TopPSampler(0.5, temperature=0.2), LOGITS, [0, 1, 0, 0, 0]),  # p is of what is drawn from
+        (
+            TopPSampler(0.5, temperature=0.2),
+            LOGITS,
+            [0, 1, 0, 0, 0],
+        ),  # p is a probability at this temperature
         (TopPSampler(0.5, temperature=100), LOGITS, [0, 1, 0, 1, 1]),
         (TopPSampler(0.3), TIED, [1, 0, 1, 0, 0]),
         (TopPSampler(0.8), TIED, [1, 1, 1, 1, 0]),

@@ -246,7 +246,9 @@ def log_likelihoods(kind, ids, begin):
         twin.layers[0].set_weights(model.layers[0].get_weights())
         return log_softmax(run(twin, ids[..., None]))[:, begin - 1 : -1]
     length = rule.sequence_length
-    filling = np.full((len(ids), length if rule.geometry.pads else 0), rule.padding_value, "float32")
+    filling = np.full(
+        (len(ids), length if rule.geometry.pads else 0), rule.padding_value, "float32"
+    )
     ids = np.concatenate([filling, ids], axis=1)
     begin += filling.shape[1]
     windows = [ids[:, t - length : t, None] for t in range(begin, ids.shape[1])]
@@ -358,7 +360,7 @@ def test_one_beam_equals_greedy():
 
 
 def told(logits, generated, step):
-    """Force the id that is told by all that was generated: their sum and number."""
+    """Force the id that follows from the sum and number of the generated ids."""
     known = ops.cast(generated >= 0, "int32")
     total = ops.sum(generated * known, axis=1)
     forced = (2 * total + ops.sum(known, axis=1) + ops.cast(step, "int32")) % 4

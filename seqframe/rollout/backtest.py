@@ -257,7 +257,7 @@ def backtest(
 
     Raises:
         ValueError: if no sequence is long enough for an origin; if a table lacks a column or holds
-            several series; if dates do not go strictly forward, or those of `future` differ.
+            several series; if dates do not go strictly forward, or the dates of `future` differ.
 
     Example:
 

@@ -97,7 +97,7 @@ class SymbolChooser:
         return self._takes_any_scale and self.feedback is None
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
-        if self._follows_beams:
+        if isinstance(self.sampler, BeamSampler):
             # The beams of a prompt begin alike: all but the first would find the same again.
             is_first = np.arange(rows) % self.sampler.num_beams == 0
             return [np.where(is_first, 0, -np.inf).astype("float32"), np.zeros(rows, bool)]
@@ -128,8 +128,8 @@ class SymbolChooser:
             # Over a prompt's steps, whose choice is not written, nothing has been generated.
             step = ops.maximum(at.target - at.width, 0)
             logits = self.processor(logits, _generated(at), step)
-        if self._follows_beams:
-            return self._choose_beams(logits, is_broken, at, extras)
+        if isinstance(self.sampler, BeamSampler):
+            return self._choose_beams(self.sampler, logits, is_broken, at, extras)
         ids = ops.cast(self._sample(logits, at.seed), "int32")
         if self.scored:
             likelihoods = ops.log_softmax(logits, axis=-1)
@@ -149,12 +149,17 @@ class SymbolChooser:
         return ops.reshape(self.sampler(logits, seed), (-1,))
 
     def _choose_beams(
-        self, logits: Tensor, is_broken: Tensor, at: Position, extras: list[Tensor]
+        self,
+        sampler: BeamSampler,
+        logits: Tensor,
+        is_broken: Tensor,
+        at: Position,
+        extras: list[Tensor],
     ) -> Choice:
         totals, finished = extras
         # A beam with NaN is chosen, so that the NaN is seen.
         is_broken = is_broken & ~finished
-        ids, rows, found = self.sampler._choose(
+        ids, rows, found = sampler._choose(
             ops.where(is_broken[:, None], 0.0, logits),
             ops.where(is_broken, float("inf"), totals),
             finished,

@@ -1,6 +1,6 @@
 """seqframe: frame sequences, train Keras models on them, roll their predictions out.
 
-Framing needs NumPy alone. What needs Keras or matplotlib is loaded when it is first used, so that
+Framing needs NumPy only. Names that need Keras or matplotlib are loaded on first use, so that
 `import seqframe` stays light in data workers.
 """
 
@@ -14,34 +14,34 @@ from seqframe.framing.lanes import Lanes
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from seqframe import samplers
     from seqframe.model.state import carry_state, get_states, reset_states, set_states
     from seqframe.plot.forecasts import plot_forecast
     from seqframe.plot.histories import plot_history
-    from seqframe.rollout.backtesting import backtest
+    from seqframe.rollout.backtest import Backtest, backtest
     from seqframe.rollout.generator import Generator
-    from seqframe.rollout.tested import Backtest
-    from seqframe.training.evaluation import evaluate, predict
-    from seqframe.training.fit import fit
+    from seqframe.rollout.prompts import GeneratorState
+    from seqframe.training.fit import evaluate, fit, predict
     from seqframe.training.stateful import StatefulTrainer
 
 __version__ = "0.1.0"
 
-from seqframe.framing import former as _former  # noqa: F401 (until the merge)
-
-# Where the names are that `import seqframe` does not load: they need Keras or matplotlib.
+# The modules of the names that `import seqframe` does not load.
 _LOADED_ON_USE = {
-    "Backtest": "rollout.tested",
+    "Backtest": "rollout.backtest",
     "Generator": "rollout.generator",
+    "GeneratorState": "rollout.prompts",
     "StatefulTrainer": "training.stateful",
-    "backtest": "rollout.backtesting",
+    "backtest": "rollout.backtest",
     "carry_state": "model.state",
-    "evaluate": "training.evaluation",
+    "evaluate": "training.fit",
     "fit": "training.fit",
     "get_states": "model.state",
     "plot_forecast": "plot.forecasts",
     "plot_history": "plot.histories",
-    "predict": "training.evaluation",
+    "predict": "training.fit",
     "reset_states": "model.state",
+    "samplers": "samplers",
     "set_states": "model.state",
 }
 
@@ -51,6 +51,7 @@ __all__ = [
     "FrameSteps",
     "Frames",
     "Generator",
+    "GeneratorState",
     "Lanes",
     "SequenceFramer",
     "StatefulTrainer",
@@ -64,29 +65,31 @@ __all__ = [
     "plot_history",
     "predict",
     "reset_states",
+    "samplers",
     "set_states",
 ]
 
 
-if not TYPE_CHECKING:  # who reads types would take any name for one that is here
+if not TYPE_CHECKING:  # a type checker would accept any name that `__getattr__` might return
 
     def __getattr__(name: str) -> Any:
         if name not in _LOADED_ON_USE:
             raise AttributeError(f"module 'seqframe' has no attribute {name!r}")
         try:
-            value = getattr(import_module(f"seqframe.{_LOADED_ON_USE[name]}"), name)
+            module = import_module(f"seqframe.{_LOADED_ON_USE[name]}")
         except ModuleNotFoundError as error:
             backend = (error.name or "").partition(".")[0]
             if backend not in ("tensorflow", "jax", "torch"):
                 raise
             raise ImportError(
-                f"Keras's backend {backend!r} is not installed. Install it, for instance with "
-                f'`pip install "seqframe[{backend}]"`, or set the environment variable '
-                "KERAS_BACKEND to one that is."
+                f"Keras's backend {backend!r} is not installed. Install it with `pip install "
+                f"{backend}`, or set the environment variable KERAS_BACKEND to one that is."
             ) from error
+        value = module if name == "samplers" else getattr(module, name)
         globals()[name] = value
         return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+from seqframe.framing import former as _former  # noqa: E402,F401 (until the merge)

@@ -38,3 +38,6 @@ Index = int | slice | Sequence[int] | np.ndarray
 
 #: Columns of a table, by name or position.
 Columns = str | int | Sequence[str | int] | np.ndarray
+
+#: A tensor of the current Keras backend, whose types a type checker does not see.
+Tensor = Any

@@ -1,34 +1,36 @@
-"""How a next symbol is chosen from a model's output.
+"""Samplers: how the next symbol is chosen from a model's output.
 
 A sampler is a function `(logits, seed) -> ids`: logits are a float tensor `(batch_size, symbols)`,
 seed is a `keras.random.SeedGenerator` for `keras.random`, ids an int tensor `(batch_size,)`. It
 runs inside the compiled rollout, so it is written in `keras.ops`.
 
-Those here also take logits `(prompts, samples, symbols)`, and draw alike for every prompt: that is
-why a prompt in a batch gives what it gives alone.
+The samplers here also take logits `(prompts, samples, symbols)`, and draw the same numbers for each
+prompt. So a prompt in a batch gives what it gives by itself.
 """
 
 import numbers
+from collections.abc import Callable
 from typing import Any, Self
 
 import keras
 from keras import ops
 
+from seqframe.aliases import Tensor
 from seqframe.framing.windows import check_integer
 
 
 class Sampler:
-    """What the samplers here have in common: a draw from logits that were changed before.
+    """Draws a symbol from the logits that its `narrow` returns.
 
-    A sampler of one's own says in `narrow` which symbols are not to be drawn. Registered with
-    `keras.saving.register_keras_serializable`, it can be saved with its generator.
+    Derive a sampler of your own from it: `narrow` says which symbols cannot be drawn. Register it
+    with `keras.saving.register_keras_serializable`, and it can be saved with its generator.
 
     Args:
-        temperature: float > 0. Logits are divided by it: below 1 likely symbols become likelier,
-            above 1 less so.
+        temperature: float > 0, by which logits are divided. Below 1 likely symbols become
+            likelier, above 1 less likely.
 
     Raises:
-        TypeError: if `temperature` is no number.
+        TypeError: if `temperature` is not a number.
         ValueError: if it is not above 0.
 
     Example:
@@ -47,10 +49,7 @@ class Sampler:
     temperature: float
 
     def __init__(self, temperature: float = 1.0):
-        if isinstance(temperature, bool) or not isinstance(temperature, numbers.Real):
-            raise TypeError(
-                f"`temperature` must be a number above 0. Received: temperature={temperature!r}."
-            )
+        _check_number("temperature", temperature)
         if not temperature > 0:
             raise ValueError(
                 f"`temperature` must be above 0. Received: temperature={temperature}. "
@@ -58,24 +57,16 @@ class Sampler:
             )
         self.temperature = float(temperature)
 
-    def __call__(self, logits: Any, seed: keras.random.SeedGenerator) -> Any:
-        """Return the ids drawn.
-
-        Args:
-            logits: float tensor `(batch_size, symbols)`, or `(prompts, samples, symbols)`.
-            seed: keras.random.SeedGenerator.
-
-        Returns:
-            int tensor of the shape of the logits without their last axis.
-        """
+    def __call__(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
+        """Return ids, of the shape of the logits without their last axis."""
         # The largest of the logits with Gumbel noise is a draw from their softmax
         # (Gumbel, "Statistical Theory of Extreme Values", 1954).
         noise = keras.random.uniform(logits.shape[-2:], minval=1e-20, maxval=1.0, seed=seed)
         logits = self.narrow(logits / self.temperature)
         return ops.argmax(logits - ops.log(-ops.log(noise)), axis=-1)
 
-    def narrow(self, logits: Any) -> Any:
-        """Return logits with -inf where a symbol is not to be drawn.
+    def narrow(self, logits: Tensor) -> Tensor:
+        """Return logits with -inf for the symbols that cannot be drawn.
 
         Args:
             logits: float tensor `(…, symbols)`, already divided by the temperature.
@@ -94,7 +85,7 @@ class Sampler:
         return logits
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs, as JSON-safe values.
+        """Return the arguments as JSON-safe values.
 
         >>> from seqframe.samplers import TopPSampler
         >>> TopPSampler(0.9).get_config()
@@ -104,15 +95,7 @@ class Sampler:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the sampler that `get_config` described.
-
-        Args:
-            config: dict that `get_config` returned.
-
-        Returns:
-            Sampler, of the class that this is called on.
-
-        Example:
+        """Return the sampler that `get_config` described.
 
         >>> from seqframe.samplers import TopPSampler
         >>> TopPSampler.from_config({"p": 0.9, "temperature": 0.5})
@@ -148,7 +131,7 @@ class GreedySampler(Sampler):
     def __init__(self) -> None:
         pass
 
-    def __call__(self, logits: Any, seed: keras.random.SeedGenerator) -> Any:
+    def __call__(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
         return ops.argmax(logits, axis=-1)
 
 
@@ -157,23 +140,14 @@ class RandomSampler(Sampler):
     """Draws a symbol by its probability.
 
     Args:
-        temperature: float > 0. Logits are divided by it: below 1 likely symbols become likelier,
-            above 1 less so.
-
-    Raises:
-        TypeError: if `temperature` is no number.
-        ValueError: if it is not above 0.
+        temperature: float > 0, by which logits are divided. Below 1 likely symbols become
+            likelier, above 1 less likely.
 
     Example:
 
-    >>> import keras
     >>> from seqframe.samplers import RandomSampler
     >>> RandomSampler(temperature=0.7)
     RandomSampler(temperature=0.7)
-    >>> logits = keras.ops.convert_to_tensor([[0.0, 0.0]] * 1000)
-    >>> ids = RandomSampler()(logits, keras.random.SeedGenerator(7))
-    >>> 400 < int(keras.ops.sum(ids)) < 600
-    True
     """
 
 
@@ -182,19 +156,13 @@ class TopKSampler(Sampler):
     """Draws from the `k` likeliest symbols (Fan et al., https://arxiv.org/abs/1805.04833).
 
     Args:
-        k: int ≥ 1. Where several are as likely as the last of them, all of these take part.
-        temperature: float > 0, as of `RandomSampler`.
-
-    Raises:
-        TypeError: if an argument is no number.
-        ValueError: if `k` is below 1, or `temperature` not above 0.
+        k: int ≥ 1. All symbols as likely as the last of them take part too.
+        temperature: float > 0, as in `RandomSampler`.
 
     Example:
 
     >>> import keras
     >>> from seqframe.samplers import TopKSampler
-    >>> TopKSampler(10)
-    TopKSampler(k=10, temperature=1.0)
     >>> logits = keras.ops.convert_to_tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
     >>> ids = TopKSampler(1)(logits, keras.random.SeedGenerator(7))
     >>> keras.ops.convert_to_numpy(ids).tolist()
@@ -205,7 +173,7 @@ class TopKSampler(Sampler):
         self.k = check_integer("k", k, 1)
         super().__init__(temperature)
 
-    def narrow(self, logits: Any) -> Any:
+    def narrow(self, logits: Tensor) -> Tensor:
         k = min(self.k, logits.shape[-1])
         least = ops.top_k(logits, k)[0][..., -1:]
         return ops.where(logits >= least, logits, -float("inf"))
@@ -217,13 +185,9 @@ class TopPSampler(Sampler):
     (nucleus sampling; Holtzman et al., https://arxiv.org/abs/1904.09751).
 
     Args:
-        p: float, 0 < p ≤ 1. The probability is the one at `temperature`. Where several symbols are
-            as likely as the last one that is needed, all of these take part.
-        temperature: float > 0, as of `RandomSampler`.
-
-    Raises:
-        TypeError: if an argument is no number.
-        ValueError: if `p` is not above 0 and at most 1, or `temperature` not above 0.
+        p: float, 0 < p ≤ 1, a probability at `temperature`. All symbols as likely as the last one
+            that is needed take part too.
+        temperature: float > 0, as in `RandomSampler`.
 
     Example:
 
@@ -235,19 +199,18 @@ class TopPSampler(Sampler):
     p: float
 
     def __init__(self, p: float = 0.9, temperature: float = 1.0):
-        if isinstance(p, bool) or not isinstance(p, numbers.Real):
-            raise TypeError(f"`p` must be a number above 0, at most 1. Received: p={p!r}.")
+        _check_number("p", p)
         if not 0 < p <= 1:
             raise ValueError(f"`p` must be above 0, at most 1. Received: p={p}.")
         self.p = float(p)
         super().__init__(temperature)
 
-    def narrow(self, logits: Any) -> Any:
+    def narrow(self, logits: Tensor) -> Tensor:
         if self.p == 1:
-            return logits  # rounded sums of many probabilities may reach 1 before the last of them
+            return logits  # rounded sums may reach 1 before the last symbol
         probabilities = ops.softmax(logits, axis=-1)
         falling = -ops.sort(-probabilities, axis=-1)
-        # A symbol is needed where those that are likelier do not have `p` yet.
+        # A symbol is needed if the likelier ones do not reach `p`.
         needed = ops.cumsum(falling, axis=-1) - falling < self.p
         least = ops.min(ops.where(needed, falling, 1.0), axis=-1, keepdims=True)
         return ops.where(probabilities >= least, logits, -float("inf"))
@@ -257,14 +220,11 @@ class TopPSampler(Sampler):
 class BeamSampler(Sampler):
     """Follows the likeliest sequences found so far, and gives the best of them at the end.
 
-    What is likeliest is what the model gives the highest product of probabilities. Nothing is
-    drawn: `num_samples` are the best ones, in that order.
+    The likeliest sequence has the highest product of the model's probabilities. Nothing is drawn:
+    `num_samples` gives the best sequences, best first.
 
     Args:
         num_beams: int ≥ 1. Sequences that are followed for each prompt.
-
-    Raises:
-        ValueError: if `num_beams` is below 1.
 
     Example:
 
@@ -276,20 +236,16 @@ class BeamSampler(Sampler):
     def __init__(self, num_beams: int = 5):
         self.num_beams = check_integer("num_beams", num_beams, 1)
 
-    def __call__(self, logits: Any, seed: keras.random.SeedGenerator) -> Any:
-        raise TypeError("A BeamSampler is not called: a rollout follows its beams.")
+    def __call__(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
+        raise TypeError("A `BeamSampler` cannot be called: only a rollout follows beams.")
 
-    def choose(self, logits: Any, totals: Any, finished: Any) -> tuple[Any, Any, Any]:
-        """Return the best ways to go on, best first.
+    def _choose(
+        self, logits: Tensor, totals: Tensor, finished: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the ids of the next beams, the row that each continues, and its log-probability.
 
-        Args:
-            logits: float tensor `(prompts * num_beams, symbols)`.
-            totals: float tensor `(prompts * num_beams,)`, log-probabilities so far.
-            finished: bool tensor `(prompts * num_beams,)`. These get a symbol 0, at no cost.
-
-        Returns:
-            tuple of tensors `(prompts * num_beams,)`: ids, the row that each goes on from, and
-            its log-probability.
+        All are tensors `(prompts * num_beams, …)`, best first. `totals` are the log-probabilities
+        so far. A finished beam gets the symbol 0, at no cost.
         """
         rows, symbols = logits.shape
         prompts = rows // self.num_beams
@@ -306,17 +262,17 @@ class BeamSampler(Sampler):
 
 
 class HubSampler:
-    """A sampler of keras-hub, such as `keras_hub.samplers.TopPSampler`, as a function of logits.
+    """Uses a sampler of keras-hub, such as `keras_hub.samplers.TopPSampler`.
 
     Args:
-        sampler: object with `compute_probabilities` and `get_next_token`. Its own seed is not
-            used: the generator's is.
+        sampler: object with `compute_probabilities` and `get_next_token`. It draws by the
+            generator's seed, not by its own.
 
     Example:
 
     >>> import keras
     >>> from seqframe.samplers import HubSampler
-    >>> class Likeliest:  # what keras-hub's samplers have
+    >>> class Likeliest:  # like keras-hub's samplers
     ...     def compute_probabilities(self, logits):
     ...         return keras.ops.softmax(logits)
     ...     def get_next_token(self, probabilities):
@@ -330,7 +286,7 @@ class HubSampler:
     def __init__(self, sampler: Any):
         self.sampler = sampler
 
-    def __call__(self, logits: Any, seed: keras.random.SeedGenerator) -> Any:
+    def __call__(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
         own = getattr(self.sampler, "seed_generator", None)
         if own is not None:
             self.sampler.seed_generator = seed
@@ -359,12 +315,12 @@ _SAMPLERS = {
 }
 
 
-def get_sampler(sampler: Any) -> Any:
+def get_sampler(sampler: Any) -> Callable[[Any, Any], Any]:
     """Return a sampler by its name, or the object given."""
     if hasattr(sampler, "get_next_token") and hasattr(sampler, "compute_probabilities"):
         if hasattr(sampler, "num_beams"):
             raise ValueError(
-                "`sampler` cannot be keras-hub's beam search, which needs a loop of its own. "
+                "`sampler` cannot be keras-hub's beam search. "
                 f'Received: sampler={sampler!r}. Use "beam", or `samplers.BeamSampler`.'
             )
         return HubSampler(sampler)
@@ -378,7 +334,12 @@ def get_sampler(sampler: Any) -> Any:
     if not isinstance(sampler, str) or sampler not in _SAMPLERS:
         raise ValueError(
             f"`sampler` must be one of {tuple(_SAMPLERS)}, or a function (logits, seed) -> ids. "
-            f"Received: sampler={sampler!r}. A temperature is an argument of an object, as "
+            f"Received: sampler={sampler!r}. For a temperature, pass an object: "
             "`seqframe.samplers.RandomSampler(temperature=0.7)`."
         )
     return _SAMPLERS[sampler]()
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}.")

@@ -1,4 +1,4 @@
-"""Backtests: each forecast is the one that was made at its origin, and intervals cover."""
+"""Backtests: each forecast equals the one made at its origin, and intervals cover."""
 
 import re
 
@@ -126,18 +126,16 @@ def test_an_interval_is_the_ranked_error():
         np.testing.assert_array_equal(upper, [100 + rank, 200 + 9 + rank])
         np.testing.assert_array_equal(lower, [100 - rank, 200 - 9 - rank])
     assert len(result.interval(np.array([100.0]), 0.5)[0]) == 1
-    with pytest.raises(ValueError, match=r"coverage=0.95` needs 19 origins.*of 9"):
-        result.interval(np.array([100.0]), 0.95)
     for coverage in 0, 1, 90:
-        with pytest.raises(ValueError, match=r"`coverage` must be in \(0, 1\)"):
+        with pytest.raises(ValueError, match="`coverage`"):
             result.interval(np.array([100.0]), coverage)
     for wrong in np.zeros(3), np.zeros((2, 1)):
-        with pytest.raises(ValueError, match="`forecast` must be of no more than the 2 steps"):
+        with pytest.raises(ValueError, match="`forecast` must have at most 2 steps"):
             result.interval(wrong)
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.75, 0.9, 0.95, 0.99])
-def test_a_coverage_needs_as_many_origins_as_it_says(coverage):
+def test_a_coverage_needs_the_origins_that_its_error_names(coverage):
     """A law: with one less it is refused."""
 
     def interval(origins):
@@ -159,12 +157,12 @@ def test_several_sequences_and_too_short_ones():
     result = backtest(generator, data, 4)
     assert result.origins.tolist() == [[0, 2], [0, 3], [0, 4], [0, 5], [1, 2]]
     np.testing.assert_allclose(result.free_run[-1], generator.forecast(data[1][:2], 4), rtol=1e-5)
-    with pytest.raises(ValueError, match=r"`data` must have a sequence of 6 steps.*3 steps"):
+    with pytest.raises(ValueError, match=r"`sequences` .* 6 steps.*: 3 steps"):
         backtest(generator, data[2], 4)
     assert backtest(generator, data[0], 4, start=5).origins.tolist() == [[0, 5]]
 
 
-def test_an_interval_is_as_its_forecast_is():
+def test_an_interval_has_the_type_of_its_forecast():
     """A law: a table has the bounds of its array, column by column, in its own library."""
     data = numbers(30, 2)
     result = backtest(
@@ -191,29 +189,28 @@ def test_an_interval_is_of_one_forecast():
     result = backtest(line(), numbers(40), 2)
     forecast = np.array([1.0, 2.0])
     for several in [forecast, forecast], (pd.Series(forecast),), [pd.DataFrame({"a": forecast})]:
-        message = rf"must be one forecast\. Received: a list of {len(several)}\. .*for each in"
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=r"`forecast` must be one.*for each in"):
             result.interval(several)
     for one, bound in zip(result.interval([1.0, 2.0]), result.interval(forecast), strict=True):
         np.testing.assert_array_equal(one, bound)
 
 
-def test_a_backtest_is_shown_in_a_line():
-    result = backtest(line(), numbers(40), 3)
-    assert repr(result) == "Backtest(36 origins, horizon=3)"
+def test_the_repr_of_a_backtest():
+    assert repr(backtest(line(), numbers(40), 3)) == "Backtest(36 origins, horizon=3)"
 
 
 STARTS = [
-    ({"start": 58, "horizon": 5}, r"`data` .* 63 steps or more, for `start=58` and .*=5`.*60"),
-    ({"start": 1, "horizon": 5}, r"`start` must leave .* 2 steps .*_length=2`.*start=1\. "),
-    ({"horizon": 59}, r"61 steps or more, for `horizon=59`\. Received: 60 steps\. .*`horizon`\.$"),
-    ({"horizon": 5, "history": 1}, r"`history` must be an integer ≥ 2\. Received: history=1"),
-    ({"horizon": 5, "start": 0}, r"`start` must be an integer ≥ 1"),
+    ({"start": 58, "horizon": 5}, r"`sequences` .* 63 steps .*`start=58` and .*=5`.*: 60"),
+    ({"start": 1, "horizon": 5}, r"`start` .* 2 steps .*_length=2`.*start=1\. "),
+    ({"horizon": 59}, r"61 steps or more, for `horizon=59`.*: 60 steps"),
+    ({"horizon": 5, "history": 1}, r"`history` .*≥ 2"),
+    ({"horizon": 5, "start": 0}, r"`start` .*≥ 1"),
+    ({"horizon": 5, "season": 9, "start": 4}, r"`start` .* season of 9 steps"),
 ]
 
 
 @pytest.mark.parametrize(("given", "message"), STARTS)
-def test_where_no_forecast_can_begin(given, message):
+def test_a_backtest_needs_an_origin(given, message):
     with pytest.raises(ValueError, match=message):
         backtest(line(), numbers(60), **given)
 
@@ -246,7 +243,7 @@ def with_future():
 
 
 @pytest.mark.filterwarnings("ignore:The framer knows no columns")
-def test_tables_and_what_is_known_ahead():
+def test_tables_with_a_future():
     table = pd.DataFrame(
         {"sales": numbers(16), "price": numbers(16, seed=1)},
         index=pd.date_range("2024-01-31", periods=16, freq="ME"),
@@ -254,7 +251,7 @@ def test_tables_and_what_is_known_ahead():
     framer = SequenceFramer(3, horizon=2)
     generator = Generator(with_future(), framer, targets="sales")
     result = backtest(generator, table, 3, future=table[["price"]])
-    # The last block is told of two steps ahead.
+    # The last block needs the future of two steps.
     assert result.origins[:, 1].tolist() == list(range(3, 13))
     for (_, origin), found in zip(result.origins, result.free_run, strict=True):
         expected = generator.forecast(
@@ -294,9 +291,8 @@ def test_tables_and_what_is_known_ahead():
 
 def test_symbols_are_not_backtested():
     framer = SequenceFramer(2, vocabulary=Vocabulary("AB"))
-    generator = Generator(recurrent(steps=2, outputs=2), framer)
     with pytest.raises(ValueError, match="`backtest` is for real values"):
-        backtest(generator, "ABAB", 1)
+        backtest(Generator(recurrent(steps=2, outputs=2), framer), "ABAB", 1)
 
 
 def shop(rows=24):
@@ -310,7 +306,7 @@ def of_units(model, **given):
     return frames, Generator(model, frames.framer, targets="units")
 
 
-def test_frames_and_tables_are_told_the_same_by_names():
+def test_frames_and_tables_are_read_by_names():
     table = shop()
     past, future = keras.Input((3, 3), name="past"), keras.Input((2, 1), name="future")
     merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
@@ -336,13 +332,13 @@ def test_frames_and_tables_are_told_the_same_by_names():
             np.testing.assert_allclose(path, alone, rtol=1e-5, atol=1e-6)
         with pytest.raises(ValueError, match=r"without \['price'\]"):
             backtest(generator, table.drop(columns="price"), 3, future=known)
-        with pytest.raises(ValueError, match="`data` must have 3 features"):
+        with pytest.raises(ValueError, match="`sequences` must have 3 features"):
             backtest(generator, table.to_numpy()[:, :2], 3, future=known)
-        with pytest.raises(ValueError, match="`future` must begin where the history does"):
+        with pytest.raises(ValueError, match="`future` must"):
             backtest(generator, table, 3, future=known.iloc[1:])
 
 
-def test_frames_that_predict_all_need_nothing_ahead():
+def test_models_that_predict_all_columns_need_no_future():
     frames = SequenceFramer(3, horizon=2).frame(shop())
     model = recurrent(steps=3, features=3, outputs=6)
     expected = backtest(Generator(model, frames.framer), shop(), 3)
@@ -353,7 +349,7 @@ def test_frames_that_predict_all_need_nothing_ahead():
 
 
 def ahead_of(steps=3, horizon=2):
-    """Return a generator of a model that is told of `horizon` steps ahead."""
+    """Return a generator whose model takes the future of `horizon` steps."""
     past, future = keras.Input((steps, 1), name="past"), keras.Input((horizon, 1), name="future")
     merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
     model = seeded(keras.Model({"past": past, "future": future}, layers.Dense(horizon)(merged)))
@@ -361,12 +357,12 @@ def ahead_of(steps=3, horizon=2):
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 3, 4])
-def test_a_future_that_ends_with_the_data_leaves_the_last_steps_without_one_step(horizon):
+def test_a_future_that_ends_with_the_data_leaves_no_last_one_step(horizon):
     """A law: what there is, is what a longer future gives."""
     generator, data, plans = ahead_of(), numbers(15), numbers(20, seed=1)
     longer = backtest(generator, data, horizon, future=plans)
     result = backtest(generator, data, horizon, future=plans[:15])
-    # A free run of an odd number of steps is told of one more.
+    # A free run of an odd number of steps needs one more row.
     assert result.origins[:, 1].tolist() == list(range(3, 15 - horizon - horizon % 2 + 1))
     count = len(result.origins)
     np.testing.assert_array_equal(result.free_run, longer.free_run[:count])
@@ -392,7 +388,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_origins_that_touch_a_missing_step_are_left_out(kind):
+def test_origins_that_need_a_missing_step_are_left_out(kind):
     """A law: the others are those of data without gaps, whatever stands in these."""
     make, shown, features = MODELS[kind]
     generator, horizon = make(), 3
@@ -422,7 +418,7 @@ def test_origins_that_touch_a_missing_step_are_left_out(kind):
         backtest(generator, holed, horizon, **given)
 
 
-def test_frames_that_leave_out_steps_are_tested_without_them():
+def test_frames_leave_out_their_missing_steps():
     data = numbers(40)
     holed = np.where(np.arange(40) == 20, np.nan, data)
     framer = SequenceFramer(2)
@@ -434,11 +430,11 @@ def test_frames_that_leave_out_steps_are_tested_without_them():
         np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-6)
     everything = backtest(line(), framer.frame(data, valid=np.arange(40) != 20), 3, skip_nan=False)
     assert len(everything.origins) == len(backtest(line(), data, 3).origins)
-    with pytest.raises(ValueError, match=r"shown no step that is missing. Received: 36 origins"):
+    with pytest.raises(ValueError, match=r"missing step. Received: 36 origins"):
         backtest(line(), np.full(40, np.nan), 3, skip_nan=True)
 
 
-def test_a_gap_in_what_is_known_ahead_counts():
+def test_a_gap_in_the_future_counts():
     generator, data, plans = ahead_of(), numbers(30), numbers(30, 1, seed=1)
     holed = plans.copy()
     holed[14] = np.nan
@@ -447,15 +443,35 @@ def test_a_gap_in_what_is_known_ahead_counts():
     kept = [not origin <= 14 < origin + 2 for origin in expected.origins[:, 1]]
     np.testing.assert_array_equal(result.origins, expected.origins[kept])
     np.testing.assert_array_equal(result.free_run, expected.free_run[kept])
-    # Step 13 is told of the gap, wherever it is forecast from.
+    # The one-step forecast of step 13 needs the gap, from every origin.
     step = result.origins[:, 1:] + np.arange(2)
     alone = expected.one_step[kept]
     alone[step == 13] = np.nan
     np.testing.assert_array_equal(result.one_step, alone)
 
 
+@pytest.mark.parametrize("history", [None, 5])
+def test_a_nan_forecast_names_its_origin(history):
+    generator, clean, plans = ahead_of(), numbers(30), numbers(30, seed=1)
+    holed = clean.copy()
+    holed[15] = np.nan
+    options = {"history": history, "start": 10}
+    # The first forecast that sees step 15 begins at step 16.
+    with pytest.raises(ValueError, match=r"origin 16, and NaN at step 15 of .*`skip_nan=True`"):
+        backtest(generator, holed, 2, future=plans, **options)
+    with pytest.raises(ValueError, match="origin 16 of sequence 1, and NaN at step 15"):
+        backtest(generator, [numbers(20), holed], 2, future=[numbers(20), plans], **options)
+    days = pd.date_range("2026-01-01", periods=30)
+    table, ahead = pd.DataFrame({"a": holed}, days), pd.Series(plans, days)
+    with pytest.raises(ValueError, match=r"16 \(2026-01-17.*\), and NaN at step 15 \(2026-01-16"):
+        backtest(generator, table, 2, future=ahead, **options)
+    plans[20] = np.nan
+    with pytest.raises(ValueError, match=r"of origin (19|20).* at step 20 of the future"):
+        backtest(generator, clean, 2, future=plans, **options)
+
+
 @pytest.mark.parametrize("season", [1, 3, 7])
-def test_the_last_season_is_one_more_forecast(season):
+def test_the_seasonal_naive_baseline(season):
     data, horizon = numbers(40), 5
     result = backtest(line(), data, horizon, season=season)
     assert result.origins[0, 1] == max(season, 2)
@@ -470,12 +486,10 @@ def test_the_last_season_is_one_more_forecast(season):
         np.testing.assert_array_equal(result.last_season, result.last_value)
     periodic = backtest(line(), np.tile(numbers(season, seed=2), 12), horizon, season=season)
     assert periodic.errors()["last_season"].max() == 0
-    with pytest.raises(ValueError, match=r"`start` must leave a season of 9 steps"):
-        backtest(line(), data, horizon, season=9, start=4)
 
 
-def test_the_backtest_of_each_sequence_is_its_own():
-    """A law: it is that of the sequence alone."""
+def test_the_backtest_of_a_sequence_is_its_own():
+    """A law: it equals a backtest of that sequence."""
     sales = pd.DataFrame({"store": ["n"] * 12 + ["s"] * 15, "units": numbers(27)})
     frames = SequenceFramer(2).frame(sales, targets="units", by="store")
     generator = Generator(line().model, frames.framer)
@@ -497,7 +511,7 @@ def test_the_backtest_of_each_sequence_is_its_own():
     assert list(backtest(line(), [numbers(9), numbers(8)], 2).labels) == [0, 1]
 
 
-def test_origins_of_a_part_are_those_of_the_frames_clock():
+def test_origins_of_a_part_are_on_the_clock_of_the_frames():
     frames = SequenceFramer(2).frame(numbers(60))
     _, part = frames.split(0.5, 0.5)
     tested = backtest(line(), part, 3)

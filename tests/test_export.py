@@ -1,4 +1,4 @@
-"""SavedModels: what TensorFlow alone makes of them is what the generator makes."""
+"""SavedModels: they give what the generator gives, with TensorFlow only."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ SYMBOLS = {
 
 @needs_tensorflow
 @pytest.mark.parametrize("kind", SYMBOLS)
-def test_text_equals_the_generators(kind, tmp_path):
+def test_served_text_equals_the_generators(kind, tmp_path):
     generator = SYMBOLS[kind]()
     model = served(generator, tmp_path / "served", batch_size=2, max_prompt=20, max_steps=30)
     for prompts in ["ABCB", "CCABA"], ["BACABBACAB", "ABCACBABC"]:
@@ -78,7 +78,7 @@ def test_text_equals_the_generators(kind, tmp_path):
         ),
     ],
 )
-def test_values_equal_the_generators(make, shape, tmp_path):
+def test_served_values_equal_the_generators(make, shape, tmp_path):
     generator, history = make(), numbers(*shape)
     model = served(generator, tmp_path / "served")
     for steps in 1, 7:
@@ -88,7 +88,7 @@ def test_values_equal_the_generators(make, shape, tmp_path):
 
 
 @needs_tensorflow
-def test_it_needs_tensorflow_alone(tmp_path):
+def test_a_served_model_needs_only_tensorflow(tmp_path):
     generator = stateful()
     generator.export(tmp_path / "served")
     text = generator.generate("ABBA", 50)
@@ -106,7 +106,7 @@ assert found["output_0"].numpy()[0].decode() == {text!r}
 
 
 @needs_tensorflow
-def test_what_is_served_refuses(tmp_path):
+def test_a_served_model_checks_its_arguments(tmp_path):
     import tensorflow as tf
 
     model = served(stateful(), tmp_path / "served", max_prompt=8, max_steps=10)
@@ -122,7 +122,7 @@ def test_what_is_served_refuses(tmp_path):
 
 
 @needs_tensorflow
-def test_unknown_symbols_are_served_as_one(tmp_path):
+def test_unknown_symbols_are_served(tmp_path):
     vocabulary = Vocabulary("?ABC", unknown="?")
     model = chain(layers.LSTM(3, stateful=True), batch_size=4)
     generator = Generator(model, SequenceFramer(1, vocabulary=vocabulary))
@@ -133,14 +133,14 @@ def test_unknown_symbols_are_served_as_one(tmp_path):
 
 
 @needs_tensorflow
-def test_what_is_known_ahead_cannot_be_served(tmp_path):
+def test_models_that_need_a_future_are_not_exported(tmp_path):
     generator = Generator(recurrent(steps=3, features=2), SequenceFramer(3), targets=[0])
-    with pytest.raises(ValueError, match="cannot be exported"):
+    with pytest.raises(ValueError, match=r"`export`.*`save`"):
         generator.export(tmp_path / "served")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(ON_TENSORFLOW, reason="TensorFlow writes SavedModels")
-def test_other_backends_say_what_to_do(tmp_path):
+def test_other_backends_name_the_way_out(tmp_path):
     with pytest.raises(RuntimeError, match="KERAS_BACKEND=tensorflow"):
         Generator(recurrent(steps=3)).export(tmp_path / "served")

@@ -1,4 +1,4 @@
-"""Generator: what goes in comes out as the same kind of thing, and what cannot be is said."""
+"""Generator: results have the type of the prompt, and wrong arguments are refused."""
 
 import keras
 import numpy as np
@@ -94,7 +94,7 @@ def assert_alike(found, expected):
 
 
 @pytest.mark.parametrize(("vocabulary", "prompt", "expected"), KINDS)
-def test_the_kind_of_the_prompt_is_the_kind_of_the_result(vocabulary, prompt, expected):
+def test_results_have_the_type_of_the_prompt(vocabulary, prompt, expected):
     assert_alike(follower(vocabulary).generate(prompt, 4), expected)
 
 
@@ -116,12 +116,12 @@ def test_ids_need_no_vocabulary(prompt, expected):
         (IDS, 1, np.array([0, 1, 2, 0])),
     ],
 )
-def test_samples_and_the_prompt_itself(abc, prompt, num_samples, expected):
+def test_samples_with_the_prompt(abc, prompt, num_samples, expected):
     found = abc.generate(prompt, 2, num_samples=num_samples, include_prompt=True)
     assert_alike(found, expected)
 
 
-def test_an_own_function_chooses():
+def test_a_function_may_be_the_sampler():
     backwards = follower(sampler=lambda logits, seed: (ops.argmax(logits, axis=-1) + 1) % 3)
     assert backwards.generate("A", 4) == "CBAC"
 
@@ -141,7 +141,7 @@ def test_random_symbols_follow_the_models_probabilities(activation, temperature)
     ids = np.array(generator.generate(np.array([0]), 30, num_samples=500))
     expected = softmax(LOGITS / temperature)
     assert chi_square(ids.ravel(), expected) < CHI_SQUARE[3]
-    # Neither rows nor steps are drawn alike.
+    # Neither rows nor steps draw the same numbers.
     pairs = np.outer(expected, expected).ravel()
     assert chi_square((4 * ids[::2] + ids[1::2]).ravel(), pairs) < CHI_SQUARE[15]
     assert chi_square((4 * ids[:, ::2] + ids[:, 1::2]).ravel(), pairs) < CHI_SQUARE[15]
@@ -199,7 +199,7 @@ def test_a_framer_can_be_left_out():
 @pytest.mark.parametrize("layout", ["timesteps", "tokens"])
 @pytest.mark.parametrize("padding", ["pre", "post"])
 def test_a_reserved_id_is_padding_to_the_model(layout, padding):
-    """What is masked has no effect: a short prompt gives what a model of its length gives."""
+    """Masked steps have no effect: a short prompt equals one of the model's length."""
     vocabulary = Vocabulary("ABC", reserve_padding=True)
     masking = (
         [keras.Input((None,)), layers.Embedding(4, 2, mask_zero=True)]
@@ -248,104 +248,100 @@ def two_inputs(*names):
     return keras.Model(inputs, layers.Add()(inputs))
 
 
+TOO_SMALL = [keras.Input((1,)), layers.Embedding(2, 3), layers.Flatten()]
+IDS_OF_ONE = SequenceFramer(1, layout="tokens", vocabulary=ABC)
 WRONG_GENERATORS = [
-    (lambda: Generator(layers.LSTM(2)), TypeError, "`model` must be a `keras.Model`.*LSTM"),
-    (lambda: Generator("model.keras"), TypeError, "`model` must be a `keras.Model`.*str"),
-    (
-        lambda: Generator(keras.Sequential([layers.LSTM(2)])),
-        ValueError,
-        "`model` must be built.*Train it, or call it",
-    ),
-    (lambda: Generator(model_of(), SequenceFramer(1, gap=-1)), ValueError, "framer with gap=-1"),
-    (lambda: Generator(model_of(), sampler="best"), ValueError, "`sampler` must be one of"),
+    ("model", lambda: Generator(layers.LSTM(2)), TypeError),
+    ("model.*str", lambda: Generator("model.keras"), TypeError),
+    ("built", lambda: Generator(keras.Sequential([layers.LSTM(2)])), ValueError),
+    ("gap=-1", lambda: Generator(model_of(), SequenceFramer(1, gap=-1)), ValueError),
+    ("sampler", lambda: Generator(model_of(), sampler="best"), ValueError),
+    ("feedback", lambda: Generator(model_of(), feedback=3), TypeError),
+    ("logits_processor", lambda: Generator(model_of(), logits_processor="ban"), TypeError),
     # A framer that does not fit, or cannot be guessed.
-    (lambda: Generator(model_of(5), SequenceFramer(3)), ValueError, r"framer|sequence_length"),
-    (lambda: Generator(model_of(None)), ValueError, "fixed number of time steps.*Pass the framer"),
-    (lambda: Generator(subclass()), ValueError, "`framer` can be left out only.*Pass the framer"),
+    ("framer", lambda: Generator(model_of(), 3), TypeError),
+    ("framer", lambda: Generator(model_of(5), SequenceFramer(3)), ValueError),
+    ("framer.*fixed number", lambda: Generator(model_of(None)), ValueError),
+    ("framer.*declares none", lambda: Generator(subclass()), ValueError),
+    ("framer.*one input", lambda: Generator(two_inputs("past", "future")), ValueError),
+    ("return_sequences", lambda: Generator(model_of(3, return_sequences=True)), ValueError),
     (
-        lambda: Generator(two_inputs("past", "future")),
+        "return_sequences",
+        lambda: Generator(model_of(3, batch_size=2, return_sequences=True)),
         ValueError,
-        "one input of shape.*Pass the framer",
     ),
-    *(
-        (make, ValueError, r"Received: outputs of shape .*each of 3 steps.*`return_sequences=True`")
-        for make in (
-            lambda: Generator(model_of(3, return_sequences=True)),
-            lambda: Generator(model_of(3, batch_size=2, return_sequences=True)),
-        )
-    ),
-    (
-        lambda: Generator(
-            keras.Sequential([keras.Input((1,)), layers.Embedding(2, 3), layers.Flatten()]),
-            SequenceFramer(1, layout="tokens", vocabulary=ABC),
-        ),
-        ValueError,
-        r"layer 'embedding.*' has 2 rows. Received: a vocabulary of 3 ids",
-    ),
+    ("3 ids", lambda: Generator(keras.Sequential(TOO_SMALL), IDS_OF_ONE), ValueError),
     # Inputs that no frame has, and a future of another horizon.
     (
+        '"past" and "future"',
         lambda: Generator(two_inputs("past", "ahead"), SequenceFramer(2)),
         ValueError,
-        r"named \"past\" and \"future\"\. Received: a model with inputs named \['past', 'ahead'\]",
     ),
     (
+        "horizon=1",
         lambda: Generator(two_inputs("past", "future"), SequenceFramer(2)),
         ValueError,
-        r'takes a "future" of shape \(2, 1\)\. Received: a framer with horizon=1',
     ),
     (
+        "sequence_length=3",
         lambda: Generator(two_inputs("past", "future"), SequenceFramer(3, horizon=2)),
         ValueError,
-        r"takes inputs of shape \(2, 1\)\. Received: a framer with sequence_length=3",
     ),
     (
+        "`forecast`",
         lambda: Generator(two_inputs("past", "future"), SequenceFramer(2, horizon=2)).generate(
             [0, 0], 1
         ),
         ValueError,
-        'models of one input. Received: a model that takes a "future".*use `forecast`',
     ),
+    # Beams and processors choose one step at a time.
+    (
+        "horizon=2",
+        lambda: Generator(model_of(2, 6), SequenceFramer(2, horizon=2), sampler="beam"),
+        ValueError,
+    ),
+    ("stateful=False", lambda: Generator(model_of(batch_size=2), stateful=False), ValueError),
 ]
 
 
-@pytest.mark.parametrize(("make", "error", "message"), WRONG_GENERATORS)
-def test_what_cannot_roll_out(make, error, message):
-    with pytest.raises(error, match=message):
+@pytest.mark.parametrize(("message", "make", "error"), WRONG_GENERATORS)
+def test_generators_that_are_refused(message, make, error):
+    with pytest.raises(error, match=f"(?s){message}"):
         make()
 
 
 ABC1, ABC3 = SequenceFramer(1, vocabulary=ABC), SequenceFramer(3, vocabulary=ABC)
 GAP = SequenceFramer(3, vocabulary=ABC, gap=2)
-TOKENS = SequenceFramer(3, vocabulary=ABC, sampling_rate=2)
+THINNED = SequenceFramer(3, vocabulary=ABC, sampling_rate=2)
 PADDED = SequenceFramer(3, vocabulary=ABC, mode="prefixes", gap=1)
 WRONG_PROMPTS = [
-    (ABC1, "", r"must not be empty.*Received: 0 symbols\. Give at least one symbol"),
-    (ABC1, [], r"must not be empty.*Received: 0 symbols\. Give at least one symbol"),
-    (ABC1, ["A", ""], r"must not be empty.*Received: 0 symbols\. Give at least one symbol"),
-    (ABC3, "AB", "at least 3 steps.*`sequence_length=3`.*Received: 2 steps.*longer.*prefixes"),
-    (ABC3, ["ABC", "AB"], "Received: 2 steps"),
-    (TOKENS, "ABCA", "at least 5 steps"),
+    (ABC1, "", "empty"),
+    (ABC1, [], "empty"),
+    (ABC1, ["A", ""], "empty"),
+    (ABC3, "AB", "at least 3 steps.*prefixes"),
+    (ABC3, ["ABC", "AB"], "2 steps"),
+    (THINNED, "ABCA", "at least 5 steps"),
     (GAP, "ABCA", "at least 5 steps"),
-    (PADDED, "A", "at least 2 steps"),  # else the model sees nothing but padding
-    (ABC1, "ABX", r"`prompt`: Unknown symbol 'X' at position 2"),
-    (ABC1, ["A", "XA"], "Unknown symbol 'X' at position 0"),
+    (PADDED, "A", "at least 2 steps"),  # else the model sees only padding
+    (ABC1, "ABX", "'X' at position 2"),
+    (ABC1, ["A", "XA"], "'X' at position 0"),
     (ABC1, np.array([0, 3]), "3"),  # an id out of range
     (ABC1, np.array([-1]), "-1"),
-    (ABC1, [0.5, 1.0], "one-dimensional array of ids.*float.*For real values, use `forecast`"),
+    (ABC1, [0.5, 1.0], "array of ids.*`forecast`"),
     (ABC1, np.zeros((2, 2), int), r"shape \(2, 2\)"),
-    (SequenceFramer(1), "AB", "`prompt` holds symbols, which need a `vocabulary`"),
-    (SequenceFramer(1), [1, 2, 3], r"in 0 … 2. Received: 3 at position 2. .*use `forecast`"),
+    (SequenceFramer(1), "AB", "`vocabulary`"),
+    (SequenceFramer(1), [1, 2, 3], "in 0 … 2.*`forecast`"),
 ]
 
 
 @pytest.mark.parametrize(("framer", "prompt", "message"), WRONG_PROMPTS)
-def test_prompts_that_cannot_be_continued(framer, prompt, message):
+def test_prompts_that_are_refused(framer, prompt, message):
     generator = Generator(model_of(framer.sequence_length), framer)
     with pytest.raises(ValueError, match=message):
         generator.generate(prompt, 2)
 
 
-def test_a_generator_shows_what_it_is_made_of():
+def test_the_repr_of_a_generator():
     model = keras.Sequential([keras.Input((1, 1)), Follow()], name="follow")
     assert repr(Generator(model, ABC1)) == f"Generator('follow', {ABC1!r}, sampler=GreedySampler())"
     drawn = Generator(model, ABC1, sampler=RandomSampler(0.7))
@@ -368,8 +364,8 @@ def test_counts_are_integers_above_zero(abc, name, value, error):
 
 
 @pytest.mark.parametrize("outputs", [2, 4])
-def test_an_output_for_each_symbol(outputs):
-    message = f"one output for each symbol. Received: {outputs} outputs for a vocabulary of 3 ids"
+def test_a_model_needs_an_output_for_each_symbol(outputs):
+    message = f"{outputs} outputs for a vocabulary of 3 ids"
     with pytest.raises(ValueError, match=message):
         Generator(model_of(outputs=outputs), ABC1).generate("A", 1)
 
@@ -446,18 +442,18 @@ NOT_STEPPABLE = [
     (
         [layers.SimpleRNN(2, stateful=True, return_sequences=True), layers.SimpleRNN(2)],
         SequenceFramer(2),
-        "cannot do: it sees 2 steps at once and keeps no state",
+        "2 steps at once",
     ),
     (
         [layers.Bidirectional(layers.SimpleRNN(2, stateful=True))],
         SequenceFramer(2),
-        "or reads them backwards",
+        "backwards",
     ),
 ]
 
 
 @pytest.mark.parametrize(("stack", "framer", "message"), NOT_STEPPABLE)
-def test_what_cannot_be_stepped_is_refused(stack, framer, message):
+def test_stateful_models_that_cannot_be_stepped_are_refused(stack, framer, message):
     model = keras.Sequential([keras.Input((2, 1), batch_size=1), *stack, layers.Dense(1)])
     with pytest.raises(ValueError, match=message):
         Generator(model, framer)
@@ -465,11 +461,11 @@ def test_what_cannot_be_stepped_is_refused(stack, framer, message):
 
 def test_a_model_of_another_horizon_is_refused():
     framer = SequenceFramer(2, vocabulary=ABC, horizon=2)
-    with pytest.raises(ValueError, match=r"outputs of shape \(3,\) for horizon=2"):
+    with pytest.raises(ValueError, match="horizon=2"):
         Generator(model_of(2), framer).generate("AB", 4)
 
 
-def test_many_models_are_no_reason_to_warn(caplog):
+def test_many_models_raise_no_warning_of_retracing(caplog):
     """TensorFlow warns of a function that is traced too often. Each model needs its own program."""
     for _ in range(8):
         assert follower().generate("A", 4) == "BCAB"

@@ -32,18 +32,18 @@ def laid_out(x, framer):
 def stateless_outputs(model, framer, known):
     """Yield what a model says to the window that ends `gap` steps before the end of `known`."""
     while True:
-        x = np.array(known[: len(known) - framer.gap])[-framer.span :]
+        x = np.array(known[: len(known) - framer.gap])[-framer.geometry.span :]
         real = len(x)
-        x = padded(x, framer) if framer.pads else x[:: framer.sampling_rate]
+        x = padded(x, framer) if framer.geometry.pads else x[:: framer.sampling_rate]
         output = model.predict_on_batch(laid_out(x, framer))[0]
         if framer.return_sequences:
-            output = output[real - 1 if framer.pads and framer.padding == "post" else -1]
+            output = output[real - 1 if framer.geometry.pads and framer.padding == "post" else -1]
         yield output
 
 
 def stateful_outputs(model, framer, known):
     """Yield what a model says after the step `gap` before the end of `known`, fed one by one."""
-    width = framer.span if framer.layout == "features" else 1
+    width = framer.geometry.span if framer.layout == "features" else 1
     rows = model_batch_size(model)
     reset_states(model)
     fed = width
@@ -79,7 +79,7 @@ def values_like(prompt, framer):
 def chain(*parts, steps, features=1, batch_size=None, outputs=SYMBOLS, horizon=1, seed=6):
     """Return a model of these layers with an output for each symbol.
 
-    Its weights are large, and without a bias at its end, so that it says one thing and another.
+    Its weights are large, and without a bias at its end, so that its symbols vary.
     """
     shape = (steps,) if features is None else (steps, features)
     inputs = keras.Input(shape, batch_size=batch_size)
@@ -208,7 +208,7 @@ STEPS = 12
 def test_generated_symbols_equal_a_plain_loop(kind):
     rule, model, *twin = KINDS[kind]()
     looped = twin[0] if twin else model
-    prompts = ["A", "DBA", *PROMPTS][0 if rule.pads and not rule.gap else 2 :]
+    prompts = ["A", "DBA", *PROMPTS][0 if rule.geometry.pads and not rule.gap else 2 :]
     expected = [
         VOCABULARY.decode(naive(looped, rule, VOCABULARY.encode(p), STEPS, likeliest))
         for p in prompts
@@ -343,7 +343,7 @@ def test_a_generator_leaves_its_model_alone(tmp_path):
     assert_same(contents(model), before)
     assert identities() == own
     assert str(model.get_config()) == config
-    # It still takes two rows, and two only.
+    # It still takes exactly two rows.
     twin(numbers(2, 1, 1))
     assert_same(run(model, numbers(2, 1, 1)), run(twin, numbers(2, 1, 1)), atol=1e-6)
     with pytest.raises(Exception, match=r"batch|size|shape|[Dd]imension"):

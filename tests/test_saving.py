@@ -1,4 +1,4 @@
-"""Saved generators: the one that is loaded says what the saved one said, and no code is run."""
+"""Saved generators: a loaded one gives what the saved one gave, and no code is run."""
 
 import json
 import zipfile
@@ -74,36 +74,21 @@ def test_a_loaded_generator_forecasts_the_same(targets, feedback, columns, tmp_p
     )
 
 
-def test_names_of_columns_are_saved_and_older_files_have_none(tmp_path):
-    framer = SequenceFramer(
-        3,
-        columns=["units", "price"],
-        future_columns=["price"],
-        target_columns=["price", "units"],
-        by="store",
-    )
-    path = tmp_path / "named.keras"
-    Generator(recurrent(steps=3, features=2, outputs=2), framer).save(path)
-    loaded = Generator.load(path)
+def test_names_of_columns_are_saved(tmp_path):
+    names = {"columns": ["units", "price"], "future_columns": ["price"], "by": "store"}
+    framer = SequenceFramer(3, target_columns=["price", "units"], **names)
+    Generator(recurrent(steps=3, features=2, outputs=2), framer).save(tmp_path / "named.keras")
+    loaded = Generator.load(tmp_path / "named.keras")
     assert loaded.framer == framer
     assert loaded.targets == ["price", "units"]
-    with zipfile.ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(files["seqframe.json"])
-    for name in "columns", "future_columns", "target_columns", "by":
-        del config["framer"][name]
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {**files, "seqframe.json": json.dumps(config)}.items():
-            archive.writestr(name, content)
-    older = Generator.load(path)
-    assert older.framer == SequenceFramer(3)
-    assert older.targets == ["price", "units"]
 
 
-def test_a_folder_that_is_not_there_is_named(model, tmp_path):
-    path = tmp_path / "nodir" / "generator.keras"
-    with pytest.raises(ValueError, match=rf"a folder that exists.* no folder '{path.parent}'"):
-        Generator(model, ABCD).save(path)
+@pytest.mark.parametrize(
+    ("name", "way_out"), [("nodir/generator.keras", "mkdir"), ("generator.zip", r"\.keras")]
+)
+def test_paths_that_are_refused(model, name, way_out, tmp_path):
+    with pytest.raises(ValueError, match=f"`path`.*{way_out}"):
+        Generator(model, ABCD).save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,19 +112,19 @@ def test_custom_layers_are_passed_on(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["feedback", "logits_processor", "sampler"])
-def test_a_nameless_function_is_not_saved(model, name, tmp_path):
+def test_functions_without_a_registered_name_are_refused(model, name, tmp_path):
     path = tmp_path / "generator.keras"
     Generator(model, ABCD).save(path)
     before = path.read_bytes()
     nameless = Generator(model, ABCD, **{name: lambda *args: args[0]})
-    with pytest.raises(ValueError, match=f"`{name}` cannot be saved.*register_keras_serializable"):
+    with pytest.raises(ValueError, match=f"`{name}`.*register_keras_serializable"):
         nameless.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_names_python_code_is_refused(model, tmp_path):
-    """Functions are found by name among those registered, never made of what the file holds."""
+    """Functions are found by their registered names, never made from the file."""
     path = tmp_path / "generator.keras"
     generator = Generator(model, ABCD)
     generator.save(path)
@@ -156,7 +141,7 @@ def test_a_file_that_names_python_code_is_refused(model, tmp_path):
         Generator.load(path)
 
 
-def test_what_json_cannot_hold(model, tmp_path):
+def test_symbols_that_json_cannot_hold_are_refused(model, tmp_path):
     framer = SequenceFramer(1, vocabulary=Vocabulary([1j, 2j, 3j, 4j]))
     with pytest.raises((TypeError, ValueError), match="JSON"):
         Generator(model, framer).save(tmp_path / "generator.keras")
@@ -164,7 +149,7 @@ def test_what_json_cannot_hold(model, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", "model", "directory"])
-def test_a_file_that_is_none_of_a_generator(model, content, tmp_path):
+def test_other_files_are_refused(model, content, tmp_path):
     path = tmp_path / "file.keras"
     if content == "model":
         model.save(path)
@@ -172,10 +157,5 @@ def test_a_file_that_is_none_of_a_generator(model, content, tmp_path):
         path.mkdir()
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match="`path` must be a generator's file"):
+    with pytest.raises(ValueError, match="`path`"):
         Generator.load(path)
-
-
-def test_another_name_of_a_file(model, tmp_path):
-    with pytest.raises(ValueError, match=r'`path` must end in ".keras". Received: .*zip'):
-        Generator(model, ABCD).save(tmp_path / "generator.zip")

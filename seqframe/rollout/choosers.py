@@ -1,115 +1,116 @@
-"""What becomes of a model's output before it is fed back in: symbols are chosen, values are moved.
+"""Choosers: how a model's output becomes the next input, as a symbol or as a value.
 
-A chooser is a function of tensors in two parts, run inside the compiled rollout after each pass of
-the model: `read(output, rows)` returns what it takes from the model's output, `(read, position,
-extras) -> Choice` chooses. `extras` are tensors of its own that go from pass to pass.
+A chooser runs inside the compiled rollout, after each pass of the model. Its parts are functions of
+tensors. `extras` are tensors of its own that go from pass to pass.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Union
 
 import keras
 import numpy as np
 from keras import ops
 
 from seqframe import backend
-from seqframe.rollout.noise import ResidualNoise
+from seqframe.aliases import Shape, Tensor
 from seqframe.samplers import BeamSampler, GreedySampler, Sampler
+
+#: `(prediction, last_input) -> next_input`, of tensors.
+Feedback = Callable[[Any, Any], Any]
+#: `(logits, generated, step) -> logits`, of tensors.
+Processor = Callable[[Any, Any, Any], Any]
+#: `(prediction, seed) -> prediction`, of tensors; or errors to draw from.
+Noise = Union[Callable[[Any, Any], Any], "ResidualNoise"]
 
 
 class Position(NamedTuple):
-    """Where in a rollout a choice is made.
+    """Where in a rollout a choice is made."""
 
-    Attributes:
-        buffer: tensor `(rows, capacity, …)` of all that was given and generated before `target`.
-        future: tensor `(rows, capacity, …)` of what is known ahead, or None.
-        target: int tensor. The first place that is now chosen for.
-        width: int tensor. The first place that is not of a prompt.
-        due: bool tensor, or True. Whether the choice will be written, or is of a prompt's step.
-        seed: keras.random.SeedGenerator.
-    """
-
-    buffer: Any
-    future: Any
-    target: Any
-    width: Any
-    due: Any
+    buffer: Tensor  # (rows, capacity, …), all that was given and generated before `target`
+    future: Tensor  # (rows, capacity, …), future covariates; or None
+    target: Tensor  # the first place to fill now
+    width: Tensor  # the first place after the prompt
+    due: Tensor  # whether the choice will be written; over a prompt it is not
     seed: keras.random.SeedGenerator
 
 
 class Choice(NamedTuple):
-    """What comes next.
+    """What comes next."""
 
-    Attributes:
-        steps: tensor `(rows, horizon, …)`.
-        rows: int tensor `(rows,)`: the row that each goes on from; None: its own.
-        extras: list of tensors.
-    """
-
-    steps: Any
-    rows: Any
-    extras: list[Any]
+    steps: Tensor  # (rows, horizon, …)
+    rows: Tensor  # (rows,), the row that each continues; None: its own
+    extras: list[Tensor]
 
 
-class SymbolChooser:
-    """Chooses ids from logits or probabilities.
-
-    Args:
-        sampler: function `(logits, seed) -> ids`, or a BeamSampler.
-        from_logits: bool. Whether outputs are logits rather than probabilities.
-        horizon: int. Steps that the model predicts at once.
-        num_samples: int. Rows of each prompt.
-        padding_id: int, an id that is never chosen, or None.
-        processor: function `(logits, generated, step) -> logits`, or None.
-        feedback: function `(ids, last_ids) -> next ids`, or None.
-        stops: tuple of tuples of ids at which beams end.
-        scored: bool. Whether log-probabilities are kept.
-    """
-
-    def __init__(
-        self,
-        sampler: Any,
-        *,
-        from_logits: bool,
-        horizon: int = 1,
-        num_samples: int = 1,
-        padding_id: int | None = None,
-        processor: Callable[..., Any] | None = None,
-        feedback: Callable[[Any, Any], Any] | None = None,
-        stops: tuple[tuple[int, ...], ...] = (),
-        scored: bool = False,
-    ):
-        self.sampler, self.horizon, self.num_samples = sampler, horizon, num_samples
-        self._from_logits, self._padding_id = from_logits, padding_id
-        self._processor, self._feedback = processor, feedback
-        self._stops, self._scored = stops, scored
+class Chooser(Protocol):
+    """Makes the next steps of a model's output."""
 
     @property
     def draws(self) -> bool:
         """Whether anything is drawn at random."""
-        return type(self.sampler) not in (GreedySampler, BeamSampler)
-
-    @property
-    def follows_beams(self) -> bool:
-        """Whether several rows compete for each prompt."""
-        return isinstance(self.sampler, BeamSampler)
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
         """Return what `extras` begin with."""
-        if self.follows_beams:
+
+    def read(self, output: Tensor, rows: int) -> list[Tensor]:
+        """Return what the choice needs of the model's output."""
+
+    def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
+        """Return the choice."""
+
+
+@dataclass(frozen=True)
+class SymbolChooser:
+    """Chooses ids from logits or probabilities."""
+
+    sampler: Callable[..., Any]
+    from_logits: bool
+    horizon: int = 1
+    num_samples: int = 1  # rows of each prompt
+    padding_id: int | None = None  # never chosen
+    processor: Processor | None = None
+    feedback: Feedback | None = None
+    stops: tuple[tuple[int, ...], ...] = ()  # where beams end
+    scored: bool = False  # whether log-probabilities are kept
+
+    @property
+    def draws(self) -> bool:
+        return not (self._is_greedy or self._follows_beams)
+
+    @property
+    def _is_greedy(self) -> bool:
+        return type(self.sampler) is GreedySampler
+
+    @property
+    def _follows_beams(self) -> bool:
+        return isinstance(self.sampler, BeamSampler)
+
+    @property
+    def _takes_any_scale(self) -> bool:
+        """Whether probabilities do as well as their logarithms: for the likeliest symbol."""
+        return self._is_greedy and self.processor is None and not self.scored
+
+    @property
+    def _output_decides(self) -> bool:
+        """Whether the ids depend only on the model's output."""
+        return self._takes_any_scale and self.feedback is None
+
+    def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
+        if isinstance(self.sampler, BeamSampler):
             # The beams of a prompt begin alike: all but the first would find the same again.
             is_first = np.arange(rows) % self.sampler.num_beams == 0
             return [np.where(is_first, 0, -np.inf).astype("float32"), np.zeros(rows, bool)]
-        return [np.zeros((rows, capacity), "float32")] if self._scored else []
+        return [np.zeros((rows, capacity), "float32")] if self.scored else []
 
-    def read(self, output: Any, rows: int) -> list[Any]:
-        """Return logits `(rows * horizon, symbols)`, and where one is NaN; or the ids, where
-        logits alone decide."""
+    def read(self, output: Tensor, rows: int) -> list[Tensor]:
+        """Return logits `(rows * horizon, symbols)` and where one is NaN; or only the ids, if
+        they depend on nothing else."""
         logits = _shaped(ops.cast(output, "float32"), rows * self.horizon, output.shape[-1])
-        if not self._from_logits and not self._takes_any_scale:
+        if not self.from_logits and not self._takes_any_scale:
             logits = ops.log(logits)
-        if self._padding_id is not None:
-            is_padding = ops.arange(logits.shape[-1]) == self._padding_id
+        if self.padding_id is not None:
+            is_padding = ops.arange(logits.shape[-1]) == self.padding_id
             logits = ops.where(is_padding, -float("inf"), logits)
         is_broken = ops.any(ops.isnan(logits), axis=-1)
         if not self._output_decides:
@@ -117,53 +118,48 @@ class SymbolChooser:
         ids = ops.cast(self.sampler(logits, None), "int32")
         return [_shaped(ops.where(is_broken, -1, ids), rows, self.horizon)]
 
-    def __call__(self, read: list[Any], at: Position, extras: list[Any]) -> Choice:
+    def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
         """Return the ids chosen; -1 where a logit is NaN."""
         if self._output_decides:
             return Choice(read[0], None, extras)
         rows = at.buffer.shape[0]
         logits, is_broken = read
-        if self._processor is not None:
+        if self.processor is not None:
             # Over a prompt's steps, whose choice is not written, nothing has been generated.
             step = ops.maximum(at.target - at.width, 0)
-            logits = self._processor(logits, _generated(at), step)
-        if self.follows_beams:
-            return self._choose_beams(logits, is_broken, at, extras)
+            logits = self.processor(logits, _generated(at), step)
+        if isinstance(self.sampler, BeamSampler):
+            return self._choose_beams(self.sampler, logits, is_broken, at, extras)
         ids = ops.cast(self._sample(logits, at.seed), "int32")
-        if self._scored:
+        if self.scored:
             likelihoods = ops.log_softmax(logits, axis=-1)
             found = ops.take_along_axis(likelihoods, ids[:, None], axis=-1)
             found = ops.reshape(found, (rows, self.horizon))
             extras = [backend.write_steps(extras[0], at.target, found, at.due)]
-        steps = feed_back(_shaped(ids, rows, self.horizon), at, self._feedback)
+        steps = _feed_back(_shaped(ids, rows, self.horizon), at, self.feedback)
         is_broken = _shaped(is_broken, rows, self.horizon)
         return Choice(ops.where(is_broken, -1, steps), None, extras)
 
-    @property
-    def _output_decides(self) -> bool:
-        """Whether a step's choice depends on nothing but the model's output."""
-        return self._takes_any_scale and self._feedback is None
-
-    @property
-    def _takes_any_scale(self) -> bool:
-        """Whether probabilities do as well as their logarithms: for the likeliest symbol."""
-        is_greedy = type(self.sampler) is GreedySampler
-        return is_greedy and self._processor is None and not self._scored
-
-    def _sample(self, logits: Any, seed: Any) -> Any:
+    def _sample(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
         if not isinstance(self.sampler, Sampler) or not self.draws:
             return self.sampler(logits, seed)
-        # Each prompt draws alike, as it would alone.
+        # Each prompt draws the same numbers in a batch as by itself.
         each = self.num_samples * self.horizon
-        return ops.reshape(
-            self.sampler(ops.reshape(logits, (-1, each, logits.shape[-1])), seed), (-1,)
-        )
+        logits = ops.reshape(logits, (-1, each, logits.shape[-1]))
+        return ops.reshape(self.sampler(logits, seed), (-1,))
 
-    def _choose_beams(self, logits: Any, is_broken: Any, at: Position, extras: list[Any]) -> Choice:
+    def _choose_beams(
+        self,
+        sampler: BeamSampler,
+        logits: Tensor,
+        is_broken: Tensor,
+        at: Position,
+        extras: list[Tensor],
+    ) -> Choice:
         totals, finished = extras
-        # NaN is not passed over for another beam: it is chosen, and seen.
+        # A beam with NaN is chosen, so that the NaN is seen.
         is_broken = is_broken & ~finished
-        ids, rows, found = self.sampler.choose(
+        ids, rows, found = sampler._choose(
             ops.where(is_broken[:, None], 0.0, logits),
             ops.where(is_broken, float("inf"), totals),
             finished,
@@ -173,95 +169,87 @@ class SymbolChooser:
         before = ops.take(at.buffer, rows, axis=0)
         finished = ops.take(finished, rows, axis=0)
         at = at._replace(buffer=before)
-        steps = feed_back(ops.cast(ids, "int32")[:, None], at, self._feedback)
+        steps = _feed_back(ops.cast(ids, "int32")[:, None], at, self.feedback)
         steps = ops.where(ops.take(is_broken, rows, axis=0)[:, None], -1, steps)
-        ends = _end_here(backend.write_steps(before, at.target, steps, at.due), at, self._stops)
+        ends = _end_here(backend.write_steps(before, at.target, steps, at.due), at, self.stops)
         extras = [ops.where(at.due, found, totals), finished | (ends & at.due)]
         return Choice(steps, rows, extras)
 
 
-def _shaped(tensor: Any, *shape: int) -> Any:
-    """Return a tensor in a shape that it may have already, which costs PyTorch nothing then."""
-    return tensor if tuple(tensor.shape) == shape else ops.reshape(tensor, shape)
-
-
-def _generated(at: Position) -> Any:
-    """Return what was generated so far, `(rows, capacity)`; -1 where nothing was yet."""
-    places = ops.arange(at.buffer.shape[1])
-    turned = ops.take(at.buffer, (places + at.width) % at.buffer.shape[1], axis=1)
-    return ops.where(places < at.target - at.width, turned, -1)
-
-
-def _end_here(buffer: Any, at: Position, stops: Sequence[Sequence[int]]) -> Any:
-    """Return which rows end in one of `stops` with the step at the target."""
-    found = ops.zeros((buffer.shape[0],), "bool")
-    for stop in stops:
-        begin = at.target - len(stop) + 1
-        last = backend.read_steps(buffer, ops.maximum(begin, 0), len(stop))
-        found = found | (ops.all(last == ops.convert_to_tensor(stop), axis=1) & (begin >= at.width))
-    return found
-
-
+@dataclass(frozen=True)
 class ValueChooser:
-    """Takes real values as they are, or with noise.
+    """Takes real values as they are, or with noise."""
 
-    Args:
-        horizon: int. Steps that the model predicts at once.
-        num_samples: int. Rows of each history.
-        row_shape: tuple of int. Shape of what is predicted of one step.
-        noise: function `(prediction, seed) -> prediction`, or None.
-        feedback: function `(prediction, last_input) -> next_input`, or None; or a `KnownColumns`.
-    """
-
-    def __init__(
-        self,
-        *,
-        horizon: int,
-        num_samples: int,
-        row_shape: tuple[int, ...],
-        noise: Callable[[Any, Any], Any] | None = None,
-        feedback: Any = None,
-    ):
-        self.horizon, self.num_samples, self.row_shape = horizon, num_samples, row_shape
-        self._noise, self._feedback = noise, feedback
+    horizon: int
+    row_shape: Shape  # of a prediction of one step
+    num_samples: int = 1  # rows of each history
+    noise: "Noise | None" = None
+    feedback: "Feedback | KnownColumns | None" = None
 
     @property
     def draws(self) -> bool:
-        """Whether anything is drawn at random."""
-        return self._noise is not None
+        return self.noise is not None
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
-        """Return what `extras` begin with: nothing."""
         return []
 
-    def read(self, output: Any, rows: int) -> list[Any]:
+    def read(self, output: Tensor, rows: int) -> list[Tensor]:
         """Return the predictions `(rows, horizon, …)`."""
         return [_shaped(output, rows, self.horizon, *self.row_shape)]
 
-    def __call__(self, read: list[Any], at: Position, extras: list[Any]) -> Choice:
+    def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
         """Return the values of the next steps."""
         predicted = ops.cast(read[0], at.buffer.dtype)
-        if isinstance(self._noise, ResidualNoise):
-            predicted = self._noise.add(predicted, at.seed, self.num_samples)
-        elif self._noise is not None:
-            noisy = self._noise(predicted, at.seed)
+        if isinstance(self.noise, ResidualNoise):
+            predicted = self.noise.add(predicted, at.seed, self.num_samples)
+        elif self.noise is not None:
+            noisy = self.noise(predicted, at.seed)
             _check_shape("noise", noisy, predicted.shape)
             predicted = ops.cast(noisy, at.buffer.dtype)
-        return Choice(feed_back(predicted, at, self._feedback), None, extras)
+        return Choice(_feed_back(predicted, at, self.feedback), None, extras)
 
 
-class KnownColumns:
-    """Makes an input of predicted columns and of those known ahead.
+class ResidualNoise:
+    """Errors of a model, drawn at random: the noise of a bootstrap.
 
     Args:
-        targets: list of int. Where the predicted columns stand in an input.
-        known: list of pairs of int: where a column stands in an input, and where in the future.
+        residuals: array `(errors, …)` of a prediction's shape without its row axis; with a horizon,
+            `(errors, horizon, …)`, or `(errors, …)` to draw for each of its steps.
     """
 
-    def __init__(self, targets: Sequence[int], known: Sequence[tuple[int, int]]):
-        self.targets, self.known = list(targets), list(known)
+    def __init__(self, residuals: np.ndarray):
+        self._residuals = residuals.copy()  # a compiled program keeps them
 
-    def __call__(self, prediction: Any, future: Any) -> Any:
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ResidualNoise):
+            return False
+        return np.array_equal(self._residuals, other._residuals)
+
+    def __hash__(self) -> int:
+        return hash((self._residuals.shape, self._residuals.tobytes()))
+
+    def add(self, predicted: Tensor, seed: keras.random.SeedGenerator, num_samples: int) -> Tensor:
+        """Return predictions `(rows, horizon, …)` with errors drawn for them.
+
+        Every `num_samples` rows get the same errors, so a history in a batch gets what it gets
+        by itself.
+        """
+        residuals = ops.convert_to_tensor(self._residuals, predicted.dtype)
+        together = len(residuals.shape) == len(predicted.shape)
+        shape = (num_samples,) if together else (num_samples, predicted.shape[1])
+        drawn = keras.random.randint(shape, 0, residuals.shape[0], dtype="int32", seed=seed)
+        errors = ops.take(residuals, drawn, axis=0)
+        repeats = predicted.shape[0] // num_samples
+        return predicted + ops.tile(errors, (repeats, *(1,) * (len(predicted.shape) - 1)))
+
+
+class KnownColumns(NamedTuple):
+    """Makes an input of predicted columns and of future covariates."""
+
+    targets: tuple[int, ...]  # where the predicted columns stand in an input
+    known: tuple[tuple[int, int], ...]  # where a column stands in an input, and in the future
+
+    def join(self, prediction: Tensor, future: Tensor) -> Tensor:
         """Return the input of a step from its prediction and its future, both `(rows, columns)`."""
         columns = {place: prediction[:, k] for k, place in enumerate(self.targets)}
         if self.known:
@@ -270,18 +258,18 @@ class KnownColumns:
         return ops.stack([columns[place] for place in range(len(columns))], axis=1)
 
 
-def feed_back(predicted: Any, at: Position, feedback: Any) -> Any:
-    """Return what is fed back in of predictions `(rows, horizon, …)`, one step after the other."""
+def _feed_back(predicted: Tensor, at: Position, feedback: Feedback | KnownColumns | None) -> Tensor:
+    """Return the next inputs of predictions `(rows, horizon, …)`, one step after the other."""
     if feedback is None:
         return predicted
-    horizon, steps = predicted.shape[1], []
+    steps = []
     last = backend.read_steps(at.buffer, at.target - 1, 1)[:, 0]
-    for k in range(horizon):
+    for k in range(predicted.shape[1]):
         if isinstance(feedback, KnownColumns):
             future = None
             if feedback.known:
                 future = backend.read_steps(at.future, at.target + k, 1)[:, 0]
-            last = feedback(predicted[:, k], future)
+            last = feedback.join(predicted[:, k], future)
         else:
             last = feedback(predicted[:, k], last)
             _check_shape("feedback", last, (at.buffer.shape[0], *at.buffer.shape[2:]))
@@ -289,10 +277,32 @@ def feed_back(predicted: Any, at: Position, feedback: Any) -> Any:
     return ops.stack(steps, axis=1)
 
 
-def _check_shape(name: str, value: Any, expected: Sequence[int]) -> None:
-    """Raise if a function of the user's has returned something of another shape."""
+def _check_shape(name: str, value: Tensor, expected: Sequence[int]) -> None:
+    """Raise if a function of the user's returned another shape."""
     if tuple(value.shape) != tuple(expected):
         raise ValueError(
             f"`{name}` must return a tensor of shape {tuple(expected)} here. Received: shape "
             f"{tuple(value.shape)}."
         )
+
+
+def _shaped(tensor: Tensor, *shape: int) -> Tensor:
+    """Return a tensor reshaped, if it has to be: under PyTorch the operation costs time."""
+    return tensor if tuple(tensor.shape) == shape else ops.reshape(tensor, shape)
+
+
+def _generated(at: Position) -> Tensor:
+    """Return what was generated so far, `(rows, capacity)`; -1 where nothing was yet."""
+    places = ops.arange(at.buffer.shape[1])
+    turned = ops.take(at.buffer, (places + at.width) % at.buffer.shape[1], axis=1)
+    return ops.where(places < at.target - at.width, turned, -1)
+
+
+def _end_here(buffer: Tensor, at: Position, stops: Sequence[Sequence[int]]) -> Tensor:
+    """Return which rows end in one of `stops` with the step at the target."""
+    found = ops.zeros((buffer.shape[0],), "bool")
+    for stop in stops:
+        begin = at.target - len(stop) + 1
+        last = backend.read_steps(buffer, ops.maximum(begin, 0), len(stop))
+        found = found | (ops.all(last == ops.convert_to_tensor(stop), axis=1) & (begin >= at.width))
+    return found

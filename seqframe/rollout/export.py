@@ -1,79 +1,84 @@
-"""A generator as a TensorFlow SavedModel, which needs neither Keras nor seqframe to run."""
+"""A rollout as a TensorFlow SavedModel, which needs neither Keras nor seqframe to run."""
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
-from seqframe.aliases import ExportKind, Shape
+from seqframe.aliases import ExportKind, Shape, Tensor
+from seqframe.framing.vocabulary import Vocabulary
 from seqframe.framing.windows import check_choice, check_integer
 from seqframe.model.checks import check_classes, declared_shape
 from seqframe.model.context import context_steps, least_prompt, least_steps
-from seqframe.model.inputs import takes_future
-from seqframe.rollout.choosers import SymbolChooser, ValueChooser
-from seqframe.rollout.loop import Rollout
+from seqframe.rollout.choosers import Chooser, Feedback, Processor, SymbolChooser, ValueChooser
+from seqframe.rollout.loop import RolledModel, Rollout
 from seqframe.samplers import BeamSampler
 
-if TYPE_CHECKING:
-    from seqframe.rollout.generator import Generator
 
-
-def export_generator(
-    generator: "Generator",
+def export_rollout(
+    rolled: RolledModel,
     path: str | Path,
     kind: ExportKind | None,
+    *,
+    sampler: Any,
+    from_logits: bool,
+    processor: Processor | None,
+    feedback: Feedback | None,
     batch_size: int,
     max_prompt: int,
     max_steps: int,
 ) -> None:
-    """Write a generator as a SavedModel; see `Generator.export`."""
+    """Write a rollout as a SavedModel; see `Generator.export`."""
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            "A SavedModel is written by Keras's TensorFlow backend. Received: the backend "
-            f"{keras.backend.backend()!r}. Save the generator, and load and export it with "
+            "`export` needs Keras's TensorFlow backend. Received: the backend "
+            f"{keras.backend.backend()!r}. Save the generator, then load and export it with "
             "KERAS_BACKEND=tensorflow."
         )
     import tensorflow as tf
 
+    framer, vocabulary = rolled.framer, rolled.framer.vocabulary
     batch_size = check_integer("batch_size", batch_size, 1)
-    max_prompt = check_integer("max_prompt", max_prompt, least_prompt(generator.framer, True))
+    max_prompt = check_integer("max_prompt", max_prompt, least_prompt(framer, True))
     max_steps = check_integer("max_steps", max_steps, 1)
     if kind is None:
-        kind = "values" if generator.framer.vocabulary is None else "symbols"
+        kind = "values" if vocabulary is None else "symbols"
     check_choice("kind", kind, ("symbols", "values"))
-    if takes_future(generator.model) or generator.targets is not None:
-        raise ValueError(
-            "A generator that needs what is known ahead cannot be exported. Received: a model with "
-            'a "future", or `targets`. Use `save`.'
+    choose: Chooser
+    row_shape: Shape = ()
+    rows_of_each = 1
+    if kind == "symbols":
+        check_classes(framer, rolled.outputs)
+        if isinstance(sampler, BeamSampler):
+            rows_of_each = sampler.num_beams
+        choose = SymbolChooser(
+            sampler,
+            from_logits,
+            horizon=framer.horizon,
+            padding_id=None if vocabulary is None else vocabulary.padding_id,
+            processor=processor,
+            feedback=feedback,
         )
-    served = _Served(generator, kind, batch_size, max_prompt, max_steps)
+    else:
+        row_shape = _row_shape(rolled, feedback)
+        choose = ValueChooser(framer.horizon, row_shape, feedback=feedback)
+    served = _Served(rolled, choose, row_shape, batch_size, rows_of_each, max_prompt, max_steps)
     module = tf.Module()
-    module.weights = served.weights
+    module.weights = [variable.value for variable in rolled.model.variables]
     dtype = tf.int32 if kind == "symbols" else tf.as_dtype(keras.config.floatx())
-    shape = (batch_size, None, *served.row_shape)
-    scalar = tf.TensorSpec((), tf.int32)
-    module.run = tf.function(
-        served.run,
-        input_signature=[
-            tf.TensorSpec(shape, dtype, "prompt"),
-            tf.TensorSpec(scalar.shape, tf.int32, "steps"),
-            tf.TensorSpec(scalar.shape, tf.int32, "seed"),
-        ],
-        autograph=False,
-    )
+    numbers = [tf.TensorSpec((), tf.int32, "steps"), tf.TensorSpec((), tf.int32, "seed")]
+    prompt = tf.TensorSpec((batch_size, None, *row_shape), dtype, "prompt")
+    module.run = tf.function(served.run, input_signature=[prompt, *numbers], autograph=False)
     signatures = {"serving_default": module.run}
-    vocabulary = generator.framer.vocabulary
     if kind == "symbols" and vocabulary is not None and vocabulary.is_text:
         module.lookup = _lookup(vocabulary)
+        padding = [""] if vocabulary.reserve_padding else []
+        symbols = [*padding, *vocabulary.symbols]
         module.run_text = tf.function(
-            lambda text, steps, seed: served.run_text(module.lookup, text, steps, seed),
-            input_signature=[
-                tf.TensorSpec((batch_size,), tf.string, "text"),
-                tf.TensorSpec(scalar.shape, tf.int32, "steps"),
-                tf.TensorSpec(scalar.shape, tf.int32, "seed"),
-            ],
+            lambda text, steps, seed: served.run_text(module.lookup, symbols, text, steps, seed),
+            input_signature=[tf.TensorSpec((batch_size,), tf.string, "text"), *numbers],
             autograph=False,
         )
         signatures["text"] = module.run_text
@@ -87,57 +92,37 @@ class _Served:
     """
 
     def __init__(
-        self, generator: "Generator", kind: str, batch_size: int, max_prompt: int, max_steps: int
+        self,
+        rolled: RolledModel,
+        choose: Chooser,
+        row_shape: Shape,
+        batch_size: int,
+        rows_of_each: int,
+        max_prompt: int,
+        max_steps: int,
     ):
-        framer, vocabulary = generator.framer, generator.framer.vocabulary
-        self._framer, self._stepped = framer, generator.is_stepped
-        self._max_steps = max_steps
-        self.row_shape: Shape = ()
-        self._least = least_steps(framer, self._stepped)
-        self._needed = least_prompt(framer, self._stepped)
-        self._width = context_steps(framer, self._stepped) + framer.gap
-        if self._stepped:
+        framer, stepped = rolled.framer, rolled.is_stepped
+        self._framer, self._stepped = framer, stepped
+        self._row_shape, self._rows_of_each, self._max_steps = row_shape, rows_of_each, max_steps
+        self._least = least_steps(framer, stepped)
+        self._width = context_steps(framer, stepped) + framer.gap
+        if stepped:
             self._width = max_prompt + context_steps(framer, True) - self._least + framer.gap
         self._room = max_steps + framer.horizon - 1
-        self._rows_a_prompt = 1
-        if kind == "symbols":
-            check_classes(framer, generator.outputs)
-            if isinstance(generator.sampler, BeamSampler):
-                self._rows_a_prompt = generator.sampler.num_beams
-            choose: Any = SymbolChooser(
-                generator.sampler,
-                from_logits=generator.from_logits,
-                horizon=framer.horizon,
-                padding_id=None if vocabulary is None else vocabulary.padding_id,
-                processor=generator.logits_processor,
-                feedback=generator.feedback,
-            )
-        else:
-            self.row_shape = _row_shape(generator)
-            choose = ValueChooser(
-                horizon=framer.horizon,
-                num_samples=1,
-                row_shape=self.row_shape,
-                feedback=generator.feedback,
-            )
-        self._rows = batch_size * self._rows_a_prompt
-        self._rollout = Rollout(
-            generator.model, framer, self._rows, choose, generator.carried_layers
-        )
-        self.weights = [variable.value for variable in generator.model.variables]
-        if vocabulary is not None and kind == "symbols" and vocabulary.is_text:
-            padding = [""] if vocabulary.reserve_padding else []
-            self._symbols = [*padding, *vocabulary.symbols]
+        self._rows = batch_size * rows_of_each
+        self._rollout = Rollout(rolled.model, framer, self._rows, choose, rolled.carried)
 
-    def run(self, prompt: Any, steps: Any, seed: Any) -> Any:
-        """Return what comes after prompts `(batch_size, length, …)`, `(batch_size, steps, …)`."""
+    def run(self, prompt: Tensor, steps: Tensor, seed: Tensor) -> Tensor:
+        """Continue prompts `(batch_size, length, …)`; return `(batch_size, steps, …)`."""
         import tensorflow as tf
 
         length = tf.shape(prompt)[1]
         return self._continued(prompt, tf.fill([prompt.shape[0]], length), steps, seed)
 
-    def run_text(self, lookup: Any, text: Any, steps: Any, seed: Any) -> Any:
-        """Return what comes after texts, `(batch_size,)`."""
+    def run_text(
+        self, lookup: Any, symbols: list[str], text: Tensor, steps: Tensor, seed: Tensor
+    ) -> Tensor:
+        """Continue texts `(batch_size,)`."""
         import tensorflow as tf
 
         characters = tf.strings.unicode_split(text, "UTF-8")
@@ -146,15 +131,16 @@ class _Served:
         with tf.control_dependencies([known]):
             ragged = characters.with_flat_values(tf.identity(ids))
         found = self._continued(ragged.to_tensor(), ragged.row_lengths(), steps, seed)
-        return tf.strings.reduce_join(tf.gather(tf.constant(self._symbols), found), axis=-1)
+        return tf.strings.reduce_join(tf.gather(tf.constant(symbols), found), axis=-1)
 
-    def _continued(self, prompt: Any, lengths: Any, steps: Any, seed: Any) -> Any:
+    def _continued(self, prompt: Tensor, lengths: Tensor, steps: Tensor, seed: Tensor) -> Tensor:
         import tensorflow as tf
 
         lengths = tf.cast(lengths, tf.int32)
+        needed = self._least + self._framer.gap
         checks = [
             tf.debugging.assert_greater_equal(
-                lengths, self._needed, f"A prompt needs at least {self._needed} steps."
+                lengths, needed, f"A prompt needs at least {needed} steps."
             ),
             tf.debugging.assert_positive(steps, "`steps` must be 1 or more."),
             tf.debugging.assert_less_equal(
@@ -167,35 +153,29 @@ class _Served:
             checks.append(tf.debugging.assert_less_equal(lengths, longest, message))
         with tf.control_dependencies(checks):
             buffer = self._laid_out(tf.identity(prompt), lengths)
-        each = self._rows_a_prompt
+        each = self._rows_of_each
         buffer, lengths = tf.repeat(buffer, each, axis=0), tf.repeat(lengths, each)
-        shape = (self._rows, self._width + self._room, *self.row_shape)
-        buffer = self._program(tf.ensure_shape(buffer, shape), lengths, steps, seed)
+        shape = (self._rows, self._width + self._room, *self._row_shape)
+        program = tf.function(self._roll, jit_compile=True, autograph=False)
+        buffer = program(tf.ensure_shape(buffer, shape), lengths, steps, seed)
         return buffer[::each, self._width : self._width + steps]
 
-    def _laid_out(self, prompt: Any, lengths: Any) -> Any:
+    def _laid_out(self, prompt: Tensor, lengths: Tensor) -> Tensor:
         """Return prompts in a buffer where they end at `width`."""
         import tensorflow as tf
 
         place = tf.range(self._width)[None] - (self._width - lengths[:, None])
         known = tf.gather(prompt, tf.maximum(place, 0), batch_dims=1)
-        is_real = tf.reshape(place >= 0, [-1, self._width, *[1] * len(self.row_shape)])
+        is_real = tf.reshape(place >= 0, [-1, self._width, *[1] * len(self._row_shape)])
         filling = tf.cast(self._framer.padding_value, prompt.dtype)
         known = tf.where(is_real, known, filling)
-        room = [(0, 0), (0, self._room), *[(0, 0)] * len(self.row_shape)]
+        room = [(0, 0), (0, self._room), *[(0, 0)] * len(self._row_shape)]
         return tf.pad(known, room, constant_values=filling)
 
-    @property
-    def _program(self) -> Any:
+    def _roll(self, buffer: Tensor, lengths: Tensor, steps: Tensor, seed: Tensor) -> Tensor:
         import tensorflow as tf
 
-        return tf.function(self._roll, jit_compile=True, autograph=False)
-
-    def _roll(self, buffer: Any, lengths: Any, steps: Any, seed: Any) -> Any:
-        import tensorflow as tf
-
-        framer, width = self._framer, self._width
-        rollout = self._rollout
+        framer, width, rollout = self._framer, self._width, self._rollout
         if self._stepped:
             begins = tf.maximum(width - lengths + self._least - 1, 0)
             first = tf.reduce_min(begins)
@@ -210,28 +190,28 @@ class _Served:
         return rollout.roll([], carry, given, numbers)[0]
 
 
-def _row_shape(generator: "Generator") -> tuple[int, ...]:
+def _row_shape(rolled: RolledModel, feedback: Feedback | None) -> Shape:
     """Return the shape of a step of the sequences that a model continues."""
-    framer, shape = generator.framer, declared_shape(generator.model, "input_shape")
+    framer, shape = rolled.framer, declared_shape(rolled.model, "input_shape")
     features = tuple(size for size in (shape or ())[1:] if size is not None)
     if not shape or len(features) < len(shape) - 1:
         raise ValueError(
-            "Only a model that declares its input can be exported for values. Received: input "
-            f"shape {shape}."
+            "`export` of values needs a model that declares its input. Received: input shape "
+            f"{shape}."
         )
     if framer.layout == "features":
         features = (features[-1] // framer.sequence_length,)
-    outputs = generator.outputs
+    outputs = rolled.outputs
     predicted = None if outputs is None else math.prod(outputs)
-    if generator.feedback is None and predicted != math.prod(features) * framer.horizon:
+    if feedback is None and predicted != math.prod(features) * framer.horizon:
         raise ValueError(
-            "The model must predict every feature of its input for each step of the framer's "
-            f"horizon. Received: {predicted} outputs, and inputs of {math.prod(features)} features."
+            "The model must predict every feature of its input for each step of `horizon`. "
+            f"Received: {predicted} outputs, and inputs of {math.prod(features)} features."
         )
     return () if features == (1,) else features
 
 
-def _lookup(vocabulary: Any) -> Any:
+def _lookup(vocabulary: Vocabulary) -> Any:
     import tensorflow as tf
 
     first = int(vocabulary.reserve_padding)

@@ -1,0 +1,397 @@
+"""Text: prompts to rows of ids, continued until a stop, and back to symbols."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from seqframe.framing.sequences import holds_symbols, split_sequences, to_array
+from seqframe.framing.vocabulary import Vocabulary
+from seqframe.model.checks import check_classes, check_ids, check_prompt_length
+from seqframe.model.context import context_steps
+from seqframe.rollout.choosers import Feedback, Processor, SymbolChooser
+from seqframe.rollout.loop import RolledModel, Run
+from seqframe.rollout.prompts import GeneratorState, lay_out
+from seqframe.samplers import BeamSampler
+
+_FIRST_CHUNK = 32  # steps that run before the host looks for stops
+_STREAM_CHUNK = 64  # steps that a stream runs ahead, at most
+_PROGRESS_UPDATES = 20
+
+#: Where generation stops: sequences of ids.
+Stops = tuple[tuple[int, ...], ...]
+#: Where a row's first stop begins and ends, or None.
+Found = tuple[int, int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """Rolls a model out over symbols."""
+
+    rolled: RolledModel
+    sampler: Callable[..., Any]
+    feedback: Feedback | None
+    processor: Processor | None
+    from_logits: bool
+    seed: int
+
+    def generate(
+        self,
+        prompt: Any,
+        steps: int,
+        num_samples: int,
+        stop: Any,
+        include_prompt: bool,
+        verbose: int,
+        state: GeneratorState | None,
+        return_state: bool,
+        return_scores: bool,
+    ) -> Any:
+        """Return the continuations of prompts; see `Generator.generate`."""
+        prompts, several = _split_prompts(prompt, self._vocabulary)
+        stops = _encode_stops(stop, self._vocabulary)
+        encoded = [self._encode(item, state, prompts if several else ()) for item in prompts]
+        rows = self._rows_of_each(num_samples, return_state)
+        repeated = [ids for ids in encoded for _ in range(rows)]
+        start = functools.partial(
+            self._start, num_samples=rows, stops=stops, scored=return_scores, state=state
+        )
+        run = start(repeated, steps)
+        bar = keras.utils.Progbar(steps, unit_name="symbol") if verbose else None
+        found = _run_until_stops(run, steps, stops, bar)
+
+        predicted = run.steps()
+        ends = [end or (run.made, run.made) for end in found]
+        results, scores = [], []
+        for number, item in enumerate(prompts):
+            for row in range(number * rows, number * rows + num_samples):
+                ids = predicted[row, : ends[row][0]]
+                ids = np.concatenate([encoded[number], ids]) if include_prompt else ids
+                results.append(_decode_ids(ids, item, self._vocabulary))
+                if return_scores:
+                    scores.append(self._score(run, row, ends[row][1]))
+        answer = [_nested(results, num_samples, several)]
+        answer += [_nested(scores, num_samples, several)] if return_scores else []
+        if return_state:
+            answer.append(self._state_after(run, repeated, [end for _, end in ends], start))
+        return tuple(answer) if len(answer) > 1 else answer[0]
+
+    def stream(self, prompt: Any, steps: int, stop: Any) -> Iterator[Any]:
+        """Return an iterator of the next symbols of prompts; see `Generator.stream`."""
+        if self._follows_beams:
+            raise ValueError(
+                "Beams cannot be streamed: the best one is known at the end. Received: "
+                f"sampler={self.sampler!r}. Use `generate`."
+            )
+        prompts, several = _split_prompts(prompt, self._vocabulary)
+        stops = _encode_stops(stop, self._vocabulary)
+        encoded = [self._encode(item, None, prompts if several else ()) for item in prompts]
+        run = self._start(encoded, steps, 1, stops)
+        return self._streamed(run, steps, prompts, stops, several)
+
+    @property
+    def _vocabulary(self) -> Vocabulary | None:
+        return self.rolled.framer.vocabulary
+
+    @property
+    def _follows_beams(self) -> bool:
+        return isinstance(self.sampler, BeamSampler)
+
+    @property
+    def _kept(self) -> int:
+        """How many of the last ids a state keeps."""
+        framer = self.rolled.framer
+        return context_steps(framer, self.rolled.is_stepped) + framer.gap
+
+    def _encode(
+        self, prompt: Any, state: GeneratorState | None, several: Sequence[Any]
+    ) -> np.ndarray:
+        """Return a prompt as ids; `several` are all the prompts, if there are several."""
+        rolled = self.rolled
+        if rolled.takes_future:
+            raise ValueError(
+                'Prompts are for models of one input. Received: a model that takes a "future". '
+                "For real values, use `forecast`."
+            )
+        ids = _encode_prompt(prompt, self._vocabulary)
+        check_classes(rolled.framer, rolled.outputs)
+        check_ids(ids, self._vocabulary, rolled.outputs)
+        if state is None:
+            hint = _list_hint(several)
+            check_prompt_length(len(ids), rolled.framer, rolled.is_stepped, hint=hint)
+        return ids
+
+    def _rows_of_each(self, num_samples: int, return_state: bool) -> int:
+        """Return how many rows each prompt takes."""
+        if not isinstance(self.sampler, BeamSampler):
+            return num_samples
+        beams = self.sampler.num_beams
+        if num_samples > beams:
+            raise ValueError(
+                "`num_samples` must not exceed the number of beams. Received: "
+                f"num_samples={num_samples}, sampler={self.sampler!r}."
+            )
+        if return_state:
+            raise self._no_state("return_state")
+        return beams
+
+    def _no_state(self, name: str) -> ValueError:
+        return ValueError(
+            f"`{name}` is not for beams. Received: sampler={self.sampler!r}. Generate again from "
+            "the best text."
+        )
+
+    def _start(
+        self,
+        rows: list[np.ndarray],
+        steps: int,
+        num_samples: int,
+        stops: Stops = (),
+        scored: bool = False,
+        state: GeneratorState | None = None,
+    ) -> Run:
+        if state is not None:
+            self._check_state(state, len(rows))
+        framer, vocabulary = self.rolled.framer, self._vocabulary
+        choose = SymbolChooser(
+            self.sampler,
+            self.from_logits,
+            horizon=framer.horizon,
+            num_samples=num_samples,
+            padding_id=None if vocabulary is None else vocabulary.padding_id,
+            processor=self.processor,
+            feedback=self.feedback,
+            # The host looks for the stops of other samplers, and beams know their score.
+            stops=stops if self._follows_beams else (),
+            scored=scored and not self._follows_beams,
+        )
+        seed = self.seed if state is None else state.seed
+        prompts = lay_out(rows, steps, framer, self.rolled.is_stepped, seed, state)
+        return Run(self.rolled.rollout(choose, len(rows)), prompts)
+
+    def _check_state(self, state: GeneratorState, rows: int) -> None:
+        if not isinstance(state, GeneratorState):
+            raise TypeError(
+                "`state` must be a `GeneratorState` of `generate(…, return_state=True)`. "
+                f"Received: {type(state).__name__}."
+            )
+        if self._follows_beams:
+            raise self._no_state("state")
+        if len(state.tail) != rows:
+            raise ValueError(
+                f"`state` must have a row for each prompt and sample, {rows} here. Received: a "
+                f"state of {len(state.tail)} rows."
+            )
+        if state.tail.shape[1] != self._kept:
+            raise ValueError(
+                "`state` must come from a generator like this one. Received: a state with "
+                f"{state.tail.shape[1]} steps. This model needs {self._kept}."
+            )
+
+    def _score(self, run: Run, row: int, end: int) -> float:
+        found = run.extras()[0]
+        if self._follows_beams:
+            return float(found[row])
+        first = run.prompts.width
+        return float(found[row, first : first + end].sum())
+
+    def _state_after(
+        self, run: Run, rows: list[np.ndarray], ends: list[int], start: Callable[..., Run]
+    ) -> GeneratorState:
+        """Return the state after each row's stop; `start` begins a run as this one began."""
+        drawn = run.prompts.drawn + max(ends)
+        if min(ends) < run.made:
+            # It ran past a stop, so the model reads the prompt and the continuation once more.
+            predicted = run.steps()
+            rows = [np.concatenate([row, predicted[k, : ends[k]]]) for k, row in enumerate(rows)]
+            run = start(rows, 1)
+            run.advance(0)
+        lengths = np.minimum(run.prompts.lengths + run.made, self._kept)
+        return GeneratorState(run.tail(self._kept), lengths, run.states(), run.prompts.seed, drawn)
+
+    def _streamed(
+        self, run: Run, steps: int, prompts: list[Any], stops: Stops, several: bool
+    ) -> Iterator[Any]:
+        # The beginning of a stop is held back until it is known to be none.
+        held = max(map(len, stops), default=1) - 1
+        given, chunk = 0, 1
+        while given < steps:
+            found = _run_until_stops(run, min(run.made + chunk, steps), stops)
+            chunk = min(2 * chunk, _STREAM_CHUNK)
+            ids = run.steps()
+            ends = [run.made if end is None else end[0] for end in found]
+            is_over = run.made == steps or all(end is not None for end in found)
+            ready = max(ends) if is_over else max(run.made - held, given)
+            for number in range(given, ready):
+                symbols = [
+                    _decode_ids(row[number : number + 1], prompt, self._vocabulary)[0]
+                    if number < end
+                    else None
+                    for row, end, prompt in zip(ids, ends, prompts, strict=True)
+                ]
+                yield symbols if several else symbols[0]
+            given = ready
+            if is_over:
+                return
+
+
+def _run_until_stops(
+    run: Run, steps: int, stops: Stops, bar: keras.utils.Progbar | None = None
+) -> list[Found]:
+    """Run to so many steps, or until every row has generated a stop; return where they did."""
+    rows = run.prompts.buffer.shape[0]
+    found: list[Found] = [None] * rows
+    chunk = steps
+    if stops:
+        chunk = _FIRST_CHUNK
+    elif bar is not None:
+        chunk = max(-(-steps // _PROGRESS_UPDATES), _FIRST_CHUNK)
+    while run.made < steps and not all(found):
+        run.advance(min(chunk, steps - run.made))
+        chunk = 2 * chunk if stops else chunk
+        if bar is not None:
+            bar.update(run.made)
+        predicted = run.steps()
+        if (predicted < 0).any():
+            row, step = np.argwhere(predicted < 0)[0]
+            raise ValueError(
+                f"The model's output is NaN. Received: NaN at step {step} of row {row}. Look at "
+                "the model's weights: training may have diverged."
+            )
+        if stops:
+            found = [_first_stop(ids, stops) for ids in predicted]
+    if bar is not None:
+        bar.update(steps, finalize=True)
+    return found
+
+
+def _nested(items: list[Any], num_samples: int, several: bool) -> Any:
+    """Return one item for each prompt and sample, nested as the user's prompts were."""
+    if num_samples > 1:
+        items = [items[k : k + num_samples] for k in range(0, len(items), num_samples)]
+    return items if several else items[0]
+
+
+def _split_prompts(prompt: Any, vocabulary: Vocabulary | None) -> tuple[list[Any], bool]:
+    """Return the prompts that the user passed, and whether it was a list of several."""
+    if not isinstance(prompt, (list, tuple)) or not len(prompt):
+        return [prompt], False
+    if all(isinstance(item, str) for item in prompt):
+        words = vocabulary is not None and not vocabulary.is_text
+        return ([prompt], False) if words else (list(prompt), True)
+    parts = split_sequences(prompt, vocabulary)
+    return parts, parts[0] is not prompt
+
+
+def _list_hint(prompts: Sequence[Any]) -> str:
+    """Return a hint for several prompts that may be meant as one.
+
+    >>> _list_hint(["A", "B"])
+    " A list of strings is several prompts; one prompt of symbols is `[['A', 'B']]`."
+    """
+    if not prompts or not all(isinstance(item, str) and len(item) == 1 for item in prompts):
+        return ""
+    shown = repr(list(prompts)) if len(prompts) <= 8 else "symbols"
+    return f" A list of strings is several prompts; one prompt of symbols is `[{shown}]`."
+
+
+def _encode_prompt(prompt: Any, vocabulary: Vocabulary | None) -> np.ndarray:
+    """Return a prompt as ids."""
+    if isinstance(prompt, (str, list, tuple)) and not len(prompt):
+        return np.zeros(0, np.int32)
+    ids = to_array(prompt, "prompt", vocabulary)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise ValueError(
+            "`prompt` must be a string, a list of symbols, or a one-dimensional array of ids. "
+            f"Received: an array of shape {ids.shape} and dtype {ids.dtype}. "
+            "For real values, use `forecast`."
+        )
+    return ids.astype(np.int32, copy=False)
+
+
+def _decode_ids(ids: np.ndarray, prompt: Any, vocabulary: Vocabulary | None) -> Any:
+    """Return ids as the type that the prompt has."""
+    # If symbols come in lists, an empty list is one of symbols.
+    is_empty = isinstance(prompt, (list, tuple)) and not prompt
+    words = is_empty and vocabulary is not None and not vocabulary.is_text
+    if vocabulary is None or not (words or holds_symbols(prompt, vocabulary)):
+        return ids.tolist() if isinstance(prompt, list) else ids
+    symbols = vocabulary.decode(ids)
+    return symbols if isinstance(prompt, str) else list(symbols)
+
+
+def _encode_stops(stop: Any, vocabulary: Vocabulary | None) -> Stops:
+    """Return the user's stops as tuples of ids.
+
+    >>> _encode_stops("B", Vocabulary("ABC")), _encode_stops(["AB", "C"], Vocabulary("ABC"))
+    (((1,),), ((0, 1), (2,)))
+    """
+    if stop is None:
+        return ()
+    is_symbol = (
+        vocabulary is not None
+        and isinstance(vocabulary.symbols[0], tuple)
+        and isinstance(stop, tuple)
+        and stop in vocabulary
+    )
+    several = isinstance(stop, (list, tuple)) and not is_symbol
+    stops = [_encode_stop(item, vocabulary) for item in (stop if several else [stop])]
+    if not stops:
+        raise ValueError("`stop` must name at least one symbol or string. Received: none.")
+    return tuple(stops)
+
+
+def _encode_stop(stop: Any, vocabulary: Vocabulary | None) -> tuple[int, ...]:
+    is_id = isinstance(stop, (int, np.integer)) and not isinstance(stop, bool)
+    if isinstance(stop, str) and not stop:
+        raise ValueError("`stop` must not hold an empty string. Received: ''.")
+    if isinstance(stop, str) and vocabulary is None:
+        raise ValueError(
+            f"`stop` holds a string, which needs a `vocabulary`. Received: {stop!r}. "
+            "Pass ids, or a framer with a vocabulary."
+        )
+    if isinstance(stop, np.ndarray) or vocabulary is None:
+        ids = np.atleast_1d(stop)
+    elif is_id and isinstance(vocabulary.symbols[0], str):
+        ids = np.array([stop])
+    elif isinstance(stop, str) and vocabulary.is_text:
+        ids = to_array(stop, "stop", vocabulary)
+    elif isinstance(stop, list) or (isinstance(stop, str) and stop not in vocabulary):
+        raise ValueError(
+            "`stop` must be one symbol, or a string if symbols are characters. Received: "
+            f'{stop!r}. For several symbols in a row pass `vocabulary.encode(["the", "end"])`.'
+        )
+    else:
+        ids = to_array([stop], "stop", vocabulary)
+    limit = np.iinfo(np.int32).max if vocabulary is None else len(vocabulary)
+    if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
+        raise ValueError(
+            "`stop` must be a string, a symbol, an id or a one-dimensional array of ids, or a list "
+            f"of these. Received: {stop!r}."
+        )
+    if (ids < 0).any() or (ids >= limit).any():
+        raise ValueError(f"The ids of `stop` must be in 0 … {limit - 1}. Received: {stop!r}.")
+    return tuple(ids.tolist())
+
+
+def _first_stop(ids: np.ndarray, stops: Sequence[Sequence[int]]) -> Found:
+    """Return where the first stop in some ids begins and ends, or None.
+
+    >>> _first_stop(np.array([0, 1, 2, 1]), [[2, 1], [1, 2]])
+    (1, 3)
+    """
+    best: Found = None
+    for stop in stops:
+        if len(ids) < len(stop):
+            continue
+        windows = np.lib.stride_tricks.sliding_window_view(ids, len(stop))
+        where = np.flatnonzero((windows == np.asarray(stop)).all(axis=1))
+        if where.size:
+            found = (int(where[0]), int(where[0]) + len(stop))
+            # The one that ends first counts; of two that end together, the longer.
+            if best is None or (found[1], found[0]) < (best[1], best[0]):
+                best = found
+    return best

@@ -14,7 +14,7 @@ from seqframe.framing.frames import Frames
 from seqframe.framing.sequences import split_sequences
 from seqframe.framing.tables import library_of
 from seqframe.framing.windows import check_integer
-from seqframe.model.inputs import takes_future
+from seqframe.model.inspect import takes_future
 from seqframe.rollout.ahead import check_future
 from seqframe.rollout.forecast import Forecaster, Known, Seen, explain_nan, name_step
 from seqframe.rollout.generator import Generator

@@ -10,8 +10,8 @@ import numpy as np
 from seqframe.aliases import ExportKind, Shape, Tensor
 from seqframe.framing.vocabulary import Vocabulary
 from seqframe.framing.windows import check_choice, check_integer
-from seqframe.model.checks import check_classes, declared_shape
-from seqframe.model.context import context_steps, least_prompt, least_steps
+from seqframe.model.inspect import check_classes, declared_shape
+from seqframe.model.inspect import context_steps, least_prompt, least_steps
 from seqframe.rollout.choosers import Chooser, Feedback, Processor, SymbolChooser, ValueChooser
 from seqframe.rollout.loop import RolledModel, Rollout
 from seqframe.samplers import BeamSampler

@@ -15,7 +15,7 @@ from seqframe.framing.groups import drop_labels
 from seqframe.framing.sequences import find_columns, split_sequences, to_array, to_arrays
 from seqframe.framing.tables import column_names
 from seqframe.framing.windows import check_integer
-from seqframe.model.checks import check_features, check_prompt_length
+from seqframe.model.inspect import check_features, check_prompt_length
 from seqframe.rollout.ahead import check_future, index_forecast
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
 from seqframe.rollout.continuation import continue_table

@@ -11,7 +11,7 @@ from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.order import random_seed
 from seqframe.framing.windows import check_integer
-from seqframe.model.checks import (
+from seqframe.model.inspect import (
     check_embedding,
     check_framer,
     check_input_names,
@@ -19,7 +19,7 @@ from seqframe.model.checks import (
     check_one_output,
     declared_shape,
 )
-from seqframe.model.outputs import outputs_probabilities
+from seqframe.model.inspect import outputs_probabilities
 from seqframe.model.state import stateful_layers
 from seqframe.rollout.choosers import Feedback, Processor
 from seqframe.rollout.export import export_rollout

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqframe.framing.framer import SequenceFramer
-from seqframe.model.context import context_steps, least_steps
+from seqframe.model.inspect import context_steps, least_steps
 
 # Programs are compiled for these sizes and their doubles, not for each prompt and step count.
 _LEAST_ROOM = 64

@@ -19,8 +19,8 @@ SequenceFramer(3).frame(alphabet).plot()
 plt.show()
 
 # %%
-# **Windows as features** are the same windows, so the picture is the same. Only their layout differs:
-# one time step of three features, not three time steps of one.
+# **Windows as features** are the same windows, so the picture is the same. Only their layout
+# differs: one time step of three features, not three time steps of one.
 windows = SequenceFramer(3).frame(alphabet)
 features = SequenceFramer(3, layout="features").frame(alphabet)
 print("as time steps:", windows.x_shape, " as features:", features.x_shape)
@@ -40,7 +40,8 @@ framer.frame(alphabet).plot()
 plt.show()
 
 # %%
-# Now numbers: a wave with a value every hour. Each window has a target of three hours, its `horizon`.
+# Now numbers: a wave with a value every hour. Each window has a target of three hours, its
+# `horizon`.
 wave = np.sin(np.arange(72) / 4)
 SequenceFramer(6, horizon=3).frame(wave).plot(5)
 plt.show()
@@ -76,8 +77,8 @@ plt.show()
 
 # %%
 # **Lanes** are the rows of stateful batches: the state of a row goes on from batch to batch. One
-# sequence is cut into as many lanes as the batch has rows. A triangle marks a reset of a row's state.
-# 25 frames do not fill four rows evenly. A row that runs out repeats a frame with weight 0.
+# sequence is cut into as many lanes as the batch has rows. A triangle marks a reset of a row's
+# state. 25 frames do not fill four rows evenly. A row that runs out repeats a frame with weight 0.
 letters = SequenceFramer(1).frame(alphabet)
 letters.lanes(4).plot()
 plt.show()

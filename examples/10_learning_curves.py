@@ -21,7 +21,7 @@ for model in MODELS:
     print(f"{model.number}: {model.framing:24} {result.accuracy:6.2f}% in {result.seconds:.1f} s")
 
 # %%
-# They are trained for 300 to 5,000 epochs, so the axis is logarithmic. Epochs differ in length. Model
-# 6 has 1,000 frames in each, the others have 23 to 25. Model 4 takes a single step in each.
+# They are trained for 300 to 5,000 epochs, so the axis is logarithmic. Epochs differ in length.
+# Model 6 has 1,000 frames in each, the others have 23 to 25. Model 4 takes a single step in each.
 plot_history(histories)
 plt.show()

@@ -135,18 +135,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def freed_programs() -> Iterator[None]:
-    """Free the programs that a file of tests leaves behind in JAX and TensorFlow."""
+    """Free the programs that a file of tests leaves behind in JAX's caches."""
     yield
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def freed_gradients() -> Iterator[None]:
+    """Free the graphs of a test that TensorFlow registers, one for each custom gradient."""
+    yield
     if "tensorflow" in sys.modules:
-        # TensorFlow registers each custom gradient by name, with the graph that it is in, for good.
         from tensorflow.python.framework import ops
 
         registered = ops.gradient_registry._registry
         for name in [name for name in registered if name.startswith("CustomGradient-")]:
             del registered[name]
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)

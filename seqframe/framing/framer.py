@@ -8,10 +8,10 @@ from typing import Any, get_args
 import numpy as np
 
 from seqframe.aliases import Layout, Mode, Padding
-from seqframe.framing.columns import check_names, check_targets
 from seqframe.framing.frames import Frames
 from seqframe.framing.geometry import Geometry, Prefixes, Subsequences, Windows
-from seqframe.framing.reader import read_source
+from seqframe.framing.source import read_source
+from seqframe.framing.tables import check_names, check_targets
 from seqframe.framing.vocabulary import Vocabulary
 from seqframe.framing.windows import (
     check_choice,

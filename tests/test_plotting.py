@@ -13,7 +13,7 @@ import pytest
 
 from seqframe import SequenceFramer, Vocabulary, plot_forecast, plot_history
 from seqframe.plotting.strips import thin_line
-from seqframe.rollout.continuation import continue_table
+from seqframe.framing.dates import continue_table
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.dates import continue_index
 from seqframe.framing.sequences import find_columns, split_sequences, to_array
-from seqframe.framing.tables import column_names, library_of
-from seqframe.rollout.continuation import continue_index
+from seqframe.framing.tables import Table, column_names, read_table
 
 
 @dataclass
@@ -223,13 +223,13 @@ def _read_table(forecast: Any, known: list[str]) -> list[tuple[str | None, float
 
     The feature is None where it is not said, the level where a column is of no quantile.
     """
-    library = library_of(type(forecast))
-    if library is None:
+    table = read_table(forecast)
+    if not isinstance(table, Table):
         return None
-    if not hasattr(forecast, "columns"):
+    if table.ndim == 1:
         return [(_series_name(forecast), None)]
-    columns = list(forecast.columns)
-    if library == "pandas":
+    columns = list(table.names)
+    if table.index is not None:
         if forecast.columns.names[-1] != "quantile":
             return [(str(column), None) for column in columns]
         if not isinstance(columns[0], tuple):

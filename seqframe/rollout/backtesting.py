@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from seqframe.framing.columns import check_width
+from seqframe.framing.dates import check_future
 from seqframe.framing.frames import Frames
 from seqframe.framing.sequences import find_columns, split_sequences, to_arrays
+from seqframe.framing.tables import Table, check_width
 from seqframe.framing.windows import check_integer
-from seqframe.rollout.ahead import check_future
 from seqframe.rollout.forecasting import Forecaster
 from seqframe.rollout.nan import name_step
 from seqframe.rollout.places import Places, season_before
@@ -99,7 +100,7 @@ def backtest(
     tester = _Tester(generator, known.raw, known.futures, history)
     warn_of_places(known.raw[0], generator.targets, generator.framer)
     for item, ahead in zip(known.raw, known.futures or [], strict=False):
-        check_future(item, ahead, generator.framer.horizon - 1, on_clock=True)
+        check_future(item, ahead, None, begins_with_history=True)
     places = tester.places(known.missing)
     origins, left_out = tester.origins(places, horizon, start, stride, season)
     free_run = tester.forecast(origins, horizon)
@@ -193,7 +194,7 @@ class _Tester:
         check_width(arrays[0], generator.framer.columns, "data")
         # Tables stay what they are: their columns may be called by name.
         self._raw = [
-            item if hasattr(item, "columns") else array
+            replace(item, data=array) if isinstance(item, Table) else array
             for item, array in zip(raw, arrays, strict=True)
         ]
         self.values = self._shown = arrays

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from seqframe.framing.columns import check_width, select_columns
-from seqframe.framing.dates import check_each
-from seqframe.framing.groups import drop_labels
+from seqframe.framing.dates import check_each, check_future, continue_table, index_forecast
 from seqframe.framing.sequences import find_columns, split_sequences, to_arrays
-from seqframe.framing.tables import column_names
+from seqframe.framing.tables import check_width, column_names, drop_labels, select_columns
 from seqframe.model.checks import check_features, check_prompt_length
 from seqframe.model.context import least_prompt
 from seqframe.model.inputs import takes_future
-from seqframe.rollout.ahead import check_future, index_forecast
 from seqframe.rollout.choosers import KnownColumns, ValueChooser
-from seqframe.rollout.continuation import continue_table
 from seqframe.rollout.known import known_columns, known_names
 from seqframe.rollout.nan import Seen, explain_nan
 from seqframe.rollout.noise import DROPOUT, as_noise, check_samples
@@ -60,7 +56,8 @@ class Forecaster:
         raw, futures = self.read(raw, futures, "history")
         warn_of_places(raw[0], self.generator.targets, self.framer, stacklevel=4)
         for item, ahead in zip(raw, futures or [], strict=False):
-            check_future(item, ahead, self._whole_blocks(steps), self.needs_past, stacklevel=4)
+            rows = self._whole_blocks(steps) + (len(item) if self.needs_past else 0)
+            check_future(item, ahead, rows, self.needs_past, stacklevel=4)
         paths, columns = self.paths(raw, steps, futures, samples, noise)
         if num_samples is not None and quantiles is None:
             return list(paths) if several else paths[0]

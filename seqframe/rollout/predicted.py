@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.framing.columns import Table, table_names
 from seqframe.framing.sequences import find_columns
+from seqframe.framing.tables import Table, table_names
 
 if TYPE_CHECKING:
     from seqframe.framing.framer import SequenceFramer

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.framing.tables import library_of
+from seqframe.framing.dates import continue_table
+from seqframe.framing.tables import Table, read_table
 
 
 @dataclass(frozen=True)
@@ -227,8 +228,7 @@ def _mean(errors: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 def _shift(forecast: Any, distance: np.ndarray) -> Any:
     """Return a forecast, as what it is, with distances `(steps, …)` added."""
-    if library_of(type(forecast)) == "polars" and hasattr(forecast, "columns"):
-        # Its arithmetic is that of columns.
-        columns = enumerate(forecast.get_columns())
-        return forecast.with_columns(column + distance[:, place] for place, column in columns)
-    return forecast + distance
+    table = read_table(forecast)
+    if not isinstance(table, Table):
+        return forecast + distance
+    return continue_table(table, table.to_numpy("forecast") + distance, index=table.index)

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.framing.columns import Table
 from seqframe.framing.frames import Frames
 from seqframe.framing.sequences import find_columns
+from seqframe.framing.tables import Table
 from seqframe.model.inputs import takes_future
 from seqframe.rollout.predicted import as_list
 

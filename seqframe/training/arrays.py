@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from seqframe.framing.sequences import check_unmasked
-from seqframe.framing.tables import is_table, table_array
+from seqframe.framing.tables import check_unmasked, is_table, table_array
 
 
 def to_model_arrays(items: Any, name: str) -> Any:

@@ -4,13 +4,10 @@ from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
+from libraries import EACH_LIBRARY
 
 from seqframe import SequenceFramer
-from seqframe.framing.clock import _as_slice
-
-LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
 
 # --- The oracle: rows picked at the steps that a frame names, and filled up.
 
@@ -65,7 +62,7 @@ def picked(framer, rows, steps, filling):
 
 
 @HOW
-def test_all_are_read_at_the_target_steps(how):
+def test_targets_future_and_weights_are_read_at_target_steps(how):
     data = values(0, LENGTHS)
     for ahead, columns in product(AHEAD, ((), (2,))):
         framer = SequenceFramer(**how, **ahead)
@@ -199,7 +196,7 @@ def test_any_columns_in_any_order_are_targets_and_future(shape):
                 np.testing.assert_array_equal(x[name], array, strict=True)
 
 
-@LIBRARIES
+@EACH_LIBRARY
 def test_columns_of_tables_are_named(library):
     data = np.arange(36.0).reshape(9, 4)
     table = library.DataFrame({name: data[:, k] for k, name in enumerate("abcd")})
@@ -208,15 +205,6 @@ def test_columns_of_tables_are_named(library):
         x, y = SequenceFramer(2).frame([table, table[2:]], names, future=names[0]).arrays()
         assert y.tolist() == [*data[2:, columns].tolist(), *data[4:, columns].tolist()]
         assert x["future"][:, 0, 0].tolist() == y[:, 0].tolist()
-
-
-@pytest.mark.parametrize("size", range(1, 5))
-def test_evenly_spaced_columns_are_a_slice(size):
-    row = np.arange(4)[None]
-    for columns in permutations(range(4), size):
-        kept = _as_slice(list(columns))
-        assert row[:, kept].tolist() == [list(columns)]
-        assert isinstance(kept, slice) == (len(set(np.diff(columns))) <= 1)
 
 
 @pytest.mark.parametrize("targets", [[0, -2], [1, -1], ("a", 0), ["b", -1]])
@@ -253,7 +241,7 @@ def test_framing_copies_nothing(several):
         assert not view.flags.writeable
 
 
-def test_what_is_taken_is_a_copy():
+def test_batches_are_copies():
     data, future, weights = np.arange(9.0), np.arange(9.0), np.arange(9.0)
     frames = SequenceFramer(2).frame(data, future=future, sample_weight=weights)
     x, y, weight = frames[:]
@@ -266,7 +254,7 @@ def test_what_is_taken_is_a_copy():
 # --- The forms in which they may be given.
 
 
-@LIBRARIES
+@EACH_LIBRARY
 def test_future_may_come_in_any_form(library):
     data, rows = [1, 2, 3], np.array([[4, 5], [6, 7], [8, 9], [10, 11]])
     table = library.DataFrame({"a": rows[:, 0], "b": rows[:, 1]})
@@ -281,7 +269,7 @@ def test_future_may_come_in_any_form(library):
         assert x["future"].tolist() == [[[6]], [[8]]]
 
 
-@LIBRARIES
+@EACH_LIBRARY
 def test_weights_may_come_in_any_form(library):
     data, weights = [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
     for form in (weights, np.array(weights), library.Series(weights), [weights]):
@@ -298,7 +286,7 @@ def test_weights_may_come_in_any_form(library):
         assert SequenceFramer(1).frame(several, sample_weight=form)[:][2].tolist() == [5, 6, 8]
 
 
-@LIBRARIES
+@EACH_LIBRARY
 def test_valid_may_come_in_any_form(library):
     valid = [False, True, True, True]
     for form in (valid, np.array(valid), library.Series(valid), [valid]):
@@ -321,9 +309,9 @@ X = np.arange(20.0).reshape(10, 2)
         (
             dict(future=np.ones(9)),
             ValueError,
-            r"`future` .* at least as long. .*: 9 steps for 10\.",
+            r"`future` .* at least one .*: 9 rows for 10 steps",
         ),
-        (dict(future=[]), ValueError, r"`future` .* Received: 0 steps for 10"),
+        (dict(future=[]), ValueError, r"`future` .* Received: 0 rows for 10 steps"),
         (dict(future=1.5), TypeError, r"`future` must be a string, a list, an array"),
         (dict(future=2), ValueError, r"`future` must be a column in 0 … 1. Received: future=2"),
         (dict(future="price"), ValueError, r"`future` names the column 'price', but .* no column"),
@@ -364,21 +352,25 @@ X = np.arange(20.0).reshape(10, 2)
         (
             dict(valid=np.ones(9, bool)),
             ValueError,
-            r"`valid` .* 9 valid for 10 steps. Row `t` of `v",
+            r"`valid` .* 9 rows for 10 steps. Row `t` of `v",
         ),
         (
             dict(valid=np.ones(11, bool)),
             ValueError,
-            r"`valid` must be on the same clock .* 11 valid",
+            r"`valid` must be on the same clock .* 11 rows for 10",
         ),
         (dict(valid="ok"), TypeError, r"`valid` must be an array .* pass the values, as `table"),
         (dict(valid=np.array([True, None] * 5)), TypeError, r"`valid` must hold .* dtype=object"),
-        (dict(targets=[5.0]), ValueError, r"1 targets for 10 steps"),
-        (dict(targets=np.zeros(9)), ValueError, r"9 targets for 10 steps. To predict later steps"),
+        (dict(targets=[5.0]), ValueError, r"`targets` .* 1 targets for 10 steps"),
+        (
+            dict(targets=np.zeros(9)),
+            ValueError,
+            r"`targets` .* 9 targets for 10 .* To predict later steps",
+        ),
         (dict(targets=np.zeros(10, "V4")), TypeError, r"`targets` must hold numbers.* dtype=\|V4"),
     ],
 )
-def test_what_is_not_on_the_clock_is_refused(given, error, message):
+def test_values_off_the_clock_are_refused(given, error, message):
     with pytest.raises(error, match=message):
         SequenceFramer(2).frame(X, **given)
 
@@ -387,9 +379,9 @@ def test_what_is_not_on_the_clock_is_refused(given, error, message):
     ("given", "message"),
     [
         (dict(future=np.ones(10)), r"`future` must have one array for each .* 1 for 2 sequences"),
-        (dict(future=[np.ones(10), np.ones(5)]), r"`future` .*: 5 steps for 6 of sequence 1"),
+        (dict(future=[np.ones(10), np.ones(5)]), r"`future` .*: 5 rows for 6 steps of sequence 1"),
         (dict(future=[np.ones(10), np.ones((6, 1))]), r"`future` must agree in features and dtype"),
-        (dict(valid=[np.ones(10, bool)] * 2), r"`valid` .* 10 valid for 6 steps of sequence 1"),
+        (dict(valid=[np.ones(10, bool)] * 2), "`valid` .* 10 rows for 6 steps of sequence 1"),
         (dict(valid=np.ones(16, bool)), r"`valid` must have one array for each .* 1 for 2"),
         (
             dict(sample_weight=[np.ones(10), np.ones(5)]),
@@ -407,7 +399,7 @@ def test_what_is_not_on_the_clock_is_refused(given, error, message):
         ),
     ],
 )
-def test_several_have_one_array_each(given, message):
+def test_several_sequences_need_one_array_each(given, message):
     with pytest.raises(ValueError, match=message):
         SequenceFramer(2).frame([X, X[:6]], **given)
 

@@ -1,18 +1,16 @@
-"""A table's groups are sequences: framed as a list of them, and called by their labels."""
+"""Groups of a table are framed as a list of sequences, and called by their labels."""
 
-from itertools import groupby
-
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from libraries import EACH_LIBRARY
 
 from seqframe import SequenceFramer, Vocabulary
-from seqframe.framing.groups import find_groups
 
-LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
 NAMES = ["b", "a", "c"]
 LABELS = ["b"] * 7 + ["a"] * 9 + ["c"] * 6  # in the table's own order
 VALUES = np.arange(44.0).reshape(22, 2)
@@ -50,7 +48,7 @@ def assert_same(frames, expected, labels=NAMES):
 # --- The law: groups are a list of sequences.
 
 
-@LIBRARIES
+@EACH_LIBRARY
 @pytest.mark.parametrize(
     ("own", "each"),
     [
@@ -128,7 +126,7 @@ def test_any_groups_are_a_list(lengths, length, padded):
 # --- What may be a label, and what may be labelled.
 
 
-@LIBRARIES
+@EACH_LIBRARY
 @pytest.mark.parametrize(
     ("labels", "found"),
     [
@@ -159,7 +157,7 @@ def test_labels_may_be_categories():
         assert [frames.steps(i).sequence for i in range(2)] == ["x", "y"]
 
 
-@LIBRARIES
+@EACH_LIBRARY
 @pytest.mark.parametrize("by", [["group", "run"], ("group", "run"), ["run", "group"]])
 def test_several_columns_make_a_label_together(library, by):
     runs = [1] * 4 + [2] * 3 + [2] * 3 + [1] * 6 + [1] * 6
@@ -208,7 +206,7 @@ def test_columns_are_taken_by_their_place():
     twice = pd.DataFrame(numbered.to_numpy(), columns=["g", "v", "v"])
     assert SequenceFramer(2).frame(twice, by="g").x_shape == (2, 2)
     twice.columns = ["g", "g", "v"]
-    with pytest.raises(ValueError, match=r"`by` must name one column. Received: 'g'"):
+    with pytest.raises(ValueError, match=r"`by` names the column 'g', which .* once"):
         SequenceFramer(2).frame(twice, by="g")
 
 
@@ -223,7 +221,7 @@ def test_an_array_is_not_copied():
 MISSING = r"`by` must give every row a label. .* Leave those rows out, or fill in a label"
 
 
-@LIBRARIES
+@EACH_LIBRARY
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -254,13 +252,13 @@ def test_pandas_missing_value_is_no_label(labels, dtype):
 
 
 def parts_of(whole):
-    """Return a table's groups, as the errors of a table of several say to cut it."""
-    if hasattr(whole, "partition_by"):
-        return whole.partition_by("group", maintain_order=True)
-    return [part for _, part in whole.groupby("group", sort=False)]
+    """Return the groups of a table as tables of its library."""
+    whole = nw.from_native(whole)
+    labels = whole["group"].unique(maintain_order=True)
+    return [whole.filter(nw.col("group") == label).to_native() for label in labels]
 
 
-@LIBRARIES
+@EACH_LIBRARY
 @pytest.mark.parametrize("labels", [LABELS, [1] * 7 + [2] * 9 + [3] * 6])
 @pytest.mark.parametrize("own", [dict(by="group"), dict(by="group", columns=["y", "x"])])
 def test_a_list_of_groups_is_framed_as_their_table(library, labels, own):
@@ -280,32 +278,33 @@ def test_a_list_of_groups_is_framed_as_their_table(library, labels, own):
         assert_same(expected, frames, list(dict.fromkeys(labels)))
 
 
-@LIBRARIES
-def test_what_a_framer_names_as_a_column_is_a_feature(library):
+@EACH_LIBRARY
+def test_columns_of_the_framer_are_features(library):
     framer = SequenceFramer(2, columns=["x", "group"], by="group")
     parts = parts_of(table(library, [1] * 7 + [2] * 9 + [3] * 6))
     np.testing.assert_array_equal(framer.frame(parts)[0][0], [[0, 1], [2, 1]])
 
 
-@LIBRARIES
+@EACH_LIBRARY
 def test_each_of_a_list_is_one_group(library):
     whole = table(library)
     with pytest.raises(ValueError, match=r"`sequences\[1\]` must be one series: 'group' tells"):
         SequenceFramer(2).frame([whole[:7], whole], by="group")
-    with pytest.raises(ValueError, match=r"`by` names the column 'z', but the table has columns"):
+    with pytest.raises(ValueError, match=r"`by` names the column 'z'"):
         SequenceFramer(2).frame(parts_of(whole), by="z")
-    with pytest.raises(ValueError, match=r"`by` must name some of the columns, and leave some"):
-        SequenceFramer(2, by="group").frame([part[["group"]] for part in parts_of(whole)])
+    only = [nw.from_native(part).select("group").to_native() for part in parts_of(whole)]
+    with pytest.raises(ValueError, match=r"`by` must leave some columns of `sequences\[0\]`"):
+        SequenceFramer(2, by="group").frame(only)
 
 
-@LIBRARIES
+@EACH_LIBRARY
 @pytest.mark.parametrize(
     ("by", "error", "message"),
     [
         (
             "z",
             ValueError,
-            r"`by` names the column 'z', but the table has columns \['x', 'group', 'y'",
+            r"`by` names the column 'z', .* \['x', 'group', 'y'",
         ),
         (["group", "z"], ValueError, r"names the column 'z'"),
         ([], ValueError, r"`by` must name some of the columns, and leave some as features"),
@@ -338,17 +337,17 @@ def test_by_names_columns_or_labels_rows(library, by, error, message):
             pd.DataFrame({"g": [], "v": []}),
             "g",
             ValueError,
-            r"`by` needs rows .* a table of no rows",
+            "`by` must label some rows",
         ),
-        (np.zeros((0, 2)), np.array([]), ValueError, r"`by` needs rows to tell the groups of"),
+        (np.zeros((0, 2)), np.array([]), ValueError, "`by` must label some rows"),
     ],
 )
-def test_what_has_no_groups(data, by, error, message):
+def test_by_is_refused_without_groups(data, by, error, message):
     with pytest.raises(error, match=message):
         SequenceFramer(2).frame(data, by=by)
 
 
-@LIBRARIES
+@EACH_LIBRARY
 def test_each_group_has_a_frame(library):
     with pytest.raises(
         ValueError, match=r"needs 8 steps. Received: sequence 'b', which is of 7 st"
@@ -362,28 +361,8 @@ def test_each_group_has_a_frame(library):
     assert frames.steps(0).sequence == "a"
 
 
-# --- The arithmetic.
-
-
-@given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=12))
-@settings(max_examples=200, deadline=None)
-def test_find_groups(labels):
-    runs = [(label, len(list(rows))) for label, rows in groupby(labels)]
-    if len({label for label, _ in runs}) < len(runs):
-        with pytest.raises(ValueError, match=r"The rows of a group must follow each other"):
-            find_groups([np.array(labels)])
-        return
-    found, edges = find_groups([np.array(labels)])
-    assert found == [label for label, _ in runs]
-    assert np.diff(edges).tolist() == [length for _, length in runs]
-    pairs, edges_of_pairs = find_groups([np.array(labels), np.zeros(len(labels))])
-    assert pairs == [(label, 0.0) for label in found]
-    assert edges_of_pairs.tolist() == edges.tolist()
-    assert all(type(label) is int for label in found)  # Python's own
-
-
 def test_a_list_of_strings_is_of_names_and_an_array_of_labels():
     table, labels = pd.DataFrame({"v": np.arange(6.0)}), ["n"] * 3 + ["s"] * 3
-    with pytest.raises(ValueError, match=r"names the column 'n'.*`np.array\(by\)`"):
+    with pytest.raises(ValueError, match=r"names the column 'n'.*`np.array\(labels\)`"):
         SequenceFramer(2).frame(table, by=labels)
     assert len(SequenceFramer(2).frame(table, by=np.array(labels))) == 2

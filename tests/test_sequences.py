@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from libraries import EACH_LIBRARY
 
 from seqframe import Vocabulary
 from seqframe.framing.sequences import (
@@ -22,7 +23,6 @@ WORDS = Vocabulary(["the", "cat", "sat"])
 NOTES = Vocabulary([60, 64, 67])
 CHORDS = Vocabulary([(60, 64), (60,)])
 FRAME = {"price": [1.0, 2.0, 3.0], "volume": [4.0, 5.0, 6.0]}
-LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
 
 # Things that are one sequence, with the vocabulary that makes them so.
 ONE = [
@@ -160,7 +160,7 @@ def test_arrays_are_taken_as_they_are(array):
     assert to_array(array, "sequences") is array
 
 
-@LIBRARIES
+@EACH_LIBRARY
 def test_data_frames_and_series_are_not_cast(library):
     for dtype in ("float32", "int16", "bool"):
         values = np.array([1, 0, 1], dtype)
@@ -175,7 +175,7 @@ def test_a_series_is_taken_in_its_order_whatever_its_index():
     assert to_array(series, "sequences").tolist() == [1, 2, 3]
 
 
-def test_whatever_offers_itself_as_an_array_is_taken():
+def test_objects_that_convert_to_arrays_are_taken():
     class Tensor:
         def __array__(self, dtype=None, copy=None):
             return np.arange(3)
@@ -208,7 +208,7 @@ def test_whatever_offers_itself_as_an_array_is_taken():
         (
             pd.DataFrame({"a": [1], "b": ["x"], "c": pd.to_datetime(["2024-01-01"])}),
             TypeError,
-            r"table with the columns 'b' \((object|str)\), 'c' \(datetime64.*`by=`.*`table.set_ind",
+            r"`prompt`.*'b' \(String\), 'c' \(Datetime.*`by`.*`table.set_index",
         ),
         (
             pl.DataFrame({"a": [1], "b": ["x"], "c": [date(2024, 1, 1)]}),
@@ -223,7 +223,7 @@ def test_whatever_offers_itself_as_an_array_is_taken():
         (
             pd.DataFrame({"a": pd.array([True, None], "boolean"), "b": [1.5, 2.5]}),
             TypeError,
-            r"columns 'a' \(boolean\)\. .*`.astype\('float32'",
+            r"`prompt`.*columns 'a' \(Boolean\)",
         ),
         (np.array([["A", "B"]]), TypeError, "dtype=<U1 and 2 dimensions"),
         (np.array([b"A", b"B"]), TypeError, r"dtype=\|S1 and 1 dimensions"),
@@ -233,7 +233,7 @@ def test_whatever_offers_itself_as_an_array_is_taken():
         (np.zeros(3, [("a", float)]), TypeError, r"dtype=\[\('a', '<f8'\)\].* Convert it first"),
     ],
 )
-def test_what_is_no_sequence_is_refused(sequence, error, message):
+def test_other_values_are_refused_as_sequences(sequence, error, message):
     with pytest.raises(error, match=message):
         to_array(sequence, "prompt")
 

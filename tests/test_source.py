@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.framing.gather import Rows
-from seqframe.framing.source import Source
 
 LENGTHS = (19, 12, 17)
 NAN = np.nan
@@ -170,22 +168,10 @@ def test_parts_of_parts_know_where_they_began(framer, given):
     assert_parts(framer, given, lambda: [again], [[(1, 7, 12), (2, 12, 17)]])
 
 
-# --- The source itself.
-
-
 def test_sequences_that_predict_themselves_stay_one():
-    rows = Rows([np.arange(9), np.arange(5)])
-    other = Rows([np.arange(9.0), np.arange(5.0)])
-    for change in (
-        lambda source: source.cut([1, 0], [5, 4]),
-        lambda source: source.select([1, 0]),
-        lambda source: source.weighted(other, False),
-    ):
-        own = change(Source(rows, rows, labels=range(2)))
-        assert own.targets is own.inputs
-        own = change(Source(rows, other, labels=range(2)))
-        assert own.targets is not own.inputs
-    table = Source(Rows([np.arange(9)]), Rows([np.arange(9)]))
-    groups = table.groups(["a", "b"], np.array([0, 4, 9]))
-    assert [array.tolist() for array in groups.targets.arrays] == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]
-    assert (groups.labels, groups.begins.tolist()) == (["a", "b"], [0, 0])
+    frames = SequenceFramer(2).frame(np.arange(18.0), by=[0] * 9 + [1] * 9)
+    other = SequenceFramer(2).frame([np.arange(9), np.arange(9)], [np.zeros(9), np.ones(9)])
+    for part in frames, *frames.split(0.5, 0.5), *frames.split(0.5, 0.5, by="sequences"):
+        assert part.targets is part.inputs
+    for part in other, *other.split(0.5, 0.5):
+        assert part.targets is not part.inputs

@@ -1,44 +1,83 @@
-"""A DataFrame is an array of the type that holds all of its columns."""
+"""A table of any library is one array with names, and lazy tables are refused."""
 
+import subprocess
+import sys
 from datetime import date
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from libraries import EACH_LIBRARY
 
 from seqframe import SequenceFramer
-from seqframe.framing.tables import column_names, library_of, table_array
+from seqframe.framing.tables import column_names, is_table, read_table, table_array
 
-LIBRARIES = pytest.mark.parametrize("library", [pd, pl])
 NUMBERS = ["int8", "uint8", "int16", "int32", "int64", "uint64", "float32", "float64"]
 
 
-@LIBRARIES
-def test_column_names(library):
-    assert column_names(library.DataFrame({"price": [1.0], "volume": [4.0]})) == ["price", "volume"]
-    assert column_names(library.Series([1, 2])) is None
-    assert column_names(np.zeros((2, 2))) is None
+@EACH_LIBRARY
+def test_tables_have_names_and_series_do_not(library):
+    table = library.DataFrame({"price": [1.0], "volume": [4.0]})
+    assert column_names(table) == ["price", "volume"]
+    assert is_table(table)
+    series = library.Series([1, 2])
+    assert column_names(series) is None
+    assert not is_table(series)
+    assert (read_table(table).ndim, read_table(series).ndim) == (2, 1)
+    assert read_table(read_table(table)[1:]).data.shape == (0, 2)
 
 
-@LIBRARIES
-@pytest.mark.parametrize("kind", ["DataFrame", "Series"])
-def test_a_class_of_anothers_is_of_the_library_that_it_is_made_of(library, kind):
-    of = getattr(library, kind)
-    derived = type("Derived", (of,), {})
-    further = type("Further", (derived,), {})
-    assert [*map(library_of, (of, derived, further))] == [library.__name__] * 3
-    namesake = type(kind, (), {"__module__": "other"})
-    for other in namesake, np.ndarray, list, str, int, pd.Index, pd.Categorical:
-        assert library_of(other) is None
+@pytest.mark.parametrize("value", [np.zeros((2, 2)), [1], "AB", 3, None, pd.Index([1]), {"a": 1}])
+def test_other_values_are_no_tables(value):
+    assert read_table(value) is value
+    assert not is_table(value)
 
 
-@LIBRARIES
+def test_derived_classes_are_tables():
+    for kind in pd.DataFrame, pd.Series, pl.DataFrame:
+        table = type("Derived", (kind,), {})([1, 2])
+        assert len(read_table(table)) == 2
+        assert len(SequenceFramer(1).frame(table)) == 1
+
+
+def test_columns_may_have_one_name_or_no_string():
+    import pyarrow
+
+    twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    arrow = pyarrow.table([pyarrow.array([1]), pyarrow.array([2])], names=["a", "a"])
+    for table in twice, arrow:
+        assert column_names(table) == ["a", "a"]
+        assert table_array(table, "table").tolist() == [[1, 2]]
+    for labels in [[1, 0], pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])]:
+        assert table_array(pd.DataFrame([[1, 2]], columns=labels), "table").tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("where", ["sequences", "a list", "targets", "future", "sample_weight"])
+def test_lazy_tables_are_refused(where):
+    lazy, steps = pl.LazyFrame({"a": [1.0, 2.0, 3.0]}), np.arange(3.0)
+    given = {
+        "sequences": dict(sequences=lazy),
+        "a list": dict(sequences=[lazy, lazy]),
+    }.get(where, {"sequences": steps, where: lazy})
+    with pytest.raises(TypeError, match=r"lazy table .* polars LazyFrame.*`table.collect\(\)`"):
+        SequenceFramer(1).frame(**given)
+
+
+def test_narwhals_is_imported_when_a_table_comes():
+    code = (
+        "import sys, numpy, seqframe\n"
+        "seqframe.SequenceFramer(2).frame(numpy.arange(9), [*range(9)], future=[[1]] * 9)\n"
+        "assert not {'narwhals', 'pandas', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@EACH_LIBRARY
 @pytest.mark.parametrize("others", [[], *([kind] for kind in NUMBERS), ["int32", "float32"]])
 def test_bools_beside_numbers_are_numbers(library, others):
     """A law: NumPy promotes, and every value is what it was."""
-    holiday = np.array([True, False, True])
-    columns = {"holiday": holiday}
+    columns = {"holiday": np.array([True, False, True])}
     for kind in others:
         large = np.iinfo(kind).max if np.dtype(kind).kind in "iu" else 0.1
         columns[kind] = np.array([0, 1, large], kind)
@@ -50,12 +89,11 @@ def test_bools_beside_numbers_are_numbers(library, others):
             np.testing.assert_array_equal(found[:, place], columns[name].astype(expected))
 
 
-@LIBRARIES
-def test_a_table_with_bools_is_framed(library):
+@EACH_LIBRARY
+def test_tables_with_bools_are_framed(library):
     values, holiday = np.arange(6.0, dtype="float32"), np.arange(6) % 2 == 0
     table = library.DataFrame({"price": values, "holiday": holiday})
-    frames = SequenceFramer(2).frame(table, targets="price", future=["holiday"])
-    x, y = frames.arrays()
+    x, y = SequenceFramer(2).frame(table, targets="price", future=["holiday"]).arrays()
     assert x["past"].dtype == y.dtype == "float32"
     np.testing.assert_array_equal(y, values[2:])
     np.testing.assert_array_equal(x["future"][:, 0, 0], holiday[2:])
@@ -63,17 +101,33 @@ def test_a_table_with_bools_is_framed(library):
     assert alone.arrays()[0].dtype == bool
 
 
-@pytest.mark.parametrize(
-    ("library", "advice"),
-    [
-        (pd, r"`table\.set_index\(name\)`, .*`\.astype\('float32'\)`"),
-        (pl, r"`table\.drop\(name\)`; .*`\.cast\(polars\.Float32\)`"),
-    ],
-)
-def test_what_to_do_with_dates_is_the_librarys_own(library, advice):
-    table = library.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)], "units": [1.0, 2.0]})
-    with pytest.raises(TypeError, match=rf"the columns 'day' \(\w+\)\. .*{advice}"):
-        table_array(table, "sequences")
+@EACH_LIBRARY
+@pytest.mark.parametrize("columns", [["units", "day"], ["day"], ["units", "name"]])
+def test_columns_without_numbers_are_named(library, columns):
+    values = {
+        "units": [1.0, 2.0],
+        "day": [date(2026, 1, 1), date(2026, 1, 2)],
+        "name": ["a", "b"],
+    }
+    table = library.DataFrame({name: values[name] for name in columns})
+    with pytest.raises(TypeError, match=rf"`sequences`.* the columns '{columns[-1]}' \(.*`by`"):
+        SequenceFramer(1).frame(table)
+    # What nobody asks for may hold anything.
+    if "units" in columns:
+        assert len(SequenceFramer(1, columns=["units"]).frame(table)) == 1
+
+
+def test_tables_of_one_dtype_are_not_copied():
+    data = np.zeros((9, 2))
+    table = pd.DataFrame(data, copy=False)
+    assert np.shares_memory(SequenceFramer(2).frame(table).inputs.arrays[0], table.to_numpy())
+
+
+@EACH_LIBRARY
+def test_a_missing_number_is_nan(library):
+    table = library.DataFrame({"a": [1, None, 3, 4, 5], "b": [1.0] * 5})
+    np.testing.assert_array_equal(table_array(table, "table")[:2], [[1, 1], [np.nan, 1]])
+    assert len(SequenceFramer(2).frame(table, skip_nan=True)) == 1
 
 
 NULLABLE = {  # types of pandas' own, which are numbers column by column
@@ -97,7 +151,7 @@ def test_nullable_columns_are_what_they_are_as_series(one, other):
 
 
 @pytest.mark.parametrize("dtype", ["Int64", "Float64"])
-def test_a_missing_number_is_nan(dtype):
+def test_pandas_missing_number_is_nan(dtype):
     table = pd.DataFrame({"a": pd.array([1, None, 3, 4, 5], dtype), "b": pd.array([1] * 5, dtype)})
     np.testing.assert_array_equal(table_array(table, "table")[:2], [[1, 1], [np.nan, 1]])
     assert len(SequenceFramer(2).frame(table, skip_nan=True)) == 1

@@ -1,27 +1,36 @@
-"""Dates: an index of them is a clock, which goes strictly forward within a sequence."""
+"""Dates: a pandas index of dates is a clock. It goes forward, and a forecast continues it."""
 
+import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from seqframe.framing.tables import library_of
+from seqframe.framing.tables import Table, read_table, read_tables
 
-#: What to do where dates repeat, of a table that is framed, and of one that is forecast.
+#: What to do if dates repeat, in a table that is framed and in one that is forecast.
 NAME_GROUPS = (
-    "A date that repeats is of another series: sort the table by series and date, and name the "
-    "columns that tell them apart as `by`. If it is of the same one, leave a row out, or pass the "
-    "table without its dates, as `.reset_index(drop=True)`."
+    "If the rows are of several series, sort by series and date, and name the columns of labels as "
+    "`by`. If they are of one, leave a row out, or pass the table without its dates, as "
+    "`.reset_index(drop=True)`."
 )
 ONE_EACH = (
-    "A date that repeats is of another series: pass one table for each, as "
-    "`[part for _, part in table.groupby(name)]`. If it is of the same one, leave a row out, or "
-    "pass it without its dates, as `.reset_index(drop=True)`."
+    "If the rows are of several series, pass one table for each, as "
+    "`[part for _, part in table.groupby(name)]`. If they are of one, leave a row out, or pass the "
+    "table without its dates, as `.reset_index(drop=True)`."
 )
+_OBJECTS = np.dtype(object)  # of Python's own dates
+_LEAST_TO_GUESS = 8  # dates from which their distance can be told
+
+
+def index_of(table: Any) -> Any:
+    """Return the pandas index of a table that has rows, or None."""
+    table = read_table(table)
+    return table.index if isinstance(table, Table) and len(table) else None
 
 
 def dates_of(table: Any) -> Any:
-    """Return the index of a table or Series of pandas if it is a clock, else None.
+    """Return the pandas index of a table if it holds dates, else None.
 
     >>> import pandas
     >>> dates_of(pandas.Series([1, 2])) is None
@@ -30,17 +39,27 @@ def dates_of(table: Any) -> Any:
     >>> dates_of(pandas.Series([1, 2], days)) is days
     True
     """
-    if library_of(type(table)) != "pandas":
-        return None
-    return table.index if isinstance(table.index, _clocks()) else None
+    table = read_table(table)
+    index = table.index if isinstance(table, Table) else None
+    return index if _is_clock(index) else None
+
+
+def _is_clock(index: Any) -> bool:
+    if index is None:
+        return False
+    import pandas
+
+    return isinstance(index, (pandas.DatetimeIndex, pandas.PeriodIndex, pandas.TimedeltaIndex))
+
+
+# --- Dates go forward.
 
 
 def check_each(tables: Sequence[Any], name: str, repeated: str = ONE_EACH) -> None:
-    """Raise if the dates of one of several tables do not go strictly forward; see `check_dates`."""
-    if "pandas" not in map(library_of, set(map(type, tables))):
-        return  # of many arrays at once
-    for number, table in enumerate(tables):
-        check_dates(table, name if len(tables) == 1 else f"{name}[{number}]", repeated)
+    """Raise if the dates of one of several tables do not go forward; see `check_dates`."""
+    for number, table in enumerate(read_tables(tables)):
+        if isinstance(table, Table):
+            check_dates(table, name if len(tables) == 1 else f"{name}[{number}]", repeated)
 
 
 def check_dates(
@@ -50,21 +69,7 @@ def check_dates(
     edges: np.ndarray | None = None,
     labels: Sequence[Hashable] = (),
 ) -> None:
-    """Raise if the dates of a table do not go strictly forward; other indexes are no clocks.
-
-    Args:
-        table: DataFrame or Series of pandas; or anything else, which passes. Dates in a level of
-            its index are a clock too, where the other levels do not change.
-        name: str. What to call it in an error.
-        repeated: str. What to do where a date repeats.
-        edges: int array. Where its groups begin and end: each has a clock of its own.
-        labels: what the groups are called.
-
-    Raises:
-        ValueError: if a date is not after the one before it, or the levels beside dates change
-            within a sequence.
-
-    Example:
+    """Raise if the dates of a table do not go strictly forward.
 
     >>> import pandas
     >>> days = pandas.PeriodIndex(["2026-01-02", "2026-01-01"], freq="D")
@@ -72,17 +77,16 @@ def check_dates(
     Traceback (most recent call last):
         ...
     ValueError: `history` must have dates that go strictly forward. Received: 2026-01-02 in row 0,
-    then 2026-01-01. Sort it by them first, as `.sort_index()`.
+    then 2026-01-01. Sort it by date first, as `.sort_index()`.
     """
-    index = dates_of(table)
-    if index is None:
-        index = _dates_of_level(table, name, edges)
-    if index is None or len(index) < 2:
+    index = index_of(table)
+    if index is not None and index.nlevels > 1:
+        index = _dates_of_level(index, name, edges)
+    if not _is_clock(index) or len(index) < 2:
         return
     ticks = index.asi8
     back = ticks[1:] <= ticks[:-1]
-    if index.hasnans:
-        # A missing date is the lowest number.
+    if index.hasnans:  # a missing date is the lowest number
         back |= index.isna()[:-1]
     if edges is not None:
         back[edges[1:-1] - 1] = False
@@ -93,61 +97,367 @@ def check_dates(
     if len(labels) > 1 and edges is not None:
         group = int(np.searchsorted(edges, row, side="right")) - 1
         which, first, last = f" of {labels[group]!r}", *map(int, edges[group : group + 2])
-    advice = "Sort it by them first, as `.sort_index()`."
+    advice = "Sort it by date first, as `.sort_index()`."
     if edges is not None:
         advice = "Sort by both, as `.sort_index().sort_values(by, kind='stable')`."
     if not index[first:last].is_unique:
         advice = repeated
     if index[row : row + 2].hasnans:
-        advice = "Fill in the date that is missing, or leave its row out."
+        advice = "Fill in the missing date, or leave its row out."
     raise ValueError(
         f"`{name}` must have dates that go strictly forward. Received: {index[row]} in row {row}, "
         f"then {index[row + 1]}{which}. {advice}"
     )
 
 
-def _dates_of_level(table: Any, name: str, edges: np.ndarray | None) -> Any:
-    """Return the dates that are the last such level of a table's index, or None if there are none.
-
-    Raises:
-        ValueError: if another level changes within a sequence: it tells series apart.
-    """
-    if library_of(type(table)) != "pandas" or table.index.nlevels == 1:
-        return None
-    index = table.index
-    dated = [k for k, level in enumerate(index.levels) if isinstance(level, _clocks())]
-    if not dated:
-        return None
-    for level in set(range(index.nlevels)) - set(dated):
+def _dates_of_level(index: Any, name: str, edges: np.ndarray | None) -> Any:
+    """Return the last level of dates of an index of several levels, or None."""
+    dated = [k for k, level in enumerate(index.levels) if _is_clock(level)]
+    others = [k for k in range(index.nlevels) if k not in dated]
+    for level in others if dated else ():
         changes = np.flatnonzero(np.diff(index.codes[level]))
         if edges is not None:
             changes = np.setdiff1d(changes, edges[1:-1] - 1)
-        if changes.size:
-            raise _several_series(index, dated, level, int(changes[0]), name)
-    return index.get_level_values(dated[-1])
-
-
-def _several_series(index: Any, dated: list[int], level: int, row: int, name: str) -> ValueError:
-    """Return the error that says that a level of an index tells series apart."""
-    called = [k if each is None else each for k, each in enumerate(index.names)]
-    dates = _one_or_all([called[k] for k in dated])
-    rest = _one_or_all([each for k, each in enumerate(called) if k not in dated])
-    way_out = f"`[part.droplevel({rest!r}) for _, part in table.groupby(level={rest!r})]`"
-    if name == "sequences":
-        way_out = f"`table.droplevel({rest!r})` with `by=table.index.droplevel({dates!r})`"
-    before, after = index.get_level_values(level)[row : row + 2].tolist()
-    return ValueError(
-        f"`{name}` must be one series, where its index has levels beside dates. Received: "
-        f"{before!r} in row {row}, then {after!r}, in the level {called[level]!r}. Pass {way_out}; "
-        "or, if it is one series, `table.reset_index(drop=True)`."
-    )
+        if not changes.size:
+            continue
+        row = int(changes[0])
+        called = [k if each is None else each for k, each in enumerate(index.names)]
+        rest = _one_or_all([called[k] for k in others])
+        way_out = f"`[part.droplevel({rest!r}) for _, part in table.groupby(level={rest!r})]`"
+        if name == "sequences":
+            dates = _one_or_all([called[k] for k in dated])
+            way_out = f"`table.droplevel({rest!r})` with `by=table.index.droplevel({dates!r})`"
+        before, after = index.get_level_values(level)[row : row + 2].tolist()
+        raise ValueError(
+            f"`{name}` must be one series, but the level {called[level]!r} of its index changes. "
+            f"Received: {before!r} in row {row}, then {after!r}. Pass {way_out}; "
+            "or, if it is one series, `table.reset_index(drop=True)`."
+        )
+    return index.get_level_values(dated[-1]) if dated else None
 
 
 def _one_or_all(names: list[Any]) -> Any:
     return names[0] if len(names) == 1 else names
 
 
-def _clocks() -> tuple[type, ...]:
+# --- The steps after a history.
+
+
+def continue_index(index: Any, steps: int) -> Any:
+    """Return the index of the steps after those of a pandas index.
+
+    >>> import pandas
+    >>> continue_index(pandas.RangeIndex(0, 10, 2), 3)
+    RangeIndex(start=10, stop=16, step=2)
+    >>> days = pandas.date_range("2024-02-27", periods=2)
+    >>> [str(day.date()) for day in continue_index(days, 3)]
+    ['2024-02-29', '2024-03-01', '2024-03-02']
+    """
     import pandas
 
-    return pandas.DatetimeIndex, pandas.PeriodIndex, pandas.TimedeltaIndex
+    after = steps_after(index, steps)
+    return pandas.RangeIndex(len(index), len(index) + steps) if after is None else after
+
+
+def steps_after(index: Any, steps: int, guess: bool = True) -> Any:
+    """Return the index of the steps after those of an index, or None if it does not tell."""
+    import pandas
+
+    size = len(index)
+    if not size or not (guess or size >= _LEAST_TO_GUESS or not is_guess(index)):
+        return None
+    if isinstance(index, pandas.RangeIndex):
+        return pandas.RangeIndex(
+            index.stop, index.stop + steps * index.step, index.step, name=index.name
+        )
+    if isinstance(index, pandas.PeriodIndex):
+        distances = np.diff(index.asi8) if size > 1 else np.array([index.freq.n])
+        if (distances != distances[0]).any() or index.hasnans or not distances[0]:
+            return None
+        after = index.asi8[-1] + distances[0] * np.arange(1, steps + 1)
+        return pandas.PeriodIndex.from_ordinals(after, freq=index.freq, name=index.name)
+    if isinstance(index, (pandas.DatetimeIndex, pandas.TimedeltaIndex)):
+        step = _distance_of_dates(index)
+        if step is None:
+            return None
+        dates = isinstance(index, pandas.DatetimeIndex)
+        make = pandas.date_range if dates else pandas.timedelta_range
+        return make(index[-1], periods=steps + 1, freq=step, name=index.name)[1:]
+    if index.dtype.kind in "iuf" and size > 1 and not index.hasnans:
+        # In 64 bits, in which unsigned numbers can fall.
+        values = index.to_numpy("float64" if index.dtype.kind == "f" else "int64")
+        distance = values[1] - values[0]
+        if np.allclose(np.diff(values), distance, atol=0) and distance != 0:
+            after = values[-1] + distance * np.arange(1, steps + 1)
+            try:
+                return pandas.Index(after, dtype=index.dtype, name=index.name)
+            except (OverflowError, ValueError):  # they no longer fit
+                return pandas.Index(after, name=index.name)
+    return None
+
+
+def is_guess(index: Any) -> bool:
+    """Whether it is only likely how an index goes on: its dates have no frequency.
+
+    Periods that follow each other are certain. Other periods say how long they are, not how far
+    the next one is.
+
+    >>> import pandas
+    >>> days = pandas.period_range("2026-01-01", periods=9)
+    >>> is_guess(days), is_guess(days[::3]), is_guess(pandas.RangeIndex(9))
+    (False, True, False)
+    """
+    import pandas
+
+    if isinstance(index, pandas.PeriodIndex):
+        return bool((np.diff(index.asi8) != index.freq.n).any())
+    dates = (pandas.DatetimeIndex, pandas.TimedeltaIndex)
+    return isinstance(index, dates) and index.freq is None
+
+
+def _distance_of_dates(index: Any) -> Any:
+    """Return the frequency of dates or time differences, or None if they have none."""
+    if index.freq is not None:
+        return index.freq
+    if index.hasnans or not index.is_unique or len(index) < 2:
+        return None
+    if len(index) > 2:
+        # As `pandas.infer_freq`, without its warning of a change to come.
+        step = type(index)(index, freq="infer").freq
+        if step is not None:
+            return step
+    import pandas
+
+    midnights = getattr(index, "tz", None) is not None and (index.normalize() == index).all()
+    # When clocks change, a day has 23 or 25 hours, and still goes from midnight to midnight.
+    index = index.tz_localize(None) if midnights else index
+    distances = np.diff(index.asi8)
+    if (distances != distances[0]).any():
+        return None
+    step = index[1] - index[0]
+    return pandas.DateOffset(days=step.days) if midnights else step
+
+
+# --- The clock of `future`.
+
+
+def check_future(
+    history: Any,
+    future: Any,
+    needed_rows: int | None,
+    begins_with_history: bool,
+    stacklevel: int = 3,
+) -> None:
+    """Raise if `future` does not have a row for each step that it must have.
+
+    An index that counts rows from 0 tells nothing: such tables are taken row by row, as arrays are.
+    Dates without a frequency only suggest how they go on: trading days look like business days
+    until a holiday comes. If those of `future` are others, a warning says so.
+
+    Args:
+        history: the steps before the forecast.
+        future: the future covariates.
+        needed_rows: int. How many rows `future` must have; None to check its index only.
+        begins_with_history: bool. Whether the first row of `future` belongs to the first step of
+            the history. Otherwise it belongs to the first step of the forecast.
+        stacklevel: int. As of `warnings.warn`.
+
+    Raises:
+        ValueError: if there are more or fewer rows, or they belong to other steps by their index.
+
+    Example:
+
+    >>> import pandas
+    >>> days = pandas.date_range("2026-01-01", periods=4)
+    >>> history = pandas.Series([1.0, 2.0], days[:2])
+    >>> check_future(history, pandas.Series([3.0, 4.0], days[2:]), 2, False)
+    """
+    steps, first = "the forecast", "the step after the history"
+    if begins_with_history:
+        steps, first = "the history and of the forecast", "the first step of the history"
+    if needed_rows is not None and len(future) != needed_rows:
+        raise ValueError(
+            f"`future` must have {needed_rows} rows, one for each step of {steps}, rounded up to "
+            f"whole horizons. Received: {len(future)} rows. Pass exactly the rows of these steps."
+        )
+    before, ahead = index_of(history), index_of(future)
+    if _is_clock(ahead) and not _is_clock(before):
+        check_dates(future, "future")
+    if before is None or ahead is None or _only_counts(ahead):
+        return
+    _check_kinds(before, ahead)
+    if not _comparable(before, ahead):
+        return
+    known = before[: len(ahead)] if begins_with_history else before[:0]
+    guessed = is_guess(before)
+    after = steps_after(before, len(ahead) - len(known), guess=False)
+    expected = known if after is None or guessed else known.append(after)
+    told = len(expected)
+    # Other dates must only go forward.
+    last = expected[-1:] if told else before[[before.argmax()]]
+    previous = last.append(ahead[told:-1])[: len(ahead) - told]
+    wrong = np.append(~_same_places(ahead[:told], expected), ~(ahead[told:] > previous))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        due = expected[row] if row < told else f"a step after {previous[row - told]}"
+        raise ValueError(
+            f"`future` must begin with {first} and have a row for each step of {steps}. Received: "
+            f"{ahead[row]} in row {row}, where {due} is due. Pass the rows of these steps; or, if "
+            "only the index is wrong, an array."
+        )
+    if guessed and after is not None and len(ahead) > len(known):
+        others = ahead[len(known) :] != after
+        if others.any():
+            row = int(np.argmax(others))
+            warnings.warn(
+                f"The dates of the history seem to continue with {after[row]}. Received: a "
+                f"`future` with {ahead[len(known) + row]}, which is taken. Correct it if it is not "
+                "of the steps that follow; dates with a `freq` are checked exactly.",
+                stacklevel=stacklevel,
+            )
+
+
+def _check_kinds(index: Any, ahead: Any) -> None:
+    """Raise if both indexes hold dates that cannot be compared."""
+    dates = [
+        _is_clock(each) or each.inferred_type in ("date", "datetime") for each in (index, ahead)
+    ]
+    if all(dates) and not _comparable(index, ahead) and {index.dtype, ahead.dtype} != {_OBJECTS}:
+        raise ValueError(
+            "`future` must have dates of the same kind as the history. Received: an index of "
+            f"{ahead.dtype} for a history with {index.dtype}. Convert one of them, with "
+            "`pandas.to_datetime`, `tz_localize`, `to_timestamp` or `to_period`; or pass an array."
+        )
+
+
+def _comparable(one: Any, other: Any) -> bool:
+    """Whether two indexes are of numbers, or of the same kind of dates."""
+    if one.dtype.kind in "iuf" and other.dtype.kind in "iuf":
+        return not (one.hasnans or other.hasnans)
+    if not (_is_clock(one) and _is_clock(other)):
+        return False
+    # All zones can be compared with each other. Periods compare with periods as long.
+    zones = [getattr(index, "tz", None) is None for index in (one, other)]
+    lengths = [getattr(index.dtype, "freq", None) for index in (one, other)]
+    return type(one) is type(other) and zones[0] == zones[1] and lengths[0] == lengths[1]
+
+
+def _only_counts(index: Any) -> bool:
+    import pandas
+
+    return isinstance(index, pandas.RangeIndex) and (index.start, index.step) == (0, 1)
+
+
+def _same_places(found: Any, expected: Any) -> np.ndarray:
+    if "f" in found.dtype.kind + expected.dtype.kind:
+        return np.isclose(found.to_numpy(), expected.to_numpy(), rtol=1e-9, atol=1e-9)
+    return np.asarray(found == expected)
+
+
+# --- A forecast as a table.
+
+
+def index_forecast(history: Any, steps: int, future: Any, begins_with_history: bool) -> Any:
+    """Return the dates of a forecast, or None if the history has none.
+
+    They continue those of the history. If these do not tell how they go on, those of `future` are
+    taken. If there are none either, and it cannot be guessed, a warning says so, three calls up.
+    """
+    index = dates_of(history)
+    if index is None or not len(index):
+        return None
+    after = steps_after(index, steps, guess=False)
+    dates = dates_of(future)
+    if dates is not None and (after is None or is_guess(index)) and _comparable(index, dates):
+        begin = len(index) if begins_with_history else 0
+        dates = dates[begin : begin + steps].rename(index.name)
+        return dates if after is None or not dates.equals(after) else after
+    after = steps_after(index, steps) if after is None else after
+    if after is None:
+        fill = "`history.asfreq('D')` for days"
+        if hasattr(index, "to_timestamp"):  # `asfreq` of periods makes longer or shorter ones
+            fill = "`history.reindex(pandas.period_range(history.index[0], history.index[-1]))`"
+        warnings.warn(
+            "The dates of the history follow no frequency, so the forecast is numbered by steps: "
+            f"{len(index)} is the first. Fill in the missing dates, as {fill}, and their values; "
+            "or pass a `future` with dates.",
+            stacklevel=4,
+        )
+    return after
+
+
+def continue_table(
+    history: Any,
+    values: np.ndarray,
+    columns: Any = None,
+    quantiles: Any = None,
+    index: Any = None,
+) -> Any:
+    """Return values as a table of the history's library, for the steps after it.
+
+    Args:
+        history: DataFrame or Series of any library, or a `Table`; or any other sequence.
+        values: array `(steps,)` or `(steps, features)`; with `quantiles`, `(quantiles, …)`.
+        columns: which columns of the history the values are of: an int, a list of int, or None for
+            all.
+        quantiles: list of float, or None.
+        index: pandas.Index of the steps of the values; None: the history's own, continued.
+
+    Returns:
+        a Series for a Series, or for one column; else a DataFrame. With quantiles a DataFrame with
+        a column for each, or for each column and quantile. An array if the history is no table.
+    """
+    table = read_table(history)
+    if not isinstance(table, Table) or table.library is None:
+        return values
+    names, is_series = table.names, table.ndim == 1
+    if columns is not None and not is_series:
+        chosen = np.atleast_1d(columns)
+        # An Index of pandas stays one: its names and levels are those of the forecast.
+        names = [names[k] for k in chosen] if isinstance(names, list) else names[chosen]
+    flat = is_series or isinstance(columns, (int, np.integer))
+    levels = None if quantiles is None else np.atleast_1d(quantiles).tolist()
+    if table.index is None:
+        return _plain_table(table.library, values, names, flat, levels)
+    if index is None:
+        index = continue_index(table.index, values.shape[-1 if flat else -2])
+    return _pandas_table(table.library, index, values, names, flat, levels)
+
+
+def _pandas_table(
+    library: Any, index: Any, values: Any, names: Any, flat: bool, levels: list[float] | None
+) -> Any:
+    import pandas
+
+    if levels is None:
+        if flat:
+            return library.Series(values, index, name=names[0])
+        return library.DataFrame(values, index, names)
+    if flat:
+        return library.DataFrame(values.T, index, pandas.Index(levels, name="quantile"))
+    each = names.repeat(len(levels))
+    by_level = [each.get_level_values(number) for number in range(each.nlevels)]
+    pairs = pandas.MultiIndex.from_arrays(
+        [*by_level, levels * len(names)], names=[*names.names, "quantile"]
+    )
+    table = np.moveaxis(values, 0, -1).reshape(len(index), -1)
+    return library.DataFrame(table, index, pairs)
+
+
+def _plain_table(
+    library: Any, values: np.ndarray, names: Sequence[str], flat: bool, levels: list[float] | None
+) -> Any:
+    import narwhals.stable.v2 as nw
+
+    if levels is None and flat:
+        return nw.new_series(names[0], values, backend=library).to_native()
+    values = values[..., None] if flat else values
+    if levels is None:
+        columns = {name: values[:, k] for k, name in enumerate(names)}
+    else:
+        columns = {
+            str(level) if flat else f"{name}_{level}": values[k, :, column]
+            for column, name in enumerate(names)
+            for k, level in enumerate(levels)
+        }
+    return nw.from_dict(columns, backend=library).to_native()

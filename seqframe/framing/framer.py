@@ -9,11 +9,11 @@ import numpy as np
 
 from seqframe.aliases import Layout, Mode, Padding
 from seqframe.framing.checks import check_choice, check_integer
-from seqframe.framing.columns import check_names, check_targets
 from seqframe.framing.frames import Frames
 from seqframe.framing.geometry import Geometry, Prefixes, Subsequences, Windows
 from seqframe.framing.html import html_table
-from seqframe.framing.reader import read_source
+from seqframe.framing.source import read_source
+from seqframe.framing.tables import check_names, check_targets
 from seqframe.framing.vocabulary import Vocabulary
 
 

@@ -1,7 +1,7 @@
-"""What counts as a sequence: strings, symbol lists, arrays and data frames, brought to arrays.
+"""What counts as a sequence: strings, symbol lists, arrays and tables, brought to arrays.
 
 A sequence is one run of steps: a string, a list of symbols or numbers, an array `(steps,)` or
-`(steps, …)`, a pandas or polars DataFrame or Series. Several are a list or tuple of these.
+`(steps, …)`, a DataFrame or a Series. Several sequences are a list or tuple of these.
 """
 
 import numbers
@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.framing.tables import column_names, is_table, table_array
+from seqframe.framing.tables import Table, check_unmasked, column_names, read_table, read_tables
 from seqframe.framing.vocabulary import Vocabulary
 
 _MOST_SHOWN = 12  # numbers in a line
 
 
 def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> list[Any]:
-    """Return the sequences in what the user passed, as a list, whether one or several.
+    """Return the sequences in what the user passed as a list, whether one or several.
 
     A list of strings is several texts, unless the vocabulary's symbols are not characters or
     every string is a single character: then it is one sequence of symbols. So is a list of tuples
@@ -28,9 +28,7 @@ def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> lis
     >>> split_sequences(["the", "cat"], Vocabulary(["the", "cat"]))
     [['the', 'cat']]
     """
-    listed = isinstance(sequences, (list, tuple))
-    _check_collected(set(map(type, sequences if listed else [sequences])))
-    if not listed or not len(sequences):
+    if not isinstance(sequences, (list, tuple)) or not len(sequences):
         return [sequences]
     if all(isinstance(item, str) for item in sequences):
         words = vocabulary is not None and not vocabulary.is_text
@@ -38,28 +36,18 @@ def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> lis
         return [sequences] if words or characters else list(sequences)
     tuples = vocabulary is not None and isinstance(vocabulary.symbols[0], tuple)
     if all(_is_scalar(item) or (tuples and isinstance(item, tuple)) for item in sequences):
+        read_table(sequences[0])  # lazy tables have no length either: they raise here
         return [sequences]
     return list(sequences)
 
 
-def _check_collected(kinds: set[type]) -> None:
-    """Raise if there is a table of polars among these types that has not been computed yet."""
-    if any(kind.__name__ == "LazyFrame" for kind in kinds):
-        raise TypeError(
-            "A LazyFrame has no rows yet. Received: one of polars. Collect it first, as "
-            "`table.collect()`."
-        )
-
-
 def is_symbolic(sequence: Any) -> bool:
-    """Whether a sequence is of symbols (text) rather than numbers."""
+    """Whether a sequence holds symbols (text) rather than numbers."""
     if isinstance(sequence, str):
         return True
     if isinstance(sequence, (list, tuple)):
         return bool(sequence) and isinstance(sequence[0], str)
-    if hasattr(sequence, "columns"):
-        return False
-    array = _as_numpy(sequence) if hasattr(sequence, "to_numpy") else sequence
+    array = as_plain(sequence)
     if isinstance(array, np.ndarray) and array.ndim == 1:
         return array.dtype.kind in "UT" or (
             array.dtype.kind == "O" and len(array) > 0 and isinstance(array[0], str)
@@ -67,10 +55,18 @@ def is_symbolic(sequence: Any) -> bool:
     return False
 
 
-def holds_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
-    """Whether a sequence is of symbols to encode, rather than of numbers or ids.
+def as_plain(sequence: Any) -> Any:
+    """Return the array of a Series, an Index or an extension array, and anything else as it is."""
+    table = read_table(sequence)
+    if isinstance(table, Table):
+        return table if table.ndim == 2 else table.data
+    return table.to_numpy() if hasattr(table, "to_numpy") else table
 
-    Lists of numbers are, where the vocabulary's symbols are numbers; arrays of numbers never.
+
+def holds_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
+    """Whether a sequence holds symbols to encode, rather than numbers or ids.
+
+    Lists of numbers do if the vocabulary's symbols are numbers; arrays of numbers never do.
 
     >>> holds_symbols([60, 62], Vocabulary([60, 62])), holds_symbols([0, 1], Vocabulary("AB"))
     (True, False)
@@ -82,40 +78,24 @@ def holds_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
 
 
 def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> np.ndarray:
-    """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids.
-
-    Args:
-        sequence: one sequence.
-        name: str. What to call it in an error.
-        vocabulary: Vocabulary that encodes symbols.
-
-    Raises:
-        TypeError: if it is not a sequence, is masked, or holds Python objects or records.
-        ValueError: if it is ragged, or holds an unknown symbol.
-    """
-    _check_collected({type(sequence)})
-    if holds_symbols(sequence, vocabulary):
+    """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids."""
+    check_unmasked(sequence, name)
+    plain = as_plain(sequence)
+    if holds_symbols(plain, vocabulary):
         if vocabulary is None:
             raise ValueError(
                 f"`{name}` holds symbols, which need a `vocabulary`. Received: vocabulary=None. "
                 "Pass `vocabulary=Vocabulary(symbols)` to the framer, or ids instead of symbols."
             )
         try:
-            return vocabulary.encode(
-                _as_numpy(sequence) if hasattr(sequence, "to_numpy") else sequence
-            )
+            return vocabulary.encode(plain)
         except ValueError as error:
             raise ValueError(f"`{name}`: {error}") from None
-    check_unmasked(sequence, name)
-    if isinstance(sequence, np.ndarray):
-        array = sequence
-    elif is_table(sequence):
-        array = table_array(sequence, name)
-    elif hasattr(sequence, "to_numpy"):
-        array = _as_numpy(sequence)
-    elif isinstance(sequence, (list, tuple)) or hasattr(sequence, "__array__"):
+    if isinstance(plain, Table):
+        array = plain.to_numpy(name)
+    elif isinstance(plain, (list, tuple)) or hasattr(plain, "__array__"):
         try:
-            array = np.asarray(sequence)
+            array = np.asarray(plain)
         except ValueError:
             raise ValueError(
                 f"`{name}` is ragged: its steps do not all have the same shape. Give every step "
@@ -139,44 +119,24 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     return array
 
 
-def check_unmasked(array: Any, name: str) -> None:
-    """Raise for a masked array: as an array, it would be one of the values under the mask, too."""
-    # Asking for `np.ma` would import it, which takes as long as all of framing.
-    if isinstance(array, np.ndarray) and hasattr(array, "mask"):
-        raise TypeError(
-            f"`{name}` must not be a masked array, whose mask would be lost. Received: "
-            f"{np.ma.count_masked(array)} masked values. Fill them with `.filled(value)`."
-        )
-
-
 def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -> list[np.ndarray]:
-    """Return several sequences as arrays that agree in features, columns and dtype.
-
-    Args:
-        raw: list of sequences.
-        name: str. What to call them in an error.
-        vocabulary: Vocabulary that encodes symbols.
-
-    Raises:
-        TypeError: as `to_array`.
-        ValueError: as `to_array`, and if they do not agree or have no feature.
-    """
+    """Return several sequences as arrays that agree in features, columns and dtype."""
+    raw = read_tables(raw)
     labels = [name] if len(raw) == 1 else [f"{name}[{i}]" for i in range(len(raw))]
     arrays = [to_array(item, label, vocabulary) for item, label in zip(raw, labels, strict=True)]
-    first = arrays[0]
-    for label, array in zip(labels, arrays, strict=True):
+    first, names = arrays[0], column_names(raw[0])
+    for label, item, array in zip(labels, raw, arrays, strict=True):
         if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
             raise ValueError(
                 f"`{name}` must agree in features and dtype. Received: `{labels[0]}` with "
                 f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{label}` with "
                 f"{array.shape[1:]} and {array.dtype}."
             )
-    names = [column_names(item) for item in raw]
-    for label, columns in zip(labels, names, strict=True):
-        if columns != names[0]:
+        columns = column_names(item)
+        if columns != names:
             raise ValueError(
                 f"`{name}` must have the same columns in the same order. Received: "
-                f"`{labels[0]}` with {names[0]}, `{label}` with {columns}."
+                f"`{labels[0]}` with {names}, `{label}` with {columns}."
             )
     if 0 in first.shape[1:]:
         raise ValueError(
@@ -188,13 +148,7 @@ def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -
 def find_columns(
     columns: Any, names: list[str] | None, width: int, argument: str = "targets"
 ) -> int | list[int]:
-    """Return the positions of columns given by name or position; one of them as an int.
-
-    Args:
-        columns: str, int, or a list of these; or an array or Index of names.
-        names: names of the columns, or None where they have none.
-        width: int. Number of columns.
-        argument: str. What the columns were given as, for an error.
+    """Return the positions of columns given by name or position; an int for a single column.
 
     >>> names = ["price", "volume"]
     >>> find_columns("price", names, 2), find_columns(["volume", 0], names, 2)
@@ -213,31 +167,31 @@ def find_columns(
 
 
 def _find_column(column: Any, names: list[str] | None, width: int, argument: str) -> int:
-    if isinstance(column, str):
-        if names is None or column not in names:
-            known = f"columns {names}" if names else "no column names"
+    if not isinstance(column, str):
+        if not -width <= column < width:
             raise ValueError(
-                f"`{argument}` names the column {column!r}, but the sequence has {known}. "
-                "Name one of its columns, or give a position."
+                f"`{argument}` must be a column in 0 … {width - 1}. Received: {argument}={column}."
             )
-        if names.count(column) > 1:
-            raise ValueError(
-                f"`{argument}` must name one column. Received: {column!r}, which is the name of "
-                f"{names.count(column)} columns of {names}. Rename them, or give a position."
-            )
-        return names.index(column)
-    if not -width <= column < width:
+        return int(column) % width
+    if names is None or column not in names:
+        known = f"columns {names}" if names else "no column names"
         raise ValueError(
-            f"`{argument}` must be a column in 0 … {width - 1}. Received: {argument}={column}."
+            f"`{argument}` names the column {column!r}, but the sequence has {known}. "
+            "Name one of its columns, or give a position."
         )
-    return int(column) % width
+    if names.count(column) > 1:
+        raise ValueError(
+            f"`{argument}` must name one column. Received: {column!r}, which several of {names} "
+            "are called. Rename them, or give a position."
+        )
+    return names.index(column)
 
 
 def are_columns(targets: Any, width: int) -> bool:
     """Whether `targets` names some of `width` columns rather than holding a value for each step.
 
-    A list that repeats itself, or is longer than there are columns, is of values, as is an array of
-    numbers.
+    A list that repeats itself, or is longer than there are columns, holds values, as does an array
+    of numbers.
 
     >>> are_columns("price", 2), are_columns([1, 0], 2), are_columns([1, 0, 0, 1], 2)
     (True, True, False)
@@ -257,20 +211,19 @@ def are_columns(targets: Any, width: int) -> bool:
 
 
 def _as_names(columns: Any) -> Any:
-    """Return an array or Index of names, as `table.columns` is, as a list; else what it is."""
+    """Return an array, an Index or a Series of names as a list, and anything else as it is."""
     if isinstance(columns, (str, list, tuple)) or not is_symbolic(columns):
         return columns
-    return list(map(str, columns))
-
-
-def _as_numpy(sequence: Any) -> np.ndarray:
-    return sequence.to_numpy()
+    return list(map(str, as_plain(columns)))
 
 
 def _is_scalar(item: Any) -> bool:
     if isinstance(item, (numbers.Number, str, np.generic)):
         return True
-    return not isinstance(item, (list, tuple)) and np.ndim(item) == 0
+    if hasattr(item, "ndim"):
+        return item.ndim == 0
+    # Tables may have no `ndim`, and NumPy would convert them to tell it.
+    return not hasattr(item, "__len__")
 
 
 def describe_step(step: np.ndarray) -> str:
@@ -285,9 +238,9 @@ def describe_step(step: np.ndarray) -> str:
 
 
 def join_steps(steps: Sequence[np.ndarray] | np.ndarray, vocabulary: Vocabulary | None) -> str:
-    """Return several steps in one line: characters run together, words and numbers spaced.
+    """Return several steps in one line: characters without spaces, words and numbers with them.
 
-    Of many numbers the first and the last few are shown.
+    Of many numbers the first three and the last three are shown.
 
     >>> join_steps(np.array([0, 1]), Vocabulary("AB")), join_steps(np.array([0, 1]), None)
     ('AB', '0 1')

@@ -1,29 +1,54 @@
-"""Source: what frames are cut from, arrays of several kinds on one clock."""
+"""Source: what `SequenceFramer.frame` is given, as arrays on one clock."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from seqframe.aliases import Numbers
+from seqframe.aliases import Layout, Numbers
+from seqframe.framing.dates import NAME_GROUPS, check_dates, check_each, dates_of
 from seqframe.framing.gather import Rows
+from seqframe.framing.geometry import Geometry
+from seqframe.framing.sequences import (
+    are_columns,
+    as_plain,
+    find_columns,
+    is_symbolic,
+    split_sequences,
+    to_arrays,
+)
+from seqframe.framing.tables import (
+    Groups,
+    Table,
+    check_positions,
+    check_unmasked,
+    check_width,
+    column_names,
+    drop_labels,
+    names_of,
+    proper_names,
+    read_tables,
+    select_columns,
+    split_table,
+    table_names,
+)
+from seqframe.framing.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class Source:
-    """The sequences and what belongs to their steps. Row `t` of each is step `t`.
+    """The sequences and what belongs to their steps. Row `t` of each array is step `t`.
 
     Attributes:
         inputs: Rows that input windows are taken from.
-        targets: Rows that targets are taken from; the inputs themselves, or others.
-        future: Rows of values known ahead, or None. They may be longer.
+        targets: Rows that targets are taken from; the same object if sequences predict themselves.
+        future: Rows of future covariates, or None. They may be longer than the sequences.
         weight: Rows of sample weights, or None.
         weight_per_frame: bool. Whether weights count frames rather than steps.
         valid: Rows of bool, or None. Which steps frames may touch.
-        skip_nan: bool. Whether frames may touch no NaN.
-        labels: what each sequence is called: its number in the list, or the group it is.
+        skip_nan: bool. Whether frames that touch a NaN are left out.
+        labels: what each sequence is called: its number in the list, or its group's label.
         begins: int array. The raw step at which each sequence begins: not 0 for a part of a split.
     """
 
@@ -38,7 +63,7 @@ class Source:
     begins: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
-        if not len(self.begins):  # none are given: each begins at its first step
+        if not len(self.begins):
             object.__setattr__(self, "begins", np.zeros(len(self.inputs.arrays), np.int64))
 
     @property
@@ -54,50 +79,532 @@ class Source:
     def cut(self, starts: Numbers, stops: Numbers) -> "Source":
         """Return the steps `start … stop - 1` of each sequence."""
         return self._each(
-            lambda _, rows: rows.cut(starts, stops), begins=self.begins + np.asarray(starts)
+            lambda rows: rows.cut(starts, stops), begins=self.begins + np.asarray(starts)
         )
 
     def select(self, numbers: Numbers) -> "Source":
         """Return some of the sequences, in the order given."""
         return self._each(
-            lambda _, rows: rows.select(numbers),
+            lambda rows: rows.select(numbers),
             begins=self.begins[list(numbers)],
             labels=[self.labels[number] for number in numbers],
         )
 
-    def groups(
-        self,
-        labels: Sequence[Hashable],
-        edges: np.ndarray,
-        others: Mapping[str, tuple[np.ndarray, np.ndarray]] = MappingProxyType({}),
-    ) -> "Source":
-        """Return the stretches of the only sequence between `edges`, each as its own sequence.
-
-        Args:
-            labels: what they are called.
-            edges: int array.
-            others: dict of what has stretches of its own, by name, to where these begin and end.
-        """
-        each = [0] * len(labels)
-
-        def stretches(name: str, rows: Rows) -> Rows:
-            return rows.select(each).cut(*others.get(name, (edges[:-1], edges[1:])))
-
-        begins = np.zeros(len(labels), np.int64)
-        return self._each(stretches, begins=begins, labels=labels)
-
-    def weighted(self, weight: Rows, per_frame: bool) -> "Source":
-        """Return the same with weights."""
-        return replace(self, weight=weight, weight_per_frame=per_frame)
-
-    def _each(self, change: Callable[[str, Rows], Rows], **changes: Any) -> "Source":
-        """Return the same of other rows: what a function of their name makes of them."""
-        inputs = change("inputs", self.inputs)
+    def _each(self, change: Callable[[Rows], Rows], **changes: Any) -> "Source":
+        """Return a copy with `change(rows)` applied to all rows."""
+        inputs = change(self.inputs)
         others: dict[str, Any] = {
-            name: change(name, getattr(self, name))
+            name: change(rows)
             for name in ("future", "weight", "valid")
-            if getattr(self, name) is not None
+            if (rows := getattr(self, name)) is not None
         }
-        # Sequences that predict themselves stay one and the same.
-        targets = inputs if self.targets is self.inputs else change("targets", self.targets)
+        targets = inputs if self.targets is self.inputs else change(self.targets)
         return replace(self, inputs=inputs, targets=targets, **others, **changes)
+
+
+class Rule(Protocol):
+    """What reading needs to know of a `SequenceFramer`."""
+
+    sequence_length: int
+    min_length: int
+    layout: Layout
+    padding_value: float
+    vocabulary: Vocabulary | None
+    columns: tuple[str, ...] | None
+    future_columns: tuple[str, ...] | None
+    target_columns: str | tuple[str, ...] | None
+    by: tuple[str, ...] | None
+
+    @property
+    def geometry(self) -> Geometry: ...
+
+
+def read_source(
+    framer: Rule,
+    sequences: Any,
+    *,
+    targets: Any,
+    future: Any,
+    sample_weight: Any,
+    valid: Any,
+    by: Any,
+    skip_nan: bool,
+) -> tuple[Source, dict[str, Any]]:
+    """Return the Source of what `SequenceFramer.frame` was given, and the settings found in it.
+
+    The settings are the vocabulary and the names of columns: those of the frames' own framer.
+    """
+    given = split_sequences(sequences, framer.vocabulary)
+    tables, groups = _find_groups(read_tables(given), by, framer)
+    vocabulary = framer.vocabulary
+    if vocabulary is None and all(map(is_symbolic, tables)):
+        if not any(map(len, tables)):
+            raise _no_frame(framer, 0 if len(tables) > 1 else None, 0)
+        vocabulary = Vocabulary.from_sequences(*map(as_plain, tables))
+    tables = [select_columns(item, framer.columns, "sequences") for item in tables]
+    inputs = Rows(to_arrays(tables, "sequences", vocabulary))
+    _check_inputs(framer, inputs, vocabulary)
+    columns = framer.columns or table_names(tables[0])
+    names = column_names(tables[0]) if columns is None else list(columns)
+    reader = _Reader(inputs, tables, names, vocabulary, groups, names_of(by) or framer.by)
+    if targets is None:
+        targets = framer.target_columns
+    own_inputs = reader.cut(inputs)
+    outputs, target_columns = reader.targets(targets, names_of(framer.target_columns))
+    ahead, future_columns = reader.future(future, framer.future_columns)
+    source = Source(
+        own_inputs,
+        own_inputs if outputs is None else outputs,
+        ahead,
+        valid=reader.valid(valid),
+        skip_nan=bool(skip_nan),
+        labels=range(len(tables)) if groups is None else groups.labels,
+    )
+    counts = framer.geometry.count(source.steps)
+    if not counts.all():
+        number = int(np.argmin(counts))
+        label = source.labels[number] if len(counts) > 1 else None
+        hint = _texts_hint(sequences, given) if groups is None and not framer.vocabulary else ""
+        raise ValueError(f"{_no_frame(framer, label, int(source.steps[number]))}{hint}")
+    _check_padding(framer, source)
+    if sample_weight is not None:
+        # Frames that are drawn, or that may be left out, have no number that the user could know.
+        countable = not (framer.geometry.draws or source.may_leave_out)
+        weight, per_frame = reader.weights(sample_weight, own_inputs, counts if countable else None)
+        source = replace(source, weight=weight, weight_per_frame=per_frame)
+    return source, {
+        "vocabulary": vocabulary,
+        "columns": columns,
+        "future_columns": future_columns,
+        "target_columns": target_columns,
+        "by": reader.by,
+    }
+
+
+def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], Groups | None]:
+    """Return sequences without columns of labels, and the groups of a table that `by` cuts."""
+    names = column_names(tables[0]) if len(tables) == 1 and framer.by else None
+    if by is None and names is not None and set(framer.by or ()) <= set(names):
+        by = framer.by
+    if by is not None and len(tables) == 1:
+        table, groups = split_table(tables[0], by)
+        check_dates(table, "sequences", NAME_GROUPS, groups.edges, groups.labels)
+        return [table], groups
+    wanted, keep = framer.by, framer.columns
+    if by is not None:
+        wanted, keep = names_of(by), None
+        if wanted is None:
+            raise ValueError(
+                "`by` as labels cuts one table into sequences. Received: a list of "
+                f"{len(tables)} sequences. Stack them, or leave `by` out: each is one already."
+            )
+        for item in tables:
+            if not set(wanted) <= set(column_names(item) or ()):
+                split_table(item, by)  # which raises
+    if wanted:
+        tables = [
+            drop_labels(item, wanted, f"sequences[{number}]", keep)
+            for number, item in enumerate(tables)
+        ]
+    check_each(tables, "sequences", NAME_GROUPS)
+    return tables, None
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads what belongs to the steps of sequences.
+
+    Attributes:
+        inputs: Rows of the sequences, before they are cut into groups.
+        tables: list of the sequences, as `read_tables` returns them.
+        names: list of str. The columns of the inputs; None if they have no names.
+        vocabulary: Vocabulary that encodes symbols, or None.
+        groups: Groups of the only table, or None.
+        by: tuple of str. The columns of labels, or None.
+    """
+
+    inputs: Rows
+    tables: list[Any]
+    names: list[str] | None
+    vocabulary: Vocabulary | None
+    groups: Groups | None
+    by: tuple[str, ...] | None
+
+    def targets(
+        self, targets: Any, keep: tuple[str, ...] | None
+    ) -> tuple[Rows | None, str | tuple[str, ...] | None]:
+        """Return the rows that targets are taken from, and their names if they are columns.
+
+        The rows are None if sequences predict themselves. `keep` names columns of a table that are
+        targets even if they hold labels.
+        """
+        if targets is None:
+            return None, None
+        columns = self._columns(targets, "targets")
+        if columns is None:
+            return self._on_clock(targets, "targets", self.vocabulary, keep)[0], None
+        called = self._called(columns)
+        rows = self.cut(_rows_of(columns, self.inputs))
+        return rows, called[0] if called and isinstance(columns, int) else called
+
+    def future(
+        self, future: Any, wanted: tuple[str, ...] | None
+    ) -> tuple[Rows | None, tuple[str, ...] | None]:
+        """Return the rows of the future covariates, or None; and their names."""
+        if future is None:
+            return None, wanted
+        columns = self._columns(future, "future")
+        if columns is not None:
+            called = self._called(columns)
+            if wanted is not None and called not in (None, wanted):
+                raise ValueError(
+                    f"`future` must be the framer's `future_columns`, {list(wanted)}. Received: "
+                    f"future={future!r}. Leave one of the two out."
+                )
+            rows = _rows_of(columns, self.inputs)
+            check_width(rows.read(0, 0, 1), wanted, "future")
+            return self.cut(rows), wanted or called
+        rows, names = self._on_clock(future, "future", self.vocabulary, wanted)
+        return rows, wanted or names
+
+    def valid(self, valid: Any) -> Rows | None:
+        """Return the rows that say which steps frames may touch, or None if they may touch all."""
+        if valid is None:
+            return None
+        _check_numeric("valid", valid)
+        rows, _ = self._on_clock(valid, "valid", None, None)
+        if rows.dtype != bool or rows.row_shape:
+            raise TypeError(
+                "`valid` must hold a bool for each step. Received: "
+                f"dtype={rows.dtype} and {1 + len(rows.row_shape)} dimensions."
+            )
+        return rows
+
+    def weights(self, weights: Any, inputs: Rows, counts: np.ndarray | None) -> tuple[Rows, bool]:
+        """Return the rows of sample weights, and whether they are one for each frame."""
+        _check_numeric("sample_weight", weights)
+        weights, _ = self._align(weights, "sample_weight", None)
+        steps = [len(array) for array in inputs.arrays]
+        if len(steps) > 1 and _is_flat(weights):
+            weights = _split_flat(weights, steps, counts)
+        outputs = to_arrays(_one_each(weights, "sample_weight", inputs), "sample_weight")
+        if outputs[0].ndim != 1 or outputs[0].dtype.kind in "cmM":
+            raise ValueError(
+                "`sample_weight` must hold one real number for each step, or for each frame. "
+                f"Received: weights of shape {outputs[0].shape} and dtype {outputs[0].dtype}."
+            )
+        lengths = [len(output) for output in outputs]
+        if lengths == steps:
+            return Rows(outputs), False
+        if counts is not None and lengths == counts.tolist():
+            return Rows(outputs), True
+        number = next(i for i, length in enumerate(lengths) if length != steps[i])
+        frames = "" if counts is None else f", or for each of its {counts[number]} frames"
+        raise ValueError(
+            f"`sample_weight` must hold one number for each of the {steps[number]} steps"
+            f"{_which(number, inputs)}{frames}. Received: {lengths[number]} numbers."
+        )
+
+    def cut(self, rows: Rows, spans: "Spans | None" = None) -> Rows:
+        """Return the rows of each group as rows of their own; those of a list as they are."""
+        if self.groups is None:
+            return rows
+        edges = self.groups.edges
+        return rows.select([0] * len(self.groups.labels)).cut(*(spans or (edges[:-1], edges[1:])))
+
+    def _columns(self, values: Any, name: str) -> int | list[int] | None:
+        """Return which columns of the sequence are meant, or None if `values` names none."""
+        check_positions(values, self.tables[0], name)
+        shape = self.inputs.row_shape
+        if not shape or not are_columns(values, shape[0]):
+            return None
+        return find_columns(values, self.names, shape[0], name)
+
+    def _called(self, columns: int | list[int]) -> tuple[str, ...] | None:
+        known = proper_names(self.names)
+        return None if known is None else tuple(known[k] for k in np.atleast_1d(columns))
+
+    def _on_clock(
+        self,
+        values: Any,
+        name: str,
+        vocabulary: Vocabulary | None,
+        keep: tuple[str, ...] | None,
+    ) -> tuple[Rows, tuple[str, ...] | None]:
+        """Return rows of one value for each step, and their names if they are a table.
+
+        `keep` names columns that are values even if they hold labels. `future` may be longer than
+        the sequence, and is read by these names.
+        """
+        aligned, spans = self._align(values, name, keep)
+        each = _one_each(aligned, name, self.inputs, vocabulary)
+        if name == "future":
+            each = [select_columns(item, keep, name) for item in each]
+        outputs = to_arrays(each, name, vocabulary)
+        if name == "future":
+            check_width(outputs[0], keep, name)
+        longer = name == "future" and (self.groups is None or spans is not None)
+        advice = f"Row `t` of `{name}` belongs to step `t`: do not shift it."
+        if name == "targets":
+            advice = "To predict later steps, use `gap` and `horizon` rather than shifting."
+        elif name == "future" and self.groups is not None:
+            by = self.groups.by
+            advice = f"Give it the columns of labels, {list(by)}." if by else "Pass lists."
+        for number, (array, output) in enumerate(zip(self.inputs.arrays, outputs, strict=True)):
+            if len(output) < len(array) or (len(output) > len(array) and not longer):
+                raise ValueError(
+                    f"`{name}` must be on the same clock as the sequence: "
+                    f"{'at least ' if longer else ''}one value for each step. Received: "
+                    f"{len(output)} {'targets' if name == 'targets' else 'rows'} for {len(array)} "
+                    f"steps{_which(number, self.inputs)}. {advice}"
+                )
+        return self.cut(Rows(outputs), spans), table_names(each[0])
+
+    def _align(
+        self, values: Any, name: str, keep: tuple[str, ...] | None
+    ) -> "tuple[Any, Spans | None]":
+        """Return values without columns of labels, and the rows that these give each group."""
+        several = isinstance(values, (list, tuple))
+        each = read_tables(values if several else [values])
+        if not any(isinstance(item, Table) for item in each):
+            return values, None
+        if self.groups is None:
+            each = [drop_labels(item, self.by, name, keep) for item in each]
+            if len(each) == len(self.tables):
+                for item, table in zip(each, self.tables, strict=True):
+                    _check_dates(item, table, name)
+            return (each if several else each[0]), None
+        if len(each) != 1:
+            return each, None
+        values, spans = _match(each[0], name, self.groups, keep)
+        if spans is None:
+            _check_dates(values, self.tables[0], name)
+            return values, None
+        starts, stops = spans
+        sizes = np.diff(self.groups.edges)
+        short = stops - starts < sizes if name == "future" else stops - starts != sizes
+        if short.any():
+            number = int(np.argmax(short))
+            least = "at least " if name == "future" else ""
+            raise ValueError(
+                f"`{name}` must have {least}one row for each step of a group. Received: "
+                f"{stops[number] - starts[number]} rows for {self.groups.labels[number]!r}, which "
+                f"has {sizes[number]} steps."
+            )
+        rows = np.repeat(starts - self.groups.edges[:-1], sizes) + np.arange(len(self.tables[0]))
+        dates, clock = dates_of(values), dates_of(self.tables[0])
+        if dates is not None and clock is not None:
+            _compare(dates[rows], clock, name)
+        return values, spans
+
+
+#: The first row of each group in a table, and the row behind its last one.
+Spans = tuple[np.ndarray, np.ndarray]
+
+
+def _match(
+    table: Any, name: str, groups: Groups, keep: tuple[str, ...] | None
+) -> tuple[Any, Spans | None]:
+    """Return a table without columns of labels, and the rows of each group by its label.
+
+    The rows are None for a table without these columns.
+    """
+    names = column_names(table) or []
+    by = [column for column in groups.by or () if column not in (keep or ())]
+    labels = [column for column in by if column in names]
+    if not labels:
+        return table, None
+    if labels != by:
+        raise ValueError(
+            f"`{name}` must have all columns that `by` names, {by}, or none. Received: a table "
+            f"with {labels}. Add the others, or leave these out."
+        )
+    rest, own = split_table(table, labels)
+    place = {label: number for number, label in enumerate(own.labels)}
+    missing = [label for label in groups.labels if label not in place]
+    if missing:
+        raise ValueError(
+            f"`{name}` must have rows of each group. Received: a table with no row of "
+            f"{missing[0]!r}. Add them, or leave the group out of the sequences."
+        )
+    places = np.array([place[label] for label in groups.labels])
+    return rest, (own.edges[:-1][places], own.edges[1:][places])
+
+
+def _check_dates(values: Any, table: Any, name: str) -> None:
+    """Raise if a table has other dates than the sequence that it belongs to."""
+    dates, clock = dates_of(values), dates_of(table)
+    if dates is not None and clock is not None and len(dates) >= len(clock):
+        _compare(dates[: len(clock)], clock, name)
+
+
+def _compare(dates: Any, clock: Any, name: str) -> None:
+    wrong = np.asarray(dates != clock)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"`{name}` must have the dates of the sequence, from its first step on. Received: "
+            f"{dates[row]} where the sequence has {clock[row]}. Pass the rows of these dates, as "
+            f"`{name}.loc[sequence.index[0]:]`; or, if only the index is wrong, an array, as "
+            f"`{name}.to_numpy('float32')`."
+        )
+
+
+def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> list[np.ndarray]:
+    """Return the weights of several sequences that one array holds, one after the other."""
+    check_unmasked(weights, "sample_weight")
+    for sizes in (steps, counts):
+        if sizes is not None and len(weights) == sum(sizes):
+            return np.split(np.asarray(as_plain(weights)), np.cumsum(sizes)[:-1])
+    frames = "" if counts is None else f", or for each of their {sum(counts)} frames"
+    raise ValueError(
+        f"`sample_weight` must hold one number for each of the {sum(steps)} steps of the "
+        f"{len(steps)} sequences{frames}. Received: {len(weights)} numbers."
+    )
+
+
+def _check_numeric(name: str, values: Any) -> None:
+    if any(map(is_symbolic, split_sequences(values))):
+        raise TypeError(
+            f"`{name}` must be an array of one value for each step, not symbols or a name. "
+            "Received: strings. Of a column, pass the values, as `table[name]`."
+        )
+
+
+def _rows_of(columns: int | list[int], inputs: Rows) -> Rows:
+    """Return columns of the sequences as rows."""
+    kept = _as_slice(columns)
+    if isinstance(kept, list):
+        return Rows(inputs.arrays, kept)
+    return Rows([array[:, kept] for array in inputs.arrays])
+
+
+def _as_slice(columns: int | list[int]) -> int | list[int] | slice:
+    """Return evenly spaced columns as a slice: indexing with it copies nothing.
+
+    >>> _as_slice([1, 3]), _as_slice([1, 0]), _as_slice([0, 1, 3])
+    (slice(1, 4, 2), slice(1, None, -1), [0, 1, 3])
+    """
+    if isinstance(columns, int):
+        return columns
+    step = columns[1] - columns[0] if len(columns) > 1 else 1
+    stop = columns[-1] + (1 if step > 0 else -1)
+    if columns == list(range(columns[0], stop, step)):
+        return slice(columns[0], stop if stop >= 0 else None, step)
+    return columns
+
+
+def _one_each(
+    values: Any, name: str, inputs: Rows, vocabulary: Vocabulary | None = None
+) -> list[Any]:
+    """Return what belongs to each sequence, as the user passed it."""
+    count = len(inputs.arrays)
+    is_list_of_one = isinstance(values, (list, tuple)) and len(values) == 1
+    split = count > 1 or (is_list_of_one and len(inputs.arrays[0]) != 1)
+    given = split_sequences(values, vocabulary) if split else [values]
+    if len(given) != count:
+        if name == "targets" and len(given) == 1 and _is_flat(values) and len(values) == count:
+            raise ValueError(
+                "`targets` must have one array for each sequence, a value for each step. Received: "
+                f"one value for each of {count} sequences. Repeat the label of a whole sequence, "
+                "as `[np.full(len(sequence), label) for sequence, label in zip(sequences, labels)]`"
+                ", for a framer with `gap=-1`."
+            )
+        raise ValueError(
+            f"`{name}` must have one array for each sequence. "
+            f"Received: {len(given)} for {count} sequences."
+        )
+    return given
+
+
+def _which(number: int, inputs: Rows) -> str:
+    return "" if len(inputs.arrays) == 1 else f" of sequence {number}"
+
+
+def _is_flat(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return not any(map(np.ndim, values))
+    return np.ndim(values) == 1
+
+
+# --- Checks of the sequences.
+
+
+def _texts_hint(sequences: Any, given: list[Any]) -> str:
+    """Return a hint for strings that may be meant as one sequence, or as many."""
+    if not isinstance(sequences, str) and all(isinstance(item, str) for item in given):
+        return (
+            " A list of strings is taken as many texts; for one sequence of words pass `[words]`, "
+            "or a `vocabulary` of words."
+        )
+    first = given[0]
+    if len(given) > 1 or isinstance(first, (str, list, tuple)) or not is_symbolic(first):
+        return ""
+    if all(len(symbol) == 1 for symbol in as_plain(first)):
+        return ""
+    return (
+        f" A {type(first).__name__} of strings is taken as one sequence of symbols; for many texts "
+        "pass a list of them, as `list(texts)`."
+    )
+
+
+def _check_inputs(framer: Rule, inputs: Rows, vocabulary: Vocabulary | None) -> None:
+    """Raise if sequences do not have the framer's columns, layout or ids."""
+    check_width(inputs.arrays[0], framer.columns, "sequences")
+    if framer.layout == "tokens" and inputs.row_shape:
+        raise ValueError(
+            '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
+            f'steps of shape {inputs.row_shape}. Use `layout="timesteps"`.'
+        )
+    # If symbols are strings, arrays of numbers can only be ids. Files are not read for this.
+    if vocabulary is None or isinstance(vocabulary.symbols[0], str):
+        return
+    for array in inputs.arrays:
+        if array.dtype.kind not in "iu" or not array.size or isinstance(array, np.memmap):
+            continue
+        for value in array.min(), array.max():
+            if not 0 <= value < len(vocabulary):
+                raise ValueError(
+                    "`sequences`, as arrays, must hold ids of the vocabulary, "
+                    f"0 … {len(vocabulary) - 1}. Received: {value}. To encode symbols, pass them "
+                    "as a list, with `.tolist()`."
+                )
+
+
+def _check_padding(framer: Rule, source: Source) -> None:
+    if not framer.geometry.pads:
+        return
+    padded = [source.inputs]
+    if framer.geometry.return_sequences:
+        padded += [rows for rows in (source.targets, source.future) if rows is not None]
+    for rows in padded:
+        if not _fits(framer.padding_value, rows.dtype):
+            raise ValueError(
+                f"`padding_value` must fit the dtype of the sequence, {rows.dtype}. Received: "
+                f"padding_value={framer.padding_value}. Change it, or convert the sequence."
+            )
+
+
+def _fits(value: float, dtype: np.dtype) -> bool:
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return value == value // 1 and limits.min <= value <= limits.max
+    if dtype.kind in "fc":
+        return bool(not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max))
+    if dtype.kind == "b":
+        return value in (0, 1)
+    return dtype.kind == "V"  # NumPy's kind for short floats such as bfloat16
+
+
+def _no_frame(framer: Rule, label: Hashable | None, steps: int) -> ValueError:
+    """Return the error that says why a sequence of so many steps has no frame."""
+    geometry = framer.geometry
+    name = "min_length" if geometry.pads else "sequence_length"
+    which = "a sequence" if label is None else f"sequence {label!r}, which is"
+    extra = f" and gap={geometry.gap}" if geometry.gap else ""
+    rate = f", sampling_rate={geometry.rate}" if geometry.rate > 1 else ""
+    return ValueError(
+        f"No frame fits: `{name}={getattr(framer, name)}`{rate} with `horizon={geometry.horizon}`"
+        f"{extra} needs {geometry.least_steps} steps. Received: {which} of {steps} steps. "
+        f"Shorten `{name}` or pass a longer sequence."
+    )

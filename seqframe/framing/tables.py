@@ -1,105 +1,449 @@
-"""Tables: a DataFrame of pandas or polars as an array, and the names of its columns."""
+"""Tables: a DataFrame or Series of any library becomes an array with names, labels and an index.
 
-from typing import Any
+This is the only place that opens a table. pandas, polars, PyArrow, modin and cuDF are read through
+narwhals, which is imported when the first table comes.
+"""
+
+import math
+import numbers
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import narwhals.stable.v2 as nw
 
-def column_names(sequence: Any) -> list[str] | None:
-    """Return the column names of a DataFrame, or None."""
-    columns = getattr(sequence, "columns", None)
-    return None if columns is None else [str(column) for column in columns]
+#: A column as a table holds it.
+Column: TypeAlias = "np.ndarray | nw.Series[Any]"
 
-
-def is_table(sequence: Any) -> bool:
-    """Whether something is a DataFrame, of whatever library."""
-    return hasattr(sequence, "columns") and hasattr(sequence, "dtypes")
+_NO_TABLES = (np.ndarray, np.generic, list, tuple, str, bytes, numbers.Number, type(None))
+_NUMBERS = "biufc"  # NumPy's kinds of numbers
 
 
-def library_of(kind: type) -> str | None:
-    """Return whose DataFrame or Series a type is, "pandas" or "polars", or None if it is neither.
+@dataclass(frozen=True)
+class Table:
+    """A table that was read.
 
-    A class of another's, as geopandas has one, is of the library that it is made of.
+    Attributes:
+        data: array `(rows, columns)`; `(rows,)` for a Series. Or a DataFrame of narwhals, so that
+            columns that nobody asks for are never converted.
+        columns: tuple of str. The names of the columns; a Series has none.
+        index: the pandas index, or None.
+        names: the names as the library has them, an Index for pandas; of a Series a list of one.
+        library: the module that the table comes from, or None.
+    """
+
+    data: "np.ndarray | nw.DataFrame[Any]"
+    columns: tuple[str, ...]
+    index: Any = None
+    names: Any = None
+    library: ModuleType | None = None
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def ndim(self) -> int:
+        """2, or 1 for a Series."""
+        return self.data.ndim if isinstance(self.data, np.ndarray) else 2
+
+    def __getitem__(self, index: Any) -> "Table":
+        """Return some of the rows by a slice, or some of the columns by `[:, places]`."""
+        if isinstance(index, slice):
+            rows = None if self.index is None else self.index[index]
+            return replace(self, data=self.data[index], index=rows)
+        places = list(index[1])
+        columns = tuple(self.columns[place] for place in places)
+        names = self.names
+        if names is not None:
+            names = [names[k] for k in places] if isinstance(names, list) else names[places]
+        return replace(self, data=self.data[:, places], columns=columns, names=names)
+
+    def column(self, place: int) -> Column:
+        """Return one column as the table holds it."""
+        return self.data[:, place]
+
+    @property
+    def array(self) -> np.ndarray:
+        """The values as one array; see `to_numpy`."""
+        return self.to_numpy()
+
+    def to_numpy(self, name: str = "table") -> np.ndarray:
+        """Return the values as an array of the dtype that NumPy finds for all columns."""
+        if isinstance(self.data, np.ndarray):
+            return self.data
+        # pandas tells its own dtypes much faster than narwhals, which has to translate them.
+        whole: Any = self.data if self.index is None else self.data.to_native()
+        dtypes = whole.schema.values() if self.index is None else whole.dtypes
+        if len(set(dtypes)) == 1:
+            array = np.asarray(whole.to_numpy())
+            if array.dtype.kind in _NUMBERS:
+                return array
+        columns = [self.data[:, place].to_numpy() for place in range(len(self.columns))]
+        received = ", ".join(
+            f"{called!r} ({dtype})"
+            for called, dtype, column in zip(
+                self.columns, self.data.schema.values(), columns, strict=True
+            )
+            if column.dtype.kind not in _NUMBERS
+        )
+        if received or not columns:
+            index = "make dates the index by `table.set_index(name)`; "
+            raise TypeError(
+                f"`{name}` must hold numbers. Received: a table with the columns {received}. Name "
+                f"the columns of group labels as `by`; {'' if self.index is None else index}"
+                "leave other columns out, or convert them."
+            )
+        # Each column is one run of memory, as in a table.
+        return np.stack(columns).T
+
+
+def read_table(value: Any) -> Any:
+    """Return a DataFrame or Series of any library as a `Table`, and anything else as it is.
 
     >>> import pandas
-    >>> class Prices(pandas.DataFrame): ...
-    >>> library_of(Prices), library_of(pandas.Index), library_of(np.ndarray)
-    ('pandas', None, None)
+    >>> read_table(pandas.DataFrame({"price": [1.5, 2.0], "holiday": [True, False]})).to_numpy()
+    array([[1.5, 1. ],
+           [2. , 0. ]])
+    >>> read_table("ABC")
+    'ABC'
     """
-    for each in kind.__mro__:
-        library = each.__module__.partition(".")[0]
-        if library in ("pandas", "polars") and each.__name__ in ("DataFrame", "Series"):
-            return library
-    return None
+    if isinstance(value, (Table, *_NO_TABLES)):
+        return value
+    import narwhals.stable.v2 as nw
+
+    try:
+        opened = nw.from_native(value, allow_series=True, pass_through=True)
+        names = None
+    except nw.exceptions.DuplicateError:
+        # Columns are read by their places, so that they may have the same name.
+        names = getattr(value, "column_names", None) or value.columns
+        places = [*map(str, range(len(names)))]
+        is_arrow = hasattr(value, "column_names")
+        value = value.rename_columns(places) if is_arrow else value.set_axis(places, axis=1)
+        opened = nw.from_native(value)
+    if isinstance(opened, nw.LazyFrame):
+        kind = type(value)
+        raise TypeError(
+            "A lazy table has no rows yet. Received: a "
+            f"{kind.__module__.partition('.')[0]} {kind.__name__}. Compute it first, for instance "
+            "with `table.collect()` or `table.compute()`."
+        )
+    if not isinstance(opened, (nw.DataFrame, nw.Series)):
+        return value
+    has_index = opened.implementation.is_pandas() or opened.implementation.is_modin()
+    index = value.index if has_index else None
+    library = opened.implementation.to_native_namespace()
+    if isinstance(opened, nw.Series):
+        return Table(np.asarray(opened.to_numpy()), (), index, [opened.name], library)
+    if names is None:
+        names = value.columns if has_index else opened.columns
+    return Table(opened, tuple(map(str, names)), index, names, library)
+
+
+def read_tables(values: Iterable[Any]) -> list[Any]:
+    """Return several values, with each table among them as a `Table`."""
+    values = list(values)
+    examples = {type(value): value for value in values}
+    tables = {kind for kind, value in examples.items() if read_table(value) is not value}
+    return [read_table(value) if type(value) in tables else value for value in values]
+
+
+def is_table(value: Any) -> bool:
+    """Whether a value is a DataFrame of any library, or a `Table` with named columns."""
+    table = read_table(value)
+    return isinstance(table, Table) and table.ndim == 2
 
 
 def table_array(table: Any, name: str) -> np.ndarray:
-    """Return a DataFrame as an array of the type that NumPy finds for all of its columns.
+    """Return a DataFrame as an array; see `Table.to_numpy`."""
+    return read_table(table).to_numpy(name)
 
-    Args:
-        table: DataFrame.
-        name: str. What to call it in an error.
 
-    Raises:
-        TypeError: if a column is not of numbers.
+# --- Columns, by name.
 
-    Example:
+
+def column_names(table: Any) -> list[str] | None:
+    """Return the column names of a DataFrame; None for a Series and for anything else."""
+    table = read_table(table)
+    return list(table.columns) if isinstance(table, Table) and table.ndim == 2 else None
+
+
+def table_names(table: Any) -> tuple[str, ...] | None:
+    """Return the names of a table's columns; None if they are only numbers, or not unique.
+
+    >>> table_names(Table(np.zeros((3, 2)), ("units", "price"))), table_names(np.zeros((3, 2)))
+    (('units', 'price'), None)
+    """
+    return proper_names(column_names(table))
+
+
+def proper_names(names: list[str] | None) -> tuple[str, ...] | None:
+    """Return names as a tuple; None if they only count the columns, or are not unique.
+
+    >>> proper_names(["units", "price"]), proper_names(["0", "1"]), proper_names(["a", "a"])
+    (('units', 'price'), None, None)
+    """
+    if names is None or _only_count(names) or len(set(names)) < len(names):
+        return None
+    return tuple(names)
+
+
+def _only_count(names: Sequence[str]) -> bool:
+    return list(names) == [str(place) for place in range(len(names))]
+
+
+def select_columns(table: Any, columns: tuple[str, ...] | None, name: str) -> Any:
+    """Return a table with these columns in this order; what has no names stays as it is.
+
+    >>> table = Table(np.array([[1, 10, 7], [2, 20, 7]]), ("units", "price", "store"))
+    >>> select_columns(table, ("price", "units"), "history").to_numpy()
+    array([[10,  1],
+           [20,  2]])
+    """
+    table = read_table(table)
+    names = column_names(table)
+    if columns is None or names is None or _only_count(names) or names == list(columns):
+        return table
+    missing = [column for column in columns if column not in names]
+    if missing:
+        constant = " Repeat a value that does not change in each row." if name == "future" else ""
+        raise ValueError(
+            f"`{name}` must have the columns {list(columns)}. Received: a table with the columns "
+            f"{names}, without {missing}. Rename or add them.{constant}"
+        )
+    if any(names.count(column) > 1 for column in columns):
+        raise ValueError(
+            f"`{name}` must have each of the columns {list(columns)} once. Received: a table with "
+            f"the columns {names}. Rename or leave out the repeated ones."
+        )
+    return table[:, [names.index(column) for column in columns]]
+
+
+def check_names(name: str, names: Any) -> tuple[str, ...] | None:
+    """Return names of columns as a tuple, or None if there are none; raise if they are no names."""
+    if names is None:
+        return None
+    items = [] if isinstance(names, str) or not np.iterable(names) else list(names)
+    if not items or not all(isinstance(item, str) for item in items):
+        raise TypeError(
+            f"`{name}` must be a list of names of columns. Received: {name}={names!r}. "
+            'Put one column in a list too, as `["units"]`.'
+        )
+    if len(set(items)) < len(items):
+        raise ValueError(f"`{name}` must name each column once. Received: {name}={names!r}.")
+    return tuple(map(str, items))
+
+
+def check_targets(targets: Any, columns: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    """Return the name of one target column, or a tuple of several; raise if `columns` lacks one."""
+    names = (targets,) if isinstance(targets, str) else check_names("target_columns", targets)
+    if columns is not None and not set(names or ()) <= set(columns):
+        raise ValueError(
+            f"`target_columns` must be some of `columns`, {list(columns)}. Received: "
+            f"target_columns={targets!r}. Name some of these."
+        )
+    return targets if isinstance(targets, str) else names
+
+
+def check_positions(columns: Any, table: Any, name: str) -> None:
+    """Raise if the position of one column is the label of another: pandas would take the label.
 
     >>> import pandas
-    >>> table_array(pandas.DataFrame({"price": [1.5, 2.0], "holiday": [True, False]}), "table")
-    array([[1.5, 1. ],
-           [2. , 0. ]])
+    >>> check_positions(1, read_table(pandas.DataFrame({1: [5.0], 2: [6.0]})), "targets")
+    Traceback (most recent call last):
+        ...
+    ValueError: `targets` must say whether positions or labels are meant: the column at position 0
+    is labelled 1. Received: targets=1. Give labels as strings, as '1'.
     """
-    dtypes = list(table.dtypes)
-    if any(map(_is_time, dtypes)):
-        # Beside floats, polars would make huge floats of them.
-        raise _not_of_numbers(table, name)
-    kinds = {dtype.kind if isinstance(dtype, np.dtype) else "" for dtype in dtypes}
-    if "b" in kinds and kinds <= set("biufc"):
-        # Of bools beside numbers pandas would make Python objects.
-        array = table.to_numpy(np.result_type(*dtypes))
-    else:
-        try:
-            array = table.to_numpy()
-        except TypeError:  # polars has no array for some types beside each other
-            raise _not_of_numbers(table, name) from None
-    if array.dtype.kind == "O":
-        # Some of pandas' own types are arrays of numbers one by one, though not together.
-        array = _column_by_column(table, name)
-    if array.dtype.kind in "STU" or array.dtype.type is np.void:
-        raise _not_of_numbers(table, name)
-    return array
+    labels = [] if not isinstance(table, Table) or table.names is None else list(table.names)
+    given = columns if isinstance(columns, (list, tuple)) else [columns]
+    if len(given) > len(labels) or not all(_is_integer(k) or isinstance(k, str) for k in given):
+        return
+    for position in filter(_is_integer, given):
+        places = [k for k, label in enumerate(labels) if _is_integer(label) and label == position]
+        if places and places[0] != position:
+            raise ValueError(
+                f"`{name}` must say whether positions or labels are meant: the column at position "
+                f"{places[0]} is labelled {position}. Received: {name}={columns!r}. Give labels as "
+                f"strings, as {str(position)!r}."
+            )
 
 
-def _column_by_column(table: Any, name: str) -> np.ndarray:
-    at = getattr(table, "iloc", table)
-    columns = [at[:, place].to_numpy() for place in range(len(table.dtypes))]
-    if not columns or any(column.dtype.kind not in "biuf" for column in columns):
-        raise _not_of_numbers(table, name)
-    return np.stack(columns, axis=1)
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _is_time(dtype: Any) -> bool:
-    """Whether a column of polars is of dates or times."""
-    return hasattr(dtype, "is_temporal") and dtype.is_temporal()
-
-
-def _not_of_numbers(table: Any, name: str) -> TypeError:
-    """Return the error that says which columns of a DataFrame are not of numbers."""
-    at = getattr(table, "iloc", table)
-    received = ", ".join(
-        f"{column!r} ({dtype})"
-        for place, (column, dtype) in enumerate(
-            zip(column_names(table) or (), table.dtypes, strict=True)
+def check_width(array: np.ndarray, columns: tuple[str, ...] | None, name: str) -> None:
+    """Raise if an array does not have one feature for each of these columns."""
+    if columns is not None and math.prod(array.shape[1:]) != len(columns):
+        raise ValueError(
+            f"`{name}` must have {len(columns)} features, the columns {list(columns)}. Received: "
+            f"steps of shape {array.shape[1:]}. Pass a table with these columns, or an array of "
+            "them in this order."
         )
-        if at[:, place].to_numpy().dtype.kind not in "biufc"
-    )
-    dates = "leave dates out, as `table.drop(name)`"
-    convert = ".cast(polars.Float32)"
-    if hasattr(table, "set_index"):
-        dates = "make dates the index, as `table.set_index(name)`, or leave them out"
-        convert = ".astype('float32')"
-    return TypeError(
-        f"`{name}` must hold numbers. Received: a table with the columns {received}. Name what "
-        f"tells groups apart as `by=` of `frame`; {dates}; convert others with `{convert}`."
-    )
+
+
+# --- Groups, by label.
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Runs of rows of one table; each is a sequence.
+
+    Attributes:
+        labels: list of what the groups are called.
+        edges: int array. The first row of each group, and the number of rows.
+        by: tuple of str, the columns that hold the labels; None if labels were passed.
+    """
+
+    labels: list[Hashable]
+    edges: np.ndarray
+    by: tuple[str, ...] | None
+
+
+def split_table(table: Any, by: Any) -> tuple[Any, Groups]:
+    """Return a table without its columns of labels, and its groups."""
+    wanted = names_of(by)
+    if wanted is None:
+        check_unmasked(by, "by")
+        labels = np.asarray(by.to_numpy() if hasattr(by, "to_numpy") else by)
+        if labels.ndim != 1 or len(labels) != len(table):
+            raise ValueError(
+                "`by` must name columns, or be an array of one label for each row. Received: "
+                f"labels of shape {labels.shape} for {len(table)} rows."
+            )
+        return table, Groups(*find_groups([labels]), None)
+    names = column_names(table)
+    if names is None:
+        kind = "Series" if isinstance(table, Table) else type(table).__name__
+        raise TypeError(
+            f"`by` names columns, which only a DataFrame has. Received: by={by!r} and a "
+            f"{kind}. Pass an array of labels, one a row, instead."
+        )
+    for column in wanted:
+        if names.count(column) != 1:
+            raise ValueError(
+                f"`by` names the column {column!r}, which the table must have once. Received: a "
+                f"table with the columns {names}. Name one of these; or pass the labels, one for "
+                "each row, as `np.array(labels)`."
+            )
+    rest = [place for place, column in enumerate(names) if column not in wanted]
+    if not wanted or not rest:
+        raise ValueError(
+            "`by` must name some of the columns, and leave some as features. Received: "
+            f"by={by!r} of columns {names}."
+        )
+    labelled = [table.column(names.index(column)) for column in wanted]
+    return table[:, rest], Groups(*find_groups(labelled), wanted)
+
+
+def names_of(by: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns that hold labels, or None if the labels were passed.
+
+    >>> names_of("store"), names_of(["store", "item"]), names_of([1, 1, 2])
+    (('store',), ('store', 'item'), None)
+    """
+    if isinstance(by, str):
+        return (by,)
+    named = isinstance(by, (list, tuple)) and all(isinstance(name, str) for name in by)
+    return tuple(by) if named else None
+
+
+def drop_labels(
+    table: Any, by: tuple[str, ...] | None, name: str, keep: tuple[str, ...] | None = None
+) -> Any:
+    """Return a table of one series without the columns that hold its label.
+
+    >>> import pandas
+    >>> table = pandas.DataFrame({"store": [1, 1], "units": [3, 4]})
+    >>> drop_labels(table, ("store",), "history").columns
+    ('units',)
+    """
+    table = read_table(table)
+    names = column_names(table) or []
+    own = [column for column in by or () if column in names]
+    for column in own:
+        labels = _distinct(table.column(names.index(column)))
+        if len(labels) > 1:
+            shown = ", ".join(map(str, labels[:3])) + ", …" * (len(labels) > 3)
+            way_out = f"[part for _, part in table.groupby({column!r})]"
+            if table.index is None:
+                way_out = f"table.partition_by({column!r})"
+            raise ValueError(
+                f"`{name}` must be one series: {column!r} tells series apart. Received: "
+                f"a table with {len(labels)} labels in that column: {shown}. Pass a list of one "
+                f"table for each, as `{way_out}`."
+            )
+    labels = [column for column in own if column not in (keep or ())]
+    rest = [place for place, column in enumerate(names) if column not in labels]
+    if labels and not rest:
+        raise ValueError(
+            f"`by` must leave some columns of `{name}` as features. Received: by={list(labels)} of "
+            f"columns {names}."
+        )
+    return table[:, rest] if labels else table
+
+
+def _distinct(column: "Column") -> list[Any]:
+    """Return the distinct values of a column, in the order of the rows."""
+    if isinstance(column, np.ndarray):
+        return list(dict.fromkeys(column.tolist()))
+    return column.unique(maintain_order=True).to_list()
+
+
+def find_groups(columns: "list[Column]") -> tuple[list[Hashable], np.ndarray]:
+    """Return the label of each group, and where the groups begin and end.
+
+    >>> find_groups([np.array(["a", "a", "b"])])
+    (['a', 'b'], array([0, 2, 3]))
+    """
+    rows = len(columns[0])
+    if not rows:
+        raise ValueError("`by` must label some rows. Received: a table without rows.")
+    changes = np.zeros(rows - 1, bool)
+    try:
+        for column in columns:
+            if not isinstance(column, np.ndarray) and column.null_count():
+                raise TypeError
+            # A library compares its strings much faster than NumPy.
+            changes |= np.asarray(column[1:] != column[:-1], bool)
+        firsts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+        found = [_as_labels(column[firsts]) for column in columns]
+        unlabelled = any(label is None or label != label for labels in found for label in labels)
+    except TypeError:  # pandas' missing value is neither equal nor unequal
+        unlabelled = True
+    if unlabelled:
+        raise ValueError(
+            "`by` must give every row a label. Received: rows without one. Leave those rows out, "
+            "or fill in a label."
+        )
+    labels: list[Hashable] = found[0] if len(found) == 1 else [*zip(*found, strict=True)]
+    seen: set[Hashable] = set()
+    for label in labels:
+        if label in seen:
+            raise ValueError(
+                f"The rows of a group must follow each other. Received: rows of {label!r} again "
+                "after those of another group. Sort the table by group and time first."
+            )
+        seen.add(label)
+    return labels, np.append(firsts, rows)
+
+
+def _as_labels(values: "Column") -> list[Hashable]:
+    """Return values as Python's own; dates stay NumPy's, which Python's cannot all hold."""
+    values = values if isinstance(values, np.ndarray) else values.to_numpy()
+    return list(values) if values.dtype.kind in "mM" else values.tolist()
+
+
+def check_unmasked(array: Any, name: str) -> None:
+    """Raise for a masked array: converted, it would hold the values under its mask."""
+    # Naming `np.ma` would import it, which takes as long as all of framing.
+    if isinstance(array, np.ndarray) and hasattr(array, "mask"):
+        raise TypeError(
+            f"`{name}` must not be a masked array, whose mask would be lost. Received: "
+            f"{np.ma.count_masked(array)} masked values. Fill them with `.filled(value)`."
+        )

@@ -17,20 +17,20 @@ class Vocabulary:
 
     Args:
         symbols: str, or an iterable of distinct hashable symbols.
-        reserve_padding: bool. Keep id 0 for padding, so that no symbol shares its id with the
-            zeros of padded frames; symbols then count up from 1. Use it with
+        reserve_padding: bool. Keep id 0 for padding. Symbols then count up from 1, so that none
+            shares its id with the zeros of padded frames. Use it with
             `Embedding(len(vocabulary), …, mask_zero=True)`.
-        unknown: the one of the symbols that stands for all that are not among them, as `"<unk>"`.
-            None: such symbols are an error.
+        unknown: the symbol that replaces all out-of-vocabulary symbols, for instance `"<unk>"`. It
+            must be one of `symbols`. None: an out-of-vocabulary symbol is an error.
 
     Attributes:
         symbols: tuple of the symbols, in the order of their ids.
-        reserve_padding: bool.
-        unknown: symbol or None.
         is_text: bool. Whether every symbol is a character.
 
+    `reserve_padding` and `unknown` are attributes of the same name.
+
     Raises:
-        ValueError: if there is no symbol, one stands twice, or `unknown` is not among them.
+        ValueError: if there is no symbol, a symbol repeats, or `unknown` is not one of them.
         TypeError: if a symbol is not hashable.
 
     Example:
@@ -72,7 +72,7 @@ class Vocabulary:
             )
         if unknown is not None and unknown not in self:
             raise ValueError(
-                "`unknown` must be one of the symbols, which stands for those that are none. "
+                "`unknown` must be one of `symbols`. "
                 f"Received: unknown={unknown!r}. Add it to `symbols`."
             )
         self.is_text = all(isinstance(s, str) and len(s) == 1 for s in self.symbols)
@@ -94,21 +94,20 @@ class Vocabulary:
         Args:
             *sequences: strings, or iterables of symbols.
             reserve_padding: bool. Keep id 0 for padding.
-            unknown: symbol that stands for all that are not collected, added as the first. None:
-                such symbols are an error.
-            min_count: int ≥ 1. How often a symbol has to stand there; more than 1 with `unknown`
-                alone, which is what rarer ones become.
+            unknown: the symbol that replaces all symbols that are not collected. It gets the first
+                id. None: such symbols are an error.
+            min_count: int ≥ 1. How often a symbol must occur to be collected. More than 1 needs
+                `unknown`, which replaces rarer symbols.
 
         Returns:
             Vocabulary.
 
         Raises:
-            ValueError: if there is no symbol, or rare symbols would be left without an id.
+            ValueError: if there is no symbol, or `min_count` is given without `unknown`.
             TypeError: if symbols are of several types, or not hashable.
 
         Example:
 
-        >>> from seqframe import Vocabulary
         >>> Vocabulary.from_sequences("hello", "world").symbols
         ('d', 'e', 'h', 'l', 'o', 'r', 'w')
         >>> words = "the cat saw the cat and the dog".split()
@@ -117,8 +116,8 @@ class Vocabulary:
         """
         if check_integer("min_count", min_count, 1) > 1 and unknown is None:
             raise ValueError(
-                "Symbols that are too rare need one that stands for them. Received: "
-                f'min_count={min_count} without `unknown`. Pass one, as `unknown="<unk>"`.'
+                "`min_count` needs a symbol that replaces rare ones. Received: "
+                f'min_count={min_count} without `unknown`. Pass `unknown="<unk>"`.'
             )
         counts = Counter(_hashable(symbol) for sequence in sequences for symbol in sequence)
         found = {symbol for symbol, count in counts.items() if count >= min_count} - {unknown}
@@ -136,9 +135,8 @@ class Vocabulary:
 
     @property
     def padding_id(self) -> int | None:
-        """The id kept for padding, which is 0; None where none is kept.
+        """The id that is kept for padding, 0, or None.
 
-        >>> from seqframe import Vocabulary
         >>> Vocabulary("ABC", reserve_padding=True).padding_id
         0
         """
@@ -146,9 +144,8 @@ class Vocabulary:
 
     @property
     def unknown_id(self) -> int:
-        """The id of all symbols that are not in the vocabulary; -1 where these are an error.
+        """The id of all out-of-vocabulary symbols; -1 if they are an error.
 
-        >>> from seqframe import Vocabulary
         >>> Vocabulary("ABC").unknown_id, Vocabulary("?ABC", unknown="?").unknown_id
         (-1, 0)
         """
@@ -164,13 +161,12 @@ class Vocabulary:
             int32 array `(steps,)`.
 
         Raises:
-            ValueError: if a symbol is not in the vocabulary, which has no `unknown`; the message
-                names it and its place.
-            TypeError: if a string is given where symbols are words.
+            ValueError: if a symbol is out of vocabulary and there is no `unknown`. The message
+                names the symbol and its position.
+            TypeError: if a string is given, but symbols are words.
 
         Example:
 
-        >>> from seqframe import Vocabulary
         >>> Vocabulary("ABC").encode("CAB")
         array([2, 0, 1], dtype=int32)
         >>> Vocabulary(["the", "cat"]).encode("the cat".split())
@@ -201,18 +197,17 @@ class Vocabulary:
         Padding ids are left out.
 
         Args:
-            ids: int array or list `(steps,)`, or `(steps, 1)` as a frame has them.
+            ids: int array or list `(steps,)`, or `(steps, 1)` as in a frame.
 
         Returns:
             str or list of symbols.
 
         Raises:
             ValueError: if an id is out of range, or ids are of several sequences.
-            TypeError: if ids are no integers.
+            TypeError: if ids are not integers.
 
         Example:
 
-        >>> from seqframe import Vocabulary
         >>> Vocabulary("ABC").decode([2, 0, 1])
         'CAB'
         >>> Vocabulary(["the", "cat"], reserve_padding=True).decode([0, 1, 2])
@@ -221,14 +216,13 @@ class Vocabulary:
         ids = np.asarray(ids)
         if ids.size and ids.dtype.kind not in "iu":
             raise TypeError(
-                f"`ids` must be integers. Received: dtype={ids.dtype}. Of probabilities or logits, "
-                "take the ids first, as `probabilities.argmax(-1)`; convert others with "
-                "`.astype('int32')`."
+                f"`ids` must be integers. Received: dtype={ids.dtype}. For probabilities or "
+                "logits, pass `probabilities.argmax(-1)`; else convert with `.astype('int32')`."
             )
         if ids.size > max(ids.shape, default=1):
             raise ValueError(
-                f"`ids` must be of one sequence. Received: shape {ids.shape}. Decode each by "
-                "itself, as `[vocabulary.decode(row) for row in ids]`."
+                f"`ids` must be of one sequence. Received: shape {ids.shape}. Decode each row, as "
+                "`[vocabulary.decode(row) for row in ids]`."
             )
         ids = ids.astype(np.int64).reshape(-1)
         outside = np.flatnonzero((ids < 0) | (ids >= len(self)))
@@ -242,9 +236,8 @@ class Vocabulary:
         return "".join(symbols) if self.is_text else symbols
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs, as JSON-safe values.
+        """Return the arguments for `from_config`, as JSON-safe values.
 
-        >>> from seqframe import Vocabulary
         >>> Vocabulary("ABC").get_config()
         {'symbols': ['A', 'B', 'C'], 'reserve_padding': False, 'unknown': None}
         """
@@ -266,18 +259,17 @@ class Vocabulary:
 
         Example:
 
-        >>> from seqframe import Vocabulary
         >>> Vocabulary.from_config(Vocabulary("ABC").get_config()) == Vocabulary("ABC")
         True
         """
-        symbols, unknown = map(_as_symbol, (config["symbols"], config.get("unknown")))
+        symbols, unknown = map(_as_symbol, (config["symbols"], config["unknown"]))
         return cls(symbols, reserve_padding=config["reserve_padding"], unknown=unknown)
 
     def _unknown(self, symbol: Any, position: int) -> ValueError:
         return ValueError(
             f"Unknown symbol {symbol!r} at position {position}: it is not in the vocabulary of "
-            f"{len(self.symbols)} symbols. Add it there, take it out of the sequence, or "
-            "name a symbol that stands for such ones, as `unknown`."
+            f"{len(self.symbols)} symbols. Add it to the vocabulary, remove it from the sequence, "
+            "or give the vocabulary an `unknown` symbol."
         )
 
     def __len__(self) -> int:
@@ -301,12 +293,12 @@ class Vocabulary:
 
 
 def _plain(symbol: Any) -> Any:
-    """Return a NumPy scalar as the Python value it stands for: JSON-safe, and equal to it."""
+    """Return a NumPy scalar as the equal Python value, which JSON can hold."""
     return symbol.item() if isinstance(symbol, np.generic) else symbol
 
 
 def _as_symbol(value: Any) -> Any:
-    """Return a symbol as it was before JSON, which has no tuples: a chord is a list there."""
+    """Return a symbol as it was before JSON, which makes lists of tuples."""
     return tuple(map(_as_symbol, value)) if isinstance(value, list) else value
 
 

@@ -1,12 +1,15 @@
-"""Continuation: a forecast is a table like its history, of the steps after it."""
+"""A forecast is a table like its history, for the steps after it."""
 
+import narwhals as nw
 import numpy as np
 import pandas
 import polars
-import polars.testing
 import pytest
+from libraries import EACH_LIBRARY, arrow
+from models import numbers, recurrent
 
-from seqframe.rollout.continuation import continue_index, continue_table
+from seqframe import Generator, SequenceFramer, backtest
+from seqframe.framing.dates import continue_index, continue_table
 
 NEW_YORK = "America/New_York"
 
@@ -211,35 +214,58 @@ def test_pandas_quantiles():
     pandas.testing.assert_frame_equal(one, found)
 
 
+WITHOUT_INDEX = pytest.mark.parametrize("library", [polars, arrow], ids=["polars", "pyarrow"])
+
+
+def to_dict(table):
+    """Return the columns of a table as arrays."""
+    return {name: table[name].to_numpy() for name in nw.from_native(table).columns}
+
+
+@WITHOUT_INDEX
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_polars_tables(steps):
+def test_tables_without_an_index(library, steps):
     """As many steps as columns are still steps."""
-    values = np.arange(2.0 * steps).reshape(steps, 2)
-    table = polars.DataFrame({"a": [0.0], "b": [0.0]})
-    found = continue_table(table, values)
-    expected = polars.DataFrame({"a": values[:, 0], "b": values[:, 1]})
-    polars.testing.assert_frame_equal(found, expected)
-    polars.testing.assert_frame_equal(
-        continue_table(table, values, [1, 0]), expected.rename({"a": "b", "b": "a"})
-    )
-    polars.testing.assert_series_equal(
-        continue_table(table, values[:, 1], 1), polars.Series("b", values[:, 1])
-    )
-    series = polars.Series("a", [0.0])
-    polars.testing.assert_series_equal(
-        continue_table(series, values[:, 0]), polars.Series("a", values[:, 0])
-    )
+    values = np.arange(2.0 * steps, dtype="float32").reshape(steps, 2)
+    table, series = library.DataFrame({"a": [0.0], "b": [0.0]}), library.Series([0.0])
+    for columns, names in (None, "ab"), ([1, 0], "ba"), ([1], "b"):
+        found = continue_table(table, values[:, : len(names)], columns)
+        assert type(found) is type(table)
+        assert [*to_dict(found)] == [*names]
+        for place, array in enumerate(to_dict(found).values()):
+            np.testing.assert_array_equal(array, values[:, place], strict=True)
+    for found in continue_table(table, values[:, 1], 1), continue_table(series, values[:, 1]):
+        assert type(found) is type(series)
+        np.testing.assert_array_equal(found.to_numpy(), values[:, 1], strict=True)
 
 
-def test_polars_quantiles():
+@WITHOUT_INDEX
+def test_quantiles_without_an_index(library):
     levels = [0.1, 0.9]
     values = np.arange(12.0).reshape(2, 3, 2)
-    table = polars.DataFrame({"a": [0.0], "b": [0.0]})
-    found = continue_table(table, values, None, levels)
-    assert found.columns == ["a_0.1", "a_0.9", "b_0.1", "b_0.9"]
+    table = library.DataFrame({"a": [0.0], "b": [0.0]})
+    found = to_dict(continue_table(table, values, None, levels))
+    assert [*found] == ["a_0.1", "a_0.9", "b_0.1", "b_0.9"]
     for k, level in enumerate(levels):
         for column, name in enumerate("ab"):
             np.testing.assert_array_equal(found[f"{name}_{level}"], values[k, :, column])
-    found = continue_table(polars.Series("a", [0.0]), values[..., 0], None, levels)
-    assert found.columns == ["0.1", "0.9"]
+    found = to_dict(continue_table(library.Series([0.0]), values[..., 0], None, levels))
+    assert [*found] == ["0.1", "0.9"]
     np.testing.assert_array_equal(found["0.9"], values[1, :, 0])
+
+
+@EACH_LIBRARY
+def test_forecasts_are_tables_of_the_library_of_their_history(library):
+    values = numbers(8)
+    generator = Generator(recurrent(steps=2), SequenceFramer(2))
+    expected = generator.forecast(values, 3)
+    for history in library.DataFrame({"a": values}), library.Series(values):
+        found = generator.forecast(history, 3)
+        assert type(found) is type(history)
+        found = np.asarray(found).reshape(3)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(backtest(generator, history, 2).actual[0], values[2:4])
+    frames = SequenceFramer(1, columns=["b", "a"]).frame(
+        library.DataFrame({"a": values, "b": values + 1})
+    )
+    assert frames[0][0].tolist() == [[values[0] + 1, values[0]]]

@@ -2,22 +2,20 @@
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from libraries import EACH_LIBRARY
 
 from seqframe import SequenceFramer
-
-LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
-both = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
 
 
 def panel(library, lengths, seed=0, **names):
     """Return a table of groups of these lengths by label, one below the other."""
     labels = [label for label, length in lengths.items() for _ in range(length)]
     values = np.random.default_rng(seed).integers(0, 99, len(labels)).astype(float)
-    return library({names.get("by", "store"): labels, names.get("column", "units"): values})
+    by, column = names.get("by", "store"), names.get("column", "units")
+    return library.DataFrame({by: labels, column: values})
 
 
 def parts(table, lengths, column):
@@ -37,14 +35,14 @@ def assert_same(found, expected):
             np.testing.assert_array_equal(one, other)
 
 
-@both
+@EACH_LIBRARY
 @pytest.mark.parametrize("numeric", [False, True])
 @given(
     lengths=st.lists(st.integers(3, 6), min_size=1, max_size=4),
     ahead=st.data(),
 )
 @settings(max_examples=30, deadline=None)
-def test_a_future_with_labels_is_cut_by_its_own(library, numeric, lengths, ahead):
+def test_future_is_matched_by_its_own_labels(library, numeric, lengths, ahead):
     names = range(len(lengths)) if numeric else "abcd"
     lengths = dict(zip(names, lengths, strict=False))
     longer = {label: length + ahead.draw(st.integers(0, 3)) for label, length in lengths.items()}
@@ -62,8 +60,8 @@ def test_a_future_with_labels_is_cut_by_its_own(library, numeric, lengths, ahead
     assert_same(frames.framer.frame(sales, future=plans).arrays(), expected.arrays())
 
 
-@both
-def test_targets_with_labels_are_matched_by_them(library):
+@EACH_LIBRARY
+def test_targets_are_matched_by_their_labels(library):
     lengths = {"n": 4, "s": 3}
     sales = panel(library, lengths)
     sold = panel(library, {"s": 3, "n": 4}, 1, column="sold")
@@ -73,7 +71,7 @@ def test_targets_with_labels_are_matched_by_them(library):
     assert_same(frames.arrays(), expected.arrays())
 
 
-@both
+@EACH_LIBRARY
 def test_the_labels_of_a_list_are_no_features(library):
     tables = [panel(library, {1: 4}), panel(library, {2: 3})]
     plans = [panel(library, {1: 6}, 1, column="price"), panel(library, {2: 3}, 2, column="price")]
@@ -82,7 +80,7 @@ def test_the_labels_of_a_list_are_no_features(library):
     assert frames.x_shape == {"past": (2, 1), "future": (1, 1)}
 
 
-@both
+@EACH_LIBRARY
 def test_a_column_that_the_framer_names_stays(library):
     sales = panel(library, {1: 4, 2: 4})
     plans = panel(library, {1: 4, 2: 4}, 1, column="price")
@@ -90,29 +88,29 @@ def test_a_column_that_the_framer_names_stays(library):
     assert framer.frame(sales, by="store", future=plans).x_shape["future"] == (1, 2)
 
 
-SALES = panel(pd.DataFrame, {"n": 4, "s": 4})
-PLANS = panel(pd.DataFrame, {"n": 6, "s": 6}, column="price")
+SALES = panel(pd, {"n": 4, "s": 4})
+PLANS = panel(pd, {"n": 6, "s": 6}, column="price")
 LABELLED = {
-    "longer": (PLANS[["price"]], r"a row for each row.*12 rows for 8\. Give it the columns.*store"),
-    "an array": (np.zeros(9), "a row for each row of the table.*Received: 9 rows for 8"),
-    "a short group": (PLANS[3:], "Received: 3 rows of 'n', which has 4 steps, so at least"),
+    "longer": (PLANS[["price"]], r"`future` .* 12 rows for 8 steps\. Give it the columns.*store"),
+    "an array": (np.zeros(9), "`future` .* Received: 9 rows for 8 steps"),
+    "a short group": (PLANS[3:], "at least one row .* Received: 3 rows for 'n', which has 4 steps"),
     "without a group": (PLANS[:6], "no row of 's'"),
     "in pieces": (PLANS.iloc[[0, 6, 1, 7]], "must follow each other"),
 }
 
 
 @pytest.mark.parametrize("case", LABELLED)
-def test_groups_of_a_future_that_cannot_be_told(case):
+def test_future_without_matching_groups_is_refused(case):
     future, message = LABELLED[case]
     with pytest.raises(ValueError, match=message):
         SequenceFramer(2).frame(SALES, by="store", future=future)
 
 
-def test_labels_as_an_array_cut_what_is_as_long():
+def test_array_labels_cut_values_of_equal_length():
     labels = SALES["store"].to_numpy()
     units = SALES["units"].to_numpy()
     assert len(SequenceFramer(2).frame(units, by=labels, future=np.zeros(8))) == 4
-    with pytest.raises(ValueError, match=r"Received: 9 rows for 8\. Pass a list of sequences"):
+    with pytest.raises(ValueError, match=r"`future` .* 9 rows for 8 steps\. Pass lists"):
         SequenceFramer(2).frame(units, by=labels, future=np.zeros(9))
 
 
@@ -122,11 +120,11 @@ def test_all_columns_that_tell_groups_apart_are_needed():
         SequenceFramer(2).frame(sales, by=["store", "item"], future=PLANS)
 
 
-@both
+@EACH_LIBRARY
 def test_targets_have_a_row_for_each_step_of_a_group(library):
     sales = panel(library, {"n": 4, "s": 4})
     sold = panel(library, {"n": 5, "s": 3}, column="sold")
-    with pytest.raises(ValueError, match=r"5 rows of 'n', which has 4 steps, so that many"):
+    with pytest.raises(ValueError, match="5 rows for 'n', which has 4 steps"):
         SequenceFramer(2).frame(sales, sold, by="store")
 
 
@@ -150,7 +148,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", CLOCKS)
 @pytest.mark.parametrize("name", KINDS)
-def test_dates_beside_a_sequence_are_its_own(name, kind):
+def test_tables_need_the_dates_of_the_sequence(name, kind):
     clock, make = CLOCKS[kind], KINDS[name]
     series = pd.Series(np.arange(5.0), clock[:5])
     framer = SequenceFramer(2)
@@ -172,12 +170,12 @@ def test_dates_beside_a_sequence_are_its_own(name, kind):
     assert len(frame(clock[1:6], series.to_numpy())) == 3
 
 
-def test_a_future_goes_on_after_the_sequence():
+def test_future_may_be_longer_than_the_sequence():
     assert len(SequenceFramer(2).frame(SERIES, future=KINDS["future"](DAYS))) == 3
 
 
 @pytest.mark.parametrize("index", [DAYS.tz_localize("UTC"), DAYS.to_period("D")])
-def test_dates_of_another_kind_are_not_the_sequences(index):
+def test_dates_of_another_kind_are_refused(index):
     with pytest.raises(ValueError, match=r"`future` must have the dates.*Received: 2026-01-01"):
         SequenceFramer(2).frame(SERIES, future=KINDS["future"](index))
 

@@ -92,4 +92,3 @@ if not TYPE_CHECKING:  # a type checker would accept any name that `__getattr__`
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-from seqframe.framing import former as _former  # noqa: E402,F401 (until the merge)

@@ -16,7 +16,7 @@ import keras
 from keras import ops
 
 from seqframe.aliases import Tensor
-from seqframe.framing.windows import check_integer
+from seqframe.framing.checks import check_integer
 
 
 class Sampler:

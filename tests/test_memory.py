@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from conftest import current_backend
 
 # Two logical devices have to be set up before TensorFlow runs anything, so in another process.

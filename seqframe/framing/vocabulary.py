@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.framing.windows import check_integer
+from seqframe.framing.checks import check_integer
 
 
 class Vocabulary:

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from seqframe.framing.columns import Table, table_names
+from seqframe.framing.checks import check_integer
+from seqframe.framing.dates import check_future, continue_table
 from seqframe.framing.frames import Frames
 from seqframe.framing.sequences import split_sequences
-from seqframe.framing.tables import library_of
-from seqframe.framing.windows import check_integer
+from seqframe.framing.tables import Table, read_table, table_names
 from seqframe.model.inspect import takes_future
-from seqframe.rollout.ahead import check_future
 from seqframe.rollout.forecast import Forecaster, Known, Seen, explain_nan, name_step
 from seqframe.rollout.generator import Generator
 from seqframe.rollout.origins import Origins
@@ -289,8 +288,8 @@ def backtest(
     names = None if isinstance(sequences, Frames) else table_names(tester.known.tables[0])
     warn_of_positions(names, generator.targets, generator.framer)
     for item, ahead in zip(tester.known.tables, tester.known.futures or [], strict=False):
-        steps = generator.framer.horizon - 1
-        check_future(item, ahead[: len(item) + steps], steps, on_clock=True)
+        ahead = ahead[: len(item) + generator.framer.horizon - 1]
+        check_future(item, ahead, None, begins_with_history=True)
     origins, left_out = tester.find_origins(horizon, start, stride, season)
     free_run = tester.forecast(origins, horizon)
     # Origins overlap: a step that several of them forecast is forecast once.
@@ -537,7 +536,7 @@ def _mean(errors: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 def _shift(forecast: Any, distance: np.ndarray) -> Any:
     """Return a forecast, of its own type, with distances `(steps, …)` added."""
-    if library_of(type(forecast)) == "polars" and hasattr(forecast, "columns"):
-        columns = enumerate(forecast.get_columns())
-        return forecast.with_columns(column + distance[:, place] for place, column in columns)
-    return forecast + distance
+    table = read_table(forecast)
+    if not isinstance(table, Table):
+        return forecast + distance
+    return continue_table(table, table.to_numpy("forecast") + distance, index=table.index)

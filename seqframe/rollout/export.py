@@ -8,10 +8,15 @@ import keras
 import numpy as np
 
 from seqframe.aliases import ExportKind, Shape, Tensor
+from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.vocabulary import Vocabulary
-from seqframe.framing.windows import check_choice, check_integer
-from seqframe.model.inspect import check_classes, declared_shape
-from seqframe.model.inspect import context_steps, least_prompt, least_steps
+from seqframe.model.inspect import (
+    check_classes,
+    context_steps,
+    declared_shape,
+    least_prompt,
+    least_steps,
+)
 from seqframe.rollout.choosers import Chooser, Feedback, Processor, SymbolChooser, ValueChooser
 from seqframe.rollout.loop import RolledModel, Rollout
 from seqframe.samplers import BeamSampler

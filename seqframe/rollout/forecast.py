@@ -9,16 +9,24 @@ import keras
 import numpy as np
 
 from seqframe.aliases import Shape
-from seqframe.framing.columns import check_width, select_columns, table_names
-from seqframe.framing.dates import check_each, dates_of
-from seqframe.framing.groups import drop_labels
+from seqframe.framing.checks import check_integer
+from seqframe.framing.dates import (
+    check_each,
+    check_future,
+    continue_table,
+    dates_of,
+    index_forecast,
+)
 from seqframe.framing.sequences import find_columns, split_sequences, to_array, to_arrays
-from seqframe.framing.tables import column_names
-from seqframe.framing.windows import check_integer
+from seqframe.framing.tables import (
+    check_width,
+    column_names,
+    drop_labels,
+    select_columns,
+    table_names,
+)
 from seqframe.model.inspect import check_features, check_prompt_length
-from seqframe.rollout.ahead import check_future, index_forecast
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
-from seqframe.rollout.continuation import continue_table
 from seqframe.rollout.loop import RolledModel, Run
 from seqframe.rollout.prompts import lay_out
 from seqframe.rollout.targets import Targets, future_names, future_places, warn_of_positions
@@ -102,7 +110,7 @@ class Forecaster:
         aheads = [None] * len(raw) if known.futures is None else known.futures
         for item, ahead in zip(known.tables, aheads, strict=True):
             if ahead is not None:
-                check_future(item, ahead, self.whole(steps), self.needs_past, stacklevel=4)
+                check_future(item, ahead, None, self.needs_past, stacklevel=4)
 
         def explain(number: int, step: int) -> ValueError:
             past = Seen("history", known.values[number], known.tables[number])

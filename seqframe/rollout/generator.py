@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
+from seqframe.framing.checks import check_integer
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.order import random_seed
-from seqframe.framing.windows import check_integer
 from seqframe.model.inspect import (
     check_embedding,
     check_framer,
@@ -18,8 +18,8 @@ from seqframe.model.inspect import (
     check_model,
     check_one_output,
     declared_shape,
+    outputs_probabilities,
 )
-from seqframe.model.inspect import outputs_probabilities
 from seqframe.model.state import stateful_layers
 from seqframe.rollout.choosers import Feedback, Processor
 from seqframe.rollout.export import export_rollout

@@ -20,10 +20,15 @@ from seqframe import backend
 from seqframe.aliases import Layout, Shape, Tensor
 from seqframe.backend.internals import all_layers, any_time_steps, borrowed_states
 from seqframe.framing.framer import SequenceFramer
-from seqframe.model.inspect import adapted_values, same_objects
-from seqframe.model.inspect import declared_shape
-from seqframe.model.inspect import context_steps, least_prompt
-from seqframe.model.inspect import arranged, takes_future
+from seqframe.model.inspect import (
+    adapted_values,
+    arranged,
+    context_steps,
+    declared_shape,
+    least_prompt,
+    same_objects,
+    takes_future,
+)
 from seqframe.model.state import fresh_state
 from seqframe.rollout.choosers import Chooser, Position
 from seqframe.rollout.prompts import Prompts

@@ -9,8 +9,7 @@ from keras import ops, tree
 from seqframe import backend
 from seqframe.backend.internals import all_layers, any_time_steps, borrowed_states
 from seqframe.framing.framer import SequenceFramer
-from seqframe.model.inspect import declared_shape
-from seqframe.model.inspect import arranged, named_inputs
+from seqframe.model.inspect import arranged, declared_shape, named_inputs
 from seqframe.model.state import fresh_state
 
 _ROWS, _STEPS = 4, 4  # of the random input

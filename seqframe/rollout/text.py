@@ -10,8 +10,7 @@ import numpy as np
 
 from seqframe.framing.sequences import holds_symbols, split_sequences, to_array
 from seqframe.framing.vocabulary import Vocabulary
-from seqframe.model.inspect import check_classes, check_ids, check_prompt_length
-from seqframe.model.inspect import context_steps
+from seqframe.model.inspect import check_classes, check_ids, check_prompt_length, context_steps
 from seqframe.rollout.choosers import Feedback, Processor, SymbolChooser
 from seqframe.rollout.loop import RolledModel, Run
 from seqframe.rollout.prompts import GeneratorState, lay_out

@@ -8,9 +8,9 @@ from typing import Any, Literal, overload
 import keras
 
 from seqframe.aliases import JitCompile, Verbose
+from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
-from seqframe.framing.checks import check_choice, check_integer
 from seqframe.model.inspect import check_compiled, check_model
 from seqframe.training.by_keras import (
     evaluation_dataset,

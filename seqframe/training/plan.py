@@ -13,10 +13,10 @@ from keras import tree
 from seqframe import backend
 from seqframe.aliases import Reset
 from seqframe.backend.internals import has_unweighted_metrics
+from seqframe.framing.checks import check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.order import random_seed
-from seqframe.framing.checks import check_integer
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, feed_frames

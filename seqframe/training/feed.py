@@ -22,7 +22,7 @@ from seqframe.framing.cutters import (
     gathered_weight_shape,
     weighs_horizon_as_one,
 )
-from seqframe.framing.sequences import check_unmasked
+from seqframe.framing.tables import check_unmasked
 from seqframe.framing.tables import is_table, table_array
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import pytest
 import seqframe
 
 pytestmark = pytest.mark.project
+pytest.importorskip("keras", reason="public names that train and roll out need it")
 ROOT = Path(seqframe.__file__).parent.parent
 
 # What Keras and the backends return is Any, whether they are installed or not.

@@ -47,17 +47,13 @@ class Chooser(Protocol):
     """Makes the next steps of a model's output."""
 
     @property
-    def draws(self) -> bool:
-        """Whether anything is drawn at random."""
+    def draws(self) -> bool: ...  # whether anything is drawn at random
 
-    def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
-        """Return what `extras` begin with."""
+    def begin(self, rows: int, capacity: int) -> list[np.ndarray]: ...  # what `extras` begin with
 
-    def read(self, output: Tensor, rows: int) -> list[Tensor]:
-        """Return what the choice needs of the model's output."""
+    def read(self, output: Tensor, rows: int) -> list[Tensor]: ...  # what the choice needs of it
 
-    def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
-        """Return the choice."""
+    def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice: ...
 
 
 @dataclass(frozen=True)
@@ -212,9 +208,8 @@ class ValueChooser:
 class ResidualNoise:
     """Errors of a model, drawn at random: the noise of a bootstrap.
 
-    Args:
-        residuals: array `(errors, …)` of a prediction's shape without its row axis; with a horizon,
-            `(errors, horizon, …)`, or `(errors, …)` to draw for each of its steps.
+    They have the shape `(errors, …)` of a prediction, or `(errors, horizon, …)` to draw those of a
+    block together.
     """
 
     def __init__(self, residuals: np.ndarray):

@@ -278,17 +278,8 @@ def test_frames_and_tables_are_read_by_names():
             np.testing.assert_array_equal(found.origins, expected.origins)
             np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-5, atol=1e-6)
             np.testing.assert_array_equal(found.actual, expected.actual)
-        for (_, origin), path in zip(expected.origins, expected.free_run, strict=True):
-            alone = generator.forecast(
-                table.iloc[:origin], 3, future=known.iloc[origin : origin + 4]
-            )
-            np.testing.assert_allclose(path, alone, rtol=1e-5, atol=1e-6)
         with pytest.raises(ValueError, match=r"without \['price'\]"):
             backtest(generator, table.drop(columns="price"), 3, future=known)
-        with pytest.raises(ValueError, match="`sequences` must have 3 features"):
-            backtest(generator, table.to_numpy()[:, :2], 3, future=known)
-        with pytest.raises(ValueError, match="`future` must"):
-            backtest(generator, table, 3, future=known.iloc[1:])
 
 
 def ahead_of(steps=3, horizon=2):

@@ -72,20 +72,12 @@ class SymbolChooser:
 
     @property
     def draws(self) -> bool:
-        return not (self._is_greedy or self._follows_beams)
-
-    @property
-    def _is_greedy(self) -> bool:
-        return type(self.sampler) is GreedySampler
-
-    @property
-    def _follows_beams(self) -> bool:
-        return isinstance(self.sampler, BeamSampler)
+        return type(self.sampler) not in (GreedySampler, BeamSampler)
 
     @property
     def _takes_any_scale(self) -> bool:
         """Whether probabilities do as well as their logarithms: for the likeliest symbol."""
-        return self._is_greedy and self.processor is None and not self.scored
+        return type(self.sampler) is GreedySampler and not (self.processor or self.scored)
 
     @property
     def _output_decides(self) -> bool:

@@ -114,6 +114,7 @@ class Forecaster:
     def read(self, raw: list[Any], futures: Sequence[Any] | None, name: str) -> Known:
         """Return histories and future covariates, with the columns that the framer names."""
         tables, values = self._read(raw, name, self.rolled.framer.columns)
+        check_each(tables, name)
         if futures is None:
             return Known(name, tables, values, None, None)
         futures, arrays = self._read(futures, "future", self._future_names)
@@ -130,7 +131,6 @@ class Forecaster:
             drop_labels(table, by, label, keep=columns)
             for table, label in zip(raw, labels, strict=True)
         ]
-        check_each(tables, name)
         tables = [select_columns(table, columns, name) for table in tables]
         arrays = to_arrays(tables, name)
         check_width(arrays[0], columns, name)

@@ -264,7 +264,8 @@ def _list_hint(prompts: Sequence[Any]) -> str:
     """Return a hint for several prompts that may be meant as one."""
     if not all(isinstance(item, str) and len(item) == 1 for item in prompts):
         return ""
-    return f" A list of strings is several prompts; for one prompt pass `[{list(prompts)[:8]}]`."
+    shown = list(prompts) if len(prompts) <= 8 else "symbols"
+    return f" A list of strings is several prompts; for one prompt pass `[{shown}]`."
 
 
 def _encode_prompt(prompt: Any, vocabulary: Vocabulary | None) -> np.ndarray:

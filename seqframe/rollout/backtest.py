@@ -487,11 +487,7 @@ class _Tester:
 
 
 def _count_missing(array: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Return how many steps before each are missing.
-
-    >>> _count_missing(np.array([[1.0, 2.0], [np.nan, 2.0], [1.0, 2.0]]), np.zeros(3, bool))
-    array([0, 0, 1, 1])
-    """
+    """Return how many steps before each are missing."""
     is_missing = np.isnan(array).reshape(len(array), -1).any(axis=1)
     is_missing[: len(missing)] |= missing[: len(array)]
     return np.concatenate([[0], np.cumsum(is_missing)])

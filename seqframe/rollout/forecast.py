@@ -301,12 +301,7 @@ class Forecaster:
 def choose_targets(
     targets: Columns | None, framer: SequenceFramer, has_feedback: bool
 ) -> Targets | None:
-    """Return the columns that a model predicts, by name or position, or None if it predicts all.
-
-    >>> framer = SequenceFramer(2, columns=["units", "price"], target_columns="units")
-    >>> choose_targets(None, framer, has_feedback=False)
-    'units'
-    """
+    """Return the columns that a model predicts, by name or position, or None if it predicts all."""
     trained, columns = framer.target_columns, framer.columns
     own = trained if trained is None or isinstance(trained, str) else list(trained)
     names = None if own is None else tuple(np.atleast_1d(own).tolist())

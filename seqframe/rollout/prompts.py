@@ -112,11 +112,7 @@ def lay_out(
 
 
 def _doubled(size: int, least: int) -> int:
-    """Return `least`, doubled until it is `size` or more.
-
-    >>> _doubled(5, 16), _doubled(33, 16)
-    (16, 64)
-    """
+    """Return `least`, doubled until it is `size` or more."""
     while least < size:
         least *= 2
     return least

@@ -294,11 +294,7 @@ def _decode_ids(ids: np.ndarray, prompt: Any, vocabulary: Vocabulary | None) -> 
 
 
 def _encode_stops(stop: Any, vocabulary: Vocabulary | None) -> Stops:
-    """Return the user's stops as tuples of ids.
-
-    >>> _encode_stops("B", Vocabulary("ABC")), _encode_stops(["AB", "C"], Vocabulary("ABC"))
-    (((1,),), ((0, 1), (2,)))
-    """
+    """Return the user's stops as tuples of ids."""
     if stop is None:
         return ()
     # A tuple may be a symbol.
@@ -331,11 +327,7 @@ def _encode_stop(stop: Any, vocabulary: Vocabulary | None) -> tuple[int, ...]:
 
 
 def _first_stop(ids: np.ndarray, stops: Sequence[Sequence[int]]) -> Found:
-    """Return where the first stop in some ids begins and ends, or None.
-
-    >>> _first_stop(np.array([0, 1, 2, 1]), [[2, 1], [1, 2]])
-    (1, 3)
-    """
+    """Return where the first stop in some ids begins and ends, or None."""
     best: Found = None
     for stop in stops:
         if len(ids) < len(stop):

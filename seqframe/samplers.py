@@ -70,17 +70,6 @@ class Sampler:
 
         Args:
             logits: float tensor `(…, symbols)`, already divided by the temperature.
-
-        Returns:
-            float tensor of the same shape.
-
-        Example:
-
-        >>> from keras import ops
-        >>> from seqframe.samplers import TopKSampler
-        >>> logits = ops.convert_to_tensor([[0.0, 3.0, 1.0]])
-        >>> ops.convert_to_numpy(TopKSampler(2).narrow(logits)).tolist()
-        [[-inf, 3.0, 1.0]]
         """
         return logits
 
@@ -95,12 +84,7 @@ class Sampler:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return the sampler that `get_config` described.
-
-        >>> from seqframe.samplers import TopPSampler
-        >>> TopPSampler.from_config({"p": 0.9, "temperature": 0.5})
-        TopPSampler(p=0.9, temperature=0.5)
-        """
+        """Return the sampler that `get_config` described."""
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
@@ -140,8 +124,7 @@ class RandomSampler(Sampler):
     """Draws a symbol by its probability.
 
     Args:
-        temperature: float > 0, by which logits are divided. Below 1 likely symbols become
-            likelier, above 1 less likely.
+        temperature: float > 0, as in `Sampler`.
 
     Example:
 
@@ -157,16 +140,13 @@ class TopKSampler(Sampler):
 
     Args:
         k: int ≥ 1. All symbols as likely as the last of them take part too.
-        temperature: float > 0, as in `RandomSampler`.
+        temperature: float > 0, as in `Sampler`.
 
     Example:
 
-    >>> import keras
     >>> from seqframe.samplers import TopKSampler
-    >>> logits = keras.ops.convert_to_tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
-    >>> ids = TopKSampler(1)(logits, keras.random.SeedGenerator(7))
-    >>> keras.ops.convert_to_numpy(ids).tolist()
-    [1, 0]
+    >>> TopKSampler(3, temperature=0.7)
+    TopKSampler(k=3, temperature=0.7)
     """
 
     def __init__(self, k: int = 5, temperature: float = 1.0):
@@ -187,7 +167,7 @@ class TopPSampler(Sampler):
     Args:
         p: float, 0 < p ≤ 1, a probability at `temperature`. All symbols as likely as the last one
             that is needed take part too.
-        temperature: float > 0, as in `RandomSampler`.
+        temperature: float > 0, as in `Sampler`.
 
     Example:
 
@@ -270,17 +250,14 @@ class HubSampler:
 
     Example:
 
-    >>> import keras
     >>> from seqframe.samplers import HubSampler
     >>> class Likeliest:  # like keras-hub's samplers
     ...     def compute_probabilities(self, logits):
     ...         return keras.ops.softmax(logits)
     ...     def get_next_token(self, probabilities):
     ...         return keras.ops.argmax(probabilities, axis=-1)
-    >>> logits = keras.ops.convert_to_tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
-    >>> ids = HubSampler(Likeliest())(logits, keras.random.SeedGenerator(7))
-    >>> keras.ops.convert_to_numpy(ids).tolist()
-    [1, 0]
+    >>> HubSampler(Likeliest())
+    HubSampler(Likeliest)
     """
 
     def __init__(self, sampler: Any):

@@ -54,7 +54,7 @@ def test_forecasts_are_those_made_at_each_origin(kind):
             result.free_run[k], generator.forecast(known, horizon), rtol=1e-5, atol=1e-6
         )
         np.testing.assert_allclose(result.one_step[k], one_by_one, rtol=1e-5, atol=1e-6)
-        np.testing.assert_array_equal(result.last_value[k], [known[-1]] * horizon)
+        np.testing.assert_array_equal(result.naive[k], [known[-1]] * horizon)
     # Each step once, as it was forecast from the truth before it.
     steps = sorted({o + s for o in origins for s in range(horizon)})
     ahead = np.stack([generator.forecast(data[:step], 1)[0] for step in steps])
@@ -79,8 +79,8 @@ def test_errors_do_not_depend_on_the_type_of_the_data(dtype):
     for name, found in result.errors().items():
         np.testing.assert_allclose(found, expected.errors()[name], rtol=1e-6)
     # So can be subtracted by hand.
-    difference = result.last_value - result.actual
-    np.testing.assert_array_equal(difference, expected.last_value - expected.actual)
+    difference = result.naive - result.actual
+    np.testing.assert_array_equal(difference, expected.naive - expected.actual)
     assert str(result) == str(expected)
 
 
@@ -88,10 +88,10 @@ def test_the_table_tells_why_a_forecast_goes_flat():
     wave = np.sin(np.arange(200) / 3)
     flat = backtest(line(slope=0.0), wave, 9)  # each step is the last one, come what may
     errors = flat.errors()
-    np.testing.assert_allclose(errors["free_run"], errors["last_value"], rtol=1e-5)
+    np.testing.assert_allclose(errors["free_run"], errors["naive"], rtol=1e-5)
     np.testing.assert_allclose(errors["one_step"], errors["one_step"][0], rtol=0.05)
     table = str(flat).splitlines()
-    assert table[1].split() == ["step", "free", "run", "one", "step", "last", "value"]
+    assert table[1].split() == ["step", "free", "run", "one", "step", "naive"]
     assert [row.split()[0] for row in table[2:]] == ["1", "2", "4", "8", "9"]
     for row in table[2:]:
         step, *shown = row.split()
@@ -129,8 +129,8 @@ def test_an_interval_is_the_ranked_error():
     for coverage in 0, 1, 90:
         with pytest.raises(ValueError, match="`coverage`"):
             result.interval(np.array([100.0]), coverage)
-    for wrong in np.zeros(3), np.zeros((2, 1)):
-        with pytest.raises(ValueError, match="`forecast` must have at most 2 steps"):
+    for wrong in np.zeros(3), np.zeros((2, 1)), [np.zeros(2), np.zeros(2)]:
+        with pytest.raises(ValueError, match="`forecast` must be one"):
             result.interval(wrong)
 
 
@@ -149,17 +149,6 @@ def test_a_coverage_needs_the_origins_that_its_error_names(coverage):
     interval(needed)
     with pytest.raises(ValueError, match=f"needs {needed} origins"):
         interval(needed - 1)
-
-
-def test_several_sequences_and_too_short_ones():
-    generator = line()
-    data = [numbers(9), numbers(6, seed=1), numbers(3, seed=2)]
-    result = backtest(generator, data, 4)
-    assert result.origins.tolist() == [[0, 2], [0, 3], [0, 4], [0, 5], [1, 2]]
-    np.testing.assert_allclose(result.free_run[-1], generator.forecast(data[1][:2], 4), rtol=1e-5)
-    with pytest.raises(ValueError, match=r"`sequences` .* 6 steps.*: 3 steps"):
-        backtest(generator, data[2], 4)
-    assert backtest(generator, data[0], 4, start=5).origins.tolist() == [[0, 5]]
 
 
 def test_an_interval_has_the_type_of_its_forecast():
@@ -185,55 +174,32 @@ def test_an_interval_has_the_type_of_its_forecast():
             np.testing.assert_allclose(bound.to_numpy(), array, rtol=1e-6)
 
 
-def test_an_interval_is_of_one_forecast():
-    result = backtest(line(), numbers(40), 2)
-    forecast = np.array([1.0, 2.0])
-    for several in [forecast, forecast], (pd.Series(forecast),), [pd.DataFrame({"a": forecast})]:
-        with pytest.raises(ValueError, match=r"`forecast` must be one.*for each in"):
-            result.interval(several)
-    for one, bound in zip(result.interval([1.0, 2.0]), result.interval(forecast), strict=True):
-        np.testing.assert_array_equal(one, bound)
-
-
-def test_the_repr_of_a_backtest():
-    assert repr(backtest(line(), numbers(40), 3)) == "Backtest(36 origins, horizon=3)"
-
-
-STARTS = [
-    ({"start": 58, "horizon": 5}, r"`sequences` .* 63 steps .*`start=58` and .*=5`.*: 60"),
-    ({"start": 1, "horizon": 5}, r"`start` .* 2 steps .*_length=2`.*start=1\. "),
-    ({"horizon": 59}, r"61 steps or more, for `horizon=59`.*: 60 steps"),
-    ({"horizon": 5, "history": 1}, r"`history` .*≥ 2"),
-    ({"horizon": 5, "start": 0}, r"`start` .*≥ 1"),
-    ({"horizon": 5, "season": 9, "start": 4}, r"`start` .* season of 9 steps"),
+REFUSED = [
+    ({"start": 58, "horizon": 5}, "sequences"),
+    ({"start": 1, "horizon": 5}, "start"),
+    ({"horizon": 59}, "sequences"),
+    ({"horizon": 5, "history": 1}, "history"),
+    ({"horizon": 5, "start": 0}, "start"),
+    ({"horizon": 5, "season": 9, "start": 4}, "start"),
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), STARTS)
-def test_a_backtest_needs_an_origin(given, message):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(("given", "argument"), REFUSED)
+def test_a_backtest_needs_an_origin(given, argument):
+    with pytest.raises(ValueError, match=f"`{argument}`"):
         backtest(line(), numbers(60), **given)
 
 
-def test_a_future_that_is_too_short_for_an_origin():
-    generator = Generator(with_future(), SequenceFramer(3, horizon=2), targets=[0])
-    with pytest.raises(ValueError, match=r"`future` must have 7 rows .*`horizon=3`.*: 6 rows"):
-        backtest(generator, numbers(20, 2), 3, future=numbers(6, 1))
-
-
-def test_more_origins_than_rows_of_a_program():
-    data = np.arange(700.0)
-    result = backtest(line(), data, 2)
-    assert len(result.origins) == 697
-    np.testing.assert_allclose(result.free_run, result.actual, rtol=1e-4)
-
-
-def test_a_stateful_model_can_be_shown_less():
-    generator, data = stateful(), numbers(30)
-    result = backtest(generator, data, 2, history=4)
-    for (_, origin), found in zip(result.origins, result.free_run, strict=True):
-        known = data[max(origin - 4, 0) : origin]
-        np.testing.assert_allclose(found, generator.forecast(known, 2), rtol=1e-4, atol=1e-6)
+def test_backtests_refuse_what_they_cannot_forecast():
+    short = Generator(with_future(), SequenceFramer(3, horizon=2), targets=[0])
+    with pytest.raises(ValueError, match=r"`future` must have 7 rows"):
+        backtest(short, numbers(20, 2), 3, future=numbers(6, 1))
+    symbols = SequenceFramer(2, vocabulary=Vocabulary("AB"))
+    with pytest.raises(ValueError, match="real values"):
+        backtest(Generator(recurrent(steps=2, outputs=2), symbols), "ABAB", 1)
+    holed = np.where(np.arange(30) == 15, np.nan, numbers(30))
+    with pytest.raises(ValueError, match=r"origin 16 of sequence 1 .*`skip_nan=True`"):
+        backtest(line(), [numbers(20), holed], 2, start=10)
 
 
 def with_future():
@@ -275,24 +241,11 @@ def test_tables_with_a_future():
     assert paths[0].shape == (6, 4)
     np.testing.assert_array_equal(paths[0], paths[1][..., 0])
     assert len(np.unique(paths[0][:, 0])) > 1
-    # Frames of a table know names, whether the generator's framer does or not.
-    for rule in framer, frames.framer:
-        by_name = Generator(generator.model, rule, targets="sales")
-        named = backtest(by_name, frames, 3)
-        np.testing.assert_array_equal(named.origins, result.origins)
-        np.testing.assert_allclose(named.free_run, result.free_run, rtol=1e-5, atol=1e-6)
-        np.testing.assert_array_equal(named.actual, result.actual)
     arrays = framer.frame(table.to_numpy(), targets=[0], future=[1])
-    with pytest.raises(ValueError, match="`targets` of the generator are names"):
+    with pytest.raises(ValueError, match="`targets`"):
         backtest(generator, arrays, 3)
     with pytest.raises(ValueError, match="`future` is part of frames"):
         backtest(by_place, frames, 3, future=table[["price"]])
-
-
-def test_symbols_are_not_backtested():
-    framer = SequenceFramer(2, vocabulary=Vocabulary("AB"))
-    with pytest.raises(ValueError, match="`backtest` is for real values"):
-        backtest(Generator(recurrent(steps=2, outputs=2), framer), "ABAB", 1)
 
 
 def shop(rows=24):
@@ -325,27 +278,8 @@ def test_frames_and_tables_are_read_by_names():
             np.testing.assert_array_equal(found.origins, expected.origins)
             np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-5, atol=1e-6)
             np.testing.assert_array_equal(found.actual, expected.actual)
-        for (_, origin), path in zip(expected.origins, expected.free_run, strict=True):
-            alone = generator.forecast(
-                table.iloc[:origin], 3, future=known.iloc[origin : origin + 4]
-            )
-            np.testing.assert_allclose(path, alone, rtol=1e-5, atol=1e-6)
         with pytest.raises(ValueError, match=r"without \['price'\]"):
             backtest(generator, table.drop(columns="price"), 3, future=known)
-        with pytest.raises(ValueError, match="`sequences` must have 3 features"):
-            backtest(generator, table.to_numpy()[:, :2], 3, future=known)
-        with pytest.raises(ValueError, match="`future` must"):
-            backtest(generator, table, 3, future=known.iloc[1:])
-
-
-def test_models_that_predict_all_columns_need_no_future():
-    frames = SequenceFramer(3, horizon=2).frame(shop())
-    model = recurrent(steps=3, features=3, outputs=6)
-    expected = backtest(Generator(model, frames.framer), shop(), 3)
-    for targets in None, ["units", "price", "holiday"]:
-        found = backtest(Generator(model, frames.framer, targets=targets), frames, 3)
-        np.testing.assert_array_equal(found.origins, expected.origins)
-        np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-5, atol=1e-6)
 
 
 def ahead_of(steps=3, horizon=2):
@@ -409,12 +343,12 @@ def test_origins_that_need_a_missing_step_are_left_out(kind):
     assert result.left_out == (lost.count(0), lost.count(1))
     assert result.of(0).left_out == (lost.count(0), 0)
     assert result.of(1).left_out == (0, lost.count(1))
-    for name in "origins", "actual", "free_run", "one_step", "last_value":
+    for name in "origins", "actual", "free_run", "one_step", "naive":
         found = getattr(result, name)
         np.testing.assert_allclose(found, getattr(expected, name)[kept], rtol=1e-5, atol=1e-6)
     assert np.isfinite(result.residuals).all()
     assert str(result).endswith(f"\n{len(lost)} origins left out: a step is missing")
-    with pytest.raises(ValueError, match=r"NaN.*`skip_nan=True`"):
+    with pytest.raises(ValueError, match="skip_nan"):
         backtest(generator, holed, horizon, **given)
 
 
@@ -430,7 +364,7 @@ def test_frames_leave_out_their_missing_steps():
         np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-6)
     everything = backtest(line(), framer.frame(data, valid=np.arange(40) != 20), 3, skip_nan=False)
     assert len(everything.origins) == len(backtest(line(), data, 3).origins)
-    with pytest.raises(ValueError, match=r"missing step. Received: 36 origins"):
+    with pytest.raises(ValueError, match="missing step"):
         backtest(line(), np.full(40, np.nan), 3, skip_nan=True)
 
 
@@ -450,42 +384,22 @@ def test_a_gap_in_the_future_counts():
     np.testing.assert_array_equal(result.one_step, alone)
 
 
-@pytest.mark.parametrize("history", [None, 5])
-def test_a_nan_forecast_names_its_origin(history):
-    generator, clean, plans = ahead_of(), numbers(30), numbers(30, seed=1)
-    holed = clean.copy()
-    holed[15] = np.nan
-    options = {"history": history, "start": 10}
-    # The first forecast that sees step 15 begins at step 16.
-    with pytest.raises(ValueError, match=r"origin 16, and NaN at step 15 of .*`skip_nan=True`"):
-        backtest(generator, holed, 2, future=plans, **options)
-    with pytest.raises(ValueError, match="origin 16 of sequence 1, and NaN at step 15"):
-        backtest(generator, [numbers(20), holed], 2, future=[numbers(20), plans], **options)
-    days = pd.date_range("2026-01-01", periods=30)
-    table, ahead = pd.DataFrame({"a": holed}, days), pd.Series(plans, days)
-    with pytest.raises(ValueError, match=r"16 \(2026-01-17.*\), and NaN at step 15 \(2026-01-16"):
-        backtest(generator, table, 2, future=ahead, **options)
-    plans[20] = np.nan
-    with pytest.raises(ValueError, match=r"of origin (19|20).* at step 20 of the future"):
-        backtest(generator, clean, 2, future=plans, **options)
-
-
 @pytest.mark.parametrize("season", [1, 3, 7])
 def test_the_seasonal_naive_baseline(season):
     data, horizon = numbers(40), 5
     result = backtest(line(), data, horizon, season=season)
     assert result.origins[0, 1] == max(season, 2)
-    for (_, origin), found in zip(result.origins, result.last_season, strict=True):
+    for (_, origin), found in zip(result.origins, result.seasonal_naive, strict=True):
         repeated = np.tile(data[origin - season : origin], horizon)
         np.testing.assert_array_equal(found, repeated[:horizon])
-    assert list(result.errors()) == ["free_run", "one_step", "last_value", "last_season"]
+    assert list(result.errors()) == ["free_run", "one_step", "naive", "seasonal_naive"]
     head, row = str(result).splitlines()[1:3]
-    assert head == "step  free run  one step  last value  last season"
+    assert head == "step  free run  one step     naive  seasonal naive"
     assert len(row) == len(head)
     if season == 1:
-        np.testing.assert_array_equal(result.last_season, result.last_value)
+        np.testing.assert_array_equal(result.seasonal_naive, result.naive)
     periodic = backtest(line(), np.tile(numbers(season, seed=2), 12), horizon, season=season)
-    assert periodic.errors()["last_season"].max() == 0
+    assert periodic.errors()["seasonal_naive"].max() == 0
 
 
 def test_the_backtest_of_a_sequence_is_its_own():
@@ -498,7 +412,7 @@ def test_the_backtest_of_a_sequence_is_its_own():
     for label, part in sales.groupby("store"):
         alone = backtest(generator, part[["units"]], 3)
         found = tested.of(label)
-        for name in "actual", "free_run", "one_step", "last_value", "residuals":
+        for name in "actual", "free_run", "one_step", "naive", "residuals":
             np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
         np.testing.assert_array_equal(found.origins[:, 1], alone.origins[:, 1])
         forecast = np.zeros(found.actual.shape[1:])
@@ -509,11 +423,3 @@ def test_the_backtest_of_a_sequence_is_its_own():
     with pytest.raises(ValueError, match=r"`label` must be .* \['n', 's'\].*label='x'"):
         tested.of("x")
     assert list(backtest(line(), [numbers(9), numbers(8)], 2).labels) == [0, 1]
-
-
-def test_origins_of_a_part_are_on_the_clock_of_the_frames():
-    frames = SequenceFramer(2).frame(numbers(60))
-    _, part = frames.split(0.5, 0.5)
-    tested = backtest(line(), part, 3)
-    assert tested.origins[0].tolist() == [0, part.steps(0).targets[0]]
-    assert tested.residual_steps[0].tolist() == tested.origins[0].tolist()

@@ -54,21 +54,6 @@ def test_windows_are_those_of_keras(length, rate):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_where_keras_is_not_right():
-    data = np.arange(10, dtype="float32")
-    # A sequence too short for a window: no frame, without a word.
-    assert by_keras(data[:3], data[3:4], sequence_length=4) is None
-    with pytest.raises(ValueError, match="No frame fits"):
-        SequenceFramer(4).frame(data[:3])
-    # `end_index` is to end the data, but a target comes from beyond it.
-    _, y = by_keras(data, data[3:], sequence_length=3, end_index=6)
-    assert y.max() > 5
-    # Targets on the clock of the data, as our own are: Keras takes that of a window's first step.
-    _, y = by_keras(data, data, sequence_length=3)
-    assert y[0] == 0
-    assert SequenceFramer(3).frame(data, data)[0][1] == 3
-
-
 @pytest.mark.parametrize("padding", ["pre", "post"])
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 @pytest.mark.parametrize("value", [0, 9])
@@ -83,9 +68,3 @@ def test_prefixes_are_padded_as_by_keras(padding, dtype, value):
     np.testing.assert_array_equal(X[..., 0], expected)
     np.testing.assert_array_equal(y, steps[1:])
     assert X.dtype == dtype
-
-
-def test_padding_casts_nothing_where_keras_does():
-    assert keras.utils.pad_sequences([[0.9]], maxlen=2).max() == 0
-    X, _ = SequenceFramer(2, mode="prefixes").frame(np.array([0.9, 1.0])).arrays()
-    assert X.max() == 0.9

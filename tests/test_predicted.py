@@ -53,14 +53,6 @@ def test_a_generator_predicts_the_target_columns_of_its_framer(trained, default)
     assert feeding.targets is None
 
 
-def test_targets_of_a_single_column_change_nothing():
-    table = TABLE[["units"]]
-    for targets in "units", ["units"], None:
-        frames = SequenceFramer(2).frame(table, targets=targets)
-        found = Generator(flat(1, features=1), frames.framer).forecast(table, 3)
-        assert found.columns.tolist() == ["units"]
-
-
 SAME = [("price", 1), ("price", "price"), ("price", ["price"]), (["price", "units"], (1, 0))]
 OTHERS = [("price", "units"), ("price", 0), (["price", "units"], ["units", "price"])]
 
@@ -83,12 +75,6 @@ def test_targets_that_contradict_training_are_refused(trained, targets):
     assert Generator(flat(1), unnamed, targets=0).targets == 0
     with pytest.raises(ValueError, match=r"trained on, 'price'.*targets='units'"):
         Generator(flat(1), unnamed, targets="units")
-
-
-@pytest.mark.parametrize("targets", ["Units", ["units", "x"], 3, -4])
-def test_targets_are_among_the_columns(targets):
-    with pytest.raises(ValueError, match="`targets`"):
-        Generator(flat(1), SequenceFramer(2, columns=NAMES), targets=targets)
 
 
 @LIBRARIES
@@ -176,13 +162,6 @@ def test_a_future_of_several_series_is_refused():
     with pytest.raises(ValueError, match=r"`future`.*'store'"):
         generator.forecast(shop, 3, future=plans)
     assert len(generator.forecast(shop, 3, future=shop[:3])) == 3
-
-
-def test_missing_labels_are_labels():
-    framer = SequenceFramer(2, columns=["units"], by="store")
-    table = pd.DataFrame({"units": numbers(4), "store": ["a", "a", None, None]})
-    with pytest.raises(ValueError, match="with 2 labels"):
-        Generator(flat(1, features=1), framer).forecast(table, 2)
 
 
 @pytest.mark.parametrize("make", [np.array, pd.Index, pd.Series, tuple])

@@ -66,41 +66,23 @@ def test_a_continuation_ends_before_a_stop(stop, vocabulary, ids):
 
 
 WRONG_STOPS = [
-    ("", ABC, "empty string"),
-    (["A", ""], ABC, "empty string"),
-    ([], ABC, "at least one"),
-    ("AX", ABC, "Unknown symbol 'X' at position 1"),
-    ("dog", WORDS, "Received: 'dog'"),
-    ("the cat", WORDS, "`vocabulary.encode"),
-    ([["the", "cat"]], WORDS, "`vocabulary.encode"),
-    ([["A", "B"]], ABC, r"Received: \['A', 'B'\]"),
-    (61, NOTES, "Unknown symbol 61"),
-    ("AB", None, "`vocabulary`. Received: 'AB'"),
-    (3, ABC, "in 0 … 2. Received: 3"),
-    (-1, ABC, "in 0 … 2. Received: -1"),
-    (-1, None, "in 0 … "),
-    (np.array([0, 7]), ABC, "in 0 … 2"),
-    # These would become ids only by rounding, flattening or counting.
-    (1.5, None, "Received: 1.5"),
-    (1.0, None, "Received: 1.0"),
-    (True, None, "Received: True"),
-    (np.array([1.5]), ABC, "array of ids"),
-    (np.array([[0, 1]]), ABC, "array of ids"),
-    (np.array([], int), ABC, "array of ids"),
+    *(
+        (stop, ABC)
+        for stop in ["", ["A", ""], [], "AX", [["A", "B"]], 3, -1, [1.5], [[0, 1]], [None]]
+    ),
+    *((stop, WORDS) for stop in ["dog", "the cat", [["the", "cat"]]]),
+    (61, NOTES),
+    *((stop, None) for stop in ["AB", -1, 1.5, 1.0, True]),
+    *((np.array(stop), ABC) for stop in [[0, 7], [1.5], [[0, 1]]]),
+    (np.array([], int), ABC),
 ]
 
 
-@pytest.mark.parametrize(("stop", "vocabulary", "message"), WRONG_STOPS)
-def test_wrong_stops_are_refused(stop, vocabulary, message):
+@pytest.mark.parametrize(("stop", "vocabulary"), WRONG_STOPS)
+def test_stops_are_symbols_or_ids(stop, vocabulary):
     generator, prompt = counting(vocabulary)
-    with pytest.raises(ValueError, match="(?s)stop.*" + message):
+    with pytest.raises((TypeError, ValueError), match="stop"):
         generator.generate(prompt, 3, stop=stop)
-
-
-@pytest.mark.parametrize("stop", [1.5, [[0, 1]], None])
-def test_stops_of_a_wrong_type_are_refused(stop):
-    with pytest.raises((TypeError, ValueError)):
-        follower().generate("A", 3, stop=[stop])
 
 
 @pytest.mark.parametrize(

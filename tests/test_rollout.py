@@ -115,7 +115,6 @@ def nested(batch_size):
 
 STATELESS = {
     "windows": lambda: (framer(3), chain(layers.LSTM(3), steps=3)),
-    "window of one step": lambda: (framer(1), chain(layers.SimpleRNN(3), steps=1, seed=5)),
     "features": lambda: (
         framer(3, layout="features"),
         chain(layers.GRU(3), steps=1, features=3, seed=5),
@@ -130,7 +129,6 @@ STATELESS = {
         framer(2, gap=2, sampling_rate=2, horizon=3),
         chain(layers.LSTM(3), steps=2, horizon=3),
     ),
-    "blocks": lambda: (framer(3, horizon=3), chain(layers.Flatten(), steps=3, horizon=3)),
     "a target for each step": lambda: (
         framer(3, return_sequences=True),
         chain(layers.GRU(3, **WIDE), steps=3),
@@ -163,10 +161,6 @@ STATEFUL = {
         framer(5),
         functional(5, batch_size=4),
         functional(1, batch_size=4),  # Keras lets the other take five steps only
-    ),
-    "five steps declared in a sequence": lambda: (
-        framer(5),
-        chain(layers.LSTM(3, stateful=True), steps=5, batch_size=4),
     ),
     "stacked cells": lambda: (
         framer(1),
@@ -227,14 +221,6 @@ FORECASTS = {
         (9,),
         lambda: (SequenceFramer(3), chain(layers.LSTM(3), steps=3, outputs=1)),
     ),
-    "one column of a table": (
-        (9, 1),
-        lambda: (SequenceFramer(3), chain(layers.LSTM(3), steps=3, outputs=1)),
-    ),
-    "two columns": (
-        (9, 2),
-        lambda: (SequenceFramer(3), chain(layers.GRU(3), steps=3, features=2, outputs=2)),
-    ),
     "images": (
         (9, 2, 1, 1),
         lambda: (
@@ -242,22 +228,11 @@ FORECASTS = {
             chain(layers.Flatten(), steps=1, features=6, outputs=2),
         ),
     ),
-    "blocks": (
-        (9,),
-        lambda: (SequenceFramer(3, horizon=3), chain(layers.LSTM(3), steps=3, outputs=3)),
-    ),
     "blocks of two columns": (
         (9, 2),
         lambda: (
             SequenceFramer(3, horizon=3, gap=1),
             chain(layers.LSTM(3), steps=3, features=2, outputs=2, horizon=3),
-        ),
-    ),
-    "stateful": (
-        (9,),
-        lambda: (
-            SequenceFramer(5),
-            chain(layers.LSTM(3, stateful=True), steps=5, outputs=1, batch_size=2),
         ),
     ),
     "stateful, blocks of two columns": (
@@ -299,16 +274,6 @@ def generator():
     return Generator(model, framer(1))
 
 
-def test_rollouts_do_not_depend_on_each_other():
-    model = chain(layers.GRU(3, stateful=True), steps=1, outputs=1, batch_size=2)
-    history, other = numbers(3), numbers(20, seed=1)
-    first = Generator(model).forecast(history, 5)
-    used = Generator(model)
-    for between in history, other, other[:1]:
-        used.forecast(between, 5)
-        assert_same(used.forecast(history, 5), first)
-
-
 def test_more_steps_begin_with_fewer(generator):
     long = generator.generate("ABCDA", 200)
     assert len(long) == 200
@@ -316,6 +281,7 @@ def test_more_steps_begin_with_fewer(generator):
         assert generator.generate("ABCDA", steps) == long[:steps]
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs each step itself")
 def test_programs_are_compiled_for_sizes_not_for_each_prompt(generator):
     counter = generator.model.layers[0]
     generator.generate("ABCD", 64)

@@ -74,15 +74,6 @@ def test_a_loaded_generator_forecasts_the_same(targets, feedback, columns, tmp_p
     )
 
 
-def test_names_of_columns_are_saved(tmp_path):
-    names = {"columns": ["units", "price"], "future_columns": ["price"], "by": "store"}
-    framer = SequenceFramer(3, target_columns=["price", "units"], **names)
-    Generator(recurrent(steps=3, features=2, outputs=2), framer).save(tmp_path / "named.keras")
-    loaded = Generator.load(tmp_path / "named.keras")
-    assert loaded.framer == framer
-    assert loaded.targets == ["price", "units"]
-
-
 @pytest.mark.parametrize(
     ("name", "way_out"), [("nodir/generator.keras", "mkdir"), ("generator.zip", r"\.keras")]
 )
@@ -90,13 +81,6 @@ def test_paths_that_are_refused(model, name, way_out, tmp_path):
     with pytest.raises(ValueError, match=f"`path`.*{way_out}"):
         Generator(model, ABCD).save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_file_is_a_model_of_keras(model, tmp_path):
-    Generator(model, ABCD).save(tmp_path / "generator.keras")
-    loaded = keras.saving.load_model(tmp_path / "generator.keras")
-    for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_custom_layers_are_passed_on(tmp_path):
@@ -139,13 +123,6 @@ def test_a_file_that_names_python_code_is_refused(model, tmp_path):
             archive.writestr(name, content)
     with pytest.raises(ValueError, match=r"unsafe|safe_mode"):
         Generator.load(path)
-
-
-def test_symbols_that_json_cannot_hold_are_refused(model, tmp_path):
-    framer = SequenceFramer(1, vocabulary=Vocabulary([1j, 2j, 3j, 4j]))
-    with pytest.raises((TypeError, ValueError), match="JSON"):
-        Generator(model, framer).save(tmp_path / "generator.keras")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", "model", "directory"])

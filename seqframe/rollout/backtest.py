@@ -1,9 +1,9 @@
 """Backtests: forecasts from many origins in known sequences, their errors, and intervals."""
 
+import itertools
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 from typing import Any, NamedTuple
 
 import keras
@@ -15,10 +15,8 @@ from seqframe.framing.frames import Frames
 from seqframe.framing.sequences import split_sequences
 from seqframe.framing.tables import Table, read_table, table_names
 from seqframe.model.inspect import takes_future
-from seqframe.rollout.forecast import Forecaster, Known, Seen, explain_nan, name_step
+from seqframe.rollout.forecast import Forecaster, Known, warn_of_positions
 from seqframe.rollout.generator import Generator
-from seqframe.rollout.origins import Origins
-from seqframe.rollout.targets import has_names, unpredicted, warn_of_positions
 
 _ROWS = 256  # origins that are rolled out together, at most
 
@@ -28,19 +26,19 @@ class Backtest:
     """Forecasts from many origins, with the actual values and naive baselines.
 
     `print` shows mean absolute errors for each step ahead: of the free run, in which the model
-    lives on its own predictions; of one step, in which it knows all steps before; and of the last
-    value, the naive baseline. A free run far worse than one step means that errors add up. One step
-    no better than the last value means that the model has learned no more than to repeat it.
+    reads its own predictions; of one step, in which it reads the actual values before that step;
+    and of the naive baseline. A free run far worse than one step means that errors add up. One step
+    no better than the naive baseline means that the model has only learned to repeat its input.
 
     Attributes:
         origins: int array `(origins, 2)`: the sequence, and its first step that is forecast.
         actual: float array `(origins, horizon, …)`. The values to forecast.
         free_run: array like `actual`. The forecast from each origin.
-        one_step: array like `actual`. Each step, forecast from the true steps before it; NaN if
+        one_step: array like `actual`. Each step, forecast from the actual steps before it; NaN if
             that is impossible.
-        last_value: array like `actual`. The naive baseline: the value before the origin.
+        naive: array like `actual`. The naive baseline: the value before the origin.
         residuals: array `(steps, …)`. Errors of one step, `actual - forecast`, each step once.
-        last_season: array like `actual`, or None. The seasonal naive baseline.
+        seasonal_naive: array like `actual`, or None. The value of a season before.
         residual_steps: int array `(steps, 2)`: the sequence and step of each residual.
         labels: the names of the sequences: their numbers, or the groups of Frames.
         left_out: tuple of int. How many origins of each sequence are left out, because a step is
@@ -48,58 +46,42 @@ class Backtest:
 
     Example:
 
-    >>> import numpy as np
-    >>> from seqframe import Backtest
-    >>> actual = np.array([[3.0, 4.0], [4.0, 5.0], [5.0, 6.0]])
-    >>> result = Backtest(
-    ...     origins=np.array([[0, 3], [0, 4], [0, 5]]),
-    ...     actual=actual,
-    ...     free_run=actual + np.array([[0.1, 0.2], [-0.2, 0.4], [0.3, -0.6]]),
-    ...     one_step=actual,
-    ...     last_value=np.array([[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]),
-    ...     residuals=np.zeros(4),
-    ... )
-    >>> print(result)
+    >>> import keras, numpy as np
+    >>> from seqframe import Generator, backtest
+    >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Rescaling(1, 0.5),
+    ...                           keras.layers.Flatten()])  # the last value, and 0.5
+    >>> print(backtest(Generator(model), np.arange(12.0), horizon=2))
     mean absolute error, by steps ahead
-    step  free run  one step  last value
-       1       0.2         0           1
-       2       0.4         0           2
+    step  free run  one step     naive
+       1       0.5       0.5         1
+       2         1       0.5         2
     """
 
     origins: np.ndarray
     actual: np.ndarray
     free_run: np.ndarray
     one_step: np.ndarray
-    last_value: np.ndarray
+    naive: np.ndarray
     residuals: np.ndarray
-    last_season: np.ndarray | None = None
+    seasonal_naive: np.ndarray | None = None
     residual_steps: np.ndarray | None = None
     labels: Sequence[Hashable] = ()
     left_out: tuple[int, ...] = ()
 
     def of(self, label: Hashable) -> "Backtest":
-        """Return the backtest of one sequence, whose intervals are as wide as it needs.
+        """Return the backtest of one sequence, with intervals as wide as that sequence needs.
 
         Args:
             label: one of `labels`.
-
-        Returns:
-            Backtest.
-
-        Raises:
-            ValueError: if there is no such sequence.
 
         Example:
 
         >>> import keras, numpy as np
         >>> from seqframe import Generator, backtest
-        >>> model = keras.Sequential([keras.Input((2, 1)), keras.layers.Flatten(),
-        ...                           keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([np.array([[-1.0], [2.0]])])
-        >>> small, large = np.arange(12.0) ** 2, 9 * np.arange(12.0) ** 2
-        >>> tested = backtest(Generator(model), [small, large], horizon=2)
-        >>> [tested.of(label).errors()["free_run"][0] for label in tested.labels]
-        [np.float64(2.0), np.float64(18.0)]
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()])
+        >>> tested = backtest(Generator(model), [np.arange(5.0), np.arange(0.0, 50.0, 10)], 1)
+        >>> [tested.of(label).errors()["free_run"].item() for label in tested.labels]
+        [1.0, 10.0]
         """
         if label not in self.labels:
             raise ValueError(
@@ -118,24 +100,22 @@ class Backtest:
     @property
     def _forecasts(self) -> list[str]:
         """The names of the forecasts that are compared."""
-        names = ["free_run", "one_step", "last_value"]
-        return names if self.last_season is None else [*names, "last_season"]
+        names = ["free_run", "one_step", "naive"]
+        return names if self.seasonal_naive is None else [*names, "seasonal_naive"]
 
     def errors(self) -> dict[str, np.ndarray]:
         """Return mean absolute errors for each step ahead, over origins and features.
 
         Returns:
-            dict of "free_run", "one_step", "last_value", and with a season "last_season", of float
+            dict of "free_run", "one_step", "naive", and with a season "seasonal_naive", of float
             arrays `(horizon,)`.
 
         Example:
 
         >>> import keras, numpy as np
         >>> from seqframe import Generator, backtest
-        >>> model = keras.Sequential([keras.Input((2, 1)), keras.layers.Flatten(),
-        ...                           keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([np.array([[-1.0], [2.0]])])  # a straight line, continued
-        >>> backtest(Generator(model), np.arange(12.0), horizon=3).errors()["last_value"]
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()])
+        >>> backtest(Generator(model), np.arange(12.0), horizon=3).errors()["naive"]
         array([1., 2., 3.])
         """
         axes = (0, *range(2, self.actual.ndim))
@@ -166,32 +146,26 @@ class Backtest:
 
         >>> import keras, numpy as np
         >>> from seqframe import Generator, backtest
-        >>> model = keras.Sequential([keras.Input((2, 1)), keras.layers.Flatten(),
-        ...                           keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([np.array([[-1.0], [2.0]])])  # a straight line, continued
-        >>> tested = backtest(Generator(model), np.arange(12.0) ** 2, horizon=2)
-        >>> tested.interval(np.array([144.0, 169.0]), coverage=0.75)
-        (array([142., 163.]), array([146., 175.]))
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()])
+        >>> tested = backtest(Generator(model), np.arange(12.0), horizon=2)
+        >>> tested.interval(np.array([12.0, 13.0]), coverage=0.75)
+        (array([11., 11.]), array([13., 15.]))
         """
-        several = isinstance(forecast, (list, tuple))
-        if several and any(np.ndim(each) and hasattr(each, "shape") for each in forecast):
-            raise ValueError(
-                f"`forecast` must be one forecast. Received: a list of {len(forecast)}. Take each "
-                "by itself, as `[tested.interval(each) for each in forecasts]`."
-            )
         if not 0 < coverage < 1:
             raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage}.")
         steps, count = len(forecast), len(self.origins)
         shape = np.shape(forecast)
         if steps > self.actual.shape[1] or shape[1:] != self.actual.shape[2:]:
             raise ValueError(
-                f"`forecast` must have at most {self.actual.shape[1]} steps, and features of shape "
-                f"{self.actual.shape[2:]}. Received: shape {shape}."
+                f"`forecast` must be one forecast of at most {self.actual.shape[1]} steps, with "
+                f"features of shape {self.actual.shape[2:]}. Received: shape {shape}. Take each of "
+                "several by itself."
             )
         rank = math.ceil((count + 1) * coverage)
         if rank > count:
-            needed = math.floor(coverage / (1 - coverage))
-            needed += math.ceil((needed + 1) * coverage) > needed
+            needed = next(
+                n for n in itertools.count(count + 1) if math.ceil((n + 1) * coverage) <= n
+            )
             raise ValueError(
                 f"`coverage={coverage}` needs {needed} origins or more. Received: a backtest of "
                 f"{count}. Test on a longer sequence, or with a smaller `stride`."
@@ -204,7 +178,7 @@ class Backtest:
 
     def __str__(self) -> str:
         errors = self.errors()
-        names = {name: name.replace("_", " ") for name in errors}
+        names = {name: name.replace("_", " ").rjust(8) for name in errors}
         lines = ["mean absolute error, by steps ahead", "  ".join(["step", *names.values()])]
         horizon = self.actual.shape[1]
         shown = sorted({0, *(2**k - 1 for k in range(horizon.bit_length())), horizon - 1})
@@ -262,18 +236,10 @@ def backtest(
 
     >>> import keras, numpy as np
     >>> from seqframe import Generator, backtest
-    >>> model = keras.Sequential([keras.Input((2, 1)), keras.layers.Flatten(),
-    ...                           keras.layers.Dense(1, use_bias=False)])
-    >>> model.set_weights([np.array([[-1.0], [2.0]])])  # a straight line, continued
-    >>> result = backtest(Generator(model), np.arange(12.0), horizon=4)
-    >>> result.free_run.shape
-    (7, 4)
-    >>> print(result)
-    mean absolute error, by steps ahead
-    step  free run  one step  last value
-       1         0         0           1
-       2         0         0           2
-       4         0         0           4
+    >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()])
+    >>> tested = backtest(Generator(model), np.arange(12.0), horizon=4)
+    >>> tested.free_run.shape, tested.origins[0].tolist()
+    ((8, 4), [0, 1])
     """
     horizon = check_integer("horizon", horizon, 1)
     season = None if season is None else check_integer("season", season, 1)
@@ -286,7 +252,7 @@ def backtest(
     given = _read(generator, sequences, future, skip_nan)
     tester = _Tester(generator, given, history)
     names = None if isinstance(sequences, Frames) else table_names(tester.known.tables[0])
-    warn_of_positions(names, generator.targets, generator.framer)
+    warn_of_positions(names, generator.targets, generator.framer, 3)
     for item, ahead in zip(tester.known.tables, tester.known.futures or [], strict=False):
         ahead = ahead[: len(item) + generator.framer.horizon - 1]
         check_future(item, ahead, None, begins_with_history=True)
@@ -294,9 +260,9 @@ def backtest(
     free_run = tester.forecast(origins, horizon)
     # Origins overlap: a step that several of them forecast is forecast once.
     times = sorted({(n, o + step) for n, o in origins for step in range(horizon)})
-    possible = [tester.origins.can_forecast(n, t, 1) for n, t in times]
+    possible = [tester.can_forecast(n, t, 1) for n, t in times]
     one_step = np.full((len(times), *free_run.shape[2:]), np.nan, free_run.dtype)
-    one_step[possible] = tester.forecast(list(compress(times, possible)), 1)[:, 0]
+    one_step[possible] = tester.forecast(list(itertools.compress(times, possible)), 1)[:, 0]
     number = {time: k for k, time in enumerate(times)}
     which = np.array([[number[n, o + step] for step in range(horizon)] for n, o in origins])
     truth = tester.truth
@@ -311,9 +277,9 @@ def backtest(
         actual=actual[which],
         free_run=free_run,
         one_step=one_step[which],
-        last_value=np.repeat(last[:, None], horizon, axis=1),
+        naive=np.repeat(last[:, None], horizon, axis=1),
         residuals=(actual - one_step)[possible],
-        last_season=seasonal,
+        seasonal_naive=seasonal,
         residual_steps=given.on_clock(times)[possible],
         labels=given.labels,
         left_out=left_out,
@@ -346,48 +312,35 @@ def _read(generator: Generator, data: Any, future: Any, skip_nan: bool | None) -
         raise ValueError(
             "`future` is part of frames. Received: Frames and a future. Frame them with it."
         )
-    source = data.source
-    raw, futures = _unframe(data, generator)
-    missing = None
+    source, missing = data.source, None
     if source.may_leave_out if skip_nan is None else skip_nan:
         stops = [int(stop) for stop in source.steps]
         missing = [
             np.zeros(stop, bool) if source.valid is None else ~source.valid.read(n, 0, stop)
             for n, stop in enumerate(stops)
         ]
-    return _Given(raw, futures, source.labels, source.begins, missing)
+    return _Given(*_unframe(data, generator), source.labels, source.begins, missing)
 
 
 def _unframe(frames: Frames, generator: Generator) -> tuple[list[Any], list[Any] | None]:
     """Return the sequences of frames and their future covariates, as tables if names are known."""
-    framer, targets = generator.framer, generator.targets
+    source, framer, targets = frames.source, generator.framer, generator.targets
     columns = frames.framer.columns or framer.columns
-    if columns is None and has_names(targets):
-        raise ValueError(
-            "`targets` of the generator are names of columns, which these frames do not know. "
-            f"Received: targets={targets!r}. Pass frames of a DataFrame, or positions to the "
-            "generator."
-        )
-    source = frames.source
-    sequences = _tables(
-        [source.inputs.read(n, 0, int(stop)) for n, stop in enumerate(source.steps)], columns
-    )
-    futures: list[Any] | None = None
+    known = frames.framer.future_columns or framer.future_columns
+    raw = [source.inputs.read(n, 0, int(stop)) for n, stop in enumerate(source.steps)]
+    sequences, futures = _tables(raw, columns), None
     if source.future is not None:
-        arrays = [source.future.read(n, 0, len(a)) for n, a in enumerate(source.future.arrays)]
-        futures = _tables(arrays, frames.framer.future_columns or framer.future_columns)
-    unnamed = futures is not None and not isinstance(futures[0], Table)
-    takes_all = takes_future(generator.model) and framer.columns is None
-    if columns is None or targets is None or generator.feedback is not None or unnamed or takes_all:
+        ahead = [source.future.read(n, 0, len(a)) for n, a in enumerate(source.future.arrays)]
+        futures = _tables(ahead, known)
+    has_names = (framer.columns or not takes_future(generator.model)) and (futures is None or known)
+    if targets is None or generator.feedback or not (columns and has_names):
+        return sequences, futures
+    if np.size(targets) == len(columns):
         return sequences, futures
     # The sequences themselves hold the columns that the model does not predict.
-    others = unpredicted(targets, columns)
-    if others:
-        futures = [
-            _joined(futures[n] if futures else None, table, others)
-            for n, table in enumerate(sequences)
-        ]
-    return sequences, futures
+    return sequences, [
+        _joined(futures[n] if futures else None, table) for n, table in enumerate(sequences)
+    ]
 
 
 def _tables(arrays: list[np.ndarray], columns: tuple[str, ...] | None) -> list[Any]:
@@ -397,17 +350,15 @@ def _tables(arrays: list[np.ndarray], columns: tuple[str, ...] | None) -> list[A
     return [Table(array.reshape(len(array), -1), columns) for array in arrays]
 
 
-def _joined(future: Table | None, table: Table, columns: list[str]) -> Table:
-    """Return future covariates, with these columns of a table that they lack."""
-    names = () if future is None else future.columns
-    places = [table.columns.index(name) for name in columns if name not in names]
+def _joined(future: Table | None, table: Table) -> Table:
+    """Return future covariates, with the columns of a table that they lack."""
     if future is None:
-        return table[:, places]
-    if not places:
-        return future
+        return table
+    places = [k for k, name in enumerate(table.columns) if name not in future.columns]
     steps = min(len(future), len(table))
     parts = [future.to_numpy()[:steps], table.to_numpy()[:steps, places]]
-    return Table(np.concatenate(parts, axis=1), (*names, *table[:, places].columns))
+    names = (*future.columns, *(table.columns[k] for k in places))
+    return Table(np.concatenate(parts, axis=1), names)
 
 
 class _Tester:
@@ -428,39 +379,64 @@ class _Tester:
         self.truth = self.known.values
         if generator.targets is not None and self._plan.columns is not None:
             self.truth = [array[:, self._plan.columns] for array in self.truth]
-        context = self._history
+        # How many steps before an origin a forecast depends on.
+        self._context = self._history
         if not rolled.is_stepped:
-            context = min(context, self._framer.geometry.span + self._framer.gap)
-        self.origins = Origins(
-            self.truth,
-            self.known.values,
-            self.known.ahead,
-            context=context,
-            block=self._framer.horizon,
-            needs_past=self._forecaster.needs_past,
-            missing=given.missing,
-        )
+            self._context = min(self._context, self._framer.geometry.span + self._framer.gap)
+        # How many steps before each are missing; None, if a missing step is an error.
+        self._missing: dict[str, list[np.ndarray]] | None = None
+        if given.missing is not None:
+            kinds = {"truth": self.truth, "shown": self._values, "future": self.known.ahead or []}
+            self._missing = {
+                kind: [_count_missing(*each) for each in zip(arrays, given.missing, strict=False)]
+                for kind, arrays in kinds.items()
+            }
+
+    def can_forecast(self, number: int, origin: int, steps: int) -> bool:
+        """Whether `steps` steps of sequence `number` can be forecast from an origin on."""
+        end, begin = origin + self._forecaster.whole(steps), int(max(origin - self._context, 0))
+        if self._lacks("shown", number, begin, origin):
+            return False
+        if self.known.ahead is None:
+            return True
+        first = begin if self._forecaster.needs_past else origin
+        has_rows = end <= len(self.known.ahead[number])
+        return has_rows and not self._lacks("future", number, first, end)
+
+    def _lacks(self, kind: str, number: int, begin: int, end: int) -> bool:
+        if self._missing is None:
+            return False
+        counts = self._missing[kind][number]
+        return bool(counts[end] > counts[begin])
 
     def find_origins(
         self, horizon: int, start: int | None, stride: int, season: int | None
     ) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
         """Return the origins, and how many of each sequence are left out."""
-        least = self._least
-        first = max(least, season or 0) if start is None else check_integer("start", start, 1)
-        if first < least:
+        needed = max(self._least, season or 0)
+        first = needed if start is None else check_integer("start", start, 1)
+        if first < needed:
             raise ValueError(
-                f"`start` must leave a history of {least} steps or more, for a framer with "
-                f"`sequence_length={self._framer.sequence_length}`. Received: start={start}. Begin "
-                f"at {least}, or leave `start` out."
+                f"`start` must leave {needed} steps before it, for `sequence_length="
+                f"{self._framer.sequence_length}` and `season={season}`. Received: start={start}. "
+                f"Begin at {needed}, or leave `start` out."
             )
-        if season is not None and first < season:
-            raise ValueError(
-                f"`start` must leave a season of {season} steps. Received: start={start}. Begin at "
-                f"{season}, or leave one of the two out."
-            )
-        found, left_out = self.origins.find(horizon, first, stride)
+        found, left_out = [], [0] * len(self.truth)
+        for number, array in enumerate(self.truth):
+            count = len(array)
+            if self.known.ahead is not None:
+                count = min(
+                    count, len(self.known.ahead[number]) - (-horizon % self._framer.horizon)
+                )
+            for origin in range(first, count - horizon + 1, stride):
+                if self.can_forecast(number, origin, horizon) and not self._lacks(
+                    "truth", number, origin, origin + horizon
+                ):
+                    found.append((number, origin))
+                else:
+                    left_out[number] += 1
         if found:
-            return found, left_out
+            return found, tuple(left_out)
         if any(left_out):
             raise ValueError(
                 "`sequences` must have an origin whose forecast needs no missing step. Received: "
@@ -468,19 +444,16 @@ class _Tester:
                 "`horizon`."
             )
         needed, longest = first + horizon, max(map(len, self.truth))
-        given = f"`horizon={horizon}`"
-        way_out = "Pass longer ones, or a smaller `horizon`"
-        if start is not None:
-            given, way_out = f"`start={start}` and {given}", f"{way_out} or `start`"
-        if longest < needed:
+        if longest >= needed:
+            rows = needed + -horizon % self._framer.horizon  # whole blocks
             raise ValueError(
-                f"`sequences` must have one of {needed} steps or more, for {given}. Received: "
-                f"{longest} steps. {way_out}."
+                f"`future` must have {rows} rows or more on the clock of the sequences, for "
+                f"`horizon={horizon}`. Received: {max(map(len, self.known.ahead or []))} rows."
             )
-        rows = needed + -horizon % self._framer.horizon  # whole blocks
         raise ValueError(
-            f"`future` must have {rows} rows or more on the clock of the sequences, for {given}. "
-            f"Received: {max(map(len, self.known.ahead or []))} rows. {way_out}."
+            f"`sequences` must have one of {needed} steps or more: `horizon={horizon}` after "
+            f"{first} steps. Received: {longest} steps. Pass longer ones, or a smaller `horizon` "
+            "or `start`."
         )
 
     def forecast(self, places: list[tuple[int, int]], steps: int) -> np.ndarray:
@@ -505,20 +478,19 @@ class _Tester:
                 for (n, t), first in zip(places, firsts, strict=True)
             ]
 
-        def explain(row: int, step: int) -> ValueError:
-            n, origin = places[row]
-            table, futures = known.tables[n], known.futures
-            which = f" of sequence {n}" if len(known.tables) > 1 else ""
-            past = Seen("sequence", values[row], table, begins[row])
-            seen = None
-            if ahead is not None and futures is not None:
-                seen = Seen("future", ahead[row], futures[n], firsts[row])
-            way_out = "Fill it in, or leave out such origins with `skip_nan=True`."
-            return explain_nan(
-                step, f"origin {name_step(table, origin)}{which}", seen, past, way_out
-            )
+        def name(row: int) -> str:
+            number, origin = places[row]
+            return f"origin {origin}" + f" of sequence {number}" * (len(known.tables) > 1)
 
-        return self._forecaster.paths(self._plan, values, ahead, steps, explain)[:, 0]
+        way_out = "Fill gaps first, or leave out such origins with `skip_nan=True`."
+        return self._forecaster.paths(self._plan, values, ahead, steps, name, way_out)[:, 0]
+
+
+def _count_missing(array: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return how many steps before each are missing."""
+    is_missing = np.isnan(array).reshape(len(array), -1).any(axis=1)
+    is_missing[: len(missing)] |= missing[: len(array)]
+    return np.concatenate([[0], np.cumsum(is_missing)])
 
 
 def _as_real(values: np.ndarray) -> np.ndarray:

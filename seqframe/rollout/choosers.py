@@ -47,17 +47,13 @@ class Chooser(Protocol):
     """Makes the next steps of a model's output."""
 
     @property
-    def draws(self) -> bool:
-        """Whether anything is drawn at random."""
+    def draws(self) -> bool: ...  # whether anything is drawn at random
 
-    def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
-        """Return what `extras` begin with."""
+    def begin(self, rows: int, capacity: int) -> list[np.ndarray]: ...  # what `extras` begin with
 
-    def read(self, output: Tensor, rows: int) -> list[Tensor]:
-        """Return what the choice needs of the model's output."""
+    def read(self, output: Tensor, rows: int) -> list[Tensor]: ...  # what the choice needs of it
 
-    def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
-        """Return the choice."""
+    def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice: ...
 
 
 @dataclass(frozen=True)
@@ -76,20 +72,12 @@ class SymbolChooser:
 
     @property
     def draws(self) -> bool:
-        return not (self._is_greedy or self._follows_beams)
-
-    @property
-    def _is_greedy(self) -> bool:
-        return type(self.sampler) is GreedySampler
-
-    @property
-    def _follows_beams(self) -> bool:
-        return isinstance(self.sampler, BeamSampler)
+        return type(self.sampler) not in (GreedySampler, BeamSampler)
 
     @property
     def _takes_any_scale(self) -> bool:
         """Whether probabilities do as well as their logarithms: for the likeliest symbol."""
-        return self._is_greedy and self.processor is None and not self.scored
+        return type(self.sampler) is GreedySampler and not (self.processor or self.scored)
 
     @property
     def _output_decides(self) -> bool:
@@ -212,9 +200,8 @@ class ValueChooser:
 class ResidualNoise:
     """Errors of a model, drawn at random: the noise of a bootstrap.
 
-    Args:
-        residuals: array `(errors, …)` of a prediction's shape without its row axis; with a horizon,
-            `(errors, horizon, …)`, or `(errors, …)` to draw for each of its steps.
+    They have the shape `(errors, …)` of a prediction, or `(errors, horizon, …)` to draw those of a
+    block together.
     """
 
     def __init__(self, residuals: np.ndarray):

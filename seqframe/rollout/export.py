@@ -1,6 +1,7 @@
 """A rollout as a TensorFlow SavedModel, which needs neither Keras nor seqframe to run."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from seqframe.aliases import ExportKind, Shape, Tensor
 from seqframe.framing.checks import check_choice, check_integer
+from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.vocabulary import Vocabulary
 from seqframe.model.inspect import (
     check_classes,
@@ -69,7 +71,8 @@ def export_rollout(
     else:
         row_shape = _row_shape(rolled, feedback)
         choose = ValueChooser(framer.horizon, row_shape, feedback=feedback)
-    served = _Served(rolled, choose, row_shape, batch_size, rows_of_each, max_prompt, max_steps)
+    rollout = Rollout(rolled, batch_size * rows_of_each, choose)
+    served = _Served(rollout, row_shape, rows_of_each, max_prompt, max_steps)
     module = tf.Module()
     module.weights = [variable.value for variable in rolled.model.variables]
     dtype = tf.int32 if kind == "symbols" else tf.as_dtype(keras.config.floatx())
@@ -90,32 +93,32 @@ def export_rollout(
     tf.saved_model.save(module, str(path), signatures)
 
 
+@dataclass(frozen=True, eq=False)
 class _Served:
     """What a SavedModel computes.
 
     Its buffer has room for the longest prompt and the most steps, so that XLA compiles one program.
     """
 
-    def __init__(
-        self,
-        rolled: RolledModel,
-        choose: Chooser,
-        row_shape: Shape,
-        batch_size: int,
-        rows_of_each: int,
-        max_prompt: int,
-        max_steps: int,
-    ):
-        framer, stepped = rolled.framer, rolled.is_stepped
-        self._framer, self._stepped = framer, stepped
-        self._row_shape, self._rows_of_each, self._max_steps = row_shape, rows_of_each, max_steps
-        self._least = least_steps(framer, stepped)
-        self._width = context_steps(framer, stepped) + framer.gap
-        if stepped:
-            self._width = max_prompt + context_steps(framer, True) - self._least + framer.gap
-        self._room = max_steps + framer.horizon - 1
-        self._rows = batch_size * rows_of_each
-        self._rollout = Rollout(rolled.model, framer, self._rows, choose, rolled.carried)
+    rollout: Rollout
+    row_shape: Shape
+    rows_of_each: int
+    max_prompt: int
+    max_steps: int
+
+    @property
+    def _framer(self) -> SequenceFramer:
+        return self.rollout.framer
+
+    @property
+    def _least(self) -> int:
+        return least_steps(self._framer, self.rollout.is_stepped)
+
+    @property
+    def _width(self) -> int:
+        stepped = self.rollout.is_stepped
+        width = context_steps(self._framer, stepped) + self._framer.gap
+        return width + self.max_prompt - self._least if stepped else width
 
     def run(self, prompt: Tensor, steps: Tensor, seed: Tensor) -> Tensor:
         """Continue prompts `(batch_size, length, …)`; return `(batch_size, steps, …)`."""
@@ -141,47 +144,43 @@ class _Served:
     def _continued(self, prompt: Tensor, lengths: Tensor, steps: Tensor, seed: Tensor) -> Tensor:
         import tensorflow as tf
 
+        framer, width, each = self._framer, self._width, self.rows_of_each
         lengths = tf.cast(lengths, tf.int32)
-        needed = self._least + self._framer.gap
+        needed = self._least + framer.gap
         checks = [
             tf.debugging.assert_greater_equal(
                 lengths, needed, f"A prompt needs at least {needed} steps."
             ),
             tf.debugging.assert_positive(steps, "`steps` must be 1 or more."),
             tf.debugging.assert_less_equal(
-                steps, self._max_steps, f"`steps` must not exceed {self._max_steps}."
+                steps, self.max_steps, f"`steps` must not exceed {self.max_steps}."
             ),
         ]
-        if self._stepped:
-            longest = self._width - self._framer.gap
+        if self.rollout.is_stepped:
+            longest = width - framer.gap
             message = f"A prompt must not exceed {longest} steps."
             checks.append(tf.debugging.assert_less_equal(lengths, longest, message))
         with tf.control_dependencies(checks):
-            buffer = self._laid_out(tf.identity(prompt), lengths)
-        each = self._rows_of_each
+            prompt = tf.identity(prompt)
+        # The buffer, in which prompts end at `width`.
+        place = tf.range(width)[None] - (width - lengths[:, None])
+        known = tf.gather(prompt, tf.maximum(place, 0), batch_dims=1)
+        is_real = tf.reshape(place >= 0, [-1, width, *[1] * len(self.row_shape)])
+        filling = tf.cast(framer.padding_value, prompt.dtype)
+        room = self.max_steps + framer.horizon - 1
+        sides = [(0, 0), (0, room), *[(0, 0)] * len(self.row_shape)]
+        buffer = tf.pad(tf.where(is_real, known, filling), sides, constant_values=filling)
         buffer, lengths = tf.repeat(buffer, each, axis=0), tf.repeat(lengths, each)
-        shape = (self._rows, self._width + self._room, *self._row_shape)
+        shape = (self.rollout.rows, width + room, *self.row_shape)
         program = tf.function(self._roll, jit_compile=True, autograph=False)
         buffer = program(tf.ensure_shape(buffer, shape), lengths, steps, seed)
-        return buffer[::each, self._width : self._width + steps]
-
-    def _laid_out(self, prompt: Tensor, lengths: Tensor) -> Tensor:
-        """Return prompts in a buffer where they end at `width`."""
-        import tensorflow as tf
-
-        place = tf.range(self._width)[None] - (self._width - lengths[:, None])
-        known = tf.gather(prompt, tf.maximum(place, 0), batch_dims=1)
-        is_real = tf.reshape(place >= 0, [-1, self._width, *[1] * len(self._row_shape)])
-        filling = tf.cast(self._framer.padding_value, prompt.dtype)
-        known = tf.where(is_real, known, filling)
-        room = [(0, 0), (0, self._room), *[(0, 0)] * len(self._row_shape)]
-        return tf.pad(known, room, constant_values=filling)
+        return buffer[::each, width : width + steps]
 
     def _roll(self, buffer: Tensor, lengths: Tensor, steps: Tensor, seed: Tensor) -> Tensor:
         import tensorflow as tf
 
-        framer, width, rollout = self._framer, self._width, self._rollout
-        if self._stepped:
+        framer, width, rollout = self._framer, self._width, self.rollout
+        if rollout.is_stepped:
             begins = tf.maximum(width - lengths + self._least - 1, 0)
             first = tf.reduce_min(begins)
             passes = width + steps - framer.gap - 1 - first

@@ -1,6 +1,7 @@
 """Forecasts: histories and future covariates to rows, rolled out, and back to tables."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -8,15 +9,10 @@ from typing import Any, Literal, NamedTuple
 import keras
 import numpy as np
 
-from seqframe.aliases import Shape
+from seqframe.aliases import Columns, Shape
 from seqframe.framing.checks import check_integer
-from seqframe.framing.dates import (
-    check_each,
-    check_future,
-    continue_table,
-    dates_of,
-    index_forecast,
-)
+from seqframe.framing.dates import check_each, check_future, continue_table, index_forecast
+from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.sequences import find_columns, split_sequences, to_array, to_arrays
 from seqframe.framing.tables import (
     check_width,
@@ -29,7 +25,6 @@ from seqframe.model.inspect import check_features, check_prompt_length
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
 from seqframe.rollout.loop import RolledModel, Run
 from seqframe.rollout.prompts import lay_out
-from seqframe.rollout.targets import Targets, future_names, future_places, warn_of_positions
 
 #: What sample paths differ by.
 Noise = (
@@ -40,6 +35,8 @@ Noise = (
     | np.ndarray
 )
 Quantiles = Sequence[float] | np.ndarray
+#: The columns that a model predicts, by name or position: one, or a list.
+Targets = str | int | Sequence[str | int]
 
 
 class Known(NamedTuple):
@@ -58,15 +55,6 @@ class Plan(NamedTuple):
     choose: ValueChooser
     columns: int | list[int] | None  # the predicted columns; None: all
     dropout: bool  # whether the model's dropout stays at work
-
-
-class Seen(NamedTuple):
-    """Values that a forecast was made from."""
-
-    name: str
-    rows: np.ndarray
-    table: Any  # what they are part of, whose index may date them
-    first: int = 0  # where they begin in the table
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,37 +79,27 @@ class Forecaster:
         samples = _check_samples(num_samples, noise, quantiles)
         raw = split_sequences(history)
         several = raw[0] is not history
-        futures = None if future is None else [future]
-        if several and future is not None:
-            is_list = isinstance(future, (list, tuple))
-            if not is_list or len(future) != len(raw):
-                received = len(future) if is_list else type(future).__name__
-                raise ValueError(
-                    f"`future` must be a list of one for each of {len(raw)} histories. Received: "
-                    f"{received}."
-                )
-            futures = list(future)
+        futures = [future] if not several and future is not None else future
+        if futures is not None and not (
+            isinstance(futures, (list, tuple)) and len(futures) == len(raw)
+        ):
+            raise ValueError(
+                f"`future` must be a list of one for each of {len(raw)} histories. Received: "
+                f"{type(future).__name__} of length {len(future)}."
+            )
         known = self.read(raw, futures, "history")
         for array in known.values:
             check_prompt_length(len(array), self.rolled.framer, self.rolled.is_stepped, "history")
-        names = table_names(known.tables[0])
-        warn_of_positions(names, self.targets, self.rolled.framer, stacklevel=4)
-        self._check_future_rows(known, steps)
-        aheads = [None] * len(raw) if known.futures is None else known.futures
+        warn_of_positions(table_names(known.tables[0]), self.targets, self.rolled.framer, 4)
+        aheads = known.futures or [None] * len(raw)
         for item, ahead in zip(known.tables, aheads, strict=True):
             if ahead is not None:
-                check_future(item, ahead, None, self.needs_past, stacklevel=4)
-
-        def explain(number: int, step: int) -> ValueError:
-            past = Seen("history", known.values[number], known.tables[number])
-            seen = None
-            if known.futures is not None and known.ahead is not None:
-                seen = Seen("future", known.ahead[number], known.futures[number])
-            way_out = "Fill it in. Without its row, later steps would take its place."
-            return explain_nan(step, f"history {number}", seen, past, way_out)
-
+                rows = self.whole(steps) + len(item) * self.needs_past
+                check_future(item, ahead, rows, self.needs_past, stacklevel=4)
         plan = self.plan(known, noise, samples)
-        paths = self.paths(plan, known.values, known.ahead, steps, explain)
+        paths = self.paths(
+            plan, known.values, known.ahead, steps, "history {}".format, "Fill gaps first."
+        )
         if num_samples is not None and quantiles is None:
             return list(paths) if several else paths[0]
         results = []
@@ -133,43 +111,50 @@ class Forecaster:
             results.append(continue_table(item, found, plan.columns, quantiles, index))
         return results if several else results[0]
 
-    def read(self, raw: list[Any], futures: list[Any] | None, name: str) -> Known:
-        """Return histories and future covariates, with the columns that the framer names.
-
-        Raises:
-            ValueError: if a table lacks a column, holds several series, or has dates that do not
-                go strictly forward.
-        """
-        columns = self.rolled.framer.columns
-        raw = self._one_series(raw, name, columns)
-        names = self._future_names
-        if futures is not None:
-            futures = self._one_series(futures, "future", names)
-        check_each(raw, name)
-        raw = [select_columns(item, columns, name) for item in raw]
-        values = to_arrays(raw, name)
-        check_width(values[0], columns, name)
+    def read(self, raw: list[Any], futures: Sequence[Any] | None, name: str) -> Known:
+        """Return histories and future covariates, with the columns that the framer names."""
+        tables, values = self._read(raw, name, self.rolled.framer.columns)
+        check_each(tables, name)
         if futures is None:
-            return Known(name, raw, values, None, None)
-        futures = [select_columns(item, names, "future") for item in futures]
-        ahead = [each if each.ndim > 1 else each[:, None] for each in to_arrays(futures, "future")]
-        check_width(ahead[0], names, "future")
-        return Known(name, raw, values, futures, ahead)
+            return Known(name, tables, values, None, None)
+        futures, arrays = self._read(futures, "future", self._future_names)
+        ahead = [each if each.ndim > 1 else each[:, None] for each in arrays]
+        return Known(name, tables, values, futures, ahead)
 
-    def _one_series(
-        self, tables: list[Any], name: str, columns: tuple[str, ...] | None
-    ) -> list[Any]:
-        """Return tables of one series each, without the columns that label the series."""
-        labels = [name if len(tables) == 1 else f"{name}[{k}]" for k in range(len(tables))]
-        return [
-            drop_labels(table, self.rolled.framer.by, label, keep=columns)
-            for table, label in zip(tables, labels, strict=True)
+    def _read(
+        self, raw: Sequence[Any], name: str, columns: tuple[str, ...] | None
+    ) -> tuple[list[Any], list[np.ndarray]]:
+        """Return tables of one series each with these columns, and the same as arrays."""
+        labels = [name if len(raw) == 1 else f"{name}[{k}]" for k in range(len(raw))]
+        by = self.rolled.framer.by
+        tables = [
+            drop_labels(table, by, label, keep=columns)
+            for table, label in zip(raw, labels, strict=True)
         ]
+        tables = [select_columns(table, columns, name) for table in tables]
+        arrays = to_arrays(tables, name)
+        check_width(arrays[0], columns, name)
+        return tables, arrays
 
     @property
     def _future_names(self) -> tuple[str, ...] | None:
-        targets = None if self.feedback is not None else self.targets
-        return future_names(self.rolled.framer, targets, self.rolled.takes_future)
+        """Names of the future covariates, in order; None if they are not known.
+
+        The model's own "future" comes first, then the columns that the model does not predict.
+        """
+        framer = self.rolled.framer
+        names: tuple[str, ...] = ()
+        if self.rolled.takes_future:
+            if framer.future_columns is None:
+                return None
+            names = framer.future_columns
+        if framer.columns and self.targets is not None and self.feedback is None:
+            chosen = np.atleast_1d(
+                find_columns(self.targets, list(framer.columns), len(framer.columns))
+            )
+            others = [name for k, name in enumerate(framer.columns) if k not in chosen]
+            names = (*names, *(name for name in others if name not in names))
+        return names or None
 
     @property
     def needs_past(self) -> bool:
@@ -182,51 +167,27 @@ class Forecaster:
         horizon = self.rolled.framer.horizon
         return -(-steps // horizon) * horizon
 
-    def _check_future_rows(self, known: Known, steps: int) -> None:
-        """Raise if future covariates have not one row for each step that needs one."""
-        for array, value in zip(known.ahead or [], known.values, strict=False):
-            whole = self.whole(steps)
-            needed = whole + (len(value) if self.needs_past else 0)
-            if len(array) == needed:
-                continue
-            what = f"{steps} forecast steps"
-            if whole > steps:
-                what += f", rounded up to whole horizons of {self.rolled.framer.horizon}"
-            if self.needs_past:
-                what = f"{len(value)} steps of the history and {what}"
-            way_out = "Add rows" if len(array) < needed else "Leave out the other rows"
-            raise ValueError(
-                f"`future` must have {needed} rows: {what}. Received: {len(array)} rows. "
-                f"{way_out}, or change `steps`."
-            )
-
     def plan(self, known: Known, noise: Noise | None = None, num_samples: int = 1) -> Plan:
         """Return how predictions become inputs, or raise if they cannot."""
-        framer, targets = self.rolled.framer, self.targets
-        row_shape = known.values[0].shape[1:]
+        framer, row_shape = self.rolled.framer, known.values[0].shape[1:]
         names = column_names(known.tables[0]) if framer.columns is None else list(framer.columns)
         columns = None
-        if targets is not None and len(row_shape) > 1:
-            raise ValueError(
-                f"`targets` are columns, so `{known.name}` must have shape (steps, features). "
-                f"Received: steps of shape {row_shape}."
-            )
-        if targets is not None:
-            columns = find_columns(targets, names, math.prod(row_shape))
+        if self.targets is not None:
+            if len(row_shape) > 1:
+                raise ValueError(
+                    f"`targets` are columns, so `{known.name}` must have shape (steps, features). "
+                    f"Received: steps of shape {row_shape}."
+                )
+            columns = find_columns(self.targets, names, math.prod(row_shape))
         if not row_shape:
             columns = None  # a sequence of one column predicts that one
-        future = None if known.ahead is None else known.ahead[0]
         future_shape = None
-        if future is not None and self.rolled.takes_future:
+        if known.ahead is not None and self.rolled.takes_future:
             given = framer.future_columns
-            future_shape = future.shape[1:] if given is None else (len(given),)
+            future_shape = known.ahead[0].shape[1:] if given is None else (len(given),)
         check_features(self.rolled.model, framer, row_shape, future_shape)
         feedback, predicted = self._feedback(known, names, columns)
-        dropout = isinstance(noise, str)
-        if dropout and noise != "dropout":
-            raise ValueError(
-                f'`noise` must be a function, errors, or "dropout". Received: noise={noise!r}.'
-            )
+        dropout = isinstance(noise, str) and noise == "dropout"
         added = None
         if noise is not None and not dropout:
             is_column = columns is not None and np.ndim(columns) == 0
@@ -241,17 +202,17 @@ class Forecaster:
         row_shape, horizon = known.values[0].shape[1:], self.rolled.framer.horizon
         outputs, features = self.rolled.outputs, math.prod(row_shape)
         chosen = None if columns is None else np.atleast_1d(columns).tolist()
-        count = features if chosen is None else len(chosen)
-        predicted = count * horizon if outputs is None else math.prod(outputs)
+        expected = features if chosen is None else len(chosen)
+        predicted = expected * horizon if outputs is None else math.prod(outputs)
         count, rest = divmod(predicted, horizon)
-        received = (
-            f"Received: a history of {features} features for a model with {predicted} outputs and "
-            f"a framer with horizon={horizon}."
-        )
-        if rest or (chosen is not None and count != len(chosen)):
-            what = "every feature" if chosen is None else f"the {len(chosen)} `targets`"
+        is_free = self.feedback is not None and chosen is None
+        if rest or (count != expected and not is_free):
+            what = "every feature" if chosen is None else f"the {expected} `targets`"
             raise ValueError(
-                f"The model must predict {what} for each step of `horizon`. {received}"
+                f"The model must predict {what} for each step of `horizon`. Received: a history of "
+                f"{features} features for a model with {predicted} outputs and a framer with "
+                f"horizon={horizon}. Give the `Generator` the predicted columns as `targets` and "
+                "pass the others as `future`, or give it a `feedback`."
             )
         if self.rolled.takes_future and known.ahead is None:
             raise ValueError(
@@ -261,19 +222,29 @@ class Forecaster:
         if self.feedback is not None:
             return self.feedback, row_shape if count == features else (count,)
         if chosen is None or chosen == list(range(features)):
-            if count != features:
-                raise ValueError(
-                    f"The model must predict every feature of its input. {received} Give the "
-                    "`Generator` the predicted columns as `targets` and pass the others as "
-                    "`future`, or give it a `feedback`."
-                )
             return None, row_shape
+        places = self._future_places(chosen, features, names, known)
+        return KnownColumns(tuple(chosen), places), (len(chosen),)
+
+    def _future_places(
+        self, chosen: list[int], features: int, names: list[str] | None, known: Known
+    ) -> tuple[tuple[int, int], ...]:
+        """Return each column that is not predicted, with its place in the future."""
+        others = [column for column in range(features) if column not in chosen]
         given: Sequence[str] | None = self._future_names
         if given is None and known.futures is not None:
             given = column_names(known.futures[0])
-        future = None if known.ahead is None else known.ahead[0]
-        places = future_places(chosen, features, names, given, future)
-        return KnownColumns(tuple(chosen), places), (len(chosen),)
+        if known.ahead is not None and names and given and all(names[k] in given for k in others):
+            return tuple((column, given.index(names[column])) for column in others)
+        width = None if known.ahead is None else math.prod(known.ahead[0].shape[1:])
+        if others and width != len(others):
+            called = [names[column] for column in others] if names else others
+            raise ValueError(
+                f"`future` must hold the columns {called}, which the model does not predict. "
+                f"Received: {'none' if width is None else f'{width} columns'}. Pass them, or "
+                "give the `Generator` a `feedback`."
+            )
+        return tuple((column, k) for k, column in enumerate(others))
 
     def paths(
         self,
@@ -281,11 +252,12 @@ class Forecaster:
         values: list[np.ndarray],
         ahead: list[np.ndarray] | None,
         steps: int,
-        explain: Callable[[int, int], ValueError],
+        name: Callable[[int], str],
+        way_out: str,
     ) -> np.ndarray:
         """Return sample paths `(histories, num_samples, steps, …)`.
 
-        `explain(history, step)` returns the error of a forecast that is NaN.
+        If one is NaN, the error calls it by `name(history)`.
         """
         dtype, num_samples = keras.config.floatx(), plan.choose.num_samples
 
@@ -294,14 +266,13 @@ class Forecaster:
             return [array for array in cast for _ in range(num_samples)]
 
         rows = repeated(values)
-        futures = None if ahead is None else repeated(ahead)
         prompts = lay_out(
             rows,
             steps,
             self.rolled.framer,
             self.rolled.is_stepped,
             self.seed,
-            futures=futures,
+            futures=None if ahead is None else repeated(ahead),
             on_clock=self.needs_past,
         )
         run = Run(self.rolled.rollout(plan.choose, len(rows), plan.dropout), prompts)
@@ -309,7 +280,14 @@ class Forecaster:
         found = run.steps()
         if np.isnan(found).any():
             row, step = map(int, np.argwhere(np.isnan(found))[0][:2])
-            raise explain(row // num_samples, step)
+            number = row // num_samples
+            cause = "finite values. Look at the model's weights: training may have diverged."
+            for where, arrays in ("history", values), ("future", ahead):
+                if arrays is not None and not np.isfinite(arrays[number]).all():
+                    cause = f"NaN or infinity in the {where}. {way_out}"
+            raise ValueError(
+                f"The forecast of {name(number)} is NaN at step {step}. Received: {cause}"
+            )
         found = found.reshape(len(values), num_samples, *found.shape[1:])
         if plan.dropout and num_samples > 1 and (found == found[:, :1]).all():
             raise ValueError(
@@ -320,27 +298,58 @@ class Forecaster:
         return found if plan.columns is None else found[..., plan.columns]
 
 
+def choose_targets(
+    targets: Columns | None, framer: SequenceFramer, has_feedback: bool
+) -> Targets | None:
+    """Return the columns that a model predicts, by name or position, or None if it predicts all."""
+    trained, columns = framer.target_columns, framer.columns
+    own = trained if trained is None or isinstance(trained, str) else list(trained)
+    names = None if own is None else tuple(np.atleast_1d(own).tolist())
+    if targets is None:
+        return None if has_feedback or names == columns else own
+    chosen: Any = targets.tolist() if hasattr(targets, "tolist") else targets
+    chosen = list(chosen) if isinstance(chosen, tuple) else chosen
+    given = tuple(chosen) if isinstance(chosen, list) else (chosen,)
+    if columns is not None:
+        places = find_columns(chosen, list(columns), len(columns))
+        given = tuple(columns[place] for place in np.atleast_1d(places))
+    if names is not None and given != names and all(isinstance(name, str) for name in given):
+        raise ValueError(
+            f"`targets` must be the columns that the model was trained on, {own!r}. Received: "
+            f"targets={targets!r}. Leave `targets` out."
+        )
+    return chosen
+
+
+def warn_of_positions(
+    names: Sequence[str] | None, targets: Targets | None, framer: SequenceFramer, stacklevel: int
+) -> None:
+    """Warn if targets are found by name in a table whose columns are otherwise read by position."""
+    several = targets if isinstance(targets, (list, tuple)) else [targets]
+    has_names = any(isinstance(target, str) for target in several)
+    if framer.columns is None and has_names and names is not None and len(names) > 1:
+        warnings.warn(
+            "The framer knows no columns, so the columns of a table are read in their order. "
+            f"Received: targets={targets!r} of a table with the columns {list(names)}. Pass the "
+            "frames' own framer, `Generator(model, frames.framer)`, to read tables by name.",
+            stacklevel=stacklevel,
+        )
+
+
 def _check_samples(num_samples: int | None, noise: Any, quantiles: Quantiles | None) -> int:
     """Return the number of sample paths; raise if the arguments do not go together."""
-    if num_samples is None:
-        for name, value in ("noise", noise), ("quantiles", quantiles):
-            if value is not None:
-                raise ValueError(
-                    f"`{name}` is for sample paths. Received: num_samples=None. Pass `num_samples`."
-                )
+    if num_samples is None and noise is None and quantiles is None:
         return 1
-    if noise is None:
+    if num_samples is None or noise is None:
         raise ValueError(
-            "Sample paths need a `noise` to differ by. Received: noise=None. Pass a function, "
-            'errors from `backtest(…).residuals`, or "dropout".'
+            "Sample paths and `quantiles` need both `num_samples` and `noise`. Received: "
+            f"num_samples={num_samples} and a noise of type {type(noise).__name__}. For `noise` "
+            'pass a function, errors from `backtest(…).residuals`, or "dropout".'
         )
     if quantiles is not None:
-        levels = np.atleast_1d(quantiles)
-        if levels.ndim != 1 or not levels.size or not all(0 <= level <= 1 for level in levels):
-            raise ValueError(
-                "`quantiles` must be a list of at least one number in 0 … 1. Received: "
-                f"quantiles={quantiles!r}."
-            )
+        levels = np.ravel(quantiles)
+        if not levels.size or not ((levels >= 0) & (levels <= 1)).all():
+            raise ValueError(f"`quantiles` must be numbers in 0 … 1. Received: {quantiles!r}.")
     return check_integer("num_samples", num_samples, 1)
 
 
@@ -358,46 +367,11 @@ def _as_noise(noise: Any, horizon: int, predicted: Shape, is_column: bool) -> An
     if is_column and residuals.shape[1:] in ((), (horizon,)):
         # Errors of one column have no axis of columns in a backtest.
         residuals = residuals.reshape(*residuals.shape, 1)
-    if residuals.shape[1:] not in (predicted, (horizon, *predicted)) or not len(residuals):
+    shapes = predicted, (horizon, *predicted)
+    if residuals.shape[1:] not in shapes or not np.isfinite(residuals).all() or not len(residuals):
         shape = ", ".join(map(str, ("errors", *predicted)))
         raise ValueError(
-            f"`noise`, as errors, must be of shape ({shape}). Received: shape {residuals.shape}."
+            f"`noise`, as errors, must be of shape ({shape}), finite and not empty. Received: "
+            f"shape {residuals.shape}."
         )
-    if not np.isfinite(residuals).all():
-        raise ValueError("`noise`, as errors, must be finite. Received: NaN or infinity.")
     return ResidualNoise(residuals)
-
-
-def explain_nan(step: int, of: str, future: Seen | None, past: Seen, way_out: str) -> ValueError:
-    """Return the error that says where the NaN of a forecast comes from.
-
-    >>> past = Seen("history", np.array([1.0, np.nan]), None)
-    >>> print(explain_nan(0, "history 0", None, past, "Fill it in."))
-    The forecast is NaN. Received: NaN at step 0 of history 0, and NaN at step 1 of the history.
-    Fill it in.
-    """
-    received = f"The forecast is NaN. Received: NaN at step {step} of {of}"
-    # The first row of the future, and the last one of the history: those next to the forecast.
-    for seen, nearest in (future, 0), (past, -1):
-        if seen is None or np.isfinite(seen.rows).all():
-            continue
-        finite = np.isfinite(seen.rows.reshape(len(seen.rows), -1)).all(axis=1)
-        row = int(np.flatnonzero(~finite)[nearest])
-        value = "NaN" if np.isnan(seen.rows[row]).any() else "infinity"
-        where = f"step {name_step(seen.table, seen.first + row)} of the {seen.name}"
-        return ValueError(f"{received}, and {value} at {where}. {way_out}")
-    return ValueError(
-        f"{received}, from values that are all finite. Look at the model's weights: training may "
-        "have diverged."
-    )
-
-
-def name_step(table: Any, row: int) -> str:
-    """Return the number of a row, with its date if the table has dates.
-
-    >>> import pandas
-    >>> name_step(pandas.Series([1, 2], pandas.period_range("2026-01", periods=2, freq="M")), 1)
-    '1 (2026-02)'
-    """
-    dates = dates_of(table)
-    return f"{row}" if dates is None else f"{row} ({dates[row]})"

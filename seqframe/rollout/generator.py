@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
 from seqframe.framing.checks import check_integer
 from seqframe.framing.framer import SequenceFramer
+from seqframe.framing.frames import Framer
 from seqframe.framing.order import random_seed
 from seqframe.model.inspect import (
     check_embedding,
@@ -23,12 +24,11 @@ from seqframe.model.inspect import (
 from seqframe.model.state import stateful_layers
 from seqframe.rollout.choosers import Feedback, Processor
 from seqframe.rollout.export import export_rollout
-from seqframe.rollout.forecast import Forecaster, Noise, Quantiles
+from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
 from seqframe.rollout.loop import RolledModel
 from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
-from seqframe.rollout.targets import choose_targets
 from seqframe.rollout.text import Writer
 from seqframe.samplers import BeamSampler, get_sampler
 
@@ -44,6 +44,28 @@ _SETTINGS = (
     "stateful",
     "seed",
 )
+
+
+class _Writing(TypedDict, total=False):
+    """Arguments of `generate` that do not change what it returns."""
+
+    stop: Any
+    include_prompt: bool
+    verbose: Literal[0, 1]
+    state: GeneratorState | None
+
+
+class _Returning(_Writing, total=False):
+    num_samples: int
+    return_state: bool
+    return_scores: bool
+
+
+class _Forecasting(TypedDict, total=False):
+    future: Any
+    num_samples: int | None
+    noise: Noise | None
+    quantiles: Quantiles | None
 
 
 class Generator:
@@ -82,10 +104,7 @@ class Generator:
     Each argument is an attribute of the same name.
 
     Raises:
-        ValueError: if the model is not built, or takes other inputs; if the framer does not fit the
-            model; if `targets` are not the framer's; if the sampler does not exist; if the model
-            cannot be run step by step; or if beams or a `logits_processor` meet a framer with
-            `horizon > 1`.
+        ValueError: if the model, the framer and the other arguments do not fit each other.
 
     Example:
 
@@ -104,7 +123,7 @@ class Generator:
     def __init__(
         self,
         model: keras.Model,
-        framer: SequenceFramer | None = None,
+        framer: Framer | None = None,
         *,
         sampler: SamplerName | Callable[[Any, Any], Any] = "greedy",
         feedback: Feedback | None = None,
@@ -123,10 +142,6 @@ class Generator:
         for name, function in ("feedback", feedback), ("logits_processor", logits_processor):
             if function is not None and not callable(function):
                 raise TypeError(f"`{name}` must be a function. Received: {function!r}.")
-        if framer is not None and not isinstance(framer, SequenceFramer):
-            raise TypeError(
-                f"`framer` must be a `SequenceFramer`. Received: {type(framer).__name__}."
-            )
         check_input_names(model)
         check_one_output(model, "Pass a model of one: `keras.Model(model.inputs, output)`.")
         carried = stateful_layers(model)
@@ -136,6 +151,10 @@ class Generator:
                 f"layer {carried[0].name!r}. Leave `stateful` out."
             )
         framer = _default_framer(model, bool(carried)) if framer is None else framer
+        if not isinstance(framer, SequenceFramer):
+            raise TypeError(
+                f"`framer` must be a `SequenceFramer`. Received: {type(framer).__name__}."
+            )
         check_framer(model, framer, bool(carried))
         if framer.vocabulary is not None:
             check_embedding(model, len(framer.vocabulary))
@@ -160,34 +179,10 @@ class Generator:
         return f"Generator({self.model.name!r}, {self.framer!r}, sampler={sampler})"
 
     @overload
-    def generate(
-        self,
-        prompt: Prompt,
-        steps: int,
-        *,
-        num_samples: Literal[1] = ...,
-        stop: Any = ...,
-        include_prompt: bool = ...,
-        verbose: Literal[0, 1] = ...,
-        state: GeneratorState | None = ...,
-        return_state: Literal[False] = ...,
-        return_scores: Literal[False] = ...,
-    ) -> Prompt: ...
+    def generate(self, prompt: Prompt, steps: int, **options: Unpack[_Writing]) -> Prompt: ...
 
     @overload
-    def generate(
-        self,
-        prompt: Any,
-        steps: int,
-        *,
-        num_samples: int = ...,
-        stop: Any = ...,
-        include_prompt: bool = ...,
-        verbose: Literal[0, 1] = ...,
-        state: GeneratorState | None = ...,
-        return_state: bool = ...,
-        return_scores: bool = ...,
-    ) -> Any: ...
+    def generate(self, prompt: Any, steps: int, **options: Unpack[_Returning]) -> Any: ...
 
     def generate(
         self,
@@ -230,9 +225,7 @@ class Generator:
 
         Raises:
             ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's
-                output is not one value for each symbol, or is NaN; if a `state` has another
-                number of rows, or comes from another generator; if beams have to give more samples
-                than `num_beams`, or take or return a state.
+                output does not fit the vocabulary, or is NaN; or if a `state` does not fit.
 
         Example:
 
@@ -243,8 +236,6 @@ class Generator:
         >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
         >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
         >>> generator = Generator(model, framer)
-        >>> generator.generate("AB", 4)
-        'CABC'
         >>> generator.generate(["A", "CAB"], 9, stop="A", include_prompt=True)
         ['ABC', 'CABC']
         >>> text, state = generator.generate("A", 2, return_state=True)
@@ -273,54 +264,34 @@ class Generator:
         """Continue a prompt, and yield each symbol as it is generated.
 
         Args:
-            prompt: as in `generate`.
-            steps: int ≥ 1. Symbols to generate.
-            stop: as in `generate`.
+            prompt, steps, stop: as in `generate`.
 
         Returns:
             iterator of symbols or ids, which together are what `generate` returns. For several
             prompts each item is a list with one symbol a prompt, or None for one that has ended.
 
         Raises:
-            ValueError: as `generate`, at the call; also if the sampler is a beam sampler.
+            ValueError: as `generate`, at the call. Beams cannot be streamed.
 
         Example:
 
-        >>> import keras, numpy as np
+        >>> import keras
         >>> from seqframe import Generator, SequenceFramer, Vocabulary
-        >>> layers = [keras.Input((1,)), keras.layers.Embedding(3, 3), keras.layers.Flatten()]
-        >>> model = keras.Sequential(layers)
-        >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
+        >>> encoding = keras.layers.CategoryEncoding(3, output_mode="one_hot")
+        >>> model = keras.Sequential([keras.Input((1,)), encoding])  # repeats the last symbol
         >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
-        >>> for symbol in Generator(model, framer).stream("A", 3):
-        ...     print(symbol, end=" ")
-        B C A
+        >>> list(Generator(model, framer).stream("AB", 3))
+        ['B', 'B', 'B']
         """
         return self._writer().stream(prompt, check_integer("steps", steps, 1), stop)
 
     @overload
     def forecast(
-        self,
-        history: np.ndarray,
-        steps: int,
-        *,
-        future: Any = ...,
-        num_samples: int | None = ...,
-        noise: Noise | None = ...,
-        quantiles: Quantiles | None = ...,
+        self, history: np.ndarray, steps: int, **options: Unpack[_Forecasting]
     ) -> np.ndarray: ...
 
     @overload
-    def forecast(
-        self,
-        history: Any,
-        steps: int,
-        *,
-        future: Any = ...,
-        num_samples: int | None = ...,
-        noise: Noise | None = ...,
-        quantiles: Quantiles | None = ...,
-    ) -> Any: ...
+    def forecast(self, history: Any, steps: int, **options: Unpack[_Forecasting]) -> Any: ...
 
     def forecast(
         self,
@@ -363,26 +334,20 @@ class Generator:
             the steps are numbered, with a warning. A list gives a list.
 
         Raises:
-            ValueError: if a history is too short, lacks a column, holds several series or has other
-                features than the model takes; if dates do not go strictly forward; if `future` has
-                another number of rows or other dates; if the model does not predict all features,
-                or predicts NaN; or if `num_samples`, `noise` and `quantiles` do not go together.
+            ValueError: if a history or `future` does not fit the model, by its length, its columns
+                or its dates; if a forecast is NaN; or if `num_samples`, `noise` and `quantiles` do
+                not go together.
 
         Example:
 
         >>> import keras, numpy as np
         >>> from seqframe import Generator
-        >>> layers = [keras.Input((2, 1)), keras.layers.Flatten(),
-        ...           keras.layers.Dense(1, use_bias=False)]
-        >>> model = keras.Sequential(layers)
-        >>> model.set_weights([np.array([[-1.0], [2.0]])])  # a straight line, continued
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Rescaling(1, 1.0),
+        ...                           keras.layers.Flatten()])  # the last value, and 1
         >>> generator = Generator(model, seed=7)
         >>> generator.forecast(np.array([1.0, 2.0, 3.0]), 4)
         array([4., 5., 6., 7.], dtype=float32)
-        >>> errors = np.array([-0.5, 0.0, 0.5])
-        >>> options = {"num_samples": 100, "noise": errors}
-        >>> generator.forecast(np.array([1.0, 2.0, 3.0]), 4, **options).shape
-        (100, 4)
+        >>> options = {"num_samples": 100, "noise": np.array([-0.5, 0.0, 0.5])}
         >>> generator.forecast(np.array([1.0, 2.0, 3.0]), 4, quantiles=[0.1, 0.9], **options).shape
         (2, 4)
         """
@@ -402,12 +367,11 @@ class Generator:
         Example:
 
         >>> import keras, tempfile
-        >>> from seqframe import Generator, SequenceFramer, Vocabulary
-        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Dense(3)])
-        >>> generator = Generator(model, SequenceFramer(1, vocabulary=Vocabulary("ABC")))
+        >>> from seqframe import Generator
+        >>> generator = Generator(keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()]))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     generator.save(f"{folder}/letters.keras")
-        ...     loaded = Generator.load(f"{folder}/letters.keras")
+        ...     generator.save(f"{folder}/naive.keras")
+        ...     loaded = Generator.load(f"{folder}/naive.keras")
         >>> loaded.framer == generator.framer
         True
         """
@@ -431,11 +395,11 @@ class Generator:
 
         >>> import keras, tempfile
         >>> from seqframe import Generator
-        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Dense(1)], name="line")
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()], name="naive")
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Generator(model).save(f"{folder}/line.keras")
-        ...     Generator.load(f"{folder}/line.keras").model.name
-        'line'
+        ...     Generator(model).save(f"{folder}/naive.keras")
+        ...     Generator.load(f"{folder}/naive.keras").model.name
+        'naive'
         """
         return Generator(**load_parts(path, custom_objects))
 
@@ -469,20 +433,15 @@ class Generator:
 
         Example:
 
-        >>> import tempfile
+        >>> import keras, numpy as np, tempfile
         >>> import tensorflow as tf
-        >>> import keras, numpy as np
-        >>> from seqframe import Generator, SequenceFramer, Vocabulary
-        >>> layers = [keras.Input((1,)), keras.layers.Embedding(3, 3), keras.layers.Flatten()]
-        >>> model = keras.Sequential(layers)
-        >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
-        >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
+        >>> from seqframe import Generator
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()])
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Generator(model, framer).export(folder, max_steps=16)
+        ...     Generator(model).export(folder, max_steps=16)
         ...     served = tf.saved_model.load(folder)
-        >>> text = served.run_text(tf.constant(["A"]), tf.constant(5), tf.constant(0))
-        >>> text.numpy()
-        array([b'BCABC'], dtype=object)
+        >>> served.run(np.array([[1.0, 2.0]], "float32"), 3, 0).numpy()
+        array([[2., 2., 2.]], dtype=float32)
         """
         if self._rolled.takes_future or self.targets is not None:
             raise ValueError(
@@ -503,14 +462,8 @@ class Generator:
         )
 
     def _writer(self) -> Writer:
-        return Writer(
-            self._rolled,
-            self.sampler,
-            self.feedback,
-            self.logits_processor,
-            self.from_logits,
-            self._draw_seed(),
-        )
+        functions = self.sampler, self.feedback, self.logits_processor
+        return Writer(self._rolled, *functions, self.from_logits, self._draw_seed())
 
     def _forecaster(self) -> Forecaster:
         return Forecaster(self._rolled, self.targets, self.feedback, self._draw_seed())
@@ -522,26 +475,16 @@ class Generator:
 
 def _default_framer(model: keras.Model, stateful: bool) -> SequenceFramer:
     """Return the framer of a model's declared input."""
-    shape = declared_shape(model, "input_shape")
-    needs = "`framer` can be left out only for a model"
-    if not shape:
+    shape, output = declared_shape(model, "input_shape"), declared_shape(model, "output_shape")
+    layout: Layout = "tokens" if shape and len(shape) == 1 else "timesteps"
+    length = 1 if stateful else shape[0] if shape else None
+    features = shape[1:] or (None,) if shape else ()
+    steps = shape[0] if shape else None
+    has_output_steps = output and len(output) == 1 + len(features) and output[0] == steps != 1
+    if not shape or length is None or has_output_steps:
         raise ValueError(
-            f"{needs} with one input of shape (steps, …). Received: {model.name!r}, which declares "
-            "none. Pass the framer of its training data."
-        )
-    layout: Layout = "tokens" if len(shape) == 1 else "timesteps"
-    length = 1 if stateful else shape[0]
-    if length is None:
-        raise ValueError(
-            f"{needs} with a fixed number of time steps. Received: input shape {shape}. Pass the "
-            "framer of its training data."
-        )
-    output = declared_shape(model, "output_shape") or ()
-    steps, features = shape[0], shape[1:] or (None,)
-    if len(output) == 1 + len(features) and output[0] == steps != 1:
-        raise ValueError(
-            f"{needs} that predicts the step after its last one. Received: outputs of shape "
-            f"{output}, for each of {steps} steps. Pass the framer of its training data, with "
-            "`return_sequences=True`."
+            "`framer` can be left out only for a model with one input of a fixed number of time "
+            f"steps, and one prediction. Received: {model.name!r} with input shape {shape} and "
+            f"output shape {output}. Pass the framer of its training data."
         )
     return SequenceFramer(length, layout=layout)

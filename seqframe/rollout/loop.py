@@ -86,9 +86,7 @@ class RolledModel:
             self._adapted = adapted
         key = (choose, rows, dropout)
         if key not in self._rollouts:
-            self._rollouts[key] = Rollout(
-                self.model, self.framer, rows, choose, self.carried, dropout
-            )
+            self._rollouts[key] = Rollout(self, rows, choose, dropout)
         self._rollouts.move_to_end(key)
         if len(self._rollouts) > _KEPT:
             self._rollouts.popitem(last=False)
@@ -101,28 +99,15 @@ class Rollout:
     It works on state variables of its own, so the model, its weights and its state stay as they
     are, whatever batch size the model was trained with.
 
-    The layers in `carried` carry their state. With `dropout`, the model's dropout stays at work.
+    With `dropout`, the model's dropout stays at work.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        framer: SequenceFramer,
-        rows: int,
-        choose: Chooser,
-        carried: list[keras.Layer],
-        dropout: bool = False,
-    ):
-        self.framer, self.choose, self.is_stepped = framer, choose, bool(carried)
-        self._model, self._rows, self._layers, self._dropout = model, rows, carried, dropout
+    def __init__(self, rolled: RolledModel, rows: int, choose: Chooser, dropout: bool = False):
+        model, framer = rolled.model, rolled.framer
+        self.framer, self.choose, self.is_stepped = framer, choose, rolled.is_stepped
+        self._model, self.rows, self._layers, self._dropout = model, rows, rolled.carried, dropout
+        self._states = state_variables(rolled.carried, rows)
         with backend.lasting():
-            self._states = [
-                tree.map_structure(
-                    lambda value: keras.Variable(value, trainable=False, name="rollout_state"),
-                    fresh_state(layer, rows),
-                )
-                for layer in carried
-            ]
             self._seed = keras.random.SeedGenerator(0)
         self._flat_states = tree.flatten(self._states)
         self._context = context_steps(framer, self.is_stepped)
@@ -134,7 +119,7 @@ class Rollout:
         """Return the flat values of states as tensors; None: fresh ones."""
         if values is None:
             # Taken anew each time: a cell's initial state may depend on its weights.
-            values = tree.flatten([fresh_state(layer, self._rows) for layer in self._layers])
+            values = tree.flatten([fresh_state(layer, self.rows) for layer in self._layers])
         received = [tuple(value.shape) for value in values]
         expected = [tuple(variable.shape) for variable in self._flat_states]
         if received != expected:
@@ -216,7 +201,7 @@ class Rollout:
         output = self._model(x, training=self._dropout)
         if self.framer.return_sequences:
             output = self._last_step(output, real)
-        return self.choose.read(output, self._rows)
+        return self.choose.read(output, self.rows)
 
     def _input(self, at: Position, real: Tensor) -> Any:
         """Return the model's input that ends `gap + 1` positions before the target."""
@@ -328,6 +313,18 @@ class Run:
     def _read(self, start: int) -> np.ndarray:
         stop = self.prompts.width + self.made
         return ops.convert_to_numpy(self._carry[0])[:, start:stop].copy()
+
+
+def state_variables(layers: list[keras.Layer], rows: int) -> list[Any]:
+    """Return variables that hold the fresh states of some layers."""
+    with backend.lasting():
+        return [
+            tree.map_structure(
+                lambda value: keras.Variable(value, trainable=False, name="rollout_state"),
+                fresh_state(layer, rows),
+            )
+            for layer in layers
+        ]
 
 
 def _laid_out(x: Tensor, layout: Layout) -> Tensor:

@@ -42,15 +42,14 @@ class GeneratorState:
 
     Example:
 
-    >>> import keras, numpy as np
+    >>> import keras
     >>> from seqframe import Generator, SequenceFramer, Vocabulary
-    >>> layers = [keras.Input((1,)), keras.layers.Embedding(3, 3), keras.layers.Flatten()]
-    >>> model = keras.Sequential(layers)
-    >>> model.set_weights([np.roll(np.eye(3), 1, axis=1)])  # each symbol predicts the next
+    >>> encoding = keras.layers.CategoryEncoding(3, output_mode="one_hot")
+    >>> model = keras.Sequential([keras.Input((1,)), encoding])  # repeats the last symbol
     >>> framer = SequenceFramer(1, layout="tokens", vocabulary=Vocabulary("ABC"))
-    >>> text, state = Generator(model, framer).generate("A", 3, return_state=True)
+    >>> text, state = Generator(model, framer).generate("B", 3, return_state=True)
     >>> text, state.tail  # a model of one step needs the last id only
-    ('BCA', array([[0]], dtype=int32))
+    ('BBB', array([[1]], dtype=int32))
     """
 
     tail: np.ndarray
@@ -113,11 +112,7 @@ def lay_out(
 
 
 def _doubled(size: int, least: int) -> int:
-    """Return `least`, doubled until it is `size` or more.
-
-    >>> _doubled(5, 16), _doubled(33, 16)
-    (16, 64)
-    """
+    """Return `least`, doubled until it is `size` or more."""
     while least < size:
         least *= 2
     return least

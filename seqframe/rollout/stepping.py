@@ -4,13 +4,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
-from seqframe import backend
 from seqframe.backend.internals import all_layers, any_time_steps, borrowed_states
 from seqframe.framing.framer import SequenceFramer
 from seqframe.model.inspect import arranged, declared_shape, named_inputs
-from seqframe.model.state import fresh_state
+from seqframe.rollout.loop import state_variables
 
 _ROWS, _STEPS = 4, 4  # of the random input
 
@@ -18,9 +17,7 @@ _ROWS, _STEPS = 4, 4  # of the random input
 def layers_to_carry(model: keras.Model, framer: SequenceFramer) -> list[keras.Layer]:
     """Return a stateless model's recurrent layers, which are to carry their state.
 
-    Raises:
-        ValueError: if the model has none, or if steps one after the other give another output than
-            all steps at once.
+    Raise if steps one after the other give another output than all steps at once.
     """
     every = all_layers(model)
     inside = {
@@ -37,9 +34,6 @@ def layers_to_carry(model: keras.Model, framer: SequenceFramer) -> list[keras.La
             f"`stateful=True` is for models with recurrent layers. Received: {model.name!r}, "
             "which has none. Leave `stateful` out."
         )
-    for layer in every:
-        if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
-            raise _not_stepped(model, f"its layer {layer.name!r} reads steps backwards")
     if framer.layout == "features" or framer.geometry.rate > 1:
         raise ValueError(
             "`stateful=True` is for models whose input is neighbouring time steps. Received: a "
@@ -52,20 +46,18 @@ def layers_to_carry(model: keras.Model, framer: SequenceFramer) -> list[keras.La
 def _compare(model: keras.Model, recurrent: list[Any], framer: SequenceFramer) -> None:
     """Raise if steps one after the other give another output than all of them at once."""
     x = _random_input(model, framer)
+    singles = [
+        {n: v[:, k : k + 1] if _has_steps(n, framer) else v for n, v in x.items()}
+        for k in range(_STEPS)
+    ]
     dtype = keras.backend.standardize_dtype(model.compute_dtype)
     tolerance = 1e-3 if dtype in ("float32", "float64") else 5e-2
-    with backend.lasting():
-        states = [
-            tree.map_structure(
-                lambda value: keras.Variable(value, trainable=False), fresh_state(layer, _ROWS)
-            )
-            for layer in recurrent
-        ]
+    states = state_variables(recurrent, _ROWS)
     try:
         with any_time_steps(model):
             expected = _output(model, x)
             with borrowed_states(recurrent, states):
-                found = [_output(model, _step(x, k, framer)) for k in range(_STEPS)]
+                found = [_output(model, single) for single in singles]
     except Exception as error:
         raise _not_stepped(model, f"with {_STEPS} random steps Keras raises: {error}") from error
     result = np.concatenate(found, axis=1) if framer.return_sequences else found[-1]
@@ -83,14 +75,6 @@ def _compare(model: keras.Model, recurrent: list[Any], framer: SequenceFramer) -
 def _has_steps(name: str, framer: SequenceFramer) -> bool:
     """Whether an input has an axis of input steps."""
     return name == "past" or framer.return_sequences
-
-
-def _step(x: dict[str, np.ndarray], k: int, framer: SequenceFramer) -> dict[str, np.ndarray]:
-    """Return the inputs of a single step."""
-    return {
-        name: value[:, k : k + 1] if _has_steps(name, framer) else value
-        for name, value in x.items()
-    }
 
 
 def _output(model: keras.Model, x: dict[str, np.ndarray]) -> np.ndarray:

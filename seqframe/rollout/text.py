@@ -50,10 +50,8 @@ class Writer:
         return_scores: bool,
     ) -> Any:
         """Return the continuations of prompts; see `Generator.generate`."""
-        prompts, several = _split_prompts(prompt, self._vocabulary)
-        stops = _encode_stops(stop, self._vocabulary)
-        encoded = [self._encode(item, state, prompts if several else ()) for item in prompts]
-        rows = self._rows_of_each(num_samples, return_state)
+        prompts, several, encoded, stops = self._read(prompt, stop, state is not None)
+        rows = self._rows_of_each(num_samples, return_state or state is not None)
         repeated = [ids for ids in encoded for _ in range(rows)]
         start = functools.partial(
             self._start, num_samples=rows, stops=stops, scored=return_scores, state=state
@@ -85,9 +83,7 @@ class Writer:
                 "Beams cannot be streamed: the best one is known at the end. Received: "
                 f"sampler={self.sampler!r}. Use `generate`."
             )
-        prompts, several = _split_prompts(prompt, self._vocabulary)
-        stops = _encode_stops(stop, self._vocabulary)
-        encoded = [self._encode(item, None, prompts if several else ()) for item in prompts]
+        prompts, several, encoded, stops = self._read(prompt, stop)
         run = self._start(encoded, steps, 1, stops)
         return self._streamed(run, steps, prompts, stops, several)
 
@@ -105,43 +101,37 @@ class Writer:
         framer = self.rolled.framer
         return context_steps(framer, self.rolled.is_stepped) + framer.gap
 
-    def _encode(
-        self, prompt: Any, state: GeneratorState | None, several: Sequence[Any]
-    ) -> np.ndarray:
-        """Return a prompt as ids; `several` are all the prompts, if there are several."""
-        rolled = self.rolled
+    def _read(
+        self, prompt: Any, stop: Any, has_state: bool = False
+    ) -> tuple[list[Any], bool, list[np.ndarray], Stops]:
+        """Return prompts, whether the user passed several, their ids, and the ids of the stops."""
+        rolled, vocabulary = self.rolled, self._vocabulary
         if rolled.takes_future:
             raise ValueError(
                 'Prompts are for models of one input. Received: a model that takes a "future". '
                 "For real values, use `forecast`."
             )
-        ids = _encode_prompt(prompt, self._vocabulary)
+        prompts, several = _split_prompts(prompt, vocabulary)
+        encoded = [_encode_prompt(item, vocabulary) for item in prompts]
         check_classes(rolled.framer, rolled.outputs)
-        check_ids(ids, self._vocabulary, rolled.outputs)
-        if state is None:
-            hint = _list_hint(several)
-            check_prompt_length(len(ids), rolled.framer, rolled.is_stepped, hint=hint)
-        return ids
+        hint = _list_hint(prompts) if several else ""
+        for ids in encoded:
+            check_ids(ids, vocabulary, rolled.outputs)
+            if not has_state:
+                check_prompt_length(len(ids), rolled.framer, rolled.is_stepped, hint=hint)
+        return prompts, several, encoded, _encode_stops(stop, vocabulary)
 
-    def _rows_of_each(self, num_samples: int, return_state: bool) -> int:
+    def _rows_of_each(self, num_samples: int, has_state: bool) -> int:
         """Return how many rows each prompt takes."""
         if not isinstance(self.sampler, BeamSampler):
             return num_samples
-        beams = self.sampler.num_beams
-        if num_samples > beams:
+        if num_samples > self.sampler.num_beams or has_state:
             raise ValueError(
-                "`num_samples` must not exceed the number of beams. Received: "
-                f"num_samples={num_samples}, sampler={self.sampler!r}."
+                "Beams give at most `num_beams` samples, and take and return no `state`. Received: "
+                f"num_samples={num_samples}, sampler={self.sampler!r}. Generate again from the "
+                "best text."
             )
-        if return_state:
-            raise self._no_state("return_state")
-        return beams
-
-    def _no_state(self, name: str) -> ValueError:
-        return ValueError(
-            f"`{name}` is not for beams. Received: sampler={self.sampler!r}. Generate again from "
-            "the best text."
-        )
+        return self.sampler.num_beams
 
     def _start(
         self,
@@ -152,8 +142,12 @@ class Writer:
         scored: bool = False,
         state: GeneratorState | None = None,
     ) -> Run:
-        if state is not None:
-            self._check_state(state, len(rows))
+        if state is not None and state.tail.shape[:2] != (len(rows), self._kept):
+            raise ValueError(
+                "`state` must come from a generator like this one, with as many prompts and "
+                f"samples. Received: a state of {len(state.tail)} rows with "
+                f"{state.tail.shape[1]} steps. Here are {len(rows)} rows with {self._kept} steps."
+            )
         framer, vocabulary = self.rolled.framer, self._vocabulary
         choose = SymbolChooser(
             self.sampler,
@@ -170,25 +164,6 @@ class Writer:
         seed = self.seed if state is None else state.seed
         prompts = lay_out(rows, steps, framer, self.rolled.is_stepped, seed, state)
         return Run(self.rolled.rollout(choose, len(rows)), prompts)
-
-    def _check_state(self, state: GeneratorState, rows: int) -> None:
-        if not isinstance(state, GeneratorState):
-            raise TypeError(
-                "`state` must be a `GeneratorState` of `generate(…, return_state=True)`. "
-                f"Received: {type(state).__name__}."
-            )
-        if self._follows_beams:
-            raise self._no_state("state")
-        if len(state.tail) != rows:
-            raise ValueError(
-                f"`state` must have a row for each prompt and sample, {rows} here. Received: a "
-                f"state of {len(state.tail)} rows."
-            )
-        if state.tail.shape[1] != self._kept:
-            raise ValueError(
-                "`state` must come from a generator like this one. Received: a state with "
-                f"{state.tail.shape[1]} steps. This model needs {self._kept}."
-            )
 
     def _score(self, run: Run, row: int, end: int) -> float:
         found = run.extras()[0]
@@ -286,15 +261,11 @@ def _split_prompts(prompt: Any, vocabulary: Vocabulary | None) -> tuple[list[Any
 
 
 def _list_hint(prompts: Sequence[Any]) -> str:
-    """Return a hint for several prompts that may be meant as one.
-
-    >>> _list_hint(["A", "B"])
-    " A list of strings is several prompts; one prompt of symbols is `[['A', 'B']]`."
-    """
-    if not prompts or not all(isinstance(item, str) and len(item) == 1 for item in prompts):
+    """Return a hint for several prompts that may be meant as one."""
+    if not all(isinstance(item, str) and len(item) == 1 for item in prompts):
         return ""
-    shown = repr(list(prompts)) if len(prompts) <= 8 else "symbols"
-    return f" A list of strings is several prompts; one prompt of symbols is `[{shown}]`."
+    shown = list(prompts) if len(prompts) <= 8 else "symbols"
+    return f" A list of strings is several prompts; for one prompt pass `[{shown}]`."
 
 
 def _encode_prompt(prompt: Any, vocabulary: Vocabulary | None) -> np.ndarray:
@@ -323,19 +294,11 @@ def _decode_ids(ids: np.ndarray, prompt: Any, vocabulary: Vocabulary | None) -> 
 
 
 def _encode_stops(stop: Any, vocabulary: Vocabulary | None) -> Stops:
-    """Return the user's stops as tuples of ids.
-
-    >>> _encode_stops("B", Vocabulary("ABC")), _encode_stops(["AB", "C"], Vocabulary("ABC"))
-    (((1,),), ((0, 1), (2,)))
-    """
+    """Return the user's stops as tuples of ids."""
     if stop is None:
         return ()
-    is_symbol = (
-        vocabulary is not None
-        and isinstance(vocabulary.symbols[0], tuple)
-        and isinstance(stop, tuple)
-        and stop in vocabulary
-    )
+    # A tuple may be a symbol.
+    is_symbol = isinstance(stop, tuple) and vocabulary is not None and stop in vocabulary
     several = isinstance(stop, (list, tuple)) and not is_symbol
     stops = [_encode_stop(item, vocabulary) for item in (stop if several else [stop])]
     if not stops:
@@ -345,43 +308,26 @@ def _encode_stops(stop: Any, vocabulary: Vocabulary | None) -> Stops:
 
 def _encode_stop(stop: Any, vocabulary: Vocabulary | None) -> tuple[int, ...]:
     is_id = isinstance(stop, (int, np.integer)) and not isinstance(stop, bool)
-    if isinstance(stop, str) and not stop:
-        raise ValueError("`stop` must not hold an empty string. Received: ''.")
-    if isinstance(stop, str) and vocabulary is None:
-        raise ValueError(
-            f"`stop` holds a string, which needs a `vocabulary`. Received: {stop!r}. "
-            "Pass ids, or a framer with a vocabulary."
-        )
-    if isinstance(stop, np.ndarray) or vocabulary is None:
+    if vocabulary is None or isinstance(stop, np.ndarray):
         ids = np.atleast_1d(stop)
     elif is_id and isinstance(vocabulary.symbols[0], str):
         ids = np.array([stop])
     elif isinstance(stop, str) and vocabulary.is_text:
         ids = to_array(stop, "stop", vocabulary)
-    elif isinstance(stop, list) or (isinstance(stop, str) and stop not in vocabulary):
-        raise ValueError(
-            "`stop` must be one symbol, or a string if symbols are characters. Received: "
-            f'{stop!r}. For several symbols in a row pass `vocabulary.encode(["the", "end"])`.'
-        )
     else:
         ids = to_array([stop], "stop", vocabulary)
     limit = np.iinfo(np.int32).max if vocabulary is None else len(vocabulary)
-    if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
+    is_valid = ids.ndim == 1 and ids.size and ids.dtype.kind in "iu"
+    if not is_valid or (ids < 0).any() or (ids >= limit).any():
         raise ValueError(
-            "`stop` must be a string, a symbol, an id or a one-dimensional array of ids, or a list "
-            f"of these. Received: {stop!r}."
+            "`stop` must be symbols of the vocabulary, or ids in "
+            f"0 … {limit - 1}: one, an array of several, or a list of these. Received: {stop!r}."
         )
-    if (ids < 0).any() or (ids >= limit).any():
-        raise ValueError(f"The ids of `stop` must be in 0 … {limit - 1}. Received: {stop!r}.")
     return tuple(ids.tolist())
 
 
 def _first_stop(ids: np.ndarray, stops: Sequence[Sequence[int]]) -> Found:
-    """Return where the first stop in some ids begins and ends, or None.
-
-    >>> _first_stop(np.array([0, 1, 2, 1]), [[2, 1], [1, 2]])
-    (1, 3)
-    """
+    """Return where the first stop in some ids begins and ends, or None."""
     best: Found = None
     for stop in stops:
         if len(ids) < len(stop):

@@ -142,6 +142,11 @@ class Writer:
         scored: bool = False,
         state: GeneratorState | None = None,
     ) -> Run:
+        if state is not None and not isinstance(state, GeneratorState):
+            raise TypeError(
+                "`state` must be a `GeneratorState`. Received: "
+                f"{type(state).__name__}. Pass what `generate(…, return_state=True)` returned."
+            )
         if state is not None and state.tail.shape[:2] != (len(rows), self._kept):
             raise ValueError(
                 "`state` must come from a generator like this one, with as many prompts and "

@@ -95,8 +95,7 @@ def plot_forecast(
         )
     history, forecast = read_table(history), read_table(forecast)
     drawn = _find_columns(history, forecast, columns)
-    by_level = drawn.read_quantiles(forecast, quantiles)
-    sampled = None if paths is None else drawn.read(paths, "paths", is_several=True)
+    sampled, by_level = None, drawn.read_quantiles(forecast, quantiles)
     lines, bands = quantile_lines(by_level)
     if not by_level and (isinstance(forecast, Table) or np.ndim(forecast) <= drawn.ndim):
         lines = [Line("forecast", drawn.read(forecast, "forecast"))]
@@ -104,8 +103,9 @@ def plot_forecast(
         sampled = drawn.read(forecast, "forecast", is_several=True)
         lines = [Line("median", np.median(sampled, axis=0))]
     steps = len(lines[0].values if lines else bands[0].lower)
+    if paths is not None:
+        sampled = drawn.read(paths, "paths", steps, is_several=True)
     if sampled is not None:
-        _check_steps("paths", sampled.shape[1], steps)
         bands += path_bands(sampled)
     if intervals is not None:
         bands += interval_bands(drawn.read_intervals(intervals, steps), hatch=bool(bands))
@@ -115,20 +115,12 @@ def plot_forecast(
             f"`actual` must have at most the {steps} steps of the forecast. Received: {len(seen)}. "
             f"Shorten it, as in `actual[:{steps}]`."
         )
-    if num_history is None:
-        num_history = max(_HISTORY * steps, _LEAST_HISTORY)
-    first = max(len(history) - check_integer("num_history", num_history, 0), 0)
-    times = _find_times(history, forecast, index, steps)
-    times = TimeAxis(times.past[first:], times.ahead, times.label)
+    shown = max(_HISTORY * steps, _LEAST_HISTORY) if num_history is None else num_history
+    first = max(len(history) - check_integer("num_history", shown, 0), 0)
+    past, ahead, label = _find_times(history, forecast, index, steps)
+    times = TimeAxis(past[first:], ahead, label)
     known = drawn.read(history, "history")[first:]
     return draw_forecast(times, drawn.names, known, lines, bands, seen, ax)
-
-
-def _check_steps(argument: str, found: int, steps: int) -> None:
-    if found != steps:
-        raise ValueError(
-            f"`{argument}` must have the {steps} steps of the forecast. Received: {found}."
-        )
 
 
 @dataclass(frozen=True)
@@ -149,7 +141,9 @@ class _DrawnColumns:
     def names(self) -> list[str]:
         return [self.known[place] for place in self.places]
 
-    def read(self, values: Values, argument: str, is_several: bool = False) -> np.ndarray:
+    def read(
+        self, values: Values, argument: str, steps: int | None = None, is_several: bool = False
+    ) -> np.ndarray:
         """Return values of these columns as an array `(…, steps, columns)`."""
         values = read_table(values)
         names = _names(values)
@@ -165,6 +159,11 @@ class _DrawnColumns:
             raise ValueError(
                 f"`{argument}` must have the shape ({axes}) or ({axes}, {len(self.places)}). "
                 f"Received: shape {np.shape(values)}. Choose the drawn features by `columns`."
+            )
+        if steps is not None and array.shape[-2] != steps:
+            raise ValueError(
+                f"`{argument}` must have the {steps} steps of the forecast. Received: "
+                f"{array.shape[-2]}."
             )
         return array
 
@@ -186,33 +185,27 @@ class _DrawnColumns:
             return {level: array[:, [places[name, level] for name in names]] for level in found}
         if levels is None:
             return {}
-        if places or np.ndim(forecast) <= self.ndim:
+        levels = np.atleast_1d(levels).astype(float).tolist()
+        if places or np.ndim(forecast) <= self.ndim or len(forecast) != len(levels):
             raise ValueError(
-                "`quantiles` needs a forecast that is an array of quantiles. Received: "
-                f"quantiles={levels!r} for another forecast. Leave it out."
+                "`quantiles` must hold one level for each entry of the first axis of a forecast. "
+                f"Received: {levels} for the shape {np.shape(forecast)}. Leave it out if the "
+                "forecast does not hold quantiles."
             )
         several = self.read(forecast, "forecast", is_several=True)
-        levels = np.atleast_1d(levels).astype(float).tolist()
-        if len(levels) != len(several):
-            raise ValueError(
-                "`quantiles` must hold a level for each entry of the forecast's first axis. "
-                f"Received: {len(levels)} levels for {len(several)} entries."
-            )
         return dict(zip(levels, several, strict=True))
 
     def read_intervals(self, intervals: Any, steps: int) -> dict[float | str, Edges]:
         """Return the edges of each interval by its coverage or label."""
         named = intervals if isinstance(intervals, Mapping) else {"prediction interval": intervals}
-        found = {}
+        found: dict[float | str, Edges] = {}
         for name, edges in named.items():
             if not isinstance(edges, (tuple, list)) or len(edges) != 2:
                 raise ValueError(
                     "`intervals` must be a tuple (lower, upper), or a dict of coverages or labels "
                     f"to such tuples. Received: {type(edges).__name__}."
                 )
-            lower, upper = (self.read(edge, "intervals") for edge in edges)
-            _check_steps("intervals", len(lower), steps)
-            _check_steps("intervals", len(upper), steps)
+            lower, upper = (self.read(edge, "intervals", steps) for edge in edges)
             found[name] = (lower, upper)
         return found
 
@@ -251,14 +244,13 @@ def _named_columns(forecast: Values, known: list[str]) -> list[str] | None:
 
 
 def _place(column: str | int, known: list[str]) -> int:
-    if isinstance(column, str) and column in known:
-        return known.index(column)
-    if isinstance(column, str) or not -len(known) <= column < len(known):
+    try:
+        return known.index(column) if isinstance(column, str) else range(len(known))[column]
+    except (ValueError, IndexError):
         raise ValueError(
             f"`columns` must be names in {known}, or positions in 0 … {len(known) - 1}. "
             f"Received: {column!r}."
-        )
-    return int(column) % len(known)
+        ) from None
 
 
 def _names(values: Values) -> list[str]:
@@ -298,11 +290,15 @@ def _to_floats(values: Values, argument: str) -> np.ndarray:
 # --- The time axis.
 
 
-def _find_times(history: Values, forecast: Values, index: Values | None, steps: int) -> TimeAxis:
-    """Return the times by `index`, or by the tables' own; steps are counted if these do not tell.
+def _find_times(
+    history: Values, forecast: Values, index: Values | None, steps: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return the times of the history, those of the forecast, and their label.
+
+    Steps are counted if neither `index` nor the tables tell the times.
 
     >>> _find_times([3, 4, 5], [6, 7], [1999, 2000, 2001], 2)
-    TimeAxis(past=array([1999, 2000, 2001]), ahead=array([2002, 2003]), label='step')
+    (array([1999, 2000, 2001]), array([2002, 2003]), 'step')
     """
     size = len(history)
     if index is not None and len(index) not in (size, size + steps):
@@ -320,8 +316,8 @@ def _find_times(history: Values, forecast: Values, index: Values | None, steps: 
         if ahead is not None and (ahead.dtype.kind == "M") == is_date:
             name = getattr(given, "name", None)
             label = str(name) if name is not None else "" if is_date else "step"
-            return TimeAxis(past, ahead, label)
-    return TimeAxis(np.arange(size), size + np.arange(steps), "step")
+            return past, ahead, label
+    return np.arange(size), size + np.arange(steps), "step"
 
 
 def _to_times(index: Values) -> np.ndarray | None:

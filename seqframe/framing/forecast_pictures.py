@@ -152,18 +152,17 @@ class _DrawnColumns:
         array = _to_floats(values, argument)
         if array.ndim == 1 + is_several:
             array = array[..., None]
-        if array.shape[-1] == len(self.known) > len(self.places):
-            array = array[..., self.places]
+        if array.shape[-1:] == (len(self.known),):
+            array = array[..., self.places] if len(self.places) < len(self.known) else array
         if array.ndim != 2 + is_several or array.shape[-1] != len(self.places):
             axes = "samples, steps" if is_several else "steps"
             raise ValueError(
                 f"`{argument}` must have the shape ({axes}) or ({axes}, {len(self.places)}). "
-                f"Received: shape {np.shape(values)}. Choose the drawn features by `columns`."
+                f"Received: shape {array.shape}. Choose the drawn features by `columns`."
             )
-        if steps is not None and array.shape[-2] != steps:
+        if steps not in (None, found := array.shape[-2]):
             raise ValueError(
-                f"`{argument}` must have the {steps} steps of the forecast. Received: "
-                f"{array.shape[-2]}."
+                f"`{argument}` must have the {steps} steps of the forecast. Received: {found}."
             )
         return array
 
@@ -189,7 +188,7 @@ class _DrawnColumns:
         if places or np.ndim(forecast) <= self.ndim or len(forecast) != len(levels):
             raise ValueError(
                 "`quantiles` must hold one level for each entry of the first axis of a forecast. "
-                f"Received: {levels} for the shape {np.shape(forecast)}. Leave it out if the "
+                f"Received: {len(levels)} levels for {len(forecast)} entries. Leave it out if the "
                 "forecast does not hold quantiles."
             )
         several = self.read(forecast, "forecast", is_several=True)

@@ -110,7 +110,7 @@ def _read_values(frames: _Frames, sequence: RawSequence) -> None:
     number, (low, high) = sequence.number, sequence.shown
     start, stop = low - sequence.first, high + 1 - sequence.first
     if vocabulary is None:
-        sequence.curves = _curves(frames, number, start, stop)
+        sequence.curves, sequence.target_curves = _curves(frames, number, start, stop)
     elif high - low < MOST_CELLS and not source.inputs.row_shape:
         sequence.has_symbol_targets = source.targets is source.inputs
         ids = source.inputs.read(number, start, stop)
@@ -118,27 +118,25 @@ def _read_values(frames: _Frames, sequence: RawSequence) -> None:
     sequence.missing = low + np.flatnonzero(_is_missing(source, number, start, stop))
 
 
-def _curves(frames: _Frames, number: int, start: int, stop: int) -> list[Curve]:
+def _curves(frames: _Frames, number: int, start: int, stop: int) -> tuple[list[Curve], list[Curve]]:
     """Return the features of inputs and of other targets; target columns are drawn once."""
     source, columns = frames.source, frames.framer.columns
     values = _features(source.inputs, number, start, stop)
     names = [f"feature {k}" for k in range(len(values))] if len(values) > 1 else [""]
     if columns is not None and len(columns) == len(values):
         names = list(columns)
-    curves = [Curve(name, feature) for name, feature in zip(names, values, strict=True)]
     if source.targets is source.inputs:
-        return curves if len(curves) > 1 else [Curve("", values[0])]
+        return list(zip(names if len(names) > 1 else [""], values, strict=True)), []
     targets = _features(source.targets, number, start, stop)
     chosen = frames.framer.target_columns or ()
     chosen = (chosen,) if isinstance(chosen, str) else chosen
     if chosen:
-        names = [f"{name} (target)" for name in chosen]
-    elif len(targets) > 1:
-        names = [f"target {k}" for k in range(len(targets))]
+        target_names = [f"{name} (target)" for name in chosen]
     else:
-        names = ["target values"]
-    others = [curve for curve in curves if curve.label not in chosen]
-    return [*others, *(Curve(*pair, True) for pair in zip(names, targets, strict=True))]
+        target_names = [f"target {k}" for k in range(len(targets))]
+        target_names = target_names if len(targets) > 1 else ["target values"]
+    others = [curve for curve in zip(names, values, strict=True) if curve[0] not in chosen]
+    return others, list(zip(target_names, targets, strict=True))
 
 
 def _features(rows: Rows, number: int, start: int, stop: int) -> np.ndarray:

@@ -44,6 +44,9 @@ _VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 #: The first and the last step of each of some runs of neighbouring steps.
 Runs = tuple[np.ndarray, np.ndarray]
 
+#: The label of a feature, and its values at the steps that are shown.
+Curve = tuple[str, np.ndarray]
+
 
 @dataclass
 class Frame:
@@ -66,15 +69,6 @@ class Frame:
 
 
 @dataclass
-class Curve:
-    """A feature's values at the steps that are shown."""
-
-    label: str
-    values: np.ndarray
-    is_target: bool = False
-
-
-@dataclass
 class RawSequence:
     """A raw sequence and the frames to draw below it.
 
@@ -83,7 +77,8 @@ class RawSequence:
         last: its last raw step.
         symbols: its symbols at the shown steps, if it is text.
         has_symbol_targets: whether targets are such symbols, too.
-        curves: the values at the shown steps, if it is numeric.
+        curves: its features, if it is numeric.
+        target_curves: the features of its targets, if these are others.
         missing: int array of the shown steps that frames may not contain.
     """
 
@@ -95,6 +90,7 @@ class RawSequence:
     symbols: Sequence[str] = ()
     has_symbol_targets: bool = False
     curves: Sequence[Curve] = ()
+    target_curves: Sequence[Curve] = ()
     missing: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @cached_property
@@ -170,7 +166,7 @@ class _Picture:
         top, bottom, middle = self._y + 0.1, self._y + _STRIP - 0.1, self._y + _STRIP / 2
         self._ticks[middle] = sequence.name
         steps, gid = np.arange(low, high + 1), f"sequence-{sequence.number}"
-        if sequence.curves:
+        if sequence.curves or sequence.target_curves:
             self._draw_curves(sequence, steps, top, bottom)
         else:
             self._bar("sequence", gid, self._cells(steps), top, bottom)
@@ -190,19 +186,20 @@ class _Picture:
         self, sequence: RawSequence, steps: np.ndarray, top: float, bottom: float
     ) -> None:
         gid, hidden = f"sequence-{sequence.number}", 0
-        inputs = [curve for curve in sequence.curves if not curve.is_target]
-        targets = [curve for curve in sequence.curves if curve.is_target]
-        for curves, color, kind in ((inputs, self._ink, "values"), (targets, ORANGE, "targets")):
+        for curves, color, kind in (
+            (sequence.curves, self._ink, "values"),
+            (sequence.target_curves, ORANGE, "targets"),
+        ):
             hidden += max(len(curves) - len(_LINE_STYLES), 0)
-            for curve, style in zip(curves, _LINE_STYLES, strict=False):
-                x, y = thin_line(steps, curve.values.astype(float))
+            for (label, values), style in zip(curves, _LINE_STYLES, strict=False):
+                x, y = thin_line(steps, values.astype(float))
                 (line,) = self._ax.plot(
                     x, _scaled(y, top, bottom), color=color, ls=style, lw=1.2, ms=4,
                     marker="." if len(x) <= MOST_CELLS else "", gid=f"{gid}-{kind}",
                 )  # fmt: skip
-                line.set_label(curve.label)
-                if curve.label:
-                    self._curves.setdefault(curve.label, line)
+                line.set_label(label)
+                if label:
+                    self._curves.setdefault(label, line)
         if hidden:
             (self._curves[""],) = self._ax.plot([], [], ls="", label=f"… and {hidden} more")
 

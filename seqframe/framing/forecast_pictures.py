@@ -152,8 +152,9 @@ class _DrawnColumns:
         array = _to_floats(values, argument)
         if array.ndim == 1 + is_several:
             array = array[..., None]
-        if array.shape[-1:] == (len(self.known),):
-            array = array[..., self.places] if len(self.places) < len(self.known) else array
+        has_all = array.shape[-1:] == (len(self.known),)
+        if has_all and len(self.places) < len(self.known):
+            array = array[..., self.places]
         if array.ndim != 2 + is_several or array.shape[-1] != len(self.places):
             axes = "samples, steps" if is_several else "steps"
             raise ValueError(
@@ -345,4 +346,4 @@ def _continue(index: Values, times: np.ndarray, steps: int) -> np.ndarray:
             return ahead
     apart = np.sort(np.diff(times))
     usual = apart[(len(apart) - 1) // 2] if len(apart) else np.array(1, apart.dtype)
-    return times[-1] + usual * np.arange(1, steps + 1)
+    return np.asarray(times[-1] + usual * np.arange(1, steps + 1))

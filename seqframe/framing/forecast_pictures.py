@@ -345,5 +345,7 @@ def _continue(index: Values, times: np.ndarray, steps: int) -> np.ndarray:
         if ahead is not None and ahead.dtype.kind == "M":
             return ahead
     apart = np.sort(np.diff(times))
-    usual = apart[(len(apart) - 1) // 2] if len(apart) else np.array(1, apart.dtype)
+    usual = np.timedelta64(1, "D") if is_date else 1
+    if len(apart):
+        usual = apart[(len(apart) - 1) // 2]
     return np.asarray(times[-1] + usual * np.arange(1, steps + 1))

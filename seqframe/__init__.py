@@ -15,8 +15,8 @@ from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from seqframe import samplers
+    from seqframe.framing.forecast_pictures import plot_forecast
     from seqframe.model.state import carry_state, get_states, reset_states, set_states
-    from seqframe.plot.forecasts import plot_forecast
     from seqframe.plot.histories import plot_history
     from seqframe.rollout.backtest import Backtest, backtest
     from seqframe.rollout.generator import Generator
@@ -37,7 +37,7 @@ _LOADED_ON_USE = {
     "evaluate": "training.fit",
     "fit": "training.fit",
     "get_states": "model.state",
-    "plot_forecast": "plot.forecasts",
+    "plot_forecast": "framing.forecast_pictures",
     "plot_history": "plot.histories",
     "predict": "training.fit",
     "reset_states": "model.state",

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from itertools import pairwise, product
+from itertools import product
 from types import SimpleNamespace
 
 import matplotlib
@@ -12,8 +12,7 @@ import polars
 import pyarrow
 import pytest
 
-from seqframe import SequenceFramer, Vocabulary, plot_forecast, plot_history
-from seqframe.plot.frames import thin_line
+from seqframe import SequenceFramer, plot_forecast, plot_history
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -120,42 +119,33 @@ def test_windows_are_drawn_at_their_steps(gap, rate, each):
     )
     frames = framer.frame(np.arange(26.0) if each else ALPHABET)
     check_frames(frames, [0, 2, len(frames) - 1])
-
-
-@pytest.mark.parametrize(
-    ("mode", "padding", "gap", "each"),
-    list(product(("prefixes", "subsequences"), ("pre", "post"), (0, 1), (False, True))),
-)
-def test_padded_frames_are_drawn_at_their_steps(mode, padding, gap, each):
-    draws = {"num_samples": 9, "seed": 7} if mode == "subsequences" else {}
-    framer = SequenceFramer(
-        4, mode=mode, padding=padding, horizon=2, gap=gap, return_sequences=each, **draws
-    )
-    check_frames(framer.frame(ALPHABET), [0, 1, 3, 8])
+    _, test = frames.split(0.5, 0.5)
+    assert test.steps(0).inputs[0] > 0
+    check_frames(test, [0])  # a split keeps the raw time
 
 
 @pytest.mark.parametrize("each", [False, True])
-def test_frames_of_a_cycle_are_drawn_at_their_steps(each):
-    framer = SequenceFramer(
-        5, mode="subsequences", num_samples=20, seed=7, wrap=True, return_sequences=each
-    )
-    check_frames(framer.frame("ABCDEF"), range(20))
-
-
-def test_parts_of_a_split_keep_raw_time():
-    _, test = SequenceFramer(3).frame(np.arange(100.0)).split(0.5, 0.5)
-    ax = check_frames(test, [0, 1])
-    assert steps_of(ax, "frame-0-inputs") == [50, 51, 52]
-    assert line(ax, "sequence-0-values")[0][0] == 50
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mode": "prefixes", "horizon": 2},
+        {"mode": "subsequences", "horizon": 2, "gap": 1, "num_samples": 9, "seed": 7},
+        {"mode": "subsequences", "num_samples": 9, "seed": 7, "wrap": True},
+    ],
+    ids=["prefixes", "subsequences", "cycle"],
+)
+def test_padded_frames_are_drawn_at_their_steps(arguments, padding, each):
+    framer = SequenceFramer(4, padding=padding, return_sequences=each, **arguments)
+    text = "ABCDEF" if framer.wrap else ALPHABET
+    check_frames(framer.frame(text), [0, 1, 3, 8])
 
 
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
         ({}, range(8)),
-        ({"count": 3}, range(3)),
         ({"count": 99}, range(24)),
-        ({"index": 5}, [5]),
         ({"index": -1}, [23]),
         ({"index": slice(4, 9, 2)}, [4, 6, 8]),
         ({"index": [9, 2]}, [9, 2]),
@@ -178,26 +168,14 @@ def test_sequences_are_drawn_with_their_own_frames():
     check_frames(frames, [0, 6, 7, 9, 10])
 
 
-def test_groups_are_named():
+def test_the_labels_name_groups_and_count_sequences():
     table = pandas.DataFrame({"store": ["a$b$"] * 4 + ["c"] * 4, "sold": np.arange(8.0)})
     ax = SequenceFramer(2).frame(table, by="store").plot(4)
     ax.figure.canvas.draw()  # a name is no formula
     assert ticks(ax) == ["a$b$", "0", "1", "c", "2", "3"]
-
-
-@pytest.mark.parametrize(
-    ("total", "arguments", "said"),
-    [
-        (20, {}, "frame\n(4 of 20 sequences)"),
-        (20, {"count": 2}, "frame\n(2 of 20 sequences)"),
-        (20, {"index": [0, 30]}, "frame\n(2 of 20 sequences)"),
-        (4, {}, "frame"),
-        (1, {"index": 3}, "frame"),
-    ],
-)
-def test_the_label_counts_sequences(total, arguments, said):
-    frames = SequenceFramer(3).frame([np.arange(20.0)] * total)
-    assert frames.plot(**arguments).get_ylabel() == said
+    assert ax.get_ylabel() == "frame"
+    many = SequenceFramer(3).frame([np.arange(20.0)] * 20)
+    assert many.plot().get_ylabel() == "frame\n(4 of 20 sequences)"
 
 
 def test_symbols_are_written_at_their_steps():
@@ -208,46 +186,15 @@ def test_symbols_are_written_at_their_steps():
     assert texts(ax)[1] == {(0, "A")}  # these targets are no symbols
 
 
-def test_long_words_are_not_written():
-    words = [f"word{'y' * 40}{i}" for i in range(40)]
-    assert not SequenceFramer(2, vocabulary=Vocabulary(words)).frame(words).plot(2).texts
-
-
 @pytest.mark.parametrize("as_mask", [False, True])
-def test_missing_steps_and_left_out_frames_are_marked(as_mask):
+def test_missing_steps_are_marked(as_mask):
     steps, missing, valid = np.arange(14.0), [2, 9], np.ones(14, bool)
     valid[missing] = False
     if not as_mask:
         steps[missing] = np.nan
-    framer = SequenceFramer(2, gap=1)
-    frames = framer.frame(steps, skip_nan=not as_mask, valid=valid if as_mask else None)
-    ax = frames.plot(99)
+    frames = SequenceFramer(2).frame(steps, skip_nan=not as_mask, valid=valid if as_mask else None)
+    ax = check_frames(frames, range(len(frames)))
     assert line(ax, "sequence-0-missing")[0].tolist() == missing
-    # A frame from step `s` contains the steps s, s + 1 and s + 3.
-    left_out = [s for s in range(11) if {s, s + 1, s + 3} & set(missing)]
-    runs = np.split(left_out, np.flatnonzero(np.diff(left_out) > 1) + 1)
-    for run in runs:
-        assert steps_of(ax, f"sequence-0-left-out-{run[0]}") == [*range(run[0], run[-1] + 4)]
-    assert {text for _, text in texts(ax)[1]} == {f"{len(run)} left out" for run in runs}
-
-
-def test_left_out_prefixes_are_marked():
-    steps = np.arange(8.0)
-    steps[3] = np.nan
-    ax = SequenceFramer(2, mode="prefixes").frame(steps, skip_nan=True).plot(99)
-    # The target of the prefix of steps 1 and 2 is missing; the one of steps 3 and 4 contains it.
-    assert steps_of(ax, "sequence-0-left-out-1") == [1, 2, 3, 4, 5]
-
-
-def test_many_left_out_frames_leave_room():
-    steps = np.full(2000, np.nan)
-    steps[1000:1100] = 1
-    ax = SequenceFramer(2).frame(steps, skip_nan=True).plot(3)
-    assert steps_of(ax, "sequence-0-left-out-0") == [*range(1002)]
-    assert ax.get_xlim()[0] > 900
-    ((x, text),) = texts(ax)[1]
-    assert text == "1000 left out"
-    assert ax.get_xlim()[0] < x < 1002
 
 
 TABLE = pandas.DataFrame(
@@ -258,17 +205,13 @@ TABLE = pandas.DataFrame(
 @pytest.mark.parametrize(
     ("data", "targets", "black", "orange"),
     [
-        (TABLE["input"], None, [""], []),
         (TABLE[["input"]], None, [""], []),
         (TABLE, None, ["input", "$a$", "_b"], []),
-        (TABLE.to_numpy(), None, ["feature 0", "feature 1", "feature 2"], []),
         (np.zeros((9, 2, 4)), None, [f"feature {k}" for k in range(4)], []),
         # A column that is a target is drawn as such, and not twice.
         (TABLE, "$a$", ["input", "_b"], ["$a$ (target)"]),
-        (TABLE, ["_b", "input"], ["$a$"], ["_b (target)", "input (target)"]),
         (TABLE[["input"]], "input", [], ["input (target)"]),
         (TABLE["input"], TABLE["_b"], [""], ["target values"]),
-        (TABLE[["input"]], TABLE["_b"], ["input"], ["target values"]),
         (TABLE["input"], TABLE.to_numpy(), [""], ["target 0", "target 1", "target 2"]),
     ],
 )
@@ -276,9 +219,7 @@ def test_the_legend_names_each_curve(data, targets, black, orange):
     ax = SequenceFramer(3).frame(data, targets=targets).plot(2)
     ax.figure.canvas.draw()
     for kind, names in (("values", black), ("targets", orange)):
-        curves = drawn(ax, f"sequence-0-{kind}")
-        assert [curve.get_label() for curve in curves] == names
-        assert len({curve.get_linestyle() for curve in curves}) == len(curves)
+        assert [curve.get_label() for curve in drawn(ax, f"sequence-0-{kind}")] == names
     named = [name for name in [*black, *orange] if name]
     more = ["… and 4 more"] if np.ndim(data) == 3 else []
     assert labels(ax) == ["input", "target", *named, *more]
@@ -293,22 +234,16 @@ def test_future_covariates_are_marked_at_the_target_steps():
     assert not drawn(SequenceFramer(3).frame(np.arange(9.0)).plot(1), "frame-0-future")
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [
-        np.arange(2.0),
-        np.full(9, 3.0),
-        np.full(9, np.nan),
-        np.array([1, np.nan, np.inf, 4, 5]),
-        np.array([True, False, True]),
-        np.arange(60, dtype="uint8").reshape(6, 5, 2),
-    ],
-    ids=["two steps", "constant", "all NaN", "infinite", "bool", "many features"],
-)
-def test_values_of_any_kind_fit_into_their_row(steps):
-    ax = SequenceFramer(1).frame(steps).plot()
-    ax.figure.canvas.draw()
-    for curve in drawn(ax, "sequence-0-values"):
+@pytest.mark.parametrize("kind", ["constant", "all missing", "infinite", "bool", "many features"])
+def test_values_of_any_kind_fit_into_their_row(kind):
+    steps = {
+        "constant": np.full(9, 3.0),
+        "all missing": np.full(9, np.nan),
+        "infinite": np.array([1, np.nan, np.inf, 4, 5]),
+        "bool": np.array([True, False, True]),
+        "many features": np.arange(60, dtype="uint8").reshape(6, 5, 2),
+    }[kind]
+    for curve in drawn(SequenceFramer(1).frame(steps).plot(), "sequence-0-values"):
         seen = curve.get_ydata()[np.isfinite(curve.get_ydata())]
         assert ((seen >= 0) & (seen <= 1.2)).all()
 
@@ -316,24 +251,13 @@ def test_values_of_any_kind_fit_into_their_row(steps):
 def test_of_long_sequences_only_the_steps_of_frames_are_drawn():
     frames = SequenceFramer(5000, horizon=500, sequence_stride=100).frame(np.arange(1e6))
     ax = check_frames(frames, [100, 101])
-    x, _ = line(ax, "sequence-0-values")
+    x, y = line(ax, "sequence-0-values")
     assert (x[0], len(x) <= 2000, len(ax.findobj()) < 200) == (10_000, True, True)
+    assert (y.max() - y.min()) == pytest.approx(1)  # the extremes stay
     assert ax.get_xlim() == pytest.approx((10_000, 15_602), abs=5)
-
-
-def test_long_padding_leaves_room_for_the_steps():
     ax = SequenceFramer(1000, mode="prefixes").frame(np.arange(2000.0)).plot(3)
     assert len(steps_of(ax, "frame-0-padding")) == 999
-    assert ax.get_xlim()[0] > -45
-
-
-def test_thin_line_keeps_the_extremes():
-    y = RNG.normal(size=12_345)
-    y[5000] = np.nan
-    x, thin = thin_line(np.arange(len(y)), y)
-    assert len(x) == len(thin) <= 2000
-    assert (np.nanmin(thin), np.nanmax(thin)) == (np.nanmin(y), np.nanmax(y))
-    assert np.isfinite(thin).all()
+    assert ax.get_xlim()[0] > -45  # long padding leaves room for the steps
 
 
 # --- Lanes.
@@ -346,7 +270,7 @@ HOLES = np.where(RNG.random(200) < 0.05, np.nan, np.arange(200.0))
     ("sequences", "rows"),
     [(ALPHABET, 1), (ALPHABET, 4), (ALPHABET, 25), (MANY, 3), (MANY, 15), (MANY, 50), (HOLES, 5)],
 )
-@pytest.mark.parametrize("batches", [None, 3, slice(2, None)])
+@pytest.mark.parametrize("batches", [None, slice(2, None)])
 def test_lanes_are_drawn_as_their_batches(sequences, rows, batches):
     lanes = SequenceFramer(1).frame(sequences, skip_nan=sequences is HOLES).lanes(rows)
     if len(lanes) <= 2:
@@ -382,15 +306,18 @@ def test_lanes_are_drawn_as_their_batches(sequences, rows, batches):
 @pytest.mark.parametrize(
     ("batches", "limits", "said"),
     [
-        (None, (-0.5, 249.5), "batch"),
         (999, (-0.5, 249.5), "batch"),
         (20, (-0.5, 19.5), "batch (0 to 19 of 250)"),
         (slice(-10, None), (239.5, 249.5), "batch (240 to 249 of 250)"),
     ],
 )
 def test_only_the_chosen_batches_are_in_view(batches, limits, said):
-    ax = SequenceFramer(1).frame(np.arange(1000.0)).lanes(4).plot(batches)
+    lanes = SequenceFramer(1).frame(np.arange(1000.0)).lanes(4)
+    ax = lanes.plot(batches)
     assert (ax.get_xlim(), ax.get_xlabel()) == (limits, said)
+    for wrong in (slice(5, 5), slice(0, 9, 2), slice(999, 1000), 0, -1):
+        with pytest.raises(ValueError, match="batches"):
+            lanes.plot(wrong)
 
 
 def test_of_very_many_sequences_the_first_batches_are_drawn():
@@ -399,13 +326,6 @@ def test_of_very_many_sequences_the_first_batches_are_drawn():
     bars = [len(artist.get_paths()) for k in (0, 1) for artist in drawn(ax, f"continues-{k}")]
     assert 3900 <= sum(bars) <= 4000
     assert ax.get_xlim()[1] < len(lanes)
-
-
-@pytest.mark.parametrize("batches", [slice(5, 5), slice(0, 9, 2), slice(99, 100), 0, -1])
-def test_batches_must_exist(batches):
-    lanes = SequenceFramer(1).frame(ALPHABET).lanes(2)
-    with pytest.raises(ValueError, match="batches"):
-        lanes.plot(batches)
 
 
 # --- Forecasts.
@@ -418,15 +338,8 @@ QUANTILES = np.quantile(PATHS, LEVELS, axis=0)
 WIDE, NARROW = (POINT - 2, POINT + 3), (POINT - 1, POINT + 1)
 
 
-def test_history_forecast_and_actual_values_follow_each_other():
-    ax = plot_forecast(HISTORY, POINT, actual=POINT[:4] + 1)
-    same(line(ax, "history"), (range(18, 30), HISTORY[18:]))
-    same(line(ax, "forecast"), (range(30, 36), POINT))
-    same(line(ax, "actual"), (range(30, 34), POINT[:4] + 1))
-    assert labels(ax) == ["history", "forecast", "actual"]
-
-
 DAYS = pandas.date_range("2026-01-01", periods=30)
+BUSINESS = pandas.bdate_range("2026-01-05", periods=31)
 
 
 @pytest.mark.parametrize(
@@ -435,14 +348,12 @@ DAYS = pandas.date_range("2026-01-01", periods=30)
         (range(30), range(30, 36), True),
         (range(30), range(31, 37), False),  # a step between them is missing
         (range(29, -1, -1), range(-1, -7, -1), True),
-        (np.arange(30) / 2, 15 + np.arange(6) / 2, True),
         (pandas.date_range("2024-08-31", periods=30, freq="ME"), None, True),
         # The forecast begins after a weekend.
         (pandas.bdate_range("2026-01-02", "2026-02-13", name="day")[-30:], None, True),
         (DAYS, pandas.date_range("2026-02-02", periods=6), False),
-        (pandas.date_range("2026-03-01", periods=30, freq="h"), None, True),
     ],
-    ids=["steps", "a hole", "backwards", "halves", "months", "business days", "lost days", "hours"],
+    ids=["steps", "a hole", "backwards", "months", "business days", "lost days"],
 )
 def test_the_history_is_joined_to_the_next_step(past, ahead, is_joined):
     past = pandas.Index(past)
@@ -450,7 +361,6 @@ def test_the_history_is_joined_to_the_next_step(past, ahead, is_joined):
         ahead = pandas.date_range(past[-1] + past.freq, periods=STEPS, freq=past.freq)
     forecast, actual = pandas.Series(POINT, ahead), pandas.Series(POINT[:2] + 5, ahead[:2])
     ax = plot_forecast(pandas.Series(HISTORY, past), forecast, paths=PATHS, actual=actual)
-    ax.figure.canvas.draw()
     for label, first in (("forecast", POINT[0]), ("actual", POINT[0] + 5)):
         assert bool(drawn(ax, f"to {label}")) == is_joined
         if is_joined:
@@ -459,47 +369,13 @@ def test_the_history_is_joined_to_the_next_step(past, ahead, is_joined):
             assert [x[0], x[1]] == [line(ax, "history")[0][-1], line(ax, label)[0][0]]
 
 
-def test_nothing_is_joined_without_history_or_actual_values():
-    assert not drawn(plot_forecast(HISTORY, POINT, num_history=0), "to forecast")
-    ax = plot_forecast(HISTORY, POINT, actual=[])
-    assert drawn(ax, "to forecast")
-    assert not drawn(ax, "to actual")
-    assert drawn(plot_forecast(HISTORY[:1], POINT[:1]), "to forecast")
-
-
 @pytest.mark.parametrize(
-    ("asked", "steps", "shown"),
-    [(None, 1, 12), (None, 7, 14), (None, 20, 30), (0, 6, 0), (1, 6, 1), (99, 6, 30)],
+    ("asked", "steps", "shown"), [(None, 1, 12), (None, 7, 14), (None, 20, 30), (0, 6, 0)]
 )
 def test_num_history_steps_are_drawn(asked, steps, shown):
-    ax = plot_forecast(HISTORY, np.zeros(steps), num_history=asked)
+    ax = plot_forecast(HISTORY, np.zeros(steps), num_history=asked, actual=[])
     assert sum(len(found.get_xdata()) for found in drawn(ax, "history")) == shown
-
-
-@pytest.mark.parametrize(
-    ("first", "freq", "size", "expected"),
-    [
-        ("2026-01-15", "D", 20, "Jan 17, Jan 21, Jan 25, Jan 29, Feb 01, 2026"),
-        ("2025-11-20", "MS", 9, "Dec, Jan 2026, Feb, Mar, Apr, May, Jun, Jul, Aug, "),
-        ("2020-01-01", "MS", 48, "2020, 2021, 2022, 2023, 2024, "),
-        ("2026-03-01", "h", 24, "Mar 01, 04:00, 08:00, 12:00, 16:00, 20:00, Mar 02, Mar 02, 2026"),
-    ],
-)
-def test_ticks_tell_the_date(first, freq, size, expected):
-    index = pandas.date_range(first, periods=size, freq=freq)
-    values = pandas.Series(np.zeros(size), index)
-    for width in (9, 4):
-        ax = pyplot.subplots(figsize=(width, 3), layout="constrained")[1]
-        plot_forecast(values[:-6], values[-6:], num_history=size, ax=ax)
-        ax.figure.canvas.draw()
-        low, high = ax.get_xlim()
-        shown = [tick for tick in ax.get_xticklabels() if low <= tick.get_position()[0] <= high]
-        boxes = [tick.get_window_extent() for tick in shown]
-        assert len(shown) >= 2
-        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
-        if width == 9:
-            seen = [tick.get_text().replace("\n", " ") for tick in shown]
-            assert ", ".join([*seen, ax.xaxis.get_offset_text().get_text()]) == expected
+    assert bool(drawn(ax, "to forecast")) == (shown > 0)
 
 
 def test_bands_of_paths_are_their_quantiles():
@@ -509,13 +385,9 @@ def test_bands_of_paths_are_their_quantiles():
         same(edges(ax, "50 % of paths"), QUANTILES[[1, 3]])
     same(line(alone, "median")[1], np.median(PATHS, axis=0))
     assert labels(beside) == ["history", "90 % of paths", "50 % of paths", "forecast"]
-
-
-def test_quantiles_without_an_opposite_are_lines():
     ax = plot_forecast(HISTORY, QUANTILES[[0, 4, 3]], quantiles=[0.05, 0.95, 0.75])
     same(edges(ax, "5 to 95 % quantile"), QUANTILES[[0, 4]])
-    same(line(ax, "75 % quantile")[1], QUANTILES[3])
-    assert not drawn(ax, "median")
+    same(line(ax, "75 % quantile")[1], QUANTILES[3])  # without an opposite, it is a line
 
 
 @pytest.mark.parametrize(
@@ -524,7 +396,6 @@ def test_quantiles_without_an_opposite_are_lines():
         (WIDE, "prediction interval"),
         ({"conformal": WIDE}, "conformal"),
         ({0.9: WIDE}, "90 % prediction interval"),
-        ({np.float32(0.975): WIDE}, "97.5 % prediction interval"),
     ],
 )
 def test_a_prediction_interval_is_a_band_with_a_name(intervals, label):
@@ -536,10 +407,8 @@ def test_a_prediction_interval_is_a_band_with_a_name(intervals, label):
 @pytest.mark.parametrize(
     ("arguments", "filled", "hatched"),
     [
-        ({"intervals": {"A": WIDE, "B": NARROW}}, 2, 0),
         ({"intervals": {"B": NARROW, "A": WIDE}}, 2, 0),
         ({"intervals": {"A": WIDE, "B": (POINT, POINT + 4)}}, 0, 2),  # neither contains the other
-        ({"paths": PATHS, "intervals": WIDE}, 2, 1),
         ({"forecast": QUANTILES, "quantiles": LEVELS, "intervals": {0.9: WIDE}}, 2, 1),
     ],
 )
@@ -559,18 +428,16 @@ LIBRARIES = {
 }
 
 
-def pandas_quantiles(columns, levels, names=("feature",)):
+def pandas_quantiles(columns, names=("feature",)):
     """Return `{feature: quantiles}` as pandas tables have them: the last level holds quantiles."""
-    keys = [(*np.atleast_1d(name), level) for name in columns for level in levels]
+    keys = [(*np.atleast_1d(name), level) for name in columns for level in LEVELS]
     index = pandas.MultiIndex.from_tuples(keys, names=[*names, "quantile"])
     return pandas.DataFrame(np.concatenate(list(columns.values())).T, columns=index)
 
 
-def named_quantiles(library, columns, levels):
+def named_quantiles(library, columns):
     """Return `{feature: quantiles}` as other tables have them: names end with the quantile."""
-    pairs = [
-        (name, *pair) for name, rows in columns.items() for pair in zip(levels, rows, strict=True)
-    ]
+    pairs = [(name, *pair) for name in columns for pair in zip(LEVELS, columns[name], strict=True)]
     return library({f"{name}_{level}".lstrip("_"): values for name, level, values in pairs})
 
 
@@ -582,76 +449,66 @@ def named_quantiles(library, columns, levels):
             pandas.Series(HISTORY),
             pandas.DataFrame(QUANTILES.T, columns=pandas.Index(LEVELS, name="quantile")),
         ),
-        (polars.Series("y", HISTORY), named_quantiles(polars.DataFrame, {"": QUANTILES}, LEVELS)),
-        (polars.Series(HISTORY), named_quantiles(polars.DataFrame, {"": QUANTILES}, LEVELS)),
+        (polars.Series(HISTORY), named_quantiles(polars.DataFrame, {"": QUANTILES})),
+        # Chosen by `columns`, as the forecast does not name its column.
+        (
+            polars.DataFrame({"a": -HISTORY, "y": HISTORY}),
+            named_quantiles(polars.DataFrame, {"": QUANTILES}),
+        ),
     ],
-    ids=["array", "pandas", "polars", "polars without a name"],
+    ids=["array", "pandas", "polars", "column"],
 )
 def test_quantiles_are_bands_and_a_line(history, forecast):
-    ax = plot_forecast(history, forecast, quantiles=LEVELS if forecast is QUANTILES else None)
+    arguments = {"quantiles": LEVELS} if forecast is QUANTILES else {}
+    if np.ndim(history) == 2:
+        with pytest.raises(ValueError, match="columns"):
+            plot_forecast(history, forecast)
+        arguments = {"columns": "y"}
+    ax = plot_forecast(history, forecast, **arguments)
+    same(line(ax, "history")[1], HISTORY[18:])
     same(edges(ax, "5 to 95 % quantile"), QUANTILES[[0, 4]])
     same(edges(ax, "25 to 75 % quantile"), QUANTILES[[1, 3]])
     same(line(ax, "median")[1], QUANTILES[2])
     assert not drawn(ax, "forecast")
 
 
-@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
-def test_the_forecast_names_its_columns(library):
-    history = library({"a": HISTORY, "b_0": -HISTORY, "c": HISTORY * 2})
-    ax = plot_forecast(history, library({"c": POINT * 2, "a": POINT}))
-    for found, values in zip(drawn(ax, "forecast"), (POINT * 2, POINT), strict=True):
+@pytest.mark.parametrize("columns", [None, ["c", "a"], [2, 0]])
+@pytest.mark.parametrize("library", [*LIBRARIES.values(), None], ids=[*LIBRARIES, "arrays"])
+def test_the_forecast_names_its_columns(library, columns):
+    named = {"c": POINT * 2, "a": POINT}
+    history, forecast = {"a": HISTORY, "b_0": -HISTORY, "c": HISTORY * 2}, named
+    if library:
+        history, forecast = library(history), library(forecast)
+    else:
+        history, forecast = (np.stack([*each.values()], 1) for each in (history, forecast))
+        columns = [2, 0]
+    ax = plot_forecast(history, forecast, columns=columns)
+    for found, values in zip(drawn(ax, "forecast"), named.values(), strict=True):
         same(found.get_ydata(), values)
     for found, values in zip(drawn(ax, "history"), (HISTORY * 2, HISTORY), strict=True):
         same(found.get_ydata(), values[18:])
-    assert labels(ax)[-2:] == ["c", "a"]
+    assert labels(ax)[-2:] == (["c", "a"] if library else ["feature 2", "feature 0"])
 
 
 @pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
-@pytest.mark.parametrize("columns", [None, ["c", "a"], [2, 0]])
-def test_quantiles_of_several_columns(library, columns):
+def test_quantiles_of_several_columns(library):
     history = library({"a": HISTORY, "b_0": -HISTORY, "c": HISTORY * 2})
     several = {"c": QUANTILES * 2, "a": QUANTILES}
     is_pandas = library is pandas.DataFrame
-    table = (
-        pandas_quantiles(several, LEVELS)
-        if is_pandas
-        else named_quantiles(library, several, LEVELS)
-    )
-    ax = plot_forecast(history, table, columns=columns)
+    table = pandas_quantiles(several) if is_pandas else named_quantiles(library, several)
+    ax = plot_forecast(history, table)
     for k, rows in enumerate(several.values()):
         same(edges(ax, "5 to 95 % quantile", k), rows[[0, 4]])
     assert labels(ax)[-2:] == ["c", "a"]
-
-
-@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
-@pytest.mark.parametrize("column", [1, "b_0"])
-def test_quantiles_without_a_column_name_need_columns(library, column):
-    history = library({"a": HISTORY, "b_0": -HISTORY})
-    forecast = named_quantiles(library, {"": QUANTILES}, LEVELS)
-    ax = plot_forecast(history, forecast, columns=column)
-    same(edges(ax, "5 to 95 % quantile"), QUANTILES[[0, 4]])
-    same(line(ax, "history")[1], -HISTORY[18:])
-    with pytest.raises(ValueError, match="columns"):
-        plot_forecast(history, forecast)
 
 
 def test_columns_of_several_levels():
     columns = pandas.MultiIndex.from_product([["shop"], ["a", "b"]], names=["store", "item"])
     history = pandas.DataFrame(np.stack([HISTORY, -HISTORY], axis=1), columns=columns)
-    values = np.stack([POINT, 2 * POINT], axis=1)
-    ax = plot_forecast(history, pandas.DataFrame(values, columns=columns))
-    same([found.get_ydata() for found in drawn(ax, "forecast")], values.T)
     several = {("shop", "a"): QUANTILES, ("shop", "b"): -QUANTILES[::-1]}
-    ax = plot_forecast(history, pandas_quantiles(several, LEVELS, columns.names))
+    ax = plot_forecast(history, pandas_quantiles(several, columns.names))
     for k, rows in enumerate(several.values()):
         same(edges(ax, "5 to 95 % quantile", k), rows[[0, 4]])
-
-
-def test_a_column_may_be_named_by_a_number():
-    history = pandas.DataFrame({0: HISTORY, 1: -HISTORY})
-    ax = plot_forecast(history, pandas.Series(POINT, name=0))
-    assert ax.get_ylabel() == "0"
-    same(line(ax, "history")[1][-1:], HISTORY[-1:])
 
 
 @pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
@@ -661,16 +518,11 @@ def test_only_drawn_columns_have_to_be_numbers(library):
     actual = library({"sold": POINT + 1, "store": north[:STEPS]})
     ax = plot_forecast(history, library({"sold": POINT}), actual=actual)
     same(line(ax, "history")[1], HISTORY[18:])
-    same(line(ax, "forecast")[1], POINT)
     same(line(ax, "actual")[1], POINT + 1)
     assert ax.get_ylabel() == "sold"
-    ax = plot_forecast(history, PATHS, columns="sold")
-    same(edges(ax, "90 % of paths"), QUANTILES[[0, 4]])
-    for columns in (None, ["store", "sold"]):
-        with pytest.raises(TypeError, match=r"history.*'store'.*columns"):
-            plot_forecast(
-                history, np.stack([POINT] * 3, 1)[:, : 3 if columns is None else 2], columns=columns
-            )
+    same(edges(plot_forecast(history, PATHS, columns="sold"), "90 % of paths"), QUANTILES[[0, 4]])
+    with pytest.raises(TypeError, match=r"history.*'store'"):
+        plot_forecast(history, np.stack([POINT] * 3, 1))
 
 
 def test_missing_values_interrupt_the_line():
@@ -695,21 +547,6 @@ def test_several_features_have_a_colour_each():
     assert {curve.get_color() for curve in drawn(ax, "forecast")} == shades
 
 
-def test_columns_of_arrays_are_chosen_by_position():
-    history = np.stack([HISTORY, -HISTORY, 2 * HISTORY], axis=1)
-    paths, actual = np.stack([PATHS, 2 * PATHS], axis=-1), np.stack([POINT, -POINT, 2 * POINT], 1)
-    ax = plot_forecast(history, paths, columns=[0, 2], actual=actual)
-    same([found.get_ydata() for found in drawn(ax, "median")], np.median(paths, axis=0).T)
-    same([found.get_ydata() for found in drawn(ax, "actual")], actual[:, [0, 2]].T)
-    ax = plot_forecast(history, -PATHS, columns=1, actual=actual)
-    same(line(ax, "median")[1], np.median(-PATHS, axis=0))
-    same(line(ax, "actual")[1], -POINT)
-    same(line(ax, "history")[1], -HISTORY[18:])
-
-
-BUSINESS = pandas.bdate_range("2026-01-05", periods=31)
-
-
 @pytest.mark.parametrize(
     ("index", "past", "ahead"),
     [
@@ -719,38 +556,30 @@ BUSINESS = pandas.bdate_range("2026-01-05", periods=31)
         (DAYS.tz_localize("Asia/Tokyo"), "2026-01-30", ["2026-01-31", "2026-02-01"]),
         # These have no frequency, but it can be told.
         (pandas.DatetimeIndex(BUSINESS[:30].values), "2026-02-13", ["2026-02-16", "2026-02-17"]),
+        # One of them is missing: the usual step is a day.
+        (BUSINESS.delete(7), "2026-02-16", ["2026-02-17", "2026-02-18"]),
         (pandas.period_range("2024-01", periods=30, freq="M"), "2026-06", ["2026-07", "2026-08"]),
         (pandas.timedelta_range("0s", periods=30, freq="2s"), 58, [60, 62]),
         (pandas.Index([f"day {k}" for k in range(30)]), 29, [30, 31]),
+        (range(1900, 1936), 1929, [1930, 1931]),
+        (np.arange(0, 15, 0.5), 14.5, [15, 15.5]),
+        (DAYS.to_numpy("M8[D]"), "2026-01-30", ["2026-01-31", "2026-02-01"]),
+        (list(DAYS.date), "2026-01-30", ["2026-01-31", "2026-02-01"]),
     ],
-    ids=["range", "numbers", "dates", "zone", "business", "periods", "durations", "names"],
 )
 def test_the_time_axis_is_the_index(index, past, ahead):
-    is_date = isinstance(past, str)
+    is_date, is_pandas = isinstance(past, str), isinstance(index, pandas.Index)
     if is_date:
         past, ahead = (date2num(np.array(times, "M8[D]")) for times in (past, ahead))
-    ax = plot_forecast(pandas.Series(HISTORY, index), POINT, actual=POINT[:2])
+    if is_pandas:
+        ax = plot_forecast(pandas.Series(HISTORY, index), POINT, actual=POINT[:2])
+    else:
+        ax = plot_forecast(HISTORY, POINT, actual=POINT[:2], index=index)
     ax.figure.canvas.draw()
     same(ax.convert_xunits(line(ax, "history")[0])[-1:], past)
     same(ax.convert_xunits(line(ax, "forecast")[0])[:2], ahead)
     same(ax.convert_xunits(line(ax, "actual")[0]), ahead)
-    assert ax.get_xlabel() == ("year" if index.name else "" if is_date else "step")
-
-
-@pytest.mark.parametrize(
-    ("index", "ahead"),
-    [
-        (range(1900, 1930), [1930, 1931]),
-        (range(1900, 1936), [1930, 1931]),
-        (np.arange(0, 15, 0.5), [15, 15.5]),
-        (np.arange("2024-01-01", "2024-01-31", dtype="M8[D]"), ["2024-01-31", "2024-02-01"]),
-        # Business days without one of them: the usual step is a day.
-        (BUSINESS.delete(7), ["2026-02-17", "2026-02-18"]),
-    ],
-)
-def test_index_is_the_time_axis(index, ahead):
-    x = line(plot_forecast(HISTORY, POINT, index=index), "forecast")[0]
-    assert (x[:2] == np.array(ahead, x.dtype)).all()
+    assert ax.get_xlabel() == (getattr(index, "name", "") or ("" if is_date else "step"))
 
 
 @pytest.mark.parametrize("index", [None, DAYS])
@@ -768,24 +597,20 @@ def test_the_band_of_one_step_has_a_width(index):
     ("arguments", "message"),
     [
         ({"history": [HISTORY, HISTORY]}, "history.*Draw one"),
-        ({"history": {"a": HISTORY}}, "history.*Draw one"),
         ({"history": np.zeros((30, 2, 2))}, "history"),
         ({"history": ["a"] * 30}, "history.*numbers"),
-        ({"history": polars.LazyFrame({"a": HISTORY})}, "history"),
-        ({"forecast": np.zeros((2, 3, 6))}, "forecast.*1 or 2 axes"),
-        ({"paths": POINT}, "paths.*1 or 2 axes"),
+        ({"history": polars.LazyFrame({"a": HISTORY})}, "collect"),
+        ({"forecast": np.zeros((2, 3, 6))}, "forecast.*columns"),
         ({"paths": PATHS[:, :3]}, "paths.*steps"),
         ({"quantiles": LEVELS}, "quantiles.*Leave it out"),
-        ({"forecast": QUANTILES, "quantiles": [0.1, 0.9]}, "quantiles.*2 levels"),
+        ({"forecast": QUANTILES, "quantiles": [0.1, 0.9]}, "quantiles.*one level"),
         ({"actual": np.zeros(7)}, "actual.*6 steps"),
-        ({"actual": np.zeros((6, 2))}, "actual.*features"),
         ({"intervals": POINT}, r"intervals.*\(lower, upper\)"),
         ({"intervals": (POINT[:2], POINT[:2])}, "intervals.*6 steps"),
         ({"intervals": {90: WIDE}}, "intervals.*`0.9`"),
         ({"index": range(7)}, "index.*each step"),
         ({"history": np.zeros((30, 3))}, "forecast.*by `columns`"),
         ({"history": np.zeros((30, 3)), "columns": 3}, "columns.*0 … 2"),
-        ({"history": TABLE, "columns": "c"}, "columns.*'input'"),
         ({"num_history": -1}, "num_history"),
         ({"ax": "here"}, "ax"),
     ],
@@ -819,38 +644,22 @@ def test_learning_curves_are_the_logs_over_the_epochs():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "accuracy")
 
 
-@pytest.mark.parametrize(
-    ("histories", "metric"),
-    [
-        ({"loss": [0.3, 0.2], "mae": [0.5, 0.4]}, "loss"),
-        ({"loss": [0.3, 0.2], "accuracy": [0.5, 0.6]}, "accuracy"),
-        ({"one": {"loss": [0.3], "accuracy": [0.5]}, "two": {"loss": [0.2]}}, "loss"),
-    ],
-)
-def test_the_default_metric_is_the_accuracy_or_else_the_loss(histories, metric):
-    assert plot_history(histories).get_ylabel() == metric
-
-
-@pytest.mark.parametrize("wrap", [lambda logs: logs, lambda logs: trained(4, **logs)])
-def test_validation_is_dashed(wrap):
-    ax = plot_history(wrap({"loss": [4.0, 3, 2, 1], "val_loss": [5.0, 4]}), "loss")
+def test_validation_is_dashed():
+    logs = {"loss": [4.0, 3, 2, 1], "val_loss": [5.0, 4], "mae": [1.0] * 4}
+    ax = plot_history(logs)
     training, validation = ax.get_lines()
     assert (training.get_linestyle(), validation.get_linestyle()) == ("-", "--")
     same(validation.get_xdata(), [2, 4])  # every second epoch
     same(validation.get_ydata(), [5, 4])
-
-
-@pytest.mark.parametrize(("epochs", "scale"), [(100, "linear"), (120, "log")])
-def test_far_longer_trainings_have_a_logarithmic_axis(epochs, scale):
-    logs = {"short": {"loss": [1.0] * 30}, "long": {"loss": [1.0] * epochs}}
-    assert plot_history(logs, "loss").get_xscale() == scale
+    assert (ax.get_ylabel(), ax.get_xscale()) == ("loss", "linear")  # there is no accuracy
+    ax = plot_history({"short": {"loss": [1.0] * 30}, "long": {"loss": [1.0] * 120}})
+    assert ax.get_xscale() == "log"
 
 
 @pytest.mark.parametrize(
     ("histories", "message"),
     [
         ({"mae": [1.0]}, r"metric.*\['mae'\]"),
-        ({"one": {"mae": [1.0]}}, "metric.*'one'"),
         ({}, "histories"),
         ([0.5, 0.6], "histories"),
         (trained(0), "histories"),
@@ -880,27 +689,19 @@ def test_given_axes_are_drawn_on_and_returned(draw):
     assert pyplot.get_fignums() == [figure.number]
     assert not left.has_data()
     assert right.has_data()
-
-
-@every_picture
-def test_without_axes_there_is_a_new_figure(draw):
     before, after = draw(), draw()
     assert before.figure is not after.figure
-    assert all(1.5 <= side <= 14 for side in after.figure.get_size_inches())
 
 
 @every_picture
-@pytest.mark.parametrize("size", [(4, 3), (9, 5), (2, 1.5)])
-@pytest.mark.filterwarnings("ignore:constrained_layout not applied")
-def test_nothing_is_cut_off(draw, size):
-    figure, ax = pyplot.subplots(figsize=size, layout="constrained")
+def test_nothing_is_cut_off(draw):
+    figure, ax = pyplot.subplots(figsize=(4, 3), layout="constrained")
     draw(ax=ax)
     figure.canvas.draw()
-    if size != (2, 1.5):  # this one is too small for everything
-        around = ax.get_tightbbox()
-        assert min(around.x0, around.y0) >= -1
-        assert around.x1 <= figure.bbox.width + 1
-        assert around.y1 <= figure.bbox.height + 1
+    around = ax.get_tightbbox()
+    assert min(around.x0, around.y0) >= -1
+    assert around.x1 <= figure.bbox.width + 1
+    assert around.y1 <= figure.bbox.height + 1
 
 
 @every_picture
@@ -909,14 +710,6 @@ def test_dark_styles_have_light_ink(draw):
         ax = draw()
     assert ax.get_legend().get_texts()[0].get_color() == "white"
     assert not [a for a in ax.findobj(matplotlib.lines.Line2D) if a.get_color() in ("black", "k")]
-
-
-def test_bands_are_bright_in_dark_styles():
-    with pyplot.style.context("dark_background"):
-        ax = plot_forecast(HISTORY, POINT, intervals=WIDE)
-    (band,) = drawn(ax, "prediction interval")
-    *color, alpha = band.get_facecolor()[0]
-    assert alpha * max(color) > 0.2
 
 
 @every_picture

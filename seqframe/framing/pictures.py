@@ -11,7 +11,7 @@ from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.source import Source
 from seqframe.framing.vocabulary import Vocabulary
-from seqframe.plot.frames import MOST_CELLS, Curve, Frame, LeftOut, RawSequence, draw_frames
+from seqframe.plot.frames import MOST_CELLS, Curve, Frame, RawSequence, draw_frames
 from seqframe.plot.lanes import Segments, draw_lanes
 
 if TYPE_CHECKING:
@@ -30,13 +30,9 @@ class _Framer(Protocol):
     def geometry(self) -> Geometry: ...
 
 
-class _LocatedFrames(Protocol):
+class _Frames(Protocol):
     source: Source
 
-    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
-
-
-class _Frames(_LocatedFrames, Protocol):
     @property
     def framer(self) -> _Framer: ...
 
@@ -49,14 +45,19 @@ class _Frames(_LocatedFrames, Protocol):
 
     def _resolve(self, index: Any) -> Any: ...
 
-    def _rank(self, index: np.ndarray) -> np.ndarray: ...
+    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+
+
+class _CountedFrames(Protocol):
+    @property
+    def _counts(self) -> np.ndarray: ...
 
 
 class _Lanes(Protocol):
     batch_size: int
 
     @property
-    def frames(self) -> _LocatedFrames: ...
+    def frames(self) -> _CountedFrames: ...
 
     @property
     def _segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
@@ -79,9 +80,9 @@ def plot_frames(
         label, begin = source.labels[number], int(source.begins[number])
         name = f"sequence {label}" if isinstance(label, int) else str(label)
         name = name if len(source.labels) > 1 else "sequence"
-        rows = _rows(frames, number, chosen[numbers == number])
+        own = [_frame(frames, i) for i in chosen[numbers == number].tolist()]
         end = begin + int(source.steps[number]) - 1
-        sequences.append(RawSequence(number, name, begin, end, rows))
+        sequences.append(RawSequence(number, name, begin, end, own))
         _read_values(frames, sequences[-1])
     return draw_frames(sequences, len(source.labels), ax)
 
@@ -94,31 +95,6 @@ def _first_frames(frames: _Frames, count: int) -> np.ndarray:
     counts, begins = frames._counts[filled], (np.cumsum(frames._counts) - frames._counts)[filled]
     shares = np.minimum(counts, (count - np.arange(len(filled)) - 1) // len(filled) + 1)
     return np.concatenate([a + np.arange(b) for a, b in zip(begins, shares, strict=True)])
-
-
-def _rows(frames: _Frames, number: int, chosen: np.ndarray) -> list[Frame | LeftOut]:
-    """Return the chosen frames of a sequence, and the frames left out between them."""
-    geometry, source = frames.framer.geometry, frames.source
-    drawn = [_frame(frames, i) for i in chosen.tolist()]
-    if geometry.draws:
-        return list(drawn)
-    first, begin = int(frames._counts[:number].sum()), int(source.begins[number])
-    rows: list[Frame | LeftOut] = []
-
-    def leave_out(rank: int, stop: int) -> None:
-        if rank < stop:
-            low, high = geometry.extent(rank, stop - 1)
-            rows.append(LeftOut(stop - rank, begin + low, begin + high))
-
-    previous, next_rank = first - 1, 0
-    for frame, rank in zip(drawn, frames._rank(chosen).tolist(), strict=True):
-        if frame.number == previous + 1:
-            leave_out(next_rank, rank)
-        rows.append(frame)
-        previous, next_rank = frame.number, rank + 1
-    if previous == first + int(frames._counts[number]) - 1:
-        leave_out(next_rank, int(geometry.count(source.steps[number])))
-    return rows
 
 
 def _frame(frames: _Frames, i: int) -> Frame:
@@ -134,7 +110,7 @@ def _read_values(frames: _Frames, sequence: RawSequence) -> None:
     number, (low, high) = sequence.number, sequence.shown
     start, stop = low - sequence.first, high + 1 - sequence.first
     if vocabulary is None:
-        sequence.curves = _curves(frames, number, start, stop)
+        sequence.curves, sequence.target_curves = _curves(frames, number, start, stop)
     elif high - low < MOST_CELLS and not source.inputs.row_shape:
         sequence.has_symbol_targets = source.targets is source.inputs
         ids = source.inputs.read(number, start, stop)
@@ -142,27 +118,25 @@ def _read_values(frames: _Frames, sequence: RawSequence) -> None:
     sequence.missing = low + np.flatnonzero(_is_missing(source, number, start, stop))
 
 
-def _curves(frames: _Frames, number: int, start: int, stop: int) -> list[Curve]:
+def _curves(frames: _Frames, number: int, start: int, stop: int) -> tuple[list[Curve], list[Curve]]:
     """Return the features of inputs and of other targets; target columns are drawn once."""
     source, columns = frames.source, frames.framer.columns
     values = _features(source.inputs, number, start, stop)
     names = [f"feature {k}" for k in range(len(values))] if len(values) > 1 else [""]
     if columns is not None and len(columns) == len(values):
         names = list(columns)
-    curves = [Curve(name, feature) for name, feature in zip(names, values, strict=True)]
     if source.targets is source.inputs:
-        return curves if len(curves) > 1 else [Curve("", values[0])]
+        return list(zip(names if len(names) > 1 else [""], values, strict=True)), []
     targets = _features(source.targets, number, start, stop)
     chosen = frames.framer.target_columns or ()
     chosen = (chosen,) if isinstance(chosen, str) else chosen
     if chosen:
-        names = [f"{name} (target)" for name in chosen]
-    elif len(targets) > 1:
-        names = [f"target {k}" for k in range(len(targets))]
+        target_names = [f"{name} (target)" for name in chosen]
     else:
-        names = ["target values"]
-    others = [curve for curve in curves if curve.label not in chosen]
-    return [*others, *(Curve(*pair, True) for pair in zip(names, targets, strict=True))]
+        target_names = [f"target {k}" for k in range(len(targets))]
+        target_names = target_names if len(targets) > 1 else ["target values"]
+    others = [curve for curve in zip(names, values, strict=True) if curve[0] not in chosen]
+    return others, list(zip(target_names, targets, strict=True))
 
 
 def _features(rows: Rows, number: int, start: int, stop: int) -> np.ndarray:
@@ -195,9 +169,10 @@ def plot_lanes(
     row, begin, end, first, rank = (part[shown] for part in (row, begin, end, first, rank))
     is_reset, skipped = begin >= start, np.maximum(start - begin, 0)
     begin, end, first = begin + skipped, np.minimum(end, stop), first + skipped
-    labels = lanes.frames.source.labels
-    if len(labels) > 1:
-        names = [str(labels[number]) for number in lanes.frames._locate(first)[0]]
+    counts = lanes.frames._counts
+    if len(counts) > 1:
+        numbers = np.searchsorted(np.cumsum(counts), first, side="right")
+        names = [str(number) for number in numbers]
     else:
         names = [f"frames {a}–{b}" for a, b in zip(first, first + end - begin - 1, strict=True)]
     segments = Segments(row, begin, end, is_reset, rank % 2, names)

@@ -70,20 +70,14 @@ def count_ticks(axis: "Axis", length: float) -> None:
 
 
 def date_ticks(axis: "Axis", length: float) -> None:
-    """Tick dates along an axis, as many as fit on `length` inches; each names its month."""
+    """Tick dates along an axis, as many as fit on `length` inches."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     # With less room than this, some spans get no tick: 35 months need 7 of them.
     least, most = (3, 7) if length >= _WIDE else (2, 5)
     locator = AutoDateLocator(minticks=least, maxticks=max(int(1.4 * length), most))
     axis.set_major_locator(locator)
-    # The lists hold formats for years, months, days, hours, minutes and seconds. January shows
-    # its year. If no January is in view, the corner shows the year.
-    form = ConciseDateFormatter(locator)
-    form.formats[2] = form.zero_formats[2] = form.zero_formats[3] = "%b %d"
-    form.zero_formats[1] = "%b\n%Y"
-    form.offset_formats[2:] = ["%Y", *["%b %d, %Y"] * 3]
-    axis.set_major_formatter(form)
+    axis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def legend_above(ax: "Axes", handles: Sequence["Artist"]) -> None:

@@ -31,19 +31,21 @@ _MOST_POINTS = 2000  # of a curve
 _BAR, _STRIP, _SPACE = 0.76, 1.2, 0.5  # heights of a bar, a sequence and the space below it
 _ONE_TIER, _TWO_TIERS = 1.0, 1.5  # heights of a frame's row
 _LEAST_FONT, _MOST_FONT = 4.5, 10.0  # points
-_LEGEND = ("input", "gap", "target", "padding", "future covariates", "missing", "left out")
+_LEGEND = ("input", "gap", "target", "padding", "future covariates", "missing")
 _BARS: dict[str, dict[str, Any]] = {  # how bars look
     "sequence": dict(facecolor="none", edgecolor=GREY, lw=1),
     "input": dict(facecolor=BLUE, edgecolor="white"),
     "target": dict(facecolor=ORANGE, lw=0.8),
     "padding": dict(facecolor="none", edgecolor=GREY, hatch="...", lw=0.6),
-    "left out": dict(facecolor="none", ls="--", lw=0.8),
 }
 _VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
 #: The first and the last step of each of some runs of neighbouring steps.
 Runs = tuple[np.ndarray, np.ndarray]
+
+#: The label of a feature, and its values at the steps that are shown.
+Curve = tuple[str, np.ndarray]
 
 
 @dataclass
@@ -67,24 +69,6 @@ class Frame:
 
 
 @dataclass
-class LeftOut:
-    """Neighbouring frames that were left out: how many, and their first and last raw step."""
-
-    count: int
-    first: int
-    last: int
-
-
-@dataclass
-class Curve:
-    """A feature's values at the steps that are shown."""
-
-    label: str
-    values: np.ndarray
-    is_target: bool = False
-
-
-@dataclass
 class RawSequence:
     """A raw sequence and the frames to draw below it.
 
@@ -93,7 +77,8 @@ class RawSequence:
         last: its last raw step.
         symbols: its symbols at the shown steps, if it is text.
         has_symbol_targets: whether targets are such symbols, too.
-        curves: the values at the shown steps, if it is numeric.
+        curves: its features, if it is numeric.
+        target_curves: the features of its targets, if these are others.
         missing: int array of the shown steps that frames may not contain.
     """
 
@@ -101,29 +86,20 @@ class RawSequence:
     name: str
     first: int
     last: int
-    rows: Sequence[Frame | LeftOut]
+    frames: Sequence[Frame]
     symbols: Sequence[str] = ()
     has_symbol_targets: bool = False
     curves: Sequence[Curve] = ()
+    target_curves: Sequence[Curve] = ()
     missing: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-
-    @property
-    def frames(self) -> list[Frame]:
-        return [row for row in self.rows if isinstance(row, Frame)]
 
     @cached_property
     def shown(self) -> tuple[int, int]:
         """The first and the last step to draw: all of a short sequence, else those of frames."""
         if self.last - self.first < _SHORT:
             return self.first, self.last
-        low = least = min(min(f.inputs.min(), f.targets.min()) for f in self.frames)
-        high = most = max(max(f.inputs.max(), f.targets.max()) for f in self.frames)
-        # Long stretches that were left out must not crowd out the frames.
-        room = max(most - least, _SHORT)
-        for row in self.rows:
-            if isinstance(row, LeftOut):
-                low = min(low, max(row.first, least - room))
-                high = max(high, min(row.last, most + room))
+        low = min(min(f.inputs.min(), f.targets.min()) for f in self.frames)
+        high = max(max(f.inputs.max(), f.targets.max()) for f in self.frames)
         return int(low), int(min(high + _MARGIN, self.last))
 
 
@@ -131,7 +107,7 @@ def draw_frames(sequences: Sequence[RawSequence], total: int, ax: "Axes | None" 
     """Draw each sequence with its frames below it; `total` counts all sequences there are."""
     has_tiers = any(frame.overlaps for sequence in sequences for frame in sequence.frames)
     row = _TWO_TIERS if has_tiers else _ONE_TIER
-    height = sum(row * len(sequence.rows) + _STRIP + _SPACE for sequence in sequences)
+    height = sum(row * len(sequence.frames) + _STRIP + _SPACE for sequence in sequences)
     ax = make_axes(ax, 9, float(np.clip(1 + 0.3 * height, 2.4, 14)))
     picture = _Picture(ax, sequences, has_tiers, height)
     for sequence in sequences:
@@ -156,7 +132,7 @@ class _Picture:
         self._in_cells = high - low < MOST_CELLS
         across, down = inches(ax)
         cell, line = 72 * 0.85 * across / (high - low + 1), 72 * 0.8 * down / height  # points
-        self._cell, self._line = cell, line
+        self._cell = cell
         longest = max((len(s) for sequence in sequences for s in sequence.symbols), default=1)
         tier = line * self._row / (2 if has_tiers else 1)
         self._font = min(cell / (0.9 if longest == 1 else 0.72 * longest), 0.75 * tier, _MOST_FONT)
@@ -165,11 +141,8 @@ class _Picture:
         """Draw a sequence and its frames."""
         self._draw_strip(sequence)
         self._y += _STRIP
-        for row in sequence.rows:
-            if isinstance(row, Frame):
-                self._draw_frame(sequence, row)
-            else:
-                self._draw_left_out(sequence, row)
+        for frame in sequence.frames:
+            self._draw_frame(sequence, frame)
             self._y += self._row
         self._y += _SPACE
 
@@ -193,7 +166,7 @@ class _Picture:
         top, bottom, middle = self._y + 0.1, self._y + _STRIP - 0.1, self._y + _STRIP / 2
         self._ticks[middle] = sequence.name
         steps, gid = np.arange(low, high + 1), f"sequence-{sequence.number}"
-        if sequence.curves:
+        if sequence.curves or sequence.target_curves:
             self._draw_curves(sequence, steps, top, bottom)
         else:
             self._bar("sequence", gid, self._cells(steps), top, bottom)
@@ -213,25 +186,27 @@ class _Picture:
         self, sequence: RawSequence, steps: np.ndarray, top: float, bottom: float
     ) -> None:
         gid, hidden = f"sequence-{sequence.number}", 0
-        inputs = [curve for curve in sequence.curves if not curve.is_target]
-        targets = [curve for curve in sequence.curves if curve.is_target]
-        for curves, color, kind in ((inputs, self._ink, "values"), (targets, ORANGE, "targets")):
+        for curves, color, kind in (
+            (sequence.curves, self._ink, "values"),
+            (sequence.target_curves, ORANGE, "targets"),
+        ):
             hidden += max(len(curves) - len(_LINE_STYLES), 0)
-            for curve, style in zip(curves, _LINE_STYLES, strict=False):
-                x, y = thin_line(steps, curve.values.astype(float))
+            for (label, values), style in zip(curves, _LINE_STYLES, strict=False):
+                x, y = thin_line(steps, values.astype(float))
                 (line,) = self._ax.plot(
                     x, _scaled(y, top, bottom), color=color, ls=style, lw=1.2, ms=4,
                     marker="." if len(x) <= MOST_CELLS else "", gid=f"{gid}-{kind}",
                 )  # fmt: skip
-                line.set_label(curve.label)
-                if curve.label:
-                    self._curves.setdefault(curve.label, line)
+                line.set_label(label)
+                if label:
+                    self._curves.setdefault(label, line)
         if hidden:
             (self._curves[""],) = self._ax.plot([], [], ls="", label=f"… and {hidden} more")
 
     def _draw_frame(self, sequence: RawSequence, frame: Frame) -> None:
         ax, gid, inputs = self._ax, f"frame-{frame.number}", frame.inputs
-        targets, (top, middle, bottom) = np.unique(frame.targets), self._tiers()
+        targets, space = np.unique(frame.targets), (1 - _BAR) / 2
+        top, middle, bottom = self._y + space, self._y + self._row / 2, self._y + self._row - space
         self._ticks[middle] = str(frame.number)
         # Targets get a tier of their own if they would hide inputs or padding.
         end, start = (middle, middle) if self._has_tiers else (bottom, top)
@@ -255,21 +230,6 @@ class _Picture:
         self._write(sequence, inputs, (top + end) / 2, "white")
         if sequence.has_symbol_targets:
             self._write(sequence, targets, (start + bottom) / 2, "black")
-
-    def _draw_left_out(self, sequence: RawSequence, row: LeftOut) -> None:
-        """Draw frames that were left out as one outline around all their steps."""
-        (top, middle, bottom), ends = self._tiers(), np.array([row.first, row.last])
-        gid = f"sequence-{sequence.number}-left-out-{row.first}"
-        self._bar("left out", gid, (ends[:1], ends[1:]), top, bottom)
-        self._ax.text(
-            np.clip(ends, *sequence.shown).mean(), middle, f"{row.count} left out", ha="center",
-            va="center_baseline", color=self._ink, size=min(9, 0.6 * self._line),
-        )  # fmt: skip
-
-    def _tiers(self) -> tuple[float, float, float]:
-        """Return the top, the middle and the bottom of a row's bar."""
-        space = (1 - _BAR) / 2
-        return self._y + space, self._y + self._row / 2, self._y + self._row - space
 
     def _cells(self, steps: np.ndarray) -> Runs:
         """Return each step by itself, or runs of steps if they are too many to stand apart."""

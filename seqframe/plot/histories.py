@@ -16,7 +16,7 @@ History = Any
 Logs = Mapping[str, Sequence[float]]
 
 _MARKERS = "os^DvPX"
-_MARKS = 9  # of a curve
+_MARKS = 9  # of a curve, so that the axis spaces them evenly
 _FAR_LONGER = 4  # times as many epochs
 
 
@@ -69,7 +69,8 @@ def plot_history(
     styles = zip(cycle(curve_colors(ax)), cycle(_MARKERS), strict=False)
     for (name, (epochs, logs)), (color, marker) in zip(curves.items(), styles, strict=False):
         style: dict[str, Any] = dict(color=color, marker=marker, ms=5, lw=1.2)
-        label, marked = name or "training", _marked(len(logs[metric]), is_log)
+        label, spaced = name or "training", np.geomspace if is_log else np.linspace
+        marked = sorted(set(spaced(1, len(logs[metric]), _MARKS).astype(int) - 1))
         ax.plot(epochs, logs[metric], label=label, gid=label, markevery=marked, **style)
         if f"val_{metric}" in logs:
             validated = logs[f"val_{metric}"]
@@ -90,30 +91,21 @@ def plot_history(
     return ax
 
 
-def _marked(size: int, is_log: bool) -> list[int]:
-    """Return which points of a curve get a marker, so that the axis spaces these evenly."""
-    spaced = np.geomspace if is_log else np.linspace
-    return sorted(set(spaced(1, size, _MARKS).astype(int) - 1))
-
-
 def _read_histories(histories: Any) -> dict[str, tuple[np.ndarray, Logs]]:
     """Return the epochs and the logs of each training by its name; "" if there is one."""
     is_several = isinstance(histories, Mapping) and all(
         isinstance(item, Mapping) or hasattr(item, "history") for item in histories.values()
     )
-    named = histories if is_several else {"": histories}
-    if not named:
+    named, found = histories if is_several else {"": histories}, {}
+    for name, history in named.items():
+        logs = getattr(history, "history", history)
+        if not isinstance(logs, Mapping) or not all(map(len, logs.values())) or not logs:
+            raise TypeError(
+                "`histories` must be what `fit` returned, its dict of lists, or a dict of names to "
+                f"these. Received: {type(history).__name__}."
+            )
+        first = (getattr(history, "epoch", None) or [0])[0]
+        found[str(name)] = first + 1 + np.arange(max(map(len, logs.values()))), logs
+    if not found:
         raise ValueError("`histories` must hold at least one history. Received: none.")
-    return {str(name): _read_history(history) for name, history in named.items()}
-
-
-def _read_history(history: History) -> tuple[np.ndarray, Logs]:
-    logs = getattr(history, "history", history)
-    if not isinstance(logs, Mapping) or not all(map(len, logs.values())) or not logs:
-        raise TypeError(
-            "`histories` must be what `fit` returned, its dict of lists, or a dict of names to "
-            f"these. Received: {type(history).__name__}."
-        )
-    epochs = getattr(history, "epoch", None)
-    first = epochs[0] if epochs else 0
-    return first + 1 + np.arange(max(map(len, logs.values()))), logs
+    return found

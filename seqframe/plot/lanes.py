@@ -9,9 +9,9 @@ import numpy as np
 from seqframe.plot.canvas import BLUE, GREY, SKY, count_ticks, inches, ink, legend_above, make_axes
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.collections import PolyCollection
-    from matplotlib.lines import Line2D
 
 _COLORS = (BLUE, SKY)
 _NAMED_ROWS = 16  # rows that are high enough to write in
@@ -45,13 +45,13 @@ def draw_lanes(
     total: int,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw segments of rows over batches.
+    """Draw the segments of rows in view.
 
     Args:
-        segments: the segments in view.
+        segments: the segments.
         row_ends: int array `(rows,)`. The batch at which each row has run out of data.
         batches: the first batch in view, and the batch after the last.
-        total: int. Number of batches.
+        total: int. Number of all batches.
         ax: axes to draw on; None makes a figure.
     """
     (start, stop), rows = batches, len(row_ends)
@@ -59,7 +59,7 @@ def draw_lanes(
     paper, is_separate = ax.get_facecolor(), rows <= _MARKED_ROWS
     height = _BAR if is_separate else 1.0
     edge = paper if is_separate else "none"
-    handles = []
+    handles: list[Artist] = []
     for color, label in enumerate(("continues", "next sequence")):
         mine = segments.color == color
         part = segments.row[mine], segments.begin[mine], segments.end[mine], height
@@ -71,12 +71,22 @@ def draw_lanes(
     if stop - start <= _SEPARATED:
         ax.vlines(np.arange(start, stop - 1) + 0.5, -0.5, rows - 0.5, color=paper, lw=1)
     if is_separate and segments.is_reset.any():
-        handles.append(_mark_resets(ax, segments, rows))
+        is_reset, size = segments.is_reset, min(6, 36 * inches(ax)[1] / rows)
+        handles += ax.plot(
+            segments.begin[is_reset] - 0.5, segments.row[is_reset], ">", ls="", clip_on=False,
+            color=paper, mec=ink(ax), mew=1, ms=size, gid="resets", label="reset",
+        )  # fmt: skip
     if len(short):
         part = short, np.maximum(row_ends[short], start), np.full(len(short), stop), height
         style = dict(facecolor="none", edgecolor=GREY, hatch="////", lw=0.5)
         handles.append(_draw_bars(ax, *part, gid="ran-out", label="ran out (weight 0)", **style))
-    _set_axes(ax, batches, rows, total)
+    count_ticks(ax.xaxis, inches(ax)[0])
+    count_ticks(ax.yaxis, 2 * inches(ax)[1])
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    shown = f" ({start:,} to {stop - 1:,} of {total:,})" if stop - start < total else ""
+    ax.set(xlabel=f"batch{shown}", ylabel="row")
+    ax.set_xlim(start - 0.5, stop - 0.5)
+    ax.set_ylim(rows - 0.5, -0.5)
     if rows <= _NAMED_ROWS:
         _write_names(ax, segments)
     legend_above(ax, handles)
@@ -93,28 +103,6 @@ def _draw_bars(
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
     bars = PolyCollection(np.stack([np.stack(c, -1) for c in corners], axis=1), **style)
     return ax.add_collection(bars)
-
-
-def _mark_resets(ax: "Axes", segments: Segments, rows: int) -> "Line2D":
-    resets = segments.is_reset
-    (marks,) = ax.plot(
-        segments.begin[resets] - 0.5, segments.row[resets], ">", ls="", clip_on=False,
-        color=ax.get_facecolor(), mec=ink(ax), mew=1, ms=min(6, 36 * inches(ax)[1] / rows),
-        gid="resets", label="reset",
-    )  # fmt: skip
-    return marks
-
-
-def _set_axes(ax: "Axes", batches: tuple[int, int], rows: int, total: int) -> None:
-    start, stop = batches
-    count_ticks(ax.xaxis, inches(ax)[0])
-    count_ticks(ax.yaxis, 2 * inches(ax)[1])
-    ax.spines[["left", "right", "top"]].set_visible(False)
-    is_part = stop - start < total
-    shown = f" ({start:,} to {stop - 1:,} of {total:,})" if is_part else ""
-    ax.set(xlabel=f"batch{shown}", ylabel="row")
-    ax.set_xlim(start - 0.5, stop - 0.5)
-    ax.set_ylim(rows - 0.5, -0.5)
 
 
 def _write_names(ax: "Axes", segments: Segments) -> None:

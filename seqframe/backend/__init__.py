@@ -19,6 +19,8 @@ from importlib import import_module
 
 import keras
 
+from seqframe.backend import common
+
 _SUPPORTED = ("tensorflow", "jax", "torch")
 
 name = keras.backend.backend()
@@ -29,22 +31,23 @@ if name not in _SUPPORTED:
         "Keras is imported."
     )
 
-_module = import_module(f"seqframe.backend.{name}")
-PureFunction = _module.PureFunction
-StepLoop = _module.StepLoop
-call_with_values = _module.call_with_values
-carried_states = _module.carried_states
-checked_function = _module.checked_function
-compile_program = _module.compile_program
-is_distributed = _module.is_distributed
-lasting = _module.lasting
-num_replicas = _module.num_replicas
-read_steps = _module.read_steps
-repeat = _module.repeat
-scalars = _module.scalars
-seed_of_step = _module.seed_of_step
-seeded_draws = _module.seeded_draws
-to_device = _module.to_device
-traveling_values = _module.traveling_values
-values_kept = _module.values_kept
-write_steps = _module.write_steps
+# What a backend does not define itself is what several share.
+_parts = {**vars(common), **vars(import_module(f"seqframe.backend.{name}"))}
+PureFunction = _parts["PureFunction"]
+StepLoop = _parts["StepLoop"]
+call_with_values = _parts["call_with_values"]
+carried_states = _parts["carried_states"]
+checked_function = _parts["checked_function"]
+compile_program = _parts["compile_program"]
+is_distributed = _parts["is_distributed"]
+lasting = _parts["lasting"]
+num_replicas = _parts["num_replicas"]
+read_steps = _parts["read_steps"]
+repeat = _parts["repeat"]
+scalars = _parts["scalars"]
+seed_of_step = _parts["seed_of_step"]
+seeded_draws = _parts["seeded_draws"]
+to_device = _parts["to_device"]
+traveling_values = _parts["traveling_values"]
+values_kept = _parts["values_kept"]
+write_steps = _parts["write_steps"]

@@ -222,28 +222,23 @@ def _require_built(layers: list[Any]) -> list[Any]:
 def checked_states(states: Any, layers: list[Any], name: str) -> list[Any]:
     """Return `states` if they have the structure and shapes of the layers' states, or raise."""
     _require_built(layers)
-    if not isinstance(states, (list, tuple)) or len(states) != len(layers):
-        count = len(states) if isinstance(states, (list, tuple)) else type(states).__name__
+    own = [_shapes(_plain(layer.states)) for layer in layers]
+    given = _shapes(
+        [_plain(state) for state in states] if isinstance(states, (list, tuple)) else states
+    )
+    if own != given:
         raise ValueError(
-            f"`{name}` must have one entry for each of the model's {len(layers)} stateful layers. "
-            f"Received: {count}."
+            f"`{name}` must have a list for each stateful layer, as `get_states` returns them, of "
+            f"arrays of shapes {own}. Received: shapes {given}."
         )
-    for layer, state in zip(layers, states, strict=True):
-        own, given = _shapes(layer.states), _shapes(state)
-        if own != given:
-            raise ValueError(
-                f"`{name}` must fit the state of layer {layer.name!r}: arrays of shapes {own}. "
-                f"Received: shapes {given}."
-            )
     return list(states)
 
 
-def _shapes(state: Any) -> list[Any]:
+def _shapes(state: Any) -> Any:
     """Return the shapes of a nested state, nested the same."""
-    return [
-        _shapes(item) if isinstance(item, (list, tuple)) else tuple(np.shape(item))
-        for item in _plain(state)
-    ]
+    if isinstance(state, (list, tuple)):
+        return [_shapes(item) for item in state]
+    return tuple(np.shape(state))
 
 
 def _as_mask(rows: Any, batch_size: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Epochs: the steps of a schedule in compiled programs, with Keras's hooks before and after."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -59,7 +59,7 @@ class EpochRunner:
         if not model.optimizer.built:  # not every optimizer asks that itself
             model.optimizer.build(model.trainable_variables)
         model.stop_training = False
-        with backend.carried_states(model, stateful_layers(model)), _in_program(self.policy):
+        with self._running():
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
             grouped = self.verbose == 0 and validation is None and steps_per_execution is None
@@ -71,32 +71,27 @@ class EpochRunner:
                 run = self._run_single(hooks, initial_epoch, epochs, steps_per_execution)
                 ended = [hooks]
             logs: Logs = {}
-            with closing(run):
-                for epoch, logs in run:
-                    if epoch == initial_epoch:
-                        on_first_loss(logs.get("loss"))
-                    if validation is not None and validation.is_due(epoch):
-                        logs |= validation.logs(model, hooks)
-                    for callback in ended:
-                        callback.on_epoch_end(epoch, logs)
-                    if model.stop_training:
-                        break
+            for epoch, logs in run:
+                if epoch == initial_epoch:
+                    on_first_loss(logs.get("loss"))
+                if validation is not None and validation.is_due(epoch):
+                    logs |= validation.logs(model, hooks)
+                for callback in ended:
+                    callback.on_epoch_end(epoch, logs)
+                if model.stop_training:
+                    break
             if epochs > 0:
                 model.optimizer.finalize_variable_values(model.trainable_variables)
             hooks.on_train_end(logs)
         return model.history
 
-    def evaluate(self, callbacks: Callbacks) -> Logs:
-        """Run one pass of validation with hooks of its own, and return its logs."""
-        with backend.carried_states(self.model, stateful_layers(self.model)):
-            return self.validate(self._hooks(callbacks))
-
-    def validate(self, hooks: Hooks) -> Logs:
+    def evaluate(self, callbacks: Callbacks | Hooks) -> Logs:
         """Run one pass of validation and return its logs."""
+        hooks = self._hooks(callbacks)
         stride = self._stride(hooks, self.model.steps_per_execution, self.schedule.steps)
         self.model.stop_evaluating = False
         logs: Logs = {}
-        with self._undone_by_errors():
+        with self._running():
             hooks.on_test_begin()
             for last, records in self._calls(0, stride, hooks.on_test_batch_begin):
                 logs = _logs_of(records, 0)
@@ -111,8 +106,7 @@ class EpochRunner:
         found: Any = None
         hooks = self._hooks(callbacks)
         stride = self._stride(hooks, 1, self.schedule.chunk_steps)
-        layers = stateful_layers(self.model)
-        with backend.carried_states(self.model, layers), self._undone_by_errors():
+        with self._running():
             hooks.on_predict_begin()
             for last, records in self._calls(0, stride, hooks.on_predict_batch_begin):
                 steps = len(next(iter(records.values())))
@@ -124,7 +118,11 @@ class EpochRunner:
             hooks.on_predict_end()
         return found
 
-    def _hooks(self, callbacks: Callbacks, epochs: int = 1, add_history: bool = False) -> Hooks:
+    def _hooks(
+        self, callbacks: Callbacks | Hooks, epochs: int = 1, add_history: bool = False
+    ) -> Hooks:
+        if isinstance(callbacks, Hooks):
+            return callbacks
         return keras.callbacks.CallbackList(
             callbacks,
             add_history=add_history,
@@ -137,7 +135,7 @@ class EpochRunner:
 
     def _run_single(
         self, hooks: Hooks, initial_epoch: int, epochs: int, steps_per_execution: int | None
-    ) -> Generator[tuple[int, Logs], None, None]:
+    ) -> Iterator[tuple[int, Logs]]:
         """Run each epoch by itself, with hooks before, between and after its calls."""
         updates = _PROGRESS_UPDATES if self.verbose in ("auto", 1) else 1
         most = -(-self.schedule.steps // updates)
@@ -157,7 +155,7 @@ class EpochRunner:
 
     def _run_grouped(
         self, hooks: Hooks, initial_epoch: int, epochs: int
-    ) -> Generator[tuple[int, Logs], None, None]:
+    ) -> Iterator[tuple[int, Logs]]:
         """Run as many epochs a call as fit and take about half a second."""
         epoch, count = initial_epoch, 1
         while epoch < epochs:
@@ -167,11 +165,12 @@ class EpochRunner:
             logs = self.program.run(chunk, 0, self.schedule.steps, count, fresh=True)
             seconds = time.perf_counter() - begin
             for number in range(count):
-                # The program has reset the state between these epochs, but not after the last.
-                with self._paused(number < count - 1):
-                    for callback in hooks.callbacks:
-                        callback.on_epoch_begin(epoch + number)
-                    yield epoch + number, _logs_of(logs, number)
+                if self.policy is not None:
+                    # The program has reset the state between these epochs, but not after the last.
+                    self.policy.paused = number < count - 1
+                for callback in hooks.callbacks:
+                    callback.on_epoch_begin(epoch + number)
+                yield epoch + number, _logs_of(logs, number)
             epoch += count
             count = max(1, min(2 * count, int(count * _GROUPED_SECONDS / seconds)))
 
@@ -215,42 +214,25 @@ class EpochRunner:
         return max(watched if looks else unwatched, 1)
 
     @contextmanager
-    def _paused(self, paused: bool) -> Iterator[None]:
-        if self.policy is None:
-            yield
-            return
-        self.policy.paused = paused
-        try:
-            yield
-        finally:
-            self.policy.paused = False
-
-    @contextmanager
-    def _undone_by_errors(self) -> Iterator[None]:
-        """Give a model its own state back if an exception ends validation or prediction."""
-        try:
-            yield
-        except BaseException:
-            if self.policy is not None:
-                self.policy.give_up(self.kind)
-            raise
-
-
-@contextmanager
-def _in_program(policy: StatefulTrainer | None) -> Iterator[None]:
-    """Tell a StatefulTrainer that the program resets states before each step."""
-    if policy is None:
-        yield
-        return
-    policy.in_program = True
-    try:
-        yield
-    except BaseException:
-        policy.give_up("test")  # if it came from validation on a dataset
-        policy.give_up("train")
-        raise
-    finally:
-        policy.in_program = False
+    def _running(self) -> Iterator[None]:
+        """Let the program keep and reset the state. Undo what hooks began after an exception."""
+        policy, trains = self.policy, self.kind == "train"
+        with backend.carried_states(self.model, stateful_layers(self.model)):
+            if policy is None:
+                yield
+                return
+            before, policy.in_program = policy.in_program, True
+            try:
+                yield
+            except BaseException:
+                # Validation on a dataset may have begun inside training.
+                for kind in ("test", "train") if trains else (self.kind,):
+                    policy.give_up(kind)
+                raise
+            finally:
+                policy.in_program = before
+                if trains:
+                    policy.paused = False
 
 
 @dataclass(frozen=True)
@@ -269,7 +251,7 @@ class Validation:
     def logs(self, model: keras.Model, hooks: Hooks) -> Logs:
         """Return the logs of validation, named `val_…`."""
         if isinstance(self.data, EpochRunner):
-            found = self.data.validate(hooks)
+            found = self.data.evaluate(hooks)
         else:
             with backend.values_kept(model):
                 found = model.evaluate(self.data, callbacks=hooks, return_dict=True, verbose=0)

@@ -217,12 +217,7 @@ def evaluate(
     `weighted_metrics` count only frames.
 
     Args:
-        model: keras.Model, compiled.
-        frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
-            sample_weight)`. For a dataset, pass the frames that it was made of.
-        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
-        verbose: "auto" | 0 | 1 | 2, as in Keras.
-        callbacks: list of keras.callbacks.Callback.
+        model, frames, batch_size, verbose, callbacks: as for `fit`.
         return_dict: bool. Whether to return a dict by name.
         jit_compile, max_device_bytes: as for `fit`.
 
@@ -230,8 +225,7 @@ def evaluate(
         float if there is only a loss, else a list of the loss and the metrics; or a dict.
 
     Raises:
-        ValueError: as `fit`.
-        TypeError: as `fit`.
+        ValueError, TypeError: as `fit`.
 
     Example:
 
@@ -280,10 +274,7 @@ def predict(
     Args:
         model: keras.Model.
         frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a nest of arrays.
-        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
-        verbose: "auto" | 0 | 1 | 2, as in Keras.
-        callbacks: list of keras.callbacks.Callback.
-        jit_compile, max_device_bytes: as for `fit`.
+        batch_size, verbose, callbacks, jit_compile, max_device_bytes: as for `fit`.
 
     Returns:
         array `(frames, …)`, one prediction for each frame, in the order of the frames; a nest of

@@ -20,7 +20,7 @@ from seqframe.framing.order import random_seed
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, feed_frames
-from seqframe.training.schedule import Schedule, resets_every
+from seqframe.training.schedule import Schedule
 from seqframe.training.stateful import StatefulTrainer, require_batch_size, reset_interval
 
 _FEW = 0.98  # share of frames among a lane's rows from which on the other rows hardly matter
@@ -233,7 +233,9 @@ def _resets(
     The rows of lanes that the user gave are reset at each new sequence. With lanes made here,
     `reset` decides about the beginning of an epoch.
     """
-    resets = resets_every(reset_interval(reset, steps), steps, batch_size)
+    every = reset_interval(reset, steps)
+    whole = np.arange(steps) % every == 0 if every else np.zeros(steps, bool)
+    resets = np.repeat(whole[:, None], batch_size, axis=1)
     if given is not None:
         require_batch_size(given.batch_size, batch_size)
         if len(given) != steps:

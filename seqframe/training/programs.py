@@ -1,7 +1,4 @@
-"""Programs: a model's own steps in a loop on the device, compiled once and kept until stale.
-
-What runs a network is decided here: today one `StepLoop` a kind of step.
-"""
+"""Programs: a model's own steps in a loop on the device, compiled once and kept until stale."""
 
 import logging
 import time

@@ -16,6 +16,7 @@ Each backend's module has these names, with the same meanings:
 """
 
 from importlib import import_module
+from typing import Any
 
 import keras
 
@@ -31,23 +32,9 @@ if name not in _SUPPORTED:
         "Keras is imported."
     )
 
-# What a backend does not define itself is what several share.
-_parts = {**vars(common), **vars(import_module(f"seqframe.backend.{name}"))}
-PureFunction = _parts["PureFunction"]
-StepLoop = _parts["StepLoop"]
-call_with_values = _parts["call_with_values"]
-carried_states = _parts["carried_states"]
-checked_function = _parts["checked_function"]
-compile_program = _parts["compile_program"]
-is_distributed = _parts["is_distributed"]
-lasting = _parts["lasting"]
-num_replicas = _parts["num_replicas"]
-read_steps = _parts["read_steps"]
-repeat = _parts["repeat"]
-scalars = _parts["scalars"]
-seed_of_step = _parts["seed_of_step"]
-seeded_draws = _parts["seeded_draws"]
-to_device = _parts["to_device"]
-traveling_values = _parts["traveling_values"]
-values_kept = _parts["values_kept"]
-write_steps = _parts["write_steps"]
+_own = import_module(f"seqframe.backend.{name}")
+
+
+def __getattr__(part: str) -> Any:
+    """Return a part of this backend, or the one that several backends share."""
+    return getattr(_own, part) if hasattr(_own, part) else getattr(common, part)

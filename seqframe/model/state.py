@@ -244,19 +244,17 @@ def _shapes(state: Any) -> Any:
 def _as_mask(rows: Any, batch_size: int) -> np.ndarray:
     rows = np.atleast_1d(np.asarray(rows))
     if rows.dtype == bool:
-        if rows.shape != (batch_size,):
-            raise ValueError(
-                f"`rows`, as a bool array, must have shape ({batch_size},). Received: {rows.shape}."
-            )
-        return rows
-    if rows.size and (
-        rows.dtype.kind not in "iu" or (rows < 0).any() or (rows >= batch_size).any()
-    ):
+        fits = rows.shape == (batch_size,)
+    else:
+        rows = rows if rows.size else rows.astype(int)
+        fits = rows.dtype.kind in "iu" and bool(((rows >= 0) & (rows < batch_size)).all())
+    if not fits:
         raise ValueError(
-            f"`rows` must be row numbers in 0 … {batch_size - 1}. Received: rows={rows.tolist()}."
+            f"`rows` must be row numbers in 0 … {batch_size - 1}, or a bool array of shape "
+            f"({batch_size},). Received: rows={rows.tolist()}."
         )
     mask = np.zeros(batch_size, bool)
-    mask[rows.astype(np.int64)] = True
+    mask[rows] = True
     return mask
 
 

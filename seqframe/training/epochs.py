@@ -1,5 +1,6 @@
 """Epochs: the steps of a schedule in compiled programs, with Keras's hooks before and after."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +15,13 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
 from seqframe.backend.internals import resumed_epoch
 from seqframe.model.state import stateful_layers
-from seqframe.training.programs import Program
-from seqframe.training.schedule import Schedule, place_rows
+from seqframe.training.programs import flat_initial_state, step_loop
+from seqframe.training.schedule import Chunk, Schedule, place_rows
 from seqframe.training.stateful import StatefulTrainer
 
+logger = logging.getLogger("seqframe")
+
+_WORTH_TELLING = 0.1  # seconds of compilation
 _GROUPED_SECONDS = 0.5  # how long epochs run together that nothing looks at in between
 _PROGRESS_UPDATES = 20  # of the progress bar, an epoch
 
@@ -40,9 +44,10 @@ class EpochRunner:
     ):
         self.model, self.schedule, self.kind = model, schedule, kind
         self.policy, self.verbose = policy, verbose
-        initial_state = None if policy is None else policy.initial_state
-        gather = schedule.feed.gather
-        self.program = Program(model, kind, gather, initial_state, jit_compile, verbose == 2)
+        self._jit_compile = jit_compile
+        given = None if policy is None else policy.initial_state
+        self._initial_state = flat_initial_state(model, given)
+        self._outputs: Any = None  # a nest like the predictions, of their names in the logs
 
     def train(
         self,
@@ -112,7 +117,7 @@ class EpochRunner:
                 steps = len(next(iter(records.values())))
                 place = self.schedule.places(last + 1 - steps, last + 1)
                 rows = {name: row.reshape(-1, *row.shape[2:]) for name, row in records.items()}
-                outputs = tree.map_structure(rows.get, self.program.outputs)
+                outputs = tree.map_structure(rows.get, self._outputs)
                 found = place_rows(outputs, place, self.schedule.feed.size, found)
                 hooks.on_predict_batch_end(last, {"outputs": outputs})
             hooks.on_predict_end()
@@ -162,7 +167,7 @@ class EpochRunner:
             count = min(count, self.schedule.epochs_a_call, epochs - epoch)
             chunk = self.schedule.epochs(epoch, count)
             begin = time.perf_counter()
-            logs = self.program.run(chunk, 0, self.schedule.steps, count, fresh=True)
+            logs = self._run(chunk, 0, self.schedule.steps, count, fresh=True)
             seconds = time.perf_counter() - begin
             for number in range(count):
                 if self.policy is not None:
@@ -194,13 +199,50 @@ class EpochRunner:
                 # An epoch keeps what its last step returns. So each prediction is an epoch.
                 shape = (1, end - begin) if predicts else (end - begin, 1)
                 fresh = begin == 0 and not predicts
-                records = self.program.run(chunk, row, *shape, fresh=fresh)
+                records = self._run(chunk, row, *shape, fresh=fresh)
             yield stop - 1, records
         if self.schedule.remainder:
             before(steps)
             # One step of another shape is not worth compiling with XLA.
             chunk, fresh = self.schedule.batch(epoch, steps), steps == 0 and not predicts
-            yield steps, self.program.run(chunk, 0, 1, fresh=fresh, jit_compile=False)
+            yield steps, self._run(chunk, 0, 1, fresh=fresh, jit_compile=False)
+
+    def _run(
+        self,
+        chunk: Chunk,
+        first: int,
+        steps: int,
+        epochs: int = 1,
+        *,
+        fresh: bool,
+        jit_compile: JitCompile | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Run `epochs` times `steps` steps of a chunk, from its step `first` on.
+
+        With `fresh`, metrics are reset before each epoch. Returns arrays `(epochs, …)` by name:
+        what the last step of each epoch returned.
+        """
+        jit_compile = self._jit_compile if jit_compile is None else jit_compile
+        loop = step_loop(self.model, self.kind, self.schedule.feed.gather, jit_compile)
+        given = (*chunk, self._initial_state)
+        shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
+        if shapes not in loop.compiled_for:
+            begin = time.perf_counter()
+            # With no epoch the program is only compiled, so that an error changes nothing.
+            loop.run(given, first=0, steps=0, epochs=0, fresh=False)
+            loop.compiled_for.add(shapes)
+            self._tell_time(time.perf_counter() - begin)
+        logs = loop.run(given, first=first, steps=steps, epochs=epochs, fresh=fresh)
+        self._outputs = loop.outputs
+        return logs
+
+    def _tell_time(self, seconds: float) -> None:
+        if seconds < _WORTH_TELLING:
+            return
+        step = {"train": "training", "test": "validation", "predict": "prediction"}[self.kind]
+        logger.info("Compiled the %s step in %.1f s.", step, seconds)
+        if self.verbose == 2:
+            print(f"Compiled the {step} step in {seconds:.1f} s.")
 
     def _can_group(self, hooks: Hooks) -> bool:
         """Whether nothing looks at the model between epochs."""

@@ -352,12 +352,12 @@ def check_prompt_length(
     needed = least_prompt(framer, stepped)
     if length >= needed:
         return
-    unit = "symbol" if name == "prompt" and needed == 1 else "step"
+    received = f"{length} steps" if length else "an empty one"
     pads = stepped or framer.geometry.pads
     way_out = "" if pads else ', or train on frames that pad (`mode="prefixes"`)'
     raise ValueError(
-        f"A {name} needs at least {needed} {unit}s for a model with "
-        f"`sequence_length={framer.sequence_length}`. Received: {length} {unit}s. "
+        f"A {name} needs at least {needed} {'steps' if needed > 1 else 'step'} for a model with "
+        f"`sequence_length={framer.sequence_length}`. Received: {received}. "
         f"Give a longer {name}{way_out}.{hint}"
     )
 
@@ -365,12 +365,16 @@ def check_prompt_length(
 def check_classes(framer: "SequenceFramer", outputs: Shape | None) -> None:
     """Raise if a model's outputs, of this shape if it is known, are not one for each symbol."""
     vocabulary, horizon = framer.vocabulary, framer.horizon
-    symbols = None if vocabulary is None else len(vocabulary)
     blocks = [(horizon,)] if horizon > 1 else [(), (1,)]
-    if outputs and (outputs[:-1] not in blocks or symbols not in (None, outputs[-1])):
+    if outputs and outputs[:-1] not in blocks:
         raise ValueError(
-            "`generate` needs a model with one output for each symbol of the horizon. Received: "
-            f"outputs of shape {outputs} for horizon={horizon} and a vocabulary of {symbols} ids."
+            "`generate` needs a model that predicts the framer's horizon. Received: outputs of "
+            f"shape {outputs} for horizon={horizon}."
+        )
+    if outputs and vocabulary is not None and outputs[-1] != len(vocabulary):
+        raise ValueError(
+            "`generate` needs a model with one output for each symbol. Received: "
+            f"{outputs[-1]} outputs for a vocabulary of {len(vocabulary)} ids."
         )
 
 

@@ -126,7 +126,7 @@ class EpochRunner:
     def _hooks(
         self, callbacks: Callbacks | Hooks, epochs: int = 1, add_history: bool = False
     ) -> Hooks:
-        if isinstance(callbacks, Hooks):
+        if isinstance(callbacks, keras.callbacks.CallbackList):
             return callbacks
         return keras.callbacks.CallbackList(
             callbacks,

@@ -245,14 +245,11 @@ def check_weights(model: keras.Model, y_shape: Shape, weight_shape: Shape) -> No
 
 def check_embedding(model: keras.Model, symbols: int) -> None:
     """Raise if the Embedding of a model's only input has fewer rows than there are symbols."""
-    if isinstance(model, keras.Sequential):
-        first = model.layers[:1]
-    else:
-        inputs = getattr(model, "inputs", None) or []
-        layers = model.layers if len(inputs) == 1 else []
-        first = [layer for layer in layers[1:] if layer.input is inputs[0]]
-    for layer in first:
-        if isinstance(layer, keras.layers.Embedding) and layer.input_dim < symbols:
+    sequential, inputs = isinstance(model, keras.Sequential), getattr(model, "inputs", None) or []
+    for layer in model.layers[:1] if sequential else model.layers:
+        if not isinstance(layer, keras.layers.Embedding) or layer.input_dim >= symbols:
+            continue
+        if sequential or (len(inputs) == 1 and layer.input is inputs[0]):
             raise ValueError(
                 f"The model's layer {layer.name!r} has {layer.input_dim} rows. Received: a "
                 f"vocabulary of {symbols} ids. Make it an `Embedding(len(vocabulary), …)`."

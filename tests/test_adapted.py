@@ -52,11 +52,11 @@ USES = {
 
 
 # Keras does not save the boundaries of a Discretization with the weights.
-CHANGES = [("normalization", adapt), ("normalization", load), ("discretization", adapt)]
+CASES = [*((name, "normalization", adapt) for name in USES), ("predict", "normalization", load),
+         ("predict", "discretization", adapt), ("forecast", "normalization", load)]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "change"), CHANGES)
-@pytest.mark.parametrize("name", USES)
+@pytest.mark.parametrize(("name", "kind", "change"), CASES)
 def test_programs_use_newly_adapted_values(name, kind, change, tmp_path):
     use = USES[name]
     model, layer, counter = model_with(kind)

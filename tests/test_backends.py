@@ -15,7 +15,7 @@ TRAIN = """
 import json, keras, numpy as np
 from seqframe import SequenceFramer, fit
 
-def train(stateful, **kwargs):
+def train(stateful):
     draw = np.random.default_rng(1)
     frames = SequenceFramer(2, sequence_stride=2).frame(draw.normal(size=201).astype("float32"))
     recurrent = [

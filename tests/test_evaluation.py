@@ -10,7 +10,6 @@ from models import (
     compiled,
     contents,
     numbers,
-    put_back,
     recurrent,
     run,
     seeded,
@@ -372,40 +371,13 @@ def test_an_interruption_gives_the_state_back(use, stateful):
     assert_same(contents(model), before)
 
 
-class Look(keras.callbacks.Callback):
-    """Evaluates and predicts after each epoch of training."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        evaluate(self.model, ONE, verbose=0)
-        predict(self.model, ONE, verbose=0)
-
-
-def test_evaluating_in_a_callback_does_not_change_training(stateful):
-    model, _ = stateful
-    before, results = contents(model), []
-    for callbacks in [], [Look()]:
-        put_back(model, before)
-        callbacks = [StatefulTrainer("never"), *callbacks]
-        history = fit(model, ONE, epochs=2, verbose=0, callbacks=callbacks)
-        results.append([history.history, contents(model)])
-    assert_same(*results)
-    put_back(model, before)
-
-
 # What does not fit.
 
 REFUSED = {
     "inputs of another shape": (lambda m: predict(m, numbers(4, 3, 1)), r"\(2, 1\)"),
-    "frames of another shape": (lambda m: evaluate(m, ONE), r"\(2, 1\)"),
-    "targets of another shape": (lambda m: evaluate(m, (X, numbers(SAMPLES, 3))), "targets"),
     "no targets": (lambda m: evaluate(m, X), r"`frames`.*`\(X, y\)`.*ndarray"),
     "a wrong choice": (lambda m: predict(m, X, jit_compile="yes"), "`jit_compile`"),
-    "none at all": (lambda m: evaluate(m, (X, Y), jit_compile=None), "`jit_compile`"),
-    "a string": (lambda m: predict(m, X, max_device_bytes="1 GB"), "`max_device_bytes`"),
-    "a negative number": (
-        lambda m: evaluate(m, (X, Y), max_device_bytes=-1),
-        "`max_device_bytes`",
-    ),
+    "a number": (lambda m: evaluate(m, (X, Y), max_device_bytes=-1), "`max_device_bytes`"),
     "no state": (lambda m: predict(m, X, callbacks=[StatefulTrainer()]), "stateful layer"),
 }
 
@@ -419,14 +391,6 @@ def test_wrong_arguments_are_refused(what, simple):
     assert_same(contents(simple), before)
 
 
-@pytest.mark.parametrize("data", [SEVERAL, SEVERAL.lanes(3), (X[:9, :1], Y[:9])])
-def test_a_stateful_model_keeps_its_batch_size(data, stateful):
-    model, _ = stateful
-    with pytest.raises(ValueError, match=r"batch size, 2.*a batch of [13]"):
-        evaluate(model, data, batch_size=None if isinstance(data, tuple) else 3)
-    assert_same(get_states(model), WARM)
-
-
 @pytest.mark.parametrize("use", [fit, evaluate, predict])
 def test_lanes_keep_their_batch_size(use, of_lanes):
     with pytest.raises(ValueError, match=r"batch_size=2\. Leave"):
@@ -438,7 +402,6 @@ FRAMES = SequenceFramer(2).frame(numbers(9))
 DATASETS = {
     "seqframe": lambda: FRAMES.dataset(2),
     "batches": lambda: FRAMES.batches(2),
-    "generator": lambda: (batch for batch in FRAMES.batches(2)),
     "grain": lambda: FRAMES.to_grain().batch(2),
     "tensorflow": lambda: FRAMES.to_tf(2),
     "torch": lambda: pytest.importorskip("torch.utils.data").DataLoader(FRAMES.to_torch(), 2),

@@ -38,7 +38,6 @@ FORECASTS = SequenceFramer(3, horizon=2).frame(
     sample_weight=[np.abs(numbers(n, seed=n)) for n in (12, 9)],
     valid=[np.arange(n) != 4 for n in (12, 9)],
 )
-CLASSES = SequenceFramer(2).frame(np.arange(20) % 3)
 DOUBLES = {"a": np.float64(numbers(10, 4)), "b": np.arange(10)[:, None]}
 ARRAYS = DOUBLES, numbers(10, 1, seed=1), np.linspace(0, 1, 10)
 # What makes the model, the data, and more arguments of `fit`.
@@ -51,11 +50,6 @@ CASES = {
         {},
     ),
     "arrays": (lambda: of_two_inputs({"a": (4,), "b": (1,)}), ARRAYS, {"steps_per_execution": 1}),
-    "class weights": (
-        lambda: dense(keras.Input((2, 1))),
-        CLASSES,
-        {"class_weight": {0: 3.0, 2: 0.5}},
-    ),
 }
 BLOCKS = {"most": 2 * BATCH}  # two steps
 
@@ -99,17 +93,6 @@ def test_lanes_in_blocks_reset_the_same_rows(reset, lanes_model):
     ]
     for other in others:
         assert_same(other, whole, **EXACT)
-
-
-def test_another_stream_of_the_same_shapes_compiles_nothing():
-    model = dense(keras.Input((2, 1)))
-    counter = next(layer for layer in model.layers if isinstance(layer, Counter))
-    kwargs = {"batch_size": 2, "epochs": 2, "verbose": 0, "max_device_bytes": 0}
-    fit(model, SequenceFramer(2).frame(numbers(9)), **kwargs)
-    before = counter.calls
-    fit(model, SequenceFramer(2).frame(numbers(9, seed=1)), **kwargs)
-    steps = 2 * 4 if keras.backend.backend() == "torch" else 0
-    assert counter.calls - before == steps
 
 
 @pytest.mark.parametrize("eagerly", [False, True])

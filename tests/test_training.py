@@ -23,8 +23,7 @@ BACKEND = keras.backend.backend()
 TORCH = BACKEND == "torch"  # It has no program to trace: layers run at each step.
 SAMPLES, BATCH, EPOCHS = 10, 4, 2  # two full batches and a smaller last one
 X = numbers(SAMPLES, 2, 1)
-LABELS = np.arange(SAMPLES) % 3
-ONE_HOT = np.eye(3, dtype="float32")[LABELS]
+ONE_HOT = np.eye(3, dtype="float32")[np.arange(SAMPLES) % 3]
 Y = numbers(SAMPLES, 1, seed=1)
 WEIGHT = np.linspace(0, 2, SAMPLES, dtype="float32")
 FULL = X[:8], Y[:8]  # four batches of 2
@@ -41,12 +40,9 @@ def classifier(loss="sparse_categorical_crossentropy", **kwargs):
 
 
 def metered():
-    return classifier(metrics=["accuracy"], weighted_metrics=["accuracy"])
-
-
-def scored_by_class():
-    metric = keras.metrics.F1Score(average=None)  # several numbers
-    return classifier("categorical_crossentropy", metrics=[metric])
+    f1 = keras.metrics.F1Score(average=None)  # several numbers
+    one_hot = "categorical_crossentropy"
+    return classifier(one_hot, metrics=["accuracy", f1], weighted_metrics=["accuracy"])
 
 
 def regressor(optimizer="sgd", **kwargs):
@@ -60,13 +56,6 @@ def regularised_on_a_schedule():
 
 def accumulating():
     return regressor(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
-
-
-def averaged_of_two_inputs():
-    inputs = {"a": keras.Input((2, 1), name="a"), "b": keras.Input((1,), name="b")}
-    both = layers.Concatenate()([layers.SimpleRNN(2)(inputs["a"]), inputs["b"]])
-    model = seeded(keras.Model(inputs, layers.Dense(1)(both)))
-    return compiled(model, keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
 
 
 class WithoutTargets(keras.Sequential):
@@ -163,12 +152,10 @@ def with_lanes(lanes):
 CLASS_WEIGHT = {"class_weight": {0: 0.5, 1: 1.0, 2: 3.0}}
 # What makes the model, what seqframe.fit takes, what Keras's fit takes, and what both take.
 CASES = {
-    "metrics and sample weights": (metered, *[(X, LABELS, WEIGHT)] * 2, {}),
-    "one batch smaller than asked for": (metered, *[(X[:3], LABELS[:3])] * 2, CLASS_WEIGHT),
-    "a metric of several numbers": (scored_by_class, *[(X, ONE_HOT)] * 2, {}),
+    "metrics and sample weights": (metered, *[(X, ONE_HOT, WEIGHT)] * 2, {}),
+    "one batch smaller than asked for": (metered, *[(X[:3], ONE_HOT[:3])] * 2, CLASS_WEIGHT),
     "L2 and a schedule": (regularised_on_a_schedule, *[(X, Y)] * 2, {}),
     "gradient accumulation": (accumulating, *[(X, Y)] * 2, {}),
-    "EMA of two inputs": (averaged_of_two_inputs, *[({"a": X, "b": Y}, X[:, 0])] * 2, {}),
     "an own loss without targets": (lambda: dense(kind=WithoutTargets), *[(X, None)] * 2, {}),
     "own metrics": (lambda: dense(kind=OwnMetrics), *[(X, Y)] * 2, {}),
     "frames": (regressor, FRAMES, FRAMES.arrays(), {}),
@@ -240,16 +227,6 @@ def test_fit_equals_keras_in_mixed_precision():
     assert_same(weights[0], weights[1], atol=1e-2)
 
 
-def test_a_stateful_model_takes_frames_as_lanes():
-    model = stateful()
-    before = contents(model)
-    fit(model, LANES, verbose=0)
-    after = trained(model)
-    put_back(model, before)
-    fit(model, LANES.frames, verbose=0)
-    assert_same(trained(model), after)
-
-
 # Validation.
 
 
@@ -263,7 +240,7 @@ def by_keras(model, data, **kwargs):
 
 
 VALIDATED = {
-    "stateless": (by_seqframe, metered, LABELS, (X[::-1][:5] + 1, LABELS[:5], WEIGHT[:5])),
+    "stateless": (by_seqframe, metered, ONE_HOT, (X[::-1][:5] + 1, ONE_HOT[:5], WEIGHT[:5])),
     "stateful": (by_seqframe, stacked, Y, (X[::-1][:6] + 1, Y[:6])),
     "stateful by Keras": (by_keras, stacked, Y, (X[::-1][:6] + 1, Y[:6])),
 }
@@ -299,15 +276,6 @@ def test_validation_takes_frames_lanes_lists_and_datasets():
     ]:
         history = fit(model, data, epochs=2, verbose=0, validation_data=validation).history
         assert_same(history["val_loss"], history["loss"], atol=1e-6)
-
-
-def test_validation_begins_with_a_fresh_state_whatever_the_reset():
-    arrays = (numbers(6, 1, 1), numbers(6, 1))
-    trainer = StatefulTrainer("batch")
-    model = stateful()
-    logs = fit(model, arrays, validation_data=arrays, callbacks=[trainer], verbose=0).history
-    loss = model.evaluate(*arrays, batch_size=2, callbacks=[trainer], verbose=0)
-    np.testing.assert_allclose(logs["val_loss"], [loss], rtol=1e-5)
 
 
 @pytest.mark.parametrize("validation_freq", [2, [1, 3]])
@@ -356,25 +324,13 @@ class Looker(keras.callbacks.Callback):
         pass
 
 
-class Stopper(keras.callbacks.Callback):
-    def __init__(self, batch):
-        super().__init__()
-        self.batch, self.seen = batch, []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.seen.append(batch)
-        self.model.stop_training = batch == self.batch
-
-
 @pytest.mark.parametrize(
     "kwargs",
     [
         {"callbacks": [Looker()]},  # epoch by epoch
-        {"steps_per_execution": 1},
         {"steps_per_execution": 3, "callbacks": Looker()},  # 4 steps: 3 and 1
-        {"steps_per_execution": 99, "callbacks": [Looker()]},
-        {"callbacks": [Stopper(99)]},  # step by step
-        {"callbacks": [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: None)]},
+        {"steps_per_execution": 99},
+        {"callbacks": [keras.callbacks.LambdaCallback(on_train_batch_end=lambda k, logs: None)]},
         {"verbose": 2},
         {"verbose": 1},
     ],
@@ -407,13 +363,6 @@ def test_callbacks_get_the_batch_numbers_of_keras(steps, size):
     assert ("on_train_batch_end", 3) in events[0]
 
 
-def test_steps_that_do_not_divide_the_epoch_have_their_own_numbers(simple):
-    record = recorder()
-    simple_fit(simple, epochs=1, steps_per_execution=3, callbacks=[record])
-    numbered = [event for event in record.events if "train_batch" in event[0]]
-    assert [number for _, number in numbered] == [0, 2, 3, 3]
-
-
 def test_initial_epoch_continues_an_earlier_fit(simple):
     model, _ = simple
     whole = simple_fit(simple, epochs=4)
@@ -426,23 +375,8 @@ def test_initial_epoch_continues_an_earlier_fit(simple):
     assert [n for name, n in record.events if name == "on_epoch_end"] == [2, 3]
 
 
-def test_zero_epochs_train_nothing(simple):
-    history, after = simple_fit(simple, epochs=0)
-    assert history == {}
-    put_back(*simple)
-    assert_same(after, trained(simple[0]))
-
-
-def test_a_batch_hook_can_stop_training(simple):
-    stopper = Stopper(1)
-    history, _ = simple_fit(simple, callbacks=[stopper])
-    assert stopper.seen == [0, 1]
-    assert len(history["loss"]) == 1
-    assert len(simple_fit(simple)[0]["loss"]) == 5  # the next call trains on
-
-
-@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_begin"])
-def test_stop_training_before_an_epoch_ends_after_one_batch(hook):
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_end"])
+def test_stop_training_ends_where_keras_ends(hook):
     class Stop(keras.callbacks.Callback):
         pass
 
@@ -450,7 +384,8 @@ def test_stop_training_before_an_epoch_ends_after_one_batch(hook):
         self.model.stop_training = True
 
     setattr(Stop, hook, stop)
-    (model, _), *_ = by_both(dense, FULL, batch_size=2, callbacks=lambda name: [Stop()])
+    given = {"batch_size": 2, "epochs": 2, "callbacks": lambda name: [Stop()]}
+    (model, _), *_ = by_both(dense, FULL, **given)
     assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 1
 
 
@@ -460,13 +395,6 @@ def test_early_stopping_restores_the_best_weights(simple):
     history, after = simple_fit(simple, callbacks=[stop])
     assert len(history["loss"]) == 2
     assert_same(after[0], simple_fit(simple, epochs=1)[1][0])
-
-
-def test_learning_rate_scheduler_changes_the_rate(simple):
-    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.1 * (epoch < 2))
-    _, after = simple_fit(simple, callbacks=[scheduler])
-    _, after_two = simple_fit(simple, callbacks=[scheduler], epochs=2)
-    assert_same(after[0], after_two[0])
 
 
 def test_a_backup_resumes_training(tmp_path):
@@ -538,48 +466,12 @@ def test_callbacks_write_and_see_what_they_do_in_keras(tmp_path):
         assert_same(trained(saved[0]), trained(saved[1]), atol=1e-5)
 
 
-@pytest.mark.parametrize("swap_on_epoch", [False, True])
-def test_swapped_ema_weights_equal_keras(swap_on_epoch):
+def test_swapped_ema_weights_equal_keras():
     def make():
         return dense(optimizer=keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
 
-    swap = lambda name: [keras.callbacks.SwapEMAWeights(swap_on_epoch)]  # noqa: E731
+    swap = lambda name: [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]  # noqa: E731
     by_both(make, FULL, batch_size=2, epochs=2, validation_data=FULL, callbacks=swap)
-
-
-def test_tensorboard_events_equal_keras(tmp_path):
-    pytest.importorskip("tensorboard", reason="its callback needs TensorBoard")
-    board = lambda name: [keras.callbacks.TensorBoard(tmp_path / name)]  # noqa: E731
-    by_both(dense, FULL, batch_size=2, epochs=3, validation_data=FULL, callbacks=board)
-    for part in "train", "validation":
-        own, theirs = (logged_events(tmp_path / name / part) for name in ("seqframe", "keras"))
-        assert_same(own, theirs, atol=1e-5)
-        assert len(own["epoch_loss"]) == 3
-
-
-def logged_events(folder):
-    """Return the steps and the values of the logged numbers, by name."""
-    from tensorboard.backend.event_processing import event_accumulator
-
-    events = event_accumulator.EventAccumulator(str(folder)).Reload()
-    found = {}
-    for name in set(events.Tags()["tensors"]) - {"keras"}:  # which holds the model's config
-        logged = [(each.step, each.tensor_proto.tensor_content) for each in events.Tensors(name)]
-        found[name] = [(step, *np.frombuffer(value, "float32")) for step, value in logged]
-    return found
-
-
-def test_a_nan_loss_stops_as_in_keras():
-    y = np.where(np.arange(SAMPLES) == 5, np.nan, Y[:, 0]).astype("float32")
-    records = {name: recorder() for name in ("seqframe", "keras")}
-
-    def callbacks(name):
-        return [keras.callbacks.TerminateOnNaN(), records[name]]
-
-    *_, (history, _) = by_both(dense, (X, y), batch_size=2, epochs=3, callbacks=callbacks)
-    assert np.isnan(history.history["loss"]).tolist() == [True]
-    assert records["seqframe"].events == records["keras"].events
-    assert records["keras"].events[-3] == ("on_train_batch_end", 2)
 
 
 # The shuffle.
@@ -595,25 +487,6 @@ def test_seed_determines_the_order(simple):
 
 
 # Models that are not built yet, and data that are not in Keras's precision.
-
-
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.rnn, self.dense = layers.SimpleRNN(2), layers.Dense(1)
-
-    def call(self, inputs):
-        return self.dense(self.rnn(inputs))
-
-
-@pytest.mark.parametrize(
-    "make", [lambda: keras.Sequential([layers.SimpleRNN(2), layers.Dense(1)]), Subclassed]
-)
-def test_unbuilt_models_train(make):
-    model = make()
-    model.compile(keras.optimizers.Adam(0.05), "mse")
-    history = fit(model, FRAMES, epochs=20, verbose=0, seed=1)
-    assert history.history["loss"][-1] < history.history["loss"][0]
 
 
 def test_an_unbuilt_stateful_model_trains():
@@ -677,7 +550,8 @@ def test_compiling_again_uses_the_new_optimizer_loss_and_frozen_weights():
     assert_same(model.get_weights(), before)
     model.compile(optimizer, "mae")  # the same optimizer and metrics
     mean = fit(model, FULL, batch_size=8, verbose=0).history["mean"]
-    np.testing.assert_allclose(mean, np.abs(predict(model, FULL[0], verbose=0) - FULL[1]).mean())
+    expected = np.abs(predict(model, FULL[0], verbose=0) - FULL[1]).mean()
+    np.testing.assert_allclose(mean, expected, rtol=1e-5)
     model.layers[-1].trainable = False
     model.add(layers.Dense(1))
     model.compile("sgd", "mse")
@@ -756,7 +630,7 @@ def test_strings_never_reach_xla(caplog):
 
 def test_the_time_of_compilation_is_logged_and_printed(caplog, capsys, monkeypatch):
     if not TORCH:  # which compiles nothing
-        monkeypatch.setattr("seqframe.training.programs._WORTH_TELLING", 0.0)
+        monkeypatch.setattr("seqframe.training.epochs._WORTH_TELLING", 0.0)
     model = dense()
     with caplog.at_level("INFO", "seqframe"):
         for _ in range(2):
@@ -784,31 +658,6 @@ def test_a_loss_scale_continues_from_fit_to_fit():
 
 
 # Errors and interruptions.
-
-
-class Late(keras.utils.PyDataset):
-    """Batches of which one does not fit: the first, or a later one."""
-
-    def __init__(self, number):
-        super().__init__()
-        self.number = number
-
-    def __len__(self):
-        return 3
-
-    def __getitem__(self, k):
-        return X[:2], np.zeros((5 if k == self.number else 2, 1), "float32")
-
-
-@pytest.mark.parametrize("number", [0, 2])
-def test_failing_validation_leaves_the_trained_weights(number):
-    model, same = dense(), dense()
-    with pytest.raises(Exception, match=r"shape|dimension|size|[Ii]ncompatible|broadcast"):
-        in_order(model, FULL, batch_size=2, validation_data=Late(number))
-    in_order(same, FULL, batch_size=2)
-    assert_same(model.get_weights(), same.get_weights())
-    assert not np.array_equal(model.get_weights()[0], dense().get_weights()[0])
-    fit(model, FULL, batch_size=2, verbose=0)
 
 
 def test_interrupted_validation_on_a_dataset_leaves_the_training_state():
@@ -887,21 +736,6 @@ def test_an_interrupted_model_trains_on():
     assert len(predict(model, LANES, verbose=0)) == len(LANES.frames)
 
 
-def test_an_interruption_between_epochs_of_one_call_frees_the_trainer(monkeypatch):
-    model, trainer = stateful(), StatefulTrainer()
-
-    def interrupt_when_paused(self, epoch, logs=None):
-        if trainer.paused:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(keras.callbacks.History, "on_epoch_end", interrupt_when_paused)
-    with pytest.raises(KeyboardInterrupt) as kept:  # keeps the traceback, and what it holds
-        fit(model, LANES, epochs=20, verbose=0, callbacks=[trainer])
-    assert kept.value.__traceback__ is not None
-    assert not trainer.paused
-    assert not trainer.in_program
-
-
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
@@ -910,9 +744,7 @@ def test_an_interruption_between_epochs_of_one_call_frees_the_trainer(monkeypatc
         ({"seed": -1}, ValueError),
         ({"epochs": -1}, ValueError),
         ({"initial_epoch": -1}, ValueError),
-        ({"validation_freq": 0}, ValueError),
         ({"validation_freq": [1, 0]}, ValueError),
-        ({"validation_freq": 1.5}, TypeError),
         ({"validation_freq": "2"}, TypeError),
         ({"jit_compile": "yes"}, ValueError),
         ({"max_device_bytes": None}, ValueError),
@@ -928,12 +760,3 @@ def test_wrong_arguments_are_refused(wrong, error, simple):
     with pytest.raises(error, match=f"`{name}`"):
         fit(model, FULL, verbose=0, **wrong)
     assert_same(contents(model), before)
-
-
-def test_class_weight_needs_one_output_and_targets():
-    inputs = keras.Input((2, 1))
-    parts = [layers.Dense(1, name=name)(layers.Flatten()(inputs)) for name in "ab"]
-    model = compiled(keras.Model(inputs, parts), loss=["mse", "mse"])
-    for case, data in (model, (X, [Y, Y])), (dense(kind=WithoutTargets), (X, None)):
-        with pytest.raises(ValueError, match=r"`class_weight`"):
-            fit(case, data, class_weight={0: 2.0}, verbose=0)

@@ -16,8 +16,11 @@ Each backend's module has these names, with the same meanings:
 """
 
 from importlib import import_module
+from typing import Any
 
 import keras
+
+from seqframe.backend import common
 
 _SUPPORTED = ("tensorflow", "jax", "torch")
 
@@ -29,22 +32,9 @@ if name not in _SUPPORTED:
         "Keras is imported."
     )
 
-_module = import_module(f"seqframe.backend.{name}")
-PureFunction = _module.PureFunction
-StepLoop = _module.StepLoop
-call_with_values = _module.call_with_values
-carried_states = _module.carried_states
-checked_function = _module.checked_function
-compile_program = _module.compile_program
-is_distributed = _module.is_distributed
-lasting = _module.lasting
-num_replicas = _module.num_replicas
-read_steps = _module.read_steps
-repeat = _module.repeat
-scalars = _module.scalars
-seed_of_step = _module.seed_of_step
-seeded_draws = _module.seeded_draws
-to_device = _module.to_device
-traveling_values = _module.traveling_values
-values_kept = _module.values_kept
-write_steps = _module.write_steps
+_own = import_module(f"seqframe.backend.{name}")
+
+
+def __getattr__(part: str) -> Any:
+    """Return a part of this backend, or the one that several backends share."""
+    return getattr(_own, part) if hasattr(_own, part) else getattr(common, part)

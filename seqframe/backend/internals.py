@@ -3,7 +3,7 @@
 Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,19 +27,9 @@ def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
     and by a number that Keras compares each input with. `__setattr__` is avoided, because it would
     take the variables for weights.
     """
-    names = ("states", "stateful", "_expected_batch_size")
-    before = [
-        {name: vars(layer)[name] for name in names if name in vars(layer)} for layer in layers
-    ]
-    try:
-        for layer, borrowed in zip(layers, states, strict=True):
-            vars(layer).update(states=borrowed, stateful=True, _expected_batch_size=None)
+    given = [{"states": s, "stateful": True, "_expected_batch_size": None} for s in states]
+    with _attributes(layers, given):
         yield
-    finally:
-        for layer, own in zip(layers, before, strict=True):
-            for name in names:
-                vars(layer).pop(name)
-            vars(layer).update(own)
 
 
 @contextmanager
@@ -49,20 +39,26 @@ def any_time_steps(model: keras.Model) -> Iterator[None]:
     Why: its `input_spec` fixes the number, and a manual spec cannot be unset publicly.
     """
     functional = [layer for layer in all_layers(model) if isinstance(layer, keras.Model)]
-    manual = [vars(layer).get("_manual_input_spec", _UNSET) for layer in functional]
+    with _attributes(functional, [{"_manual_input_spec": None}] * len(functional)):
+        yield
+
+
+@contextmanager
+def _attributes(layers: Sequence[Any], values: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Give layers other attributes, untracked, and then their own again."""
+    before = [
+        {name: vars(layer)[name] for name in given if name in vars(layer)}
+        for layer, given in zip(layers, values, strict=True)
+    ]
     try:
-        for layer in functional:
-            vars(layer)["_manual_input_spec"] = None
+        for layer, given in zip(layers, values, strict=True):
+            vars(layer).update(given)
         yield
     finally:
-        for layer, spec in zip(functional, manual, strict=True):
-            if spec is _UNSET:
-                del vars(layer)["_manual_input_spec"]
-            else:
-                vars(layer)["_manual_input_spec"] = spec
-
-
-_UNSET = object()
+        for layer, given, own in zip(layers, values, before, strict=True):
+            for name in given:
+                vars(layer).pop(name, None)
+            vars(layer).update(own)
 
 
 def build_for_training(model: keras.Model, data: Any) -> None:

@@ -12,25 +12,13 @@ from keras import tree
 
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
-from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
+from seqframe.backend.common import (
     Given,
-    PureFunction,
     SizeCheck,
     by_row,
-    call_with_values,
     checked_batch,
     first_batch,
-    is_distributed,
-    lasting,
     named_outputs,
-    num_replicas,
-    read_steps,
-    repeat,
-    scalars,
-    seed_of_step,
-    seeded_draws,
-    traveling_values,
-    write_steps,
 )
 from seqframe.backend.internals import (
     build_for_training,

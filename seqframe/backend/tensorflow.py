@@ -14,24 +14,15 @@ from keras import tree
 
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
-from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
+from seqframe.backend.common import (
     Given,
-    PureFunction,
     SizeCheck,
     batch_size_of,
     by_row,
-    call_with_values,
     checked_batch,
     first_batch,
-    lasting,
     named_outputs,
-    read_steps,
-    repeat,
     scalars,
-    seed_of_step,
-    seeded_draws,
-    values_kept,
-    write_steps,
 )
 from seqframe.backend.internals import build_for_training
 

@@ -12,18 +12,15 @@ from keras import ops, tree
 
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
-from seqframe.backend.common import (  # noqa: F401 (these are this backend's, too)
+from seqframe.backend.common import (
     Given,
     SizeCheck,
     by_row,
     checked_batch,
     first_batch,
-    is_distributed,
     named_outputs,
-    num_replicas,
     traveling_values,
     update_rows,
-    values_kept,
 )
 from seqframe.backend.internals import build_for_training, copied_states
 

@@ -1,6 +1,7 @@
 """What a Keras model takes and gives, and whether data fit it, checked before anything runs."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -55,13 +56,9 @@ def arranged(model: keras.Model, inputs: dict[str, Any]) -> Any:
 
 def declared_shape(model: keras.Model, name: str) -> Declared | None:
     """Return a model's only input or output shape without the sample axis, or None."""
-    try:
-        shape = getattr(model, name)
-    except AttributeError:
-        return None
-    if isinstance(shape, tuple) and shape and all(n is None or isinstance(n, int) for n in shape):
-        return shape[1:]
-    return None
+    shape = getattr(model, name, None)
+    single = isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape)
+    return shape[1:] if shape and single else None
 
 
 def outputs_probabilities(model: keras.Model) -> bool:
@@ -134,13 +131,8 @@ def adapted_values(model: keras.Model) -> list[Any]:
 
 
 def same_objects(one: list[Any], other: list[Any]) -> bool:
-    """Whether two lists hold the very same objects.
-
-    >>> first, second = [1.0], [1.0]
-    >>> same_objects([first], [first]), same_objects([first], [second])
-    (True, False)
-    """
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+    """Whether two lists hold the very same objects."""
+    return [id(item) for item in one] == [id(item) for item in other]
 
 
 def context_steps(framer: "SequenceFramer", stepped: bool) -> int:
@@ -184,15 +176,16 @@ def check_shapes(
 
     Shapes have no sample axis. `symbols` is the size of the targets' vocabulary, if they have one.
     """
-    expected = declared_shape(model, "input_shape")
-    if isinstance(x_shape, dict):
-        _check_named_shapes(model, expected, x_shape)
-    elif expected is not None and not _fits(expected, x_shape):
-        few = len(expected) == len(x_shape) > 1 and _fits(expected[:-1], x_shape[:-1])
-        change = "the framed columns" if few else "`sequence_length` or `layout`"
+    expected = named_inputs(model)
+    received = x_shape if isinstance(x_shape, dict) else {"past": x_shape}
+    if expected is not None and not (
+        expected.keys() == received.keys()
+        and all(_fits(expected[name], shape) for name, shape in received.items())
+    ):
         raise ValueError(
-            f"The frames do not fit the model, whose inputs have shape {expected}. Received: "
-            f"frames with inputs of shape {x_shape}. Change {change}, or the model's `Input`."
+            f"The frames do not fit the model, whose inputs have shape {_shown(expected)}. "
+            f"Received: frames with inputs of shape {_shown(received)}. Change `sequence_length`, "
+            "`layout`, the framed columns or `future`, or the model's `Input`."
         )
     output = declared_shape(model, "output_shape")
     if output is None or y_shape is None:
@@ -213,26 +206,8 @@ def check_shapes(
         )
 
 
-def _check_named_shapes(
-    model: keras.Model, only: Declared | None, x_shape: dict[str, Shape]
-) -> None:
-    """Raise if a model does not take inputs of these names and shapes."""
-    if only is not None:
-        raise ValueError(
-            f"The frames do not fit the model, which takes one input, of shape {only}. Received: "
-            f"frames with a future, whose inputs are {x_shape}. Give the model an `Input` named "
-            '"past" and one named "future", or leave out `future`.'
-        )
-    expected = named_inputs(model)
-    if expected is None:
-        return
-    if expected.keys() != x_shape.keys() or not all(
-        _fits(expected[name], shape) for name, shape in x_shape.items()
-    ):
-        raise ValueError(
-            f"The frames do not fit the model, which takes {expected}. Received: frames with "
-            f"inputs {x_shape}. Change the framer, `future`, or the model's inputs."
-        )
+def _shown(shapes: Mapping[str, Declared]) -> Any:
+    return shapes["past"] if list(shapes) == ["past"] else shapes
 
 
 def _fits(expected: Declared, received: Shape) -> bool:
@@ -247,8 +222,7 @@ def check_one_output(model: keras.Model, instead: str) -> None:
     if len(outputs) > 1:
         shapes = [tuple(output.shape[1:]) for output in outputs]
         raise ValueError(
-            f"The model must have one output here. Received: {model.name!r}, with outputs of "
-            f"shapes {shapes}. {instead}"
+            f"The model must have one output here. Received: outputs of shapes {shapes}. {instead}"
         )
 
 
@@ -261,23 +235,21 @@ def check_weights(model: keras.Model, y_shape: Shape, weight_shape: Shape) -> No
     output = declared_shape(model, "output_shape")
     if output is None or not y_shape or weight_shape != y_shape:
         return
-    if len(output) == len(y_shape) + 1 and output[-1] == 1:
+    if (len(output), output[-1]) == (len(y_shape) + 1, 1):
         raise ValueError(
             f"`sample_weight` of shape {weight_shape} cannot weigh steps: the loss first averages "
-            f"targets of shape {y_shape} over their last axis. Received: a model with outputs of "
-            f"shape {output}. Frame a sequence of shape (steps, 1) with `targets=[0]`."
+            "targets over their last axis. Received: targets without columns. Frame a sequence of "
+            "shape (steps, 1) with `targets=[0]`."
         )
 
 
 def check_embedding(model: keras.Model, symbols: int) -> None:
     """Raise if the Embedding of a model's only input has fewer rows than there are symbols."""
-    is_sequential = isinstance(model, keras.Sequential)
-    given = [] if is_sequential else getattr(model, "inputs", None) or []
-    for layer in model.layers[:1] if is_sequential else model.layers:
-        if not isinstance(layer, keras.layers.Embedding):
+    sequential, inputs = isinstance(model, keras.Sequential), getattr(model, "inputs", None) or []
+    for layer in model.layers[:1] if sequential else model.layers:
+        if not isinstance(layer, keras.layers.Embedding) or layer.input_dim >= symbols:
             continue
-        sees_ids = is_sequential or (len(given) == 1 and layer.input is given[0])
-        if sees_ids and layer.input_dim < symbols:
+        if sequential or (len(inputs) == 1 and layer.input is inputs[0]):
             raise ValueError(
                 f"The model's layer {layer.name!r} has {layer.input_dim} rows. Received: a "
                 f"vocabulary of {symbols} ids. Make it an `Embedding(len(vocabulary), …)`."
@@ -290,8 +262,7 @@ def check_input_names(model: keras.Model) -> None:
     if names is not None and list(names) != ["past"] and names.keys() != {"past", "future"}:
         raise ValueError(
             'A model that is rolled out takes one input, or two named "past" and "future". '
-            f"Received: a model with inputs named {list(names)}. Name them, as "
-            '`keras.Input(shape, name="future")`.'
+            f'Received: inputs named {list(names)}. Name them: `keras.Input(shape, name="future")`.'
         )
 
 
@@ -303,48 +274,38 @@ def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -
             f"Received: a framer with gap={framer.gap}."
         )
     inputs = named_inputs(model) or {}
-    shape, length = inputs.get("past"), framer.sequence_length
-    if "future" in inputs:
-        future, axis = inputs["future"], int(framer.return_sequences)
-        if len(future) < axis + 2 or future[axis] not in (None, framer.horizon):
-            raise ValueError(
-                f'The `framer` does not fit the model, which takes a "future" of shape {future}. '
-                f"Received: a framer with horizon={framer.horizon}, return_sequences="
-                f"{framer.return_sequences}. Pass the framer of its training data."
-            )
+    past, future, length = inputs.get("past"), inputs.get("future"), framer.sequence_length
     if stateful:
-        _check_steppable(model, framer, shape)
-    if shape is None or stateful:
-        return
-    if framer.layout == "features":
-        fits = len(shape) == 2 and (shape[1] or 0) % length == 0
-    else:
-        fits = len(shape) == 1 if framer.layout == "tokens" else len(shape) > 1
-        fits = fits and shape[0] in (None, length)
+        _check_steppable(model, framer, past)
+    fits = True
+    if future is not None:
+        axis = int(framer.return_sequences)
+        fits = len(future) >= axis + 2 and future[axis] in (None, framer.horizon)
+    if past is not None and not stateful:
+        if framer.layout == "features":
+            fits = fits and len(past) == 2 and (past[1] or 0) % length == 0
+        else:
+            steps_only = framer.layout == "tokens"
+            fits = fits and (len(past) == 1 if steps_only else len(past) > 1)
+            fits = fits and past[0] in (None, length)
     if not fits:
         raise ValueError(
-            f"The `framer` does not fit the model, which takes inputs of shape {shape}. Received: "
-            f'a framer with sequence_length={length} and layout="{framer.layout}". Pass the framer '
-            "of its training data."
+            f"The `framer` does not fit the model, whose inputs have shape {_shown(inputs)}. "
+            f"Received: a framer with sequence_length={length}, horizon={framer.horizon}, "
+            f'layout="{framer.layout}". Pass the framer of its training data.'
         )
 
 
 def _check_steppable(model: keras.Model, framer: "SequenceFramer", shape: Declared | None) -> None:
     """Raise if a stateful model cannot be fed one step at a time."""
-    if framer.geometry.rate > 1:
+    features, geometry = framer.layout == "features", framer.geometry
+    if geometry.rate > 1 or (features and geometry.stride > 1):
         raise ValueError(
             "A stateful model is rolled out step by step, so its frames must take every step. "
-            f"Received: a framer with sampling_rate={framer.geometry.rate}. Thin the sequence out "
-            "before you frame it."
+            f"Received: a framer with sampling_rate={geometry.rate} and sequence_stride="
+            f'{geometry.stride}. Thin the sequence out first, or use `layout="timesteps"`.'
         )
-    if framer.layout == "features" and framer.geometry.stride > 1:
-        raise ValueError(
-            'A stateful model of `layout="features"` is rolled out one step at a time. Received: '
-            f'a framer with sequence_stride={framer.geometry.stride}. Use `layout="timesteps"`.'
-        )
-    steps = framer.sequence_length if framer.layout != "features" else 1
-    if shape and framer.layout != "features":
-        steps = max(steps, shape[0] or 1)
+    steps = 1 if features else max(framer.sequence_length, shape[0] or 1 if shape else 1)
     for layer in all_layers(model):
         is_recurrent = isinstance(layer, keras.layers.RNN)
         if steps > 1 and is_recurrent and (not layer.stateful or layer.go_backwards):
@@ -360,21 +321,20 @@ def check_features(
 ) -> None:
     """Raise if a step of a history or of future covariates has another shape than a model takes."""
     inputs = named_inputs(model) or {}
-    received = {"history": history, "future": future}
-    for name, declared in ("history", inputs.get("past")), ("future", inputs.get("future")):
-        row = received[name]
-        if declared is None or row is None:
-            continue
-        shape = row or (1,)
-        if name == "future":
-            expected = declared[1 + framer.return_sequences :]
-        elif framer.layout == "features":
-            expected = (declared[-1] and declared[-1] // framer.sequence_length,)
-            shape = (math.prod(row),)
+    checks: list[tuple[str, Shape, Declared, Shape]] = []
+    if "past" in inputs:
+        past = inputs["past"]
+        if framer.layout == "features":
+            columns = past[-1] and past[-1] // framer.sequence_length
+            checks.append(("history", history, (columns,), (math.prod(history),)))
         elif framer.layout == "tokens":
-            expected, shape = (), row
+            checks.append(("history", history, (), history))
         else:
-            expected = declared[1:]
+            checks.append(("history", history, past[1:], history or (1,)))
+    if "future" in inputs and future is not None:
+        expected = inputs["future"][1 + framer.return_sequences :]
+        checks.append(("future", future, expected, future or (1,)))
+    for name, row, expected, shape in checks:
         if not _fits(expected, shape):
             raise ValueError(
                 f"`{name}` must have steps of shape {expected}, which the model takes. Received: "
@@ -389,17 +349,12 @@ def check_prompt_length(
     needed = least_prompt(framer, stepped)
     if length >= needed:
         return
-    if needed == 1:
-        unit = "symbol" if name == "prompt" else "step"
-        raise ValueError(
-            f"A {name} must not be empty: it is what the model begins with. Received: 0 {unit}s. "
-            f"Give at least one {unit}.{hint}"
-        )
+    received = f"{length} steps" if length else "an empty one"
     pads = stepped or framer.geometry.pads
     way_out = "" if pads else ', or train on frames that pad (`mode="prefixes"`)'
     raise ValueError(
-        f"A {name} needs at least {needed} steps for a model with "
-        f"`sequence_length={framer.sequence_length}`. Received: {length} steps. "
+        f"A {name} needs at least {needed} {'steps' if needed > 1 else 'step'} for a model with "
+        f"`sequence_length={framer.sequence_length}`. Received: {received}. "
         f"Give a longer {name}{way_out}.{hint}"
     )
 
@@ -407,17 +362,16 @@ def check_prompt_length(
 def check_classes(framer: "SequenceFramer", outputs: Shape | None) -> None:
     """Raise if a model's outputs, of this shape if it is known, are not one for each symbol."""
     vocabulary, horizon = framer.vocabulary, framer.horizon
-    classes = outputs[-1] if outputs else None
     blocks = [(horizon,)] if horizon > 1 else [(), (1,)]
     if outputs and outputs[:-1] not in blocks:
         raise ValueError(
             "`generate` needs a model that predicts the framer's horizon. Received: outputs of "
             f"shape {outputs} for horizon={horizon}."
         )
-    if vocabulary is not None and classes not in (None, len(vocabulary)):
+    if outputs and vocabulary is not None and outputs[-1] != len(vocabulary):
         raise ValueError(
             "`generate` needs a model with one output for each symbol. Received: "
-            f"{classes} outputs for a vocabulary of {len(vocabulary)} ids."
+            f"{outputs[-1]} outputs for a vocabulary of {len(vocabulary)} ids."
         )
 
 

@@ -222,46 +222,39 @@ def _require_built(layers: list[Any]) -> list[Any]:
 def checked_states(states: Any, layers: list[Any], name: str) -> list[Any]:
     """Return `states` if they have the structure and shapes of the layers' states, or raise."""
     _require_built(layers)
-    if not isinstance(states, (list, tuple)) or len(states) != len(layers):
-        count = len(states) if isinstance(states, (list, tuple)) else type(states).__name__
+    own = [_shapes(_plain(layer.states)) for layer in layers]
+    given = _shapes(
+        [_plain(state) for state in states] if isinstance(states, (list, tuple)) else states
+    )
+    if own != given:
         raise ValueError(
-            f"`{name}` must have one entry for each of the model's {len(layers)} stateful layers. "
-            f"Received: {count}."
+            f"`{name}` must have a list for each stateful layer, as `get_states` returns them, of "
+            f"arrays of shapes {own}. Received: shapes {given}."
         )
-    for layer, state in zip(layers, states, strict=True):
-        own, given = _shapes(layer.states), _shapes(state)
-        if own != given:
-            raise ValueError(
-                f"`{name}` must fit the state of layer {layer.name!r}: arrays of shapes {own}. "
-                f"Received: shapes {given}."
-            )
     return list(states)
 
 
-def _shapes(state: Any) -> list[Any]:
+def _shapes(state: Any) -> Any:
     """Return the shapes of a nested state, nested the same."""
-    return [
-        _shapes(item) if isinstance(item, (list, tuple)) else tuple(np.shape(item))
-        for item in _plain(state)
-    ]
+    if isinstance(state, (list, tuple)):
+        return [_shapes(item) for item in state]
+    return tuple(np.shape(state))
 
 
 def _as_mask(rows: Any, batch_size: int) -> np.ndarray:
     rows = np.atleast_1d(np.asarray(rows))
     if rows.dtype == bool:
-        if rows.shape != (batch_size,):
-            raise ValueError(
-                f"`rows`, as a bool array, must have shape ({batch_size},). Received: {rows.shape}."
-            )
-        return rows
-    if rows.size and (
-        rows.dtype.kind not in "iu" or (rows < 0).any() or (rows >= batch_size).any()
-    ):
+        fits = rows.shape == (batch_size,)
+    else:
+        rows = rows if rows.size else rows.astype(int)
+        fits = rows.dtype.kind in "iu" and bool(((rows >= 0) & (rows < batch_size)).all())
+    if not fits:
         raise ValueError(
-            f"`rows` must be row numbers in 0 … {batch_size - 1}. Received: rows={rows.tolist()}."
+            f"`rows` must be row numbers in 0 … {batch_size - 1}, or a bool array of shape "
+            f"({batch_size},). Received: rows={rows.tolist()}."
         )
     mask = np.zeros(batch_size, bool)
-    mask[rows.astype(np.int64)] = True
+    mask[rows] = True
     return mask
 
 

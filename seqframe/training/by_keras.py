@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
-from seqframe.aliases import States
+from seqframe.aliases import States, Verbose
 from seqframe.backend.common import first_batch
 from seqframe.model.state import reset_states
+from seqframe.training.epochs import Callbacks, Logs, Validation
 from seqframe.training.schedule import Schedule, place_rows
 from seqframe.training.stateful import StatefulTrainer, refuse_resets_inside
 
@@ -32,69 +33,81 @@ def runs_by_keras(model: keras.Model) -> bool:
     return True
 
 
-def fit_by_keras(
-    model: keras.Model,
-    schedule: Schedule,
-    policy: StatefulTrainer | None,
-    callbacks: list[keras.callbacks.Callback],
-    *,
-    validation_data: Any,
-    on_first_loss: Callable[[Any], None],
-    **arguments: Any,
-) -> keras.callbacks.History:
-    """Train by Keras's own `fit` on a schedule of streamed frames.
+class KerasRunner:
+    """Runs a schedule by Keras's own loops, with the methods of an `EpochRunner`."""
 
-    `validation_data` is such a schedule, or what Keras takes; `arguments` are those of Keras.
-    """
-    _check_devices(model, schedule)
-    if isinstance(validation_data, Schedule):
-        validation_data = evaluation_dataset(model, validation_data)
-    dataset = _ScheduleDataset(schedule)
-    callbacks = [*callbacks, _EpochOfDataset(dataset)]
-    if policy is not None and schedule.resets is not None:
-        inside = np.arange(schedule.steps) % model.steps_per_execution > 0
-        if schedule.resets[inside].any():
-            refuse_resets_inside(model.steps_per_execution)
-        callbacks.append(_RowResets(schedule.resets, policy.initial_state))
-    history = model.fit(
-        dataset,
-        shuffle=False,
-        validation_data=validation_data,
-        callbacks=callbacks,
-        **arguments,
-    )
-    on_first_loss(next(iter(history.history.get("loss", ())), None))
-    return history
+    def __init__(
+        self,
+        model: keras.Model,
+        schedule: Schedule,
+        policy: StatefulTrainer | None,
+        verbose: Verbose,
+    ):
+        _check_devices(model, schedule)
+        self.model, self.schedule, self.policy, self.verbose = model, schedule, policy, verbose
 
-
-def evaluation_dataset(model: keras.Model, schedule: Schedule) -> keras.utils.PyDataset:
-    """Return a schedule of streamed frames for Keras's `evaluate` and `predict`, or raise."""
-    _check_devices(model, schedule)
-    if schedule.resets is not None and schedule.resets[1:].any():
-        raise ValueError(
-            "Keras's own loop cannot reset single rows of a state while it evaluates or predicts. "
-            "Received: lanes of several sequences. Pass one sequence, or run the model without "
-            "`run_eagerly` and distribution."
+    def train(
+        self,
+        callbacks: Callbacks,
+        initial_epoch: int,
+        epochs: int,
+        steps_per_execution: int | None,
+        validation: Validation | None,
+        on_first_loss: Callable[[Any], None],
+    ) -> keras.callbacks.History:
+        """Train by Keras's `fit`, which takes `steps_per_execution` from the model."""
+        given: dict[str, Any] = {}
+        if validation is not None:
+            data = validation.data
+            data = data.evaluation_data() if isinstance(data, KerasRunner) else data
+            given = {"validation_data": data, "validation_freq": validation.frequency}
+        resets, calls = self.schedule.resets, self.model.steps_per_execution
+        if resets is not None and resets[np.arange(self.schedule.steps) % calls > 0].any():
+            refuse_resets_inside(calls)
+        dataset = _ScheduleDataset(self.schedule)
+        values = None if self.policy is None else self.policy.initial_state
+        history = self.model.fit(
+            dataset,
+            shuffle=False,
+            callbacks=[*callbacks, _ScheduleHooks(dataset, resets, values)],
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            verbose=self.verbose,
+            **given,
         )
-    return _ScheduleDataset(schedule)
+        on_first_loss(next(iter(history.history.get("loss", ())), None))
+        return history
 
+    def evaluate(self, callbacks: Callbacks) -> Logs:
+        """Return the logs of Keras's `evaluate`."""
+        given = {"callbacks": callbacks, "verbose": self.verbose}
+        return self.model.evaluate(self.evaluation_data(), return_dict=True, **given)
 
-def predict_by_keras(model: keras.Model, schedule: Schedule, **arguments: Any) -> Any:
-    """Return predictions by Keras's own `predict`, in the order of the frames."""
-    predictions = model.predict(evaluation_dataset(model, schedule), **arguments)
-    if schedule.lanes is None:
-        return predictions
-    place = schedule.places(0, schedule.steps)
-    return place_rows(predictions, place, schedule.feed.size)
+    def predict(self, callbacks: Callbacks) -> Any:
+        """Return predictions by Keras's `predict`, in the order of the frames."""
+        given = {"callbacks": callbacks, "verbose": self.verbose}
+        predictions, schedule = self.model.predict(self.evaluation_data(), **given), self.schedule
+        if schedule.lanes is None:
+            return predictions
+        return place_rows(predictions, schedule.places(0, schedule.steps), schedule.feed.size)
+
+    def evaluation_data(self) -> keras.utils.PyDataset:
+        """Return the schedule for Keras's `evaluate` and `predict`, or raise."""
+        resets = self.schedule.resets
+        if resets is not None and resets[1:].any():
+            raise ValueError(
+                "Keras's own loop cannot reset single rows outside of training. Received: lanes of "
+                "several sequences. Pass one sequence, or leave out `run_eagerly` and distribution."
+            )
+        return _ScheduleDataset(self.schedule)
 
 
 def _check_devices(model: keras.Model, schedule: Schedule) -> None:
     """Raise if batches cannot be divided among a model's devices."""
     if schedule.resets is not None and backend.num_replicas(model) > 1:
         raise ValueError(
-            "Under a distribution strategy each replica gets a share of a batch, but a stateful "
-            "model keeps one state of whole batches. Received: a stateful model under a strategy "
-            f"of {backend.num_replicas(model)} replicas. Train it on one device."
+            "A stateful model keeps one state of whole batches. Received: a strategy of "
+            f"{backend.num_replicas(model)} replicas, which share a batch. Train it on one device."
         )
     distribution, shares = keras.distribution.distribution(), 1
     if distribution is not None:
@@ -103,14 +116,14 @@ def _check_devices(model: keras.Model, schedule: Schedule) -> None:
     for size in (schedule.batch_size, schedule.remainder):
         if size % shares:
             raise ValueError(
-                f"Each batch, the last one too, must divide among the {shares} devices of the "
-                f"`keras.distribution`. Received: a batch of {size}. Pass a `batch_size` and a "
-                f"number of frames that are multiples of {shares}, such as arrays `(X[:n], y[:n])`."
+                f"Each batch, the last one too, must divide among {shares} devices. Received: a "
+                f"batch of {size}. Pass a `batch_size` and a number of frames that are multiples "
+                f"of {shares}, such as arrays `(X[:n], y[:n])`."
             )
 
 
 class _ScheduleDataset(keras.utils.PyDataset):
-    """The batches of one epoch of a schedule, as arrays. `_EpochOfDataset` sets the epoch."""
+    """The batches of one epoch of a schedule, as arrays. `_ScheduleHooks` sets the epoch."""
 
     def __init__(self, schedule: Schedule):
         super().__init__()
@@ -125,25 +138,16 @@ class _ScheduleDataset(keras.utils.PyDataset):
         return tree.map_structure(ops.convert_to_numpy, batch)
 
 
-class _EpochOfDataset(keras.callbacks.Callback):
-    """Tells a dataset which epoch Keras begins."""
+class _ScheduleHooks(keras.callbacks.Callback):
+    """Tells a dataset which epoch Keras begins, and resets the rows that its schedule names."""
 
-    def __init__(self, dataset: _ScheduleDataset):
+    def __init__(self, dataset: _ScheduleDataset, resets: np.ndarray | None, values: States | None):
         super().__init__()
-        self._dataset = dataset
+        self._dataset, self._resets, self._values = dataset, resets, values
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._dataset.epoch = epoch
 
-
-class _RowResets(keras.callbacks.Callback):
-    """Resets the rows of the state that a schedule names, before each batch of training."""
-
-    def __init__(self, resets: np.ndarray, values: States | None):
-        super().__init__()
-        self._resets, self._values = resets, values
-
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        rows = self._resets[batch]
-        if rows.any():
-            reset_states(self.model, self._values, rows)
+        if self._resets is not None and self._resets[batch].any():
+            reset_states(self.model, self._values, self._resets[batch])

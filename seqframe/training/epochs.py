@@ -1,8 +1,9 @@
 """Epochs: the steps of a schedule in compiled programs, with Keras's hooks before and after."""
 
+import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,10 +15,13 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
 from seqframe.backend.internals import resumed_epoch
 from seqframe.model.state import stateful_layers
-from seqframe.training.programs import Program
-from seqframe.training.schedule import Schedule, place_rows
+from seqframe.training.programs import flat_initial_state, step_loop
+from seqframe.training.schedule import Chunk, Schedule, place_rows
 from seqframe.training.stateful import StatefulTrainer
 
+logger = logging.getLogger("seqframe")
+
+_WORTH_TELLING = 0.1  # seconds of compilation
 _GROUPED_SECONDS = 0.5  # how long epochs run together that nothing looks at in between
 _PROGRESS_UPDATES = 20  # of the progress bar, an epoch
 
@@ -40,9 +44,10 @@ class EpochRunner:
     ):
         self.model, self.schedule, self.kind = model, schedule, kind
         self.policy, self.verbose = policy, verbose
-        initial_state = None if policy is None else policy.initial_state
-        gather = schedule.feed.gather
-        self.program = Program(model, kind, gather, initial_state, jit_compile, verbose == 2)
+        self._jit_compile = jit_compile
+        given = None if policy is None else policy.initial_state
+        self._initial_state = flat_initial_state(model, given)
+        self._outputs: Any = None  # a nest like the predictions, of their names in the logs
 
     def train(
         self,
@@ -59,7 +64,7 @@ class EpochRunner:
         if not model.optimizer.built:  # not every optimizer asks that itself
             model.optimizer.build(model.trainable_variables)
         model.stop_training = False
-        with backend.carried_states(model, stateful_layers(model)), _in_program(self.policy):
+        with self._running():
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
             grouped = self.verbose == 0 and validation is None and steps_per_execution is None
@@ -71,32 +76,27 @@ class EpochRunner:
                 run = self._run_single(hooks, initial_epoch, epochs, steps_per_execution)
                 ended = [hooks]
             logs: Logs = {}
-            with closing(run):
-                for epoch, logs in run:
-                    if epoch == initial_epoch:
-                        on_first_loss(logs.get("loss"))
-                    if validation is not None and validation.is_due(epoch):
-                        logs |= validation.logs(model, hooks)
-                    for callback in ended:
-                        callback.on_epoch_end(epoch, logs)
-                    if model.stop_training:
-                        break
+            for epoch, logs in run:
+                if epoch == initial_epoch:
+                    on_first_loss(logs.get("loss"))
+                if validation is not None and validation.is_due(epoch):
+                    logs |= validation.logs(model, hooks)
+                for callback in ended:
+                    callback.on_epoch_end(epoch, logs)
+                if model.stop_training:
+                    break
             if epochs > 0:
                 model.optimizer.finalize_variable_values(model.trainable_variables)
             hooks.on_train_end(logs)
         return model.history
 
-    def evaluate(self, callbacks: Callbacks) -> Logs:
-        """Run one pass of validation with hooks of its own, and return its logs."""
-        with backend.carried_states(self.model, stateful_layers(self.model)):
-            return self.validate(self._hooks(callbacks))
-
-    def validate(self, hooks: Hooks) -> Logs:
+    def evaluate(self, callbacks: Callbacks | Hooks) -> Logs:
         """Run one pass of validation and return its logs."""
+        hooks = self._hooks(callbacks)
         stride = self._stride(hooks, self.model.steps_per_execution, self.schedule.steps)
         self.model.stop_evaluating = False
         logs: Logs = {}
-        with self._undone_by_errors():
+        with self._running():
             hooks.on_test_begin()
             for last, records in self._calls(0, stride, hooks.on_test_batch_begin):
                 logs = _logs_of(records, 0)
@@ -111,20 +111,23 @@ class EpochRunner:
         found: Any = None
         hooks = self._hooks(callbacks)
         stride = self._stride(hooks, 1, self.schedule.chunk_steps)
-        layers = stateful_layers(self.model)
-        with backend.carried_states(self.model, layers), self._undone_by_errors():
+        with self._running():
             hooks.on_predict_begin()
             for last, records in self._calls(0, stride, hooks.on_predict_batch_begin):
                 steps = len(next(iter(records.values())))
                 place = self.schedule.places(last + 1 - steps, last + 1)
                 rows = {name: row.reshape(-1, *row.shape[2:]) for name, row in records.items()}
-                outputs = tree.map_structure(rows.get, self.program.outputs)
+                outputs = tree.map_structure(rows.get, self._outputs)
                 found = place_rows(outputs, place, self.schedule.feed.size, found)
                 hooks.on_predict_batch_end(last, {"outputs": outputs})
             hooks.on_predict_end()
         return found
 
-    def _hooks(self, callbacks: Callbacks, epochs: int = 1, add_history: bool = False) -> Hooks:
+    def _hooks(
+        self, callbacks: Callbacks | Hooks, epochs: int = 1, add_history: bool = False
+    ) -> Hooks:
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            return callbacks
         return keras.callbacks.CallbackList(
             callbacks,
             add_history=add_history,
@@ -137,7 +140,7 @@ class EpochRunner:
 
     def _run_single(
         self, hooks: Hooks, initial_epoch: int, epochs: int, steps_per_execution: int | None
-    ) -> Generator[tuple[int, Logs], None, None]:
+    ) -> Iterator[tuple[int, Logs]]:
         """Run each epoch by itself, with hooks before, between and after its calls."""
         updates = _PROGRESS_UPDATES if self.verbose in ("auto", 1) else 1
         most = -(-self.schedule.steps // updates)
@@ -157,21 +160,22 @@ class EpochRunner:
 
     def _run_grouped(
         self, hooks: Hooks, initial_epoch: int, epochs: int
-    ) -> Generator[tuple[int, Logs], None, None]:
+    ) -> Iterator[tuple[int, Logs]]:
         """Run as many epochs a call as fit and take about half a second."""
         epoch, count = initial_epoch, 1
         while epoch < epochs:
             count = min(count, self.schedule.epochs_a_call, epochs - epoch)
             chunk = self.schedule.epochs(epoch, count)
             begin = time.perf_counter()
-            logs = self.program.run(chunk, 0, self.schedule.steps, count, fresh=True)
+            logs = self._run(chunk, 0, self.schedule.steps, count, fresh=True)
             seconds = time.perf_counter() - begin
             for number in range(count):
-                # The program has reset the state between these epochs, but not after the last.
-                with self._paused(number < count - 1):
-                    for callback in hooks.callbacks:
-                        callback.on_epoch_begin(epoch + number)
-                    yield epoch + number, _logs_of(logs, number)
+                if self.policy is not None:
+                    # The program has reset the state between these epochs, but not after the last.
+                    self.policy.paused = number < count - 1
+                for callback in hooks.callbacks:
+                    callback.on_epoch_begin(epoch + number)
+                yield epoch + number, _logs_of(logs, number)
             epoch += count
             count = max(1, min(2 * count, int(count * _GROUPED_SECONDS / seconds)))
 
@@ -195,13 +199,50 @@ class EpochRunner:
                 # An epoch keeps what its last step returns. So each prediction is an epoch.
                 shape = (1, end - begin) if predicts else (end - begin, 1)
                 fresh = begin == 0 and not predicts
-                records = self.program.run(chunk, row, *shape, fresh=fresh)
+                records = self._run(chunk, row, *shape, fresh=fresh)
             yield stop - 1, records
         if self.schedule.remainder:
             before(steps)
             # One step of another shape is not worth compiling with XLA.
             chunk, fresh = self.schedule.batch(epoch, steps), steps == 0 and not predicts
-            yield steps, self.program.run(chunk, 0, 1, fresh=fresh, jit_compile=False)
+            yield steps, self._run(chunk, 0, 1, fresh=fresh, jit_compile=False)
+
+    def _run(
+        self,
+        chunk: Chunk,
+        first: int,
+        steps: int,
+        epochs: int = 1,
+        *,
+        fresh: bool,
+        jit_compile: JitCompile | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Run `epochs` times `steps` steps of a chunk, from its step `first` on.
+
+        With `fresh`, metrics are reset before each epoch. Returns arrays `(epochs, …)` by name:
+        what the last step of each epoch returned.
+        """
+        jit_compile = self._jit_compile if jit_compile is None else jit_compile
+        loop = step_loop(self.model, self.kind, self.schedule.feed.gather, jit_compile)
+        given = (*chunk, self._initial_state)
+        shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
+        if shapes not in loop.compiled_for:
+            begin = time.perf_counter()
+            # With no epoch the program is only compiled, so that an error changes nothing.
+            loop.run(given, first=0, steps=0, epochs=0, fresh=False)
+            loop.compiled_for.add(shapes)
+            self._tell_time(time.perf_counter() - begin)
+        logs = loop.run(given, first=first, steps=steps, epochs=epochs, fresh=fresh)
+        self._outputs = loop.outputs
+        return logs
+
+    def _tell_time(self, seconds: float) -> None:
+        if seconds < _WORTH_TELLING:
+            return
+        step = {"train": "training", "test": "validation", "predict": "prediction"}[self.kind]
+        logger.info("Compiled the %s step in %.1f s.", step, seconds)
+        if self.verbose == 2:
+            print(f"Compiled the {step} step in {seconds:.1f} s.")
 
     def _can_group(self, hooks: Hooks) -> bool:
         """Whether nothing looks at the model between epochs."""
@@ -215,42 +256,25 @@ class EpochRunner:
         return max(watched if looks else unwatched, 1)
 
     @contextmanager
-    def _paused(self, paused: bool) -> Iterator[None]:
-        if self.policy is None:
-            yield
-            return
-        self.policy.paused = paused
-        try:
-            yield
-        finally:
-            self.policy.paused = False
-
-    @contextmanager
-    def _undone_by_errors(self) -> Iterator[None]:
-        """Give a model its own state back if an exception ends validation or prediction."""
-        try:
-            yield
-        except BaseException:
-            if self.policy is not None:
-                self.policy.give_up(self.kind)
-            raise
-
-
-@contextmanager
-def _in_program(policy: StatefulTrainer | None) -> Iterator[None]:
-    """Tell a StatefulTrainer that the program resets states before each step."""
-    if policy is None:
-        yield
-        return
-    policy.in_program = True
-    try:
-        yield
-    except BaseException:
-        policy.give_up("test")  # if it came from validation on a dataset
-        policy.give_up("train")
-        raise
-    finally:
-        policy.in_program = False
+    def _running(self) -> Iterator[None]:
+        """Let the program keep and reset the state. Undo what hooks began after an exception."""
+        policy, trains = self.policy, self.kind == "train"
+        with backend.carried_states(self.model, stateful_layers(self.model)):
+            if policy is None:
+                yield
+                return
+            before, policy.in_program = policy.in_program, True
+            try:
+                yield
+            except BaseException:
+                # Validation on a dataset may have begun inside training.
+                for kind in ("test", "train") if trains else (self.kind,):
+                    policy.give_up(kind)
+                raise
+            finally:
+                policy.in_program = before
+                if trains:
+                    policy.paused = False
 
 
 @dataclass(frozen=True)
@@ -269,7 +293,7 @@ class Validation:
     def logs(self, model: keras.Model, hooks: Hooks) -> Logs:
         """Return the logs of validation, named `val_…`."""
         if isinstance(self.data, EpochRunner):
-            found = self.data.validate(hooks)
+            found = self.data.evaluate(hooks)
         else:
             with backend.values_kept(model):
                 found = model.evaluate(self.data, callbacks=hooks, return_dict=True, verbose=0)

@@ -22,8 +22,7 @@ from seqframe.framing.cutters import (
     gathered_weight_shape,
     weighs_horizon_as_one,
 )
-from seqframe.framing.tables import check_unmasked
-from seqframe.framing.tables import is_table, table_array
+from seqframe.framing.tables import check_unmasked, is_table, table_array
 
 if TYPE_CHECKING:
     from seqframe.framing.frames import Frames
@@ -160,12 +159,12 @@ def feed_frames(
     names = ("x",) if only_inputs else ("x", "y", "weight")
     whole = frame_weight_shape(framer)
     weights: dict[str, Any] = {"class_weight": _pairs(class_weight), "frame_weight": whole}
+
+    def take(index: np.ndarray, epoch: int) -> Arrays:
+        drawn = frames.redraw(epoch) if redraw else frames
+        return dict(zip(names, drawn._take(index), strict=False))
+
     if redraw or nbytes > max_device_bytes:
-
-        def take(index: np.ndarray, epoch: int) -> Arrays:
-            drawn = frames.redraw(epoch) if redraw else frames
-            return dict(zip(names, drawn._take(index), strict=False))
-
         held = names if source.weight is not None else names[:2]  # of a future, "x" is a nest
         gather = Gather(**_whole_rows(held), **weights)
         return Stream(take, gather, len(frames), frames._nbytes)
@@ -229,8 +228,8 @@ def feed_arrays(
     arrays = {name: item for name, item in given.items() if item is not None}
     if not arrays or any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
         raise TypeError(
-            "`frames`, as a tuple, must hold arrays with one row a sample, or nests of them. "
-            "Received: single values. Convert lists with `np.array`."
+            "`frames`, as a tuple, must hold arrays with one row a sample. Received: single "
+            "values. Convert lists with `np.array`."
         )
     shown = {"x": "X", "y": "y", "weight": "sample_weight"}
     arrays = {name: to_model_arrays(item, shown[name]) for name, item in arrays.items()}

@@ -1,6 +1,6 @@
 """fit, evaluate, predict: Keras's, in compiled programs of up to whole epochs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from numbers import Real
 from typing import Any, Literal, overload
@@ -12,15 +12,10 @@ from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
 from seqframe.model.inspect import check_compiled, check_model
-from seqframe.training.by_keras import (
-    evaluation_dataset,
-    fit_by_keras,
-    predict_by_keras,
-    runs_by_keras,
-)
-from seqframe.training.epochs import EpochRunner, Validation, listed
+from seqframe.training.by_keras import KerasRunner, runs_by_keras
+from seqframe.training.epochs import Callbacks, EpochRunner, Validation, listed
 from seqframe.training.nan import warn_of_nan
-from seqframe.training.plan import find_policy, is_framed, plan
+from seqframe.training.plan import find_policy, plan
 
 
 def fit(
@@ -108,7 +103,6 @@ def fit(
         validation_freq = [check_integer("validation_freq", each, 1) for each in validation_freq]
     else:
         validation_freq = check_integer("validation_freq", validation_freq, 1)
-    check_choice("jit_compile", jit_compile, ("auto", True, False))
     if isinstance(validation_data, (Real, str)):
         raise TypeError(
             "`validation_data` must be `Frames`, `Lanes`, arrays `(X, y)` or a dataset. Received: "
@@ -117,58 +111,53 @@ def fit(
         )
     if isinstance(validation_data, list):
         validation_data = tuple(validation_data)  # Keras takes lists, too
-    policy, callbacks = find_policy(model, callbacks)
-    by_keras = runs_by_keras(model)
-    if by_keras:
-        max_device_bytes = 0  # Keras's loop takes ready batches
-    schedule = plan(
-        model,
+    callbacks, runner = _runners(model, callbacks, jit_compile, verbose, max_device_bytes)
+    trainer = runner(
         frames,
         "train",
-        policy,
         batch_size=batch_size,
         shuffle=shuffle,
         seed=seed,
         class_weight=class_weight,
-        max_device_bytes=max_device_bytes,
         redraw=redraw,
     )
-    planned = is_framed(validation_data)
-    if planned:
-        validation_data = plan(
-            model,
-            validation_data,
-            "test",
-            policy,
-            batch_size=None if isinstance(validation_data, Lanes) else schedule.batch_size,
-            max_device_bytes=max_device_bytes,
-            name="validation_data",
-        )
-    warn = partial(warn_of_nan, frames)
-    if by_keras:
-        return fit_by_keras(
-            model,
-            schedule,
-            policy,
-            callbacks,
-            validation_data=validation_data,
-            on_first_loss=warn,
-            validation_freq=validation_freq,
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            verbose=verbose,
-        )
-    trainer = EpochRunner(model, schedule, "train", policy, jit_compile, verbose)
-    if planned:
-        validation_data = EpochRunner(model, validation_data, "test", policy, jit_compile, verbose)
+    if isinstance(validation_data, (Frames, Lanes, tuple)):
+        own_size = isinstance(validation_data, Lanes)
+        size = None if own_size else trainer.schedule.batch_size
+        validation_data = runner(validation_data, "test", batch_size=size, name="validation_data")
     return trainer.train(
         callbacks,
         initial_epoch,
         epochs,
         steps_per_execution,
         None if validation_data is None else Validation(validation_data, validation_freq),
-        on_first_loss=warn,
+        on_first_loss=partial(warn_of_nan, frames),
     )
+
+
+def _runners(
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback] | None,
+    jit_compile: JitCompile,
+    verbose: Verbose,
+    max_device_bytes: float,
+) -> tuple[Callbacks, Callable[..., EpochRunner | KerasRunner]]:
+    """Return all callbacks, and a function that returns what runs data through a model.
+
+    That is compiled programs, or Keras's own loop. The function takes what `plan` takes.
+    """
+    check_choice("jit_compile", jit_compile, ("auto", True, False))
+    policy, flat = find_policy(model, callbacks)
+    by_keras = runs_by_keras(model)
+    limit = 0 if by_keras else max_device_bytes  # Keras's loop takes ready batches
+
+    def runner(data: Any, kind: str, **arguments: Any) -> EpochRunner | KerasRunner:
+        schedule = plan(model, data, kind, policy, max_device_bytes=limit, **arguments)
+        if by_keras:
+            return KerasRunner(model, schedule, policy, verbose)
+        return EpochRunner(model, schedule, kind, policy, jit_compile, verbose)
+
+    return flat, runner
 
 
 @overload
@@ -217,12 +206,7 @@ def evaluate(
     `weighted_metrics` count only frames.
 
     Args:
-        model: keras.Model, compiled.
-        frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
-            sample_weight)`. For a dataset, pass the frames that it was made of.
-        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
-        verbose: "auto" | 0 | 1 | 2, as in Keras.
-        callbacks: list of keras.callbacks.Callback.
+        model, frames, batch_size, verbose, callbacks: as for `fit`.
         return_dict: bool. Whether to return a dict by name.
         jit_compile, max_device_bytes: as for `fit`.
 
@@ -230,8 +214,7 @@ def evaluate(
         float if there is only a loss, else a list of the loss and the metrics; or a dict.
 
     Raises:
-        ValueError: as `fit`.
-        TypeError: as `fit`.
+        ValueError, TypeError: as `fit`.
 
     Example:
 
@@ -245,17 +228,8 @@ def evaluate(
     3.5
     """
     check_compiled(model)
-    check_choice("jit_compile", jit_compile, ("auto", True, False))
-    policy, callbacks = find_policy(model, callbacks)
-    by_keras = runs_by_keras(model)
-    limit = 0 if by_keras else max_device_bytes
-    schedule = plan(model, frames, "test", policy, batch_size=batch_size, max_device_bytes=limit)
-    if by_keras:
-        dataset = evaluation_dataset(model, schedule)
-        return model.evaluate(
-            dataset, verbose=verbose, callbacks=callbacks, return_dict=return_dict
-        )
-    logs = EpochRunner(model, schedule, "test", policy, jit_compile, verbose).evaluate(callbacks)
+    callbacks, runner = _runners(model, callbacks, jit_compile, verbose, max_device_bytes)
+    logs = runner(frames, "test", batch_size=batch_size).evaluate(callbacks)
     if return_dict:
         return logs
     values = listed(model, logs)
@@ -280,10 +254,7 @@ def predict(
     Args:
         model: keras.Model.
         frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a nest of arrays.
-        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
-        verbose: "auto" | 0 | 1 | 2, as in Keras.
-        callbacks: list of keras.callbacks.Callback.
-        jit_compile, max_device_bytes: as for `fit`.
+        batch_size, verbose, callbacks, jit_compile, max_device_bytes: as for `fit`.
 
     Returns:
         array `(frames, …)`, one prediction for each frame, in the order of the frames; a nest of
@@ -302,11 +273,5 @@ def predict(
     array([2., 3.], dtype=float32)
     """
     check_model(model)
-    check_choice("jit_compile", jit_compile, ("auto", True, False))
-    policy, callbacks = find_policy(model, callbacks)
-    by_keras = runs_by_keras(model)
-    limit = 0 if by_keras else max_device_bytes
-    schedule = plan(model, frames, "predict", policy, batch_size=batch_size, max_device_bytes=limit)
-    if by_keras:
-        return predict_by_keras(model, schedule, verbose=verbose, callbacks=callbacks)
-    return EpochRunner(model, schedule, "predict", policy, jit_compile, verbose).predict(callbacks)
+    callbacks, runner = _runners(model, callbacks, jit_compile, verbose, max_device_bytes)
+    return runner(frames, "predict", batch_size=batch_size).predict(callbacks)

@@ -20,7 +20,7 @@ from seqframe.framing.order import random_seed
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, feed_frames
-from seqframe.training.schedule import Schedule, resets_every
+from seqframe.training.schedule import Schedule
 from seqframe.training.stateful import StatefulTrainer, require_batch_size, reset_interval
 
 _FEW = 0.98  # share of frames among a lane's rows from which on the other rows hardly matter
@@ -39,11 +39,6 @@ def find_policy(
         return None, flat
     policy = StatefulTrainer()
     return policy, [*flat, policy]
-
-
-def is_framed(data: Any) -> bool:
-    """Whether data are frames, lanes or a tuple of arrays."""
-    return isinstance(data, (Frames, Lanes, tuple))
 
 
 def plan(
@@ -90,8 +85,14 @@ def plan(
     framed = lanes.frames if lanes is not None else frames
     if isinstance(framed, Frames):
         feed = _frames_feed(model, framed, kind, class_weight, max_device_bytes, redraw)
+    elif redraw:
+        raise ValueError("`redraw=True` is for frames. Received: arrays. Pass the frames.")
     else:
-        feed = _arrays_feed(model, framed, kind, class_weight, max_device_bytes, redraw, name)
+        x, y, weight = _checked_arrays(framed, kind, name)
+        feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
+        x, y = tree.map_structure(np.asarray, (x, y))
+        if not tree.is_nested(x) and not tree.is_nested(y):
+            check_shapes(model, x.shape[1:], None if kind == "predict" else y.shape[1:])
     if not model.built:
         _build(model, feed, batch_size)
     own = model_batch_size(model)
@@ -151,46 +152,26 @@ def _frames_feed(
     return feed
 
 
-def _arrays_feed(
-    model: keras.Model,
-    arrays: Any,
-    kind: str,
-    class_weight: ClassWeight,
-    max_device_bytes: float,
-    redraw: bool,
-    name: str,
-) -> Feed:
-    """Return arrays as a feed, if their shapes are the model's."""
-    if redraw:
-        raise ValueError("`redraw=True` is for frames. Received: arrays. Pass the frames.")
-    if _is_dataset(arrays):
+def _checked_arrays(arrays: Any, kind: str, name: str) -> tuple[Any, Any, Any]:
+    """Return inputs, targets and sample weights, or raise if the data are something else."""
+    is_nest = isinstance(arrays, (tuple, list, dict, str))
+    if isinstance(arrays, keras.utils.PyDataset) or (
+        isinstance(arrays, Iterable) and not is_nest and not hasattr(arrays, "__array__")
+    ):
         keras_own = {"train": "fit", "test": "evaluate", "predict": "predict"}[kind]
         raise TypeError(
             f"`{name}` must be `Frames`, `Lanes` or arrays. Received: a dataset, "
             f"{type(arrays).__name__}. Pass its frames or lanes, or use `model.{keras_own}`."
         )
     if kind == "predict":
-        x, y, weight = arrays, None, None
-    elif isinstance(arrays, tuple) and len(arrays) in (2, 3):
-        x, y, weight = (*arrays, None)[:3]
-    else:
+        return arrays, None, None
+    if not isinstance(arrays, tuple) or len(arrays) not in (2, 3):
         raise TypeError(
             f"`{name}` must be `Frames`, `Lanes`, or a tuple of arrays `(X, y)` or "
             f"`(X, y, sample_weight)`. Received: {type(arrays).__name__}."
         )
-    feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
-    x, y = tree.map_structure(np.asarray, (x, y))
-    if not tree.is_nested(x) and not tree.is_nested(y):
-        check_shapes(model, x.shape[1:], None if kind == "predict" else y.shape[1:])
-    return feed
-
-
-def _is_dataset(data: Any) -> bool:
-    """Whether data come batch by batch: a dataset of any library, or a generator."""
-    if isinstance(data, keras.utils.PyDataset):
-        return True
-    is_nest = isinstance(data, (tuple, list, dict, str))
-    return isinstance(data, Iterable) and not is_nest and not hasattr(data, "__array__")
+    x, y, weight = (*arrays, None)[:3]
+    return x, y, weight
 
 
 def _first_inputs(feed: Feed, batch_size: int) -> Any:
@@ -233,7 +214,9 @@ def _resets(
     The rows of lanes that the user gave are reset at each new sequence. With lanes made here,
     `reset` decides about the beginning of an epoch.
     """
-    resets = resets_every(reset_interval(reset, steps), steps, batch_size)
+    every = reset_interval(reset, steps)
+    whole = np.arange(steps) % every == 0 if every else np.zeros(steps, bool)
+    resets = np.repeat(whole[:, None], batch_size, axis=1)
     if given is not None:
         require_batch_size(given.batch_size, batch_size)
         if len(given) != steps:
@@ -254,5 +237,5 @@ def _warn_of_metrics(model: keras.Model, lanes: Lanes) -> None:
         warnings.warn(
             f"{rows - frames} of {rows} rows of the lanes ran out of data, and `metrics` count "
             "them. Pass these metrics to `compile` as `weighted_metrics`, which leave them out.",
-            stacklevel=4,
+            stacklevel=5,
         )

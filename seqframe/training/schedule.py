@@ -178,20 +178,9 @@ def place_rows(rows: Any, place: np.ndarray, size: int, into: Any = None) -> Any
     return into
 
 
-def resets_every(every: int, steps: int, batch_size: int) -> np.ndarray:
-    """Return resets of the whole state before every so many steps; 0: none.
-
-    >>> resets_every(2, steps=4, batch_size=1).ravel()
-    array([ True, False,  True, False])
-    """
-    whole = np.arange(steps) % every == 0 if every else np.zeros(steps, bool)
-    return np.repeat(whole[:, None], batch_size, axis=1)
-
-
 def _filled(columns: Columns, count: int) -> Columns:
     """Return columns of `count` rows, so that one program runs every chunk."""
-    filled = {}
-    for name, column in columns.items():
-        missing = np.zeros((count - len(column), *column.shape[1:]), column.dtype)
-        filled[name] = np.concatenate([column, missing])
-    return filled
+    return {
+        name: np.pad(column, [(0, count - len(column))] + [(0, 0)] * (column.ndim - 1))
+        for name, column in columns.items()
+    }

@@ -111,20 +111,16 @@ class StatefulTrainer(keras.callbacks.Callback):
                 self._reset(rows)
 
     def on_test_begin(self, logs: Any = None) -> None:
-        self._set_state_aside()
         self._begin("test")
 
     def on_test_end(self, logs: Any = None) -> None:
         self._end("test")
-        self._put_state_back()
 
     def on_predict_begin(self, logs: Any = None) -> None:
-        self._set_state_aside()
         self._begin("predict")
 
     def on_predict_end(self, logs: Any = None) -> None:
         self._end("predict")
-        self._put_state_back()
 
     def _reset(self, rows: Any = None) -> None:
         if not self.paused:
@@ -141,20 +137,14 @@ class StatefulTrainer(keras.callbacks.Callback):
         if calls > 1 and (between or self.reset == "batch"):
             refuse_resets_inside(calls)
 
-    def _set_state_aside(self) -> None:
-        layers = require_stateful(self.model)
-        built = all(layer.states is not None for layer in layers)
-        self._set_aside = get_states(self.model) if built else None
-        self._reset()
-
-    def _put_state_back(self) -> None:
-        if self._set_aside is None:
-            self._reset()
-        else:
-            assign_states(stateful_layers(self.model), self._set_aside)
-
     def _begin(self, kind: str) -> None:
-        layers = [layer for layer in stateful_layers(self.model) if layer.states is not None]
+        """Begin training, or validation or prediction with a fresh state."""
+        layers = require_stateful(self.model)
+        if kind != "train":
+            built = all(layer.states is not None for layer in layers)
+            self._set_aside = get_states(self.model) if built else None
+            self._reset()
+        layers = [layer for layer in layers if layer.states is not None]
         # `_end` closes it. After an exception, it closes when this callback is forgotten.
         self._carried[kind] = ExitStack()
         self._carried[kind].enter_context(backend.carried_states(self.model, layers))
@@ -165,6 +155,12 @@ class StatefulTrainer(keras.callbacks.Callback):
         carried = self._carried.pop(kind, None)
         if carried is not None:
             carried.close()
+        if kind == "train":
+            return
+        if self._set_aside is None:
+            self._reset()
+        else:
+            assign_states(stateful_layers(self.model), self._set_aside)
 
     def give_up(self, kind: str) -> None:
         """Undo the beginning of "train", "test" or "predict" after an exception.
@@ -173,8 +169,6 @@ class StatefulTrainer(keras.callbacks.Callback):
         """
         if kind in self._carried:
             self._end(kind)
-            if kind != "train":
-                self._put_state_back()
 
     def _guard(self, kind: str) -> None:
         """Let each step check its batch size before it changes anything.

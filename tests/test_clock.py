@@ -47,7 +47,7 @@ def values(first, lengths, columns=(), dtype=np.float64):
 
 def filled(framer, rows, filling):
     """Return the rows of a frame's input steps, filled up where these are."""
-    if not framer.return_sequences or not framer.pads:
+    if not framer.return_sequences or not framer.geometry.pads:
         return rows
     blank = np.full((framer.sequence_length - len(rows), *rows.shape[1:]), filling, rows.dtype)
     return np.concatenate([blank, rows] if framer.padding == "pre" else [rows, blank])
@@ -99,7 +99,7 @@ def test_weights_of_frames_follow_their_frames(how, several):
     data = values(0, LENGTHS) if several else values(0, LENGTHS)[0]
     for ahead in AHEAD:
         framer = SequenceFramer(**how, **ahead)
-        counts = [framer.count(length) for length in LENGTHS[: 1 + several]]
+        counts = [framer.geometry.count(length) for length in LENGTHS[: 1 + several]]
         if counts == list(LENGTHS[: 1 + several]):
             continue  # a weight for each step
         weights = np.arange(100, 100 + sum(counts))
@@ -129,7 +129,7 @@ def test_weights_of_frames_are_cut_with_them(share_history):
         ]
     for how in (dict(sequence_stride=2), dict(mode="prefixes")):
         framer = SequenceFramer(2, **how)
-        frames = framer.frame(data, sample_weight=np.ones(framer.count(20)))
+        frames = framer.frame(data, sample_weight=np.ones(framer.geometry.count(20)))
         for cut in (lambda frames=frames: frames.split(0.5, 0.5), lambda f=frames: f.folds(1)):
             with pytest.raises(
                 ValueError, match=r"A sample weight for each frame .* each step, or"
@@ -184,7 +184,7 @@ def test_any_columns_in_any_order_are_targets_and_future(shape):
     for framer, columns in product(framers, orders):
         frames = framer.frame(data, columns, future=columns[::-1])
         expected = framer.frame(data, data[:, columns], future=data[:, columns[::-1]])
-        assert np.shares_memory(frames.targets.arrays[0], data)
+        assert np.shares_memory(frames.source.targets.arrays[0], data)
         assert np.shares_memory(frames.source.future.arrays[0], data)
         assert (frames.x_shape, frames.y_shape) == (expected.x_shape, expected.y_shape)
         batches = [(frames.arrays(), expected.arrays()), (frames[[2, 0]], expected[[2, 0]])]

@@ -42,7 +42,7 @@ def assert_same(frames, expected, labels=NAMES):
         assert mine.sequence == labels[theirs.sequence]
         assert mine.inputs.tolist() == theirs.inputs.tolist()
         assert mine.targets.tolist() == theirs.targets.tolist()
-    assert frames.breaks.tolist() == expected.breaks.tolist()
+    assert frames._breaks.tolist() == expected._breaks.tolist()
 
 
 # --- The law: groups are a list of sequences.
@@ -213,7 +213,7 @@ def test_columns_are_taken_by_their_place():
 def test_an_array_is_not_copied():
     data = np.zeros((22, 3))
     frames = SequenceFramer(2).frame(data, by=np.array(LABELS))
-    assert all(np.shares_memory(array, data) for array in frames.inputs.arrays)
+    assert all(np.shares_memory(array, data) for array in frames.source.inputs.arrays)
 
 
 # --- What is refused.

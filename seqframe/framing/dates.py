@@ -410,7 +410,7 @@ def continue_table(
     table = read_table(history)
     if not isinstance(table, Table) or table.library is None:
         return values
-    names, is_series = table.names, table.ndim == 1
+    names, is_series = table.labels, table.ndim == 1
     if columns is not None and not is_series:
         chosen = np.atleast_1d(columns)
         # An Index of pandas stays one: its names and levels are those of the forecast.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seqframe.aliases import Layout, Numbers
-from seqframe.framing.dates import NAME_GROUPS, check_dates, check_each, dates_of
+from seqframe.framing.dates import check_dates, check_each, dates_of
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.sequences import (
@@ -188,7 +188,7 @@ def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], G
         by = framer.by
     if by is not None and len(tables) == 1:
         table, groups = split_table(tables[0], by)
-        check_dates(table, "sequences", NAME_GROUPS, groups.edges, groups.labels)
+        check_dates(table, "sequences", groups.edges, groups.labels)
         return [table], groups
     wanted, keep = framer.by, framer.columns
     if by is not None:
@@ -206,7 +206,7 @@ def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], G
             drop_labels(item, wanted, f"sequences[{number}]", keep)
             for number, item in enumerate(tables)
         ]
-    check_each(tables, "sequences", NAME_GROUPS)
+    check_each(tables, "sequences")
     return tables, None
 
 

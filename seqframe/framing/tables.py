@@ -88,7 +88,8 @@ class Table:
             return self.data
         # A library makes an array of all columns faster than of one by one.
         if 2 * len(self.columns) >= len(self.names) and self._is_uniform():
-            array = np.asarray(self.data)
+            own = getattr(self.data, "to_numpy", None)  # PyArrow has none for tables
+            array = np.asarray(self.data if own is None else own())
             if array.dtype.kind in _NUMBERS:
                 return array if self.places is None else array[:, self.places]
         read = [self.column(place) for place in range(len(self.columns))]

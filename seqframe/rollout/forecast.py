@@ -110,7 +110,7 @@ class Forecaster:
         aheads = [None] * len(raw) if known.futures is None else known.futures
         for item, ahead in zip(known.tables, aheads, strict=True):
             if ahead is not None:
-                check_future(item, ahead, None, self.needs_past, stacklevel=4)
+                check_future(item, ahead, self.needs_past, stacklevel=4)
 
         def explain(number: int, step: int) -> ValueError:
             past = Seen("history", known.values[number], known.tables[number])

@@ -5,7 +5,6 @@ import re
 import keras
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 from keras import layers
 from models import numbers, recurrent, seeded, user_warnings

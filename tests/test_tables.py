@@ -120,7 +120,8 @@ def test_columns_without_numbers_are_named(library, columns):
 def test_tables_of_one_dtype_are_not_copied():
     data = np.zeros((9, 2))
     table = pd.DataFrame(data, copy=False)
-    assert np.shares_memory(SequenceFramer(2).frame(table).source.inputs.arrays[0], table.to_numpy())
+    (array,) = SequenceFramer(2).frame(table).source.inputs.arrays
+    assert np.shares_memory(array, table.to_numpy())
 
 
 @EACH_LIBRARY

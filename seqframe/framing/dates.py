@@ -273,7 +273,7 @@ def _kind_of(index: Any) -> tuple[type, bool, Any]:
 
 def _same_places(found: Any, expected: Any) -> np.ndarray:
     if "f" in found.dtype.kind + expected.dtype.kind:
-        return np.isclose(found.to_numpy(), expected.to_numpy(), rtol=1e-9, atol=1e-9)
+        return np.asarray(np.isclose(found, expected, rtol=1e-9, atol=1e-9), bool)
     return np.asarray(found == expected, bool)
 
 

@@ -78,8 +78,8 @@ class Table:
             return [self.names[place] for place in self.places]
         return self.names[self.places]
 
-    def column(self, place: int) -> Column:
-        """Return one column as the table holds it."""
+    def column(self, place: int) -> Any:
+        """Return one column as the table holds it, an array or a Series of narwhals."""
         return self._opened[:, place if self.places is None else self.places[place]]
 
     def to_numpy(self, name: str = "table") -> np.ndarray:
@@ -203,7 +203,8 @@ def is_table(value: Any) -> bool:
 
 def table_array(table: Any, name: str) -> np.ndarray:
     """Return a DataFrame as an array; see `Table.to_numpy`."""
-    return read_table(table).to_numpy(name)
+    array: np.ndarray = read_table(table).to_numpy(name)
+    return array
 
 
 # --- Columns, by name.
@@ -292,34 +293,6 @@ def check_targets(targets: Any, columns: tuple[str, ...] | None) -> str | tuple[
     return targets if isinstance(targets, str) else names
 
 
-def check_positions(columns: Any, table: Any, name: str) -> None:
-    """Raise if the position of one column is the label of another: pandas would take the label.
-
-    >>> import pandas
-    >>> check_positions(1, read_table(pandas.DataFrame({1: [5.0], 2: [6.0]})), "targets")
-    Traceback (most recent call last):
-        ...
-    ValueError: `targets` must say whether positions or labels are meant: the column at position 0
-    is labelled 1. Received: targets=1. Give labels as strings, as '1'.
-    """
-    labels = [] if not isinstance(table, Table) or table.labels is None else list(table.labels)
-    given = columns if isinstance(columns, (list, tuple)) else [columns]
-    if len(given) > len(labels) or not all(_is_integer(k) or isinstance(k, str) for k in given):
-        return
-    for position in filter(_is_integer, given):
-        places = [k for k, label in enumerate(labels) if _is_integer(label) and label == position]
-        if places and places[0] != position:
-            raise ValueError(
-                f"`{name}` must say whether positions or labels are meant: the column at position "
-                f"{places[0]} is labelled {position}. Received: {name}={columns!r}. Give labels as "
-                f"strings, as {str(position)!r}."
-            )
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
 def check_width(array: np.ndarray, columns: tuple[str, ...] | None, name: str) -> None:
     """Raise if an array does not have one feature for each of these columns."""
     if columns is not None and math.prod(array.shape[1:]) != len(columns):
@@ -360,20 +333,7 @@ def split_table(table: Any, by: Any) -> tuple[Any, Groups]:
                 f"labels of shape {labels.shape} for {len(table)} rows."
             )
         return table, Groups(*find_groups([labels]), None)
-    names = column_names(table)
-    if names is None:
-        kind = "Series" if isinstance(table, Table) else type(table).__name__
-        raise TypeError(
-            f"`by` names columns, which only a DataFrame has. Received: by={by!r} and a "
-            f"{kind}. Pass an array of labels, one a row, instead."
-        )
-    for column in wanted:
-        if names.count(column) != 1:
-            raise ValueError(
-                f"`by` names the column {column!r}, which the table must have once. Received: a "
-                f"table with the columns {names}. Name one of these; or pass the labels, one for "
-                "each row, as `np.array(labels)`."
-            )
+    names = check_by(table, wanted)
     rest = [place for place, column in enumerate(names) if column not in wanted]
     if not wanted or not rest:
         raise ValueError(
@@ -382,6 +342,25 @@ def split_table(table: Any, by: Any) -> tuple[Any, Groups]:
         )
     labelled = [table.column(names.index(column)) for column in wanted]
     return table[:, rest], Groups(*find_groups(labelled), wanted)
+
+
+def check_by(table: Any, by: tuple[str, ...]) -> list[str]:
+    """Return the column names of a table; raise if it lacks one of the columns of labels."""
+    names = column_names(table)
+    if names is None:
+        kind = "Series" if isinstance(table, Table) else type(table).__name__
+        raise TypeError(
+            f"`by` names columns, which only a DataFrame has. Received: by={list(by)} and a "
+            f"{kind}. Pass an array of labels, one a row, instead."
+        )
+    for column in by:
+        if names.count(column) != 1:
+            raise ValueError(
+                f"`by` names the column {column!r}, which the table must have once. Received: a "
+                f"table with the columns {names}. Name one of these; or pass the labels, one for "
+                "each row, as `np.array(labels)`."
+            )
+    return names
 
 
 def names_of(by: Any) -> tuple[str, ...] | None:
@@ -412,14 +391,10 @@ def drop_labels(
     for column in own:
         labels = _distinct(table.column(names.index(column)))
         if len(labels) > 1:
-            shown = ", ".join(map(str, labels[:3])) + ", …" * (len(labels) > 3)
-            way_out = f"[part for _, part in table.groupby({column!r})]"
-            if table.index is None:
-                way_out = f"table.partition_by({column!r})"
             raise ValueError(
                 f"`{name}` must be one series: {column!r} tells series apart. Received: "
-                f"a table with {len(labels)} labels in that column: {shown}. Pass a list of one "
-                f"table for each, as `{way_out}`."
+                f"a table with {len(labels)} labels in that column, {labels[0]!r} and "
+                f"{labels[1]!r} among them. Pass a list of one table for each."
             )
     labels = [column for column in own if column not in (keep or ())]
     rest = [place for place, column in enumerate(names) if column not in labels]
@@ -435,7 +410,7 @@ def _distinct(column: "Column") -> list[Any]:
     """Return the distinct values of a column, in the order of the rows."""
     if isinstance(column, np.ndarray):
         return list(dict.fromkeys(column.tolist()))
-    return column.unique(maintain_order=True).to_list()
+    return list(column.unique(maintain_order=True))
 
 
 def find_groups(columns: "list[Column]") -> tuple[list[Hashable], np.ndarray]:
@@ -488,5 +463,5 @@ def check_unmasked(array: Any, name: str) -> None:
     if isinstance(array, np.ndarray) and hasattr(array, "mask"):
         raise TypeError(
             f"`{name}` must not be a masked array, whose mask would be lost. Received: "
-            f"{np.ma.count_masked(array)} masked values. Fill them with `.filled(value)`."
+            f"{int(array.mask.sum())} masked values. Fill them with `.filled(value)`."
         )

@@ -194,26 +194,6 @@ def test_any_columns_in_any_order_are_targets_and_future(shape):
                 np.testing.assert_array_equal(x[name], array, strict=True)
 
 
-@EACH_LIBRARY
-def test_columns_of_tables_are_named(library):
-    data = np.arange(36.0).reshape(9, 4)
-    table = library.DataFrame({name: data[:, k] for k, name in enumerate("abcd")})
-    for columns in permutations(range(4), 3):
-        names = ["abcd"[k] for k in columns]
-        x, y = SequenceFramer(2).frame([table, table[2:]], names, future=names[0]).arrays()
-        assert y.tolist() == [*data[2:, columns].tolist(), *data[4:, columns].tolist()]
-        assert x["future"][:, 0, 0].tolist() == y[:, 0].tolist()
-
-
-@pytest.mark.parametrize("targets", [[0, -2], [1, -1], ("a", 0), ["b", -1]])
-def test_a_column_is_a_target_once(targets):
-    table = pd.DataFrame(np.zeros((9, 2)), columns=["a", "b"])
-    with pytest.raises(ValueError, match=r"`targets` names a column twice. .* Leave one out"):
-        SequenceFramer(2).frame(table, targets)
-    with pytest.raises(ValueError, match=r"`future` names a column twice"):
-        SequenceFramer(2).frame(table, future=targets)
-
-
 # --- Nothing is copied before it must be.
 
 

@@ -119,11 +119,6 @@ DAYS = pandas.date_range("2026-01-01", periods=7)
 INDEX, AFTER = pandas.RangeIndex(4), pandas.RangeIndex(4, 7)
 
 
-def test_arrays_are_left_as_they_are():
-    for history in np.zeros(4), [1.0, 2.0]:
-        assert continue_table(history, VALUES) is VALUES
-
-
 def test_pandas_tables():
     table = pandas.DataFrame(np.zeros((4, 2)), INDEX, ["a", "b"])
     found = continue_table(table, VALUES)
@@ -174,17 +169,6 @@ def test_columns_keep_their_index(columns):
             assert part.columns.tolist() == kept.tolist()
             assert part.columns.dtype == kept.dtype
     assert continue_table(table, VALUES[:, 0], 1).name == columns[1]
-
-
-class Derived(pandas.DataFrame):
-    """A class of somebody else's, as geopandas has one."""
-
-
-def test_a_table_of_a_derived_class_is_continued():
-    table = pandas.DataFrame(np.zeros((4, 2)), dates(*DAYS[:4]), ["a", "b"])
-    expected = continue_table(table, VALUES)
-    assert expected.index.equals(DAYS[4:7])
-    pandas.testing.assert_frame_equal(continue_table(Derived(table), VALUES), expected)
 
 
 def test_pandas_quantiles():

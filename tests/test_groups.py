@@ -100,15 +100,6 @@ def test_weights_of_frames_are_in_the_order_of_the_table():
     assert_same(framer.frame(table(pd), by="group", sample_weight=weights), expected)
 
 
-def test_a_part_knows_its_groups_steps():
-    frames = SequenceFramer(2).frame(table(pd), by="group")
-    later = frames.split(0.5, 0.5)[1]
-    assert [later.steps(i).sequence for i in range(len(later))] == ["b", "b", "a", "a", "a", "c"]
-    assert later.steps(2).inputs.tolist() == [4, 5]  # of the group's own steps
-    last = frames.split(0.5, 0.5, by="sequences")[1].split(0.5, 0.5)[1]
-    assert [last.steps(i).sequence for i in range(len(last))] == ["a", "a", "a", "c"]
-
-
 @given(
     lengths=st.lists(st.integers(4, 9), min_size=1, max_size=6),
     length=st.integers(1, 2),

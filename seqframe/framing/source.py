@@ -212,32 +212,19 @@ def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], G
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads what belongs to the steps of sequences.
+    """Reads what belongs to the steps of sequences."""
 
-    Attributes:
-        inputs: Rows of the sequences, before they are cut into groups.
-        tables: list of the sequences, as `read_tables` returns them.
-        names: list of str. The columns of the inputs; None if they have no names.
-        vocabulary: Vocabulary that encodes symbols, or None.
-        groups: Groups of the only table, or None.
-        by: tuple of str. The columns of labels, or None.
-    """
-
-    inputs: Rows
-    tables: list[Any]
-    names: list[str] | None
+    inputs: Rows  # of the sequences, before they are cut into groups
+    tables: list[Any]  # the sequences, as `read_tables` returns them
+    names: list[str] | None  # columns of the inputs
     vocabulary: Vocabulary | None
-    groups: Groups | None
-    by: tuple[str, ...] | None
+    groups: Groups | None  # of the only table
+    by: tuple[str, ...] | None  # columns of labels
 
     def targets(
         self, targets: Any, keep: tuple[str, ...] | None
     ) -> tuple[Rows | None, str | tuple[str, ...] | None]:
-        """Return the rows that targets are taken from, and their names if they are columns.
-
-        The rows are None if sequences predict themselves. `keep` names columns of a table that are
-        targets even if they hold labels.
-        """
+        """Return the rows of the targets, None if sequences predict themselves; and their names."""
         if targets is None:
             return None, None
         columns = self._columns(targets, "targets")
@@ -332,8 +319,7 @@ class _Reader:
     ) -> tuple[Rows, tuple[str, ...] | None]:
         """Return rows of one value for each step, and their names if they are a table.
 
-        `keep` names columns that are values even if they hold labels. `future` may be longer than
-        the sequence, and is read by these names.
+        `keep` names columns that are values even if they hold labels.
         """
         aligned, spans = self._align(values, name, keep)
         each = _one_each(aligned, name, self.inputs, vocabulary)
@@ -403,10 +389,7 @@ Spans = tuple[np.ndarray, np.ndarray]
 def _match(
     table: Any, name: str, groups: Groups, keep: tuple[str, ...] | None
 ) -> tuple[Any, Spans | None]:
-    """Return a table without columns of labels, and the rows of each group by its label.
-
-    The rows are None for a table without these columns.
-    """
+    """Return a table without columns of labels, and the rows of each group, if it has labels."""
     names = column_names(table) or []
     by = [column for column in groups.by or () if column not in (keep or ())]
     labels = [column for column in by if column in names]

@@ -5,13 +5,12 @@ import re
 import keras
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 from keras import layers
 from models import numbers, recurrent, seeded, user_warnings
 
 from seqframe import Generator, SequenceFramer, backtest
-from seqframe.framing.dates import check_future, index_forecast, is_guess
+from seqframe.framing.dates import check_future, index_forecast
 
 
 def no_freq(index):
@@ -42,21 +41,14 @@ def tables(index, whole):
     return history, pd.Series(1.0, index[begin : KNOWN + STEPS]), begin
 
 
-def check(history, future, whole, stacklevel=2):
-    check_future(history, future, STEPS + whole * KNOWN, whole, stacklevel + 1)
+def is_guess(index):
+    """Whether only the distance of dates tells how they go on."""
+    is_periods = isinstance(index, pd.PeriodIndex)
+    return index[0] + index.freq != index[1] if is_periods else index.freq is None
 
 
-@BOTH
-@pytest.mark.parametrize("make", [np.asarray, list, pl.Series, pd.Series])
-def test_future_has_a_row_for_each_step(make, whole):
-    for rows in range(KNOWN + STEPS + 3):
-        future = make(np.zeros(rows))
-        if rows == STEPS + whole * KNOWN:
-            check(np.zeros(KNOWN), future, whole)
-            continue
-        with pytest.raises(ValueError, match=rf"`future` must have .* Received: {rows} rows"):
-            check(np.zeros(KNOWN), future, whole)
-        check_future(np.zeros(KNOWN), future, None, whole)  # a backtest counts for itself
+def check(history, future, whole):
+    check_future(history, future, whole, stacklevel=3)
 
 
 @BOTH
@@ -83,7 +75,7 @@ def check_guessed(history, moved, whole, guessed, other):
     begin = KNOWN if whole else 0
     dates = [history.index[-1], *moved.index[begin:]]
     if sorted(set(dates)) != dates:
-        with pytest.raises(ValueError, match=r"`future` must begin .* is due"):
+        with pytest.raises(ValueError, match=r"`future` must .* is due"):
             check(history, moved, whole)
         return
     message = rf"continue with {re.escape(str(guessed))}\. .* with {re.escape(str(other))}, which"
@@ -150,8 +142,6 @@ OTHERS = {  # dates of a history, and dates that cannot be compared with them
     "periods ahead": (MONTHS.to_timestamp(), MONTHS, "datetime64", "period.M"),
     "periods before": (MONTHS, MONTHS.to_timestamp(), "period.M", "datetime64"),
     "longer periods": (MONTHS.asfreq("D"), MONTHS, "period.D", "period.M"),
-    "Python's ahead": (WHOLE["days"], pd.Index(WHOLE["days"].date), "datetime64", "object"),
-    "Python's before": (pd.Index(WHOLE["days"].date), WHOLE["days"], "object", "datetime64"),
     "time differences": (WHOLE["days"], WHOLE["time differences"], "datetime64", "timedelta64"),
 }
 
@@ -186,8 +176,7 @@ def test_forecasts_have_the_dates_of_their_future(kind, whole):
     found = index_forecast(history, STEPS, future.rename_axis("other"), whole)
     assert found.equals(index[KNOWN : KNOWN + STEPS])
     assert found.name == "when"
-    fill = "reindex" if isinstance(index, pd.PeriodIndex) else "asfreq"
-    with pytest.warns(UserWarning, match=f"follow no frequency.*: 9 is the first.*{fill}"):
+    with pytest.warns(UserWarning, match="follow no frequency.*: 9 is the first"):
         assert index_forecast(history, STEPS, None, whole) is None
 
 
@@ -277,7 +266,7 @@ def test_periods_with_holes_go_on_as_dates_do(recwarn):
     )
     assert not user_warnings(recwarn)
     hole = pd.Series(numbers(11), days[:12].to_period("D").delete(4))
-    with pytest.warns(UserWarning, match=r"numbered by steps: 11 is .*reindex\(pandas.period_ra"):
+    with pytest.warns(UserWarning, match="numbered by steps: 11 is"):
         assert generator.forecast(hole, 2).index.equals(pd.RangeIndex(11, 13))
     # The way out.
     whole = hole.reindex(pd.period_range(hole.index[0], hole.index[-1])).interpolate()

@@ -42,7 +42,7 @@ def assert_same(frames, expected, labels=NAMES):
         assert mine.sequence == labels[theirs.sequence]
         assert mine.inputs.tolist() == theirs.inputs.tolist()
         assert mine.targets.tolist() == theirs.targets.tolist()
-    assert frames.breaks.tolist() == expected.breaks.tolist()
+    assert frames._breaks.tolist() == expected._breaks.tolist()
 
 
 # --- The law: groups are a list of sequences.
@@ -98,15 +98,6 @@ def test_weights_of_frames_are_in_the_order_of_the_table():
     weights = np.arange(16.0)
     expected = framer.frame(listed(VALUES), sample_weight=np.split(weights, np.cumsum(counts)[:-1]))
     assert_same(framer.frame(table(pd), by="group", sample_weight=weights), expected)
-
-
-def test_a_part_knows_its_groups_steps():
-    frames = SequenceFramer(2).frame(table(pd), by="group")
-    later = frames.split(0.5, 0.5)[1]
-    assert [later.steps(i).sequence for i in range(len(later))] == ["b", "b", "a", "a", "a", "c"]
-    assert later.steps(2).inputs.tolist() == [4, 5]  # of the group's own steps
-    last = frames.split(0.5, 0.5, by="sequences")[1].split(0.5, 0.5)[1]
-    assert [last.steps(i).sequence for i in range(len(last))] == ["a", "a", "a", "c"]
 
 
 @given(
@@ -213,7 +204,7 @@ def test_columns_are_taken_by_their_place():
 def test_an_array_is_not_copied():
     data = np.zeros((22, 3))
     frames = SequenceFramer(2).frame(data, by=np.array(LABELS))
-    assert all(np.shares_memory(array, data) for array in frames.inputs.arrays)
+    assert all(np.shares_memory(array, data) for array in frames.source.inputs.arrays)
 
 
 # --- What is refused.

@@ -11,7 +11,6 @@ from libraries import EACH_LIBRARY
 from seqframe import Vocabulary
 from seqframe.framing.sequences import (
     are_columns,
-    describe_step,
     find_columns,
     is_symbolic,
     join_steps,
@@ -111,26 +110,6 @@ def test_symbols_are_told_from_numbers(sequence):
 
 
 @pytest.mark.parametrize(
-    "sequence",
-    [
-        [1, 2],
-        [],
-        np.arange(2),
-        np.array([1, 2], object),
-        np.array([], object),
-        pd.Series([1.0, 2.0]),
-        pl.Series([1, 2]),
-        np.array([["A", "B"]]),
-        np.arange(3).astype("M8[D]"),
-        3,
-        None,
-    ],
-)
-def test_numbers_are_told_from_symbols(sequence):
-    assert not is_symbolic(sequence)
-
-
-@pytest.mark.parametrize(
     ("sequence", "vocabulary", "ids"),
     [
         ([67, 60], NOTES, [2, 0]),  # a list is of symbols
@@ -168,11 +147,6 @@ def test_data_frames_and_series_are_not_cast(library):
         array = to_array(library.DataFrame({"a": values, "b": values}), "sequences")
         assert (array.shape, array.dtype) == ((3, 2), dtype)
     assert to_array(library.DataFrame(FRAME), "sequences").tolist() == [[1, 4], [2, 5], [3, 6]]
-
-
-def test_a_series_is_taken_in_its_order_whatever_its_index():
-    series = pd.Series([1.0, 2.0, 3.0], index=[2, 2, -1])
-    assert to_array(series, "sequences").tolist() == [1, 2, 3]
 
 
 def test_objects_that_convert_to_arrays_are_taken():
@@ -242,11 +216,6 @@ def test_short_floats_are_numbers():
     # NumPy counts them among the records.
     short = pytest.importorskip("ml_dtypes", reason="it defines NumPy's bfloat16").bfloat16
     assert to_array(np.zeros(3, short), "sequences").dtype == short
-
-
-def test_an_unknown_symbol_is_placed_in_its_sequence():
-    with pytest.raises(ValueError, match=r"`sequences\[3\]`: Unknown symbol 'Z' at position 1"):
-        to_array("AZ", "sequences[3]", Vocabulary("ABC"))
 
 
 @pytest.mark.parametrize(
@@ -320,22 +289,6 @@ def test_columns_that_are_not_there(columns, names, message):
 )
 def test_columns_are_told_from_values(targets, are):
     assert are_columns(targets, width=3) is are
-
-
-@pytest.mark.parametrize(
-    ("step", "text"),
-    [
-        (np.float32(0.1), "0.1"),
-        (np.float64(1e10), "1e+10"),
-        (np.int64(-3), "-3"),
-        (np.True_, "True"),
-        (np.datetime64("2026-01-01"), "2026-01-01"),
-        (np.array([0.5, 2.0]), "[0.5 2]"),
-        (np.array([[1, 2], [3, 4]]), "[[1 2] [3 4]]"),
-    ],
-)
-def test_describe_step(step, text):
-    assert describe_step(step) == text
 
 
 def test_join_steps():

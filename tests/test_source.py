@@ -47,7 +47,7 @@ def by_hand(framer, given, spans):
 
     Returns None where nothing is left, and what was framed.
     """
-    spans = [(k, a, b) for k, a, b in spans if b - a >= framer.least_steps]
+    spans = [(k, a, b) for k, a, b in spans if b - a >= framer.geometry.least_steps]
     if not spans:
         return None, spans
     cut = {
@@ -108,7 +108,7 @@ def test_splits_are_frames_of_what_was_cut(framer, given):
         fractions = [tenth / 10 for tenth in tenths]
         assert_parts(framer, given, lambda f=fractions: frames.split(*f), spans)
         if framer.mode == "windows":
-            back = max((1 if framer.return_sequences else framer.span) + framer.gap, 0)
+            back = max((1 if framer.return_sequences else framer.geometry.span) + framer.gap, 0)
             spans = [[(k, max(a - back, 0), b) for k, a, b in each] for each in spans]
             share = dict(share_history=True)
             assert_parts(framer, given, lambda f=fractions, s=share: frames.split(*f, **s), spans)
@@ -172,6 +172,6 @@ def test_sequences_that_predict_themselves_stay_one():
     frames = SequenceFramer(2).frame(np.arange(18.0), by=[0] * 9 + [1] * 9)
     other = SequenceFramer(2).frame([np.arange(9), np.arange(9)], [np.zeros(9), np.ones(9)])
     for part in frames, *frames.split(0.5, 0.5), *frames.split(0.5, 0.5, by="sequences"):
-        assert part.targets is part.inputs
+        assert part.source.targets is part.source.inputs
     for part in other, *other.split(0.5, 0.5):
-        assert part.targets is not part.inputs
+        assert part.source.targets is not part.source.inputs

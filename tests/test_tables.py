@@ -90,18 +90,6 @@ def test_bools_beside_numbers_are_numbers(library, others):
 
 
 @EACH_LIBRARY
-def test_tables_with_bools_are_framed(library):
-    values, holiday = np.arange(6.0, dtype="float32"), np.arange(6) % 2 == 0
-    table = library.DataFrame({"price": values, "holiday": holiday})
-    x, y = SequenceFramer(2).frame(table, targets="price", future=["holiday"]).arrays()
-    assert x["past"].dtype == y.dtype == "float32"
-    np.testing.assert_array_equal(y, values[2:])
-    np.testing.assert_array_equal(x["future"][:, 0, 0], holiday[2:])
-    alone = SequenceFramer(2).frame(library.DataFrame({"a": holiday, "b": ~holiday}))
-    assert alone.arrays()[0].dtype == bool
-
-
-@EACH_LIBRARY
 @pytest.mark.parametrize("columns", [["units", "day"], ["day"], ["units", "name"]])
 def test_columns_without_numbers_are_named(library, columns):
     values = {
@@ -120,7 +108,8 @@ def test_columns_without_numbers_are_named(library, columns):
 def test_tables_of_one_dtype_are_not_copied():
     data = np.zeros((9, 2))
     table = pd.DataFrame(data, copy=False)
-    assert np.shares_memory(SequenceFramer(2).frame(table).inputs.arrays[0], table.to_numpy())
+    (array,) = SequenceFramer(2).frame(table).source.inputs.arrays
+    assert np.shares_memory(array, table.to_numpy())
 
 
 @EACH_LIBRARY

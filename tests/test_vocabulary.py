@@ -176,13 +176,6 @@ def test_an_id_is_in_range(ids, received):
         Vocabulary("ABC").decode(ids)
 
 
-def test_vocabulary_contains_its_symbols():
-    assert "A" in Vocabulary("ABC")
-    assert "Z" not in Vocabulary("ABC")
-    assert np.int64(60) in Vocabulary([60, 64])
-    assert np.str_("A") in Vocabulary("ABC")
-
-
 def test_equality_is_of_symbols_order_and_padding():
     assert Vocabulary("AB") == Vocabulary(["A", "B"])
     assert Vocabulary("AB") != Vocabulary("BA")

@@ -8,40 +8,18 @@ import numpy as np
 
 from seqframe.framing.tables import Table, read_table, read_tables
 
-#: What to do if dates repeat, in a table that is framed and in one that is forecast.
-NAME_GROUPS = (
-    "If the rows are of several series, sort by series and date, and name the columns of labels as "
-    "`by`. If they are of one, leave a row out, or pass the table without its dates, as "
-    "`.reset_index(drop=True)`."
-)
-ONE_EACH = (
-    "If the rows are of several series, pass one table for each, as "
-    "`[part for _, part in table.groupby(name)]`. If they are of one, leave a row out, or pass the "
-    "table without its dates, as `.reset_index(drop=True)`."
-)
-_OBJECTS = np.dtype(object)  # of Python's own dates
 _LEAST_TO_GUESS = 8  # dates from which their distance can be told
 
 
-def index_of(table: Any) -> Any:
-    """Return the pandas index of a table that has rows, or None."""
-    table = read_table(table)
-    return table.index if isinstance(table, Table) and len(table) else None
-
-
 def dates_of(table: Any) -> Any:
-    """Return the pandas index of a table if it holds dates, else None.
-
-    >>> import pandas
-    >>> dates_of(pandas.Series([1, 2])) is None
-    True
-    >>> days = pandas.date_range("2026-01-01", periods=2)
-    >>> dates_of(pandas.Series([1, 2], days)) is days
-    True
-    """
-    table = read_table(table)
-    index = table.index if isinstance(table, Table) else None
+    """Return the pandas index of a table if it holds dates, else None."""
+    index = index_of(table)
     return index if _is_clock(index) else None
+
+
+def index_of(table: Any) -> Any:
+    table = read_table(table)
+    return table.index if isinstance(table, Table) else None
 
 
 def _is_clock(index: Any) -> bool:
@@ -55,21 +33,17 @@ def _is_clock(index: Any) -> bool:
 # --- Dates go forward.
 
 
-def check_each(tables: Sequence[Any], name: str, repeated: str = ONE_EACH) -> None:
-    """Raise if the dates of one of several tables do not go forward; see `check_dates`."""
+def check_each(tables: Sequence[Any], name: str) -> None:
+    """Raise if the dates of one of several tables do not go forward."""
     for number, table in enumerate(read_tables(tables)):
         if isinstance(table, Table):
-            check_dates(table, name if len(tables) == 1 else f"{name}[{number}]", repeated)
+            check_dates(table, name if len(tables) == 1 else f"{name}[{number}]")
 
 
 def check_dates(
-    table: Any,
-    name: str,
-    repeated: str = ONE_EACH,
-    edges: np.ndarray | None = None,
-    labels: Sequence[Hashable] = (),
+    table: Any, name: str, edges: np.ndarray | None = None, labels: Sequence[Hashable] = ()
 ) -> None:
-    """Raise if the dates of a table do not go strictly forward.
+    """Raise if the dates of a table do not go strictly forward, in each group if it has edges.
 
     >>> import pandas
     >>> days = pandas.PeriodIndex(["2026-01-02", "2026-01-01"], freq="D")
@@ -77,7 +51,8 @@ def check_dates(
     Traceback (most recent call last):
         ...
     ValueError: `history` must have dates that go strictly forward. Received: 2026-01-02 in row 0,
-    then 2026-01-01. Sort it by date first, as `.sort_index()`.
+    then 2026-01-01. Sort it by series and date, and leave out rows without a date or with one that
+    repeats. Pass several series as a list of tables, or name their columns of labels as `by`.
     """
     index = index_of(table)
     if index is not None and index.nlevels > 1:
@@ -92,52 +67,35 @@ def check_dates(
         back[edges[1:-1] - 1] = False
     if not back.any():
         return
-    row = int(np.argmax(back))
-    which, first, last = "", 0, len(index)
+    row, which = int(np.argmax(back)), ""
     if len(labels) > 1 and edges is not None:
-        group = int(np.searchsorted(edges, row, side="right")) - 1
-        which, first, last = f" of {labels[group]!r}", *map(int, edges[group : group + 2])
-    advice = "Sort it by date first, as `.sort_index()`."
-    if edges is not None:
-        advice = "Sort by both, as `.sort_index().sort_values(by, kind='stable')`."
-    if not index[first:last].is_unique:
-        advice = repeated
-    if index[row : row + 2].hasnans:
-        advice = "Fill in the missing date, or leave its row out."
+        which = f" of {labels[int(np.searchsorted(edges, row, side='right')) - 1]!r}"
     raise ValueError(
         f"`{name}` must have dates that go strictly forward. Received: {index[row]} in row {row}, "
-        f"then {index[row + 1]}{which}. {advice}"
+        f"then {index[row + 1]}{which}. Sort it by series and date, and leave out rows without a "
+        "date or with one that repeats. Pass several series as a list of tables, or name their "
+        "columns of labels as `by`."
     )
 
 
 def _dates_of_level(index: Any, name: str, edges: np.ndarray | None) -> Any:
     """Return the last level of dates of an index of several levels, or None."""
     dated = [k for k, level in enumerate(index.levels) if _is_clock(level)]
-    others = [k for k in range(index.nlevels) if k not in dated]
-    for level in others if dated else ():
+    if not dated:
+        return None
+    for level in set(range(index.nlevels)) - set(dated):
         changes = np.flatnonzero(np.diff(index.codes[level]))
         if edges is not None:
             changes = np.setdiff1d(changes, edges[1:-1] - 1)
-        if not changes.size:
-            continue
-        row = int(changes[0])
-        called = [k if each is None else each for k, each in enumerate(index.names)]
-        rest = _one_or_all([called[k] for k in others])
-        way_out = f"`[part.droplevel({rest!r}) for _, part in table.groupby(level={rest!r})]`"
-        if name == "sequences":
-            dates = _one_or_all([called[k] for k in dated])
-            way_out = f"`table.droplevel({rest!r})` with `by=table.index.droplevel({dates!r})`"
-        before, after = index.get_level_values(level)[row : row + 2].tolist()
-        raise ValueError(
-            f"`{name}` must be one series, but the level {called[level]!r} of its index changes. "
-            f"Received: {before!r} in row {row}, then {after!r}. Pass {way_out}; "
-            "or, if it is one series, `table.reset_index(drop=True)`."
-        )
-    return index.get_level_values(dated[-1]) if dated else None
-
-
-def _one_or_all(names: list[Any]) -> Any:
-    return names[0] if len(names) == 1 else names
+        if changes.size:
+            row, called = int(changes[0]), index.names[level] or level
+            before, after = index.get_level_values(level)[row : row + 2].tolist()
+            raise ValueError(
+                f"`{name}` must be one series, but the level {called!r} of its index changes. "
+                f"Received: {before!r} in row {row}, then {after!r}. Pass a list of one table for "
+                f"each, as `[part for _, part in table.groupby(level={called!r})]`."
+            )
+    return index.get_level_values(dated[-1])
 
 
 # --- The steps after a history.
@@ -155,30 +113,28 @@ def continue_index(index: Any, steps: int) -> Any:
     """
     import pandas
 
-    after = steps_after(index, steps)
+    after = _steps_after(index, steps)
     return pandas.RangeIndex(len(index), len(index) + steps) if after is None else after
 
 
-def steps_after(index: Any, steps: int, guess: bool = True) -> Any:
+def _steps_after(index: Any, steps: int) -> Any:
     """Return the index of the steps after those of an index, or None if it does not tell."""
     import pandas
 
-    size = len(index)
-    if not size or not (guess or size >= _LEAST_TO_GUESS or not is_guess(index)):
-        return None
-    if isinstance(index, pandas.RangeIndex):
+    size, count = len(index), np.arange(1, steps + 1)
+    if isinstance(index, pandas.RangeIndex) and size:
         return pandas.RangeIndex(
             index.stop, index.stop + steps * index.step, index.step, name=index.name
         )
-    if isinstance(index, pandas.PeriodIndex):
+    if isinstance(index, pandas.PeriodIndex) and size:
         distances = np.diff(index.asi8) if size > 1 else np.array([index.freq.n])
         if (distances != distances[0]).any() or index.hasnans or not distances[0]:
             return None
-        after = index.asi8[-1] + distances[0] * np.arange(1, steps + 1)
+        after = index.asi8[-1] + distances[0] * count
         return pandas.PeriodIndex.from_ordinals(after, freq=index.freq, name=index.name)
     if isinstance(index, (pandas.DatetimeIndex, pandas.TimedeltaIndex)):
         step = _distance_of_dates(index)
-        if step is None:
+        if step is None or not size:
             return None
         dates = isinstance(index, pandas.DatetimeIndex)
         make = pandas.date_range if dates else pandas.timedelta_range
@@ -188,24 +144,15 @@ def steps_after(index: Any, steps: int, guess: bool = True) -> Any:
         values = index.to_numpy("float64" if index.dtype.kind == "f" else "int64")
         distance = values[1] - values[0]
         if np.allclose(np.diff(values), distance, atol=0) and distance != 0:
-            after = values[-1] + distance * np.arange(1, steps + 1)
-            try:
-                return pandas.Index(after, dtype=index.dtype, name=index.name)
-            except (OverflowError, ValueError):  # they no longer fit
-                return pandas.Index(after, name=index.name)
+            return pandas.Index(values[-1] + distance * count, name=index.name)
     return None
 
 
-def is_guess(index: Any) -> bool:
+def _is_guess(index: Any) -> bool:
     """Whether it is only likely how an index goes on: its dates have no frequency.
 
     Periods that follow each other are certain. Other periods say how long they are, not how far
     the next one is.
-
-    >>> import pandas
-    >>> days = pandas.period_range("2026-01-01", periods=9)
-    >>> is_guess(days), is_guess(days[::3]), is_guess(pandas.RangeIndex(9))
-    (False, True, False)
     """
     import pandas
 
@@ -213,6 +160,11 @@ def is_guess(index: Any) -> bool:
         return bool((np.diff(index.asi8) != index.freq.n).any())
     dates = (pandas.DatetimeIndex, pandas.TimedeltaIndex)
     return isinstance(index, dates) and index.freq is None
+
+
+def _known_steps_after(index: Any, steps: int) -> Any:
+    """Return the steps after an index, or None if it does not tell, or has few dates to guess."""
+    return None if _is_guess(index) and len(index) < _LEAST_TO_GUESS else _steps_after(index, steps)
 
 
 def _distance_of_dates(index: Any) -> Any:
@@ -241,14 +193,8 @@ def _distance_of_dates(index: Any) -> Any:
 # --- The clock of `future`.
 
 
-def check_future(
-    history: Any,
-    future: Any,
-    needed_rows: int | None,
-    begins_with_history: bool,
-    stacklevel: int = 3,
-) -> None:
-    """Raise if `future` does not have a row for each step that it must have.
+def check_future(history: Any, future: Any, begins_with_history: bool, stacklevel: int = 3) -> None:
+    """Raise if the index of `future` does not belong to the steps that are forecast.
 
     An index that counts rows from 0 tells nothing: such tables are taken row by row, as arrays are.
     Dates without a frequency only suggest how they go on: trading days look like business days
@@ -257,40 +203,23 @@ def check_future(
     Args:
         history: the steps before the forecast.
         future: the future covariates.
-        needed_rows: int. How many rows `future` must have; None to check its index only.
         begins_with_history: bool. Whether the first row of `future` belongs to the first step of
             the history. Otherwise it belongs to the first step of the forecast.
         stacklevel: int. As of `warnings.warn`.
 
-    Raises:
-        ValueError: if there are more or fewer rows, or they belong to other steps by their index.
-
-    Example:
-
     >>> import pandas
     >>> days = pandas.date_range("2026-01-01", periods=4)
     >>> history = pandas.Series([1.0, 2.0], days[:2])
-    >>> check_future(history, pandas.Series([3.0, 4.0], days[2:]), 2, False)
+    >>> check_future(history, pandas.Series([3.0, 4.0], days[2:]), False)
     """
-    steps, first = "the forecast", "the step after the history"
-    if begins_with_history:
-        steps, first = "the history and of the forecast", "the first step of the history"
-    if needed_rows is not None and len(future) != needed_rows:
-        raise ValueError(
-            f"`future` must have {needed_rows} rows, one for each step of {steps}, rounded up to "
-            f"whole horizons. Received: {len(future)} rows. Pass exactly the rows of these steps."
-        )
     before, ahead = index_of(history), index_of(future)
     if _is_clock(ahead) and not _is_clock(before):
         check_dates(future, "future")
-    if before is None or ahead is None or _only_counts(ahead):
-        return
-    _check_kinds(before, ahead)
-    if not _comparable(before, ahead):
+    if before is None or not len(before) or ahead is None or not _are_comparable(before, ahead):
         return
     known = before[: len(ahead)] if begins_with_history else before[:0]
-    guessed = is_guess(before)
-    after = steps_after(before, len(ahead) - len(known), guess=False)
+    guessed = _is_guess(before)
+    after = _known_steps_after(before, len(ahead) - len(known))
     expected = known if after is None or guessed else known.append(after)
     told = len(expected)
     # Other dates must only go forward.
@@ -300,58 +229,52 @@ def check_future(
     if wrong.any():
         row = int(np.argmax(wrong))
         due = expected[row] if row < told else f"a step after {previous[row - told]}"
-        raise ValueError(
-            f"`future` must begin with {first} and have a row for each step of {steps}. Received: "
-            f"{ahead[row]} in row {row}, where {due} is due. Pass the rows of these steps; or, if "
-            "only the index is wrong, an array."
+        first = (
+            "the first step of the history" if begins_with_history else "the step after the history"
         )
-    if guessed and after is not None and len(ahead) > len(known):
+        raise ValueError(
+            f"`future` must have a row for each step, from {first} on. Received: {ahead[row]} in "
+            f"row {row}, where {due} is due. Pass the rows of these steps; or, if only the index "
+            "is wrong, an array."
+        )
+    if guessed and after is not None:
         others = ahead[len(known) :] != after
         if others.any():
             row = int(np.argmax(others))
             warnings.warn(
                 f"The dates of the history seem to continue with {after[row]}. Received: a "
-                f"`future` with {ahead[len(known) + row]}, which is taken. Correct it if it is not "
-                "of the steps that follow; dates with a `freq` are checked exactly.",
+                f"`future` with {ahead[len(known) + row]}, which is taken. Give the history's "
+                "index a `freq` to have its dates checked exactly.",
                 stacklevel=stacklevel,
             )
 
 
-def _check_kinds(index: Any, ahead: Any) -> None:
-    """Raise if both indexes hold dates that cannot be compared."""
-    dates = [
-        _is_clock(each) or each.inferred_type in ("date", "datetime") for each in (index, ahead)
-    ]
-    if all(dates) and not _comparable(index, ahead) and {index.dtype, ahead.dtype} != {_OBJECTS}:
-        raise ValueError(
-            "`future` must have dates of the same kind as the history. Received: an index of "
-            f"{ahead.dtype} for a history with {index.dtype}. Convert one of them, with "
-            "`pandas.to_datetime`, `tz_localize`, `to_timestamp` or `to_period`; or pass an array."
-        )
-
-
-def _comparable(one: Any, other: Any) -> bool:
-    """Whether two indexes are of numbers, or of the same kind of dates."""
-    if one.dtype.kind in "iuf" and other.dtype.kind in "iuf":
-        return not (one.hasnans or other.hasnans)
-    if not (_is_clock(one) and _is_clock(other)):
+def _are_comparable(before: Any, ahead: Any) -> bool:
+    """Whether the index of a future tells its steps; raise if it has dates of another kind."""
+    if _is_clock(before) and _is_clock(ahead):
+        if _kind_of(before) != _kind_of(ahead):
+            raise ValueError(
+                "`future` must have dates of the same kind as the history. Received: an index of "
+                f"{ahead.dtype} for a history with {before.dtype}. Convert one of them, with "
+                "`tz_localize`, `to_timestamp` or `to_period`; or pass an array."
+            )
+        return True
+    if before.dtype.kind not in "iuf" or ahead.dtype.kind not in "iuf":
         return False
+    counts = getattr(ahead, "start", None) == 0 and ahead.step == 1
+    return not (counts or before.hasnans or ahead.hasnans)
+
+
+def _kind_of(index: Any) -> tuple[type, bool, Any]:
     # All zones can be compared with each other. Periods compare with periods as long.
-    zones = [getattr(index, "tz", None) is None for index in (one, other)]
-    lengths = [getattr(index.dtype, "freq", None) for index in (one, other)]
-    return type(one) is type(other) and zones[0] == zones[1] and lengths[0] == lengths[1]
-
-
-def _only_counts(index: Any) -> bool:
-    import pandas
-
-    return isinstance(index, pandas.RangeIndex) and (index.start, index.step) == (0, 1)
+    is_zoned = getattr(index, "tz", None) is not None
+    return type(index), is_zoned, getattr(index.dtype, "freq", None)
 
 
 def _same_places(found: Any, expected: Any) -> np.ndarray:
     if "f" in found.dtype.kind + expected.dtype.kind:
-        return np.isclose(found.to_numpy(), expected.to_numpy(), rtol=1e-9, atol=1e-9)
-    return np.asarray(found == expected)
+        return np.asarray(np.isclose(found, expected, rtol=1e-9, atol=1e-9), bool)
+    return np.asarray(found == expected, bool)
 
 
 # --- A forecast as a table.
@@ -363,24 +286,20 @@ def index_forecast(history: Any, steps: int, future: Any, begins_with_history: b
     They continue those of the history. If these do not tell how they go on, those of `future` are
     taken. If there are none either, and it cannot be guessed, a warning says so, three calls up.
     """
-    index = dates_of(history)
+    index, dates = dates_of(history), dates_of(future)
     if index is None or not len(index):
         return None
-    after = steps_after(index, steps, guess=False)
-    dates = dates_of(future)
-    if dates is not None and (after is None or is_guess(index)) and _comparable(index, dates):
+    after = _known_steps_after(index, steps)
+    if dates is not None and (after is None or _is_guess(index)):
         begin = len(index) if begins_with_history else 0
         dates = dates[begin : begin + steps].rename(index.name)
         return dates if after is None or not dates.equals(after) else after
-    after = steps_after(index, steps) if after is None else after
+    after = _steps_after(index, steps)
     if after is None:
-        fill = "`history.asfreq('D')` for days"
-        if hasattr(index, "to_timestamp"):  # `asfreq` of periods makes longer or shorter ones
-            fill = "`history.reindex(pandas.period_range(history.index[0], history.index[-1]))`"
         warnings.warn(
             "The dates of the history follow no frequency, so the forecast is numbered by steps: "
-            f"{len(index)} is the first. Fill in the missing dates, as {fill}, and their values; "
-            "or pass a `future` with dates.",
+            f"{len(index)} is the first. Fill in the missing dates and their values, as "
+            "`history.asfreq('D').interpolate()` for days; or pass a `future` with dates.",
             stacklevel=4,
         )
     return after
@@ -410,10 +329,9 @@ def continue_table(
     table = read_table(history)
     if not isinstance(table, Table) or table.library is None:
         return values
-    names, is_series = table.names, table.ndim == 1
+    names, is_series = table.labels, table.ndim == 1
     if columns is not None and not is_series:
         chosen = np.atleast_1d(columns)
-        # An Index of pandas stays one: its names and levels are those of the forecast.
         names = [names[k] for k in chosen] if isinstance(names, list) else names[chosen]
     flat = is_series or isinstance(columns, (int, np.integer))
     levels = None if quantiles is None else np.atleast_1d(quantiles).tolist()

@@ -198,9 +198,10 @@ class SequenceFramer:
         Args:
             sequences: one sequence, or a list of sequences of unequal length. No frame crosses from
                 one sequence to the next. A sequence is an array `(steps,)` or `(steps, …)` of
-                numbers, a string, a list of symbols or numbers, or a pandas or polars DataFrame or
-                Series. Dates in its index must rise, within each group if there is a `by`. Other
-                levels of its index tell groups apart, and must be passed as `by`.
+                numbers, a string, a list of symbols or numbers, or a DataFrame or Series of pandas,
+                polars, PyArrow or another library that narwhals reads. Dates in a pandas index must
+                rise, within each group if there is a `by`. Other levels of the index tell groups
+                apart: pass one table for each group.
             targets: values on the same clock (`targets[t]` belongs to step `t`), one array for each
                 sequence; or names or positions of columns of the sequence. None: the framer's
                 `target_columns`, or else the sequence itself.

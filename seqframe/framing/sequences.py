@@ -168,11 +168,18 @@ def find_columns(
 
 def _find_column(column: Any, names: list[str] | None, width: int, argument: str) -> int:
     if not isinstance(column, str):
+        name, position = str(column), int(column) % width
+        if names is not None and name in names and names.index(name) != position:
+            raise ValueError(
+                f"`{argument}` must say whether positions or names are meant: the column at "
+                f"position {names.index(name)} is called {name}. Received: {argument}={column!r}. "
+                f"Give names as strings, as {name!r}."
+            )
         if not -width <= column < width:
             raise ValueError(
                 f"`{argument}` must be a column in 0 … {width - 1}. Received: {argument}={column}."
             )
-        return int(column) % width
+        return position
     if names is None or column not in names:
         known = f"columns {names}" if names else "no column names"
         raise ValueError(
@@ -221,7 +228,7 @@ def _is_scalar(item: Any) -> bool:
     if isinstance(item, (numbers.Number, str, np.generic)):
         return True
     if hasattr(item, "ndim"):
-        return item.ndim == 0
+        return bool(item.ndim == 0)
     # Tables may have no `ndim`, and NumPy would convert them to tell it.
     return not hasattr(item, "__len__")
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seqframe.aliases import Layout, Numbers
-from seqframe.framing.dates import NAME_GROUPS, check_dates, check_each, dates_of
+from seqframe.framing.dates import check_dates, check_each, dates_of
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.sequences import (
@@ -21,7 +21,7 @@ from seqframe.framing.sequences import (
 from seqframe.framing.tables import (
     Groups,
     Table,
-    check_positions,
+    check_by,
     check_unmasked,
     check_width,
     column_names,
@@ -164,7 +164,8 @@ def read_source(
     if not counts.all():
         number = int(np.argmin(counts))
         label = source.labels[number] if len(counts) > 1 else None
-        hint = _texts_hint(sequences, given) if groups is None and not framer.vocabulary else ""
+        is_text = isinstance(sequences, str) or groups is not None or framer.vocabulary
+        hint = "" if is_text else _texts_hint(given)
         raise ValueError(f"{_no_frame(framer, label, int(source.steps[number]))}{hint}")
     _check_padding(framer, source)
     if sample_weight is not None:
@@ -188,7 +189,7 @@ def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], G
         by = framer.by
     if by is not None and len(tables) == 1:
         table, groups = split_table(tables[0], by)
-        check_dates(table, "sequences", NAME_GROUPS, groups.edges, groups.labels)
+        check_dates(table, "sequences", groups.edges, groups.labels)
         return [table], groups
     wanted, keep = framer.by, framer.columns
     if by is not None:
@@ -199,45 +200,31 @@ def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], G
                 f"{len(tables)} sequences. Stack them, or leave `by` out: each is one already."
             )
         for item in tables:
-            if not set(wanted) <= set(column_names(item) or ()):
-                split_table(item, by)  # which raises
+            check_by(item, wanted)
     if wanted:
         tables = [
             drop_labels(item, wanted, f"sequences[{number}]", keep)
             for number, item in enumerate(tables)
         ]
-    check_each(tables, "sequences", NAME_GROUPS)
+    check_each(tables, "sequences")
     return tables, None
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads what belongs to the steps of sequences.
+    """Reads what belongs to the steps of sequences."""
 
-    Attributes:
-        inputs: Rows of the sequences, before they are cut into groups.
-        tables: list of the sequences, as `read_tables` returns them.
-        names: list of str. The columns of the inputs; None if they have no names.
-        vocabulary: Vocabulary that encodes symbols, or None.
-        groups: Groups of the only table, or None.
-        by: tuple of str. The columns of labels, or None.
-    """
-
-    inputs: Rows
-    tables: list[Any]
-    names: list[str] | None
+    inputs: Rows  # of the sequences, before they are cut into groups
+    tables: list[Any]  # the sequences, as `read_tables` returns them
+    names: list[str] | None  # columns of the inputs
     vocabulary: Vocabulary | None
-    groups: Groups | None
-    by: tuple[str, ...] | None
+    groups: Groups | None  # of the only table
+    by: tuple[str, ...] | None  # columns of labels
 
     def targets(
         self, targets: Any, keep: tuple[str, ...] | None
     ) -> tuple[Rows | None, str | tuple[str, ...] | None]:
-        """Return the rows that targets are taken from, and their names if they are columns.
-
-        The rows are None if sequences predict themselves. `keep` names columns of a table that are
-        targets even if they hold labels.
-        """
+        """Return the rows of the targets, None if sequences predict themselves; and their names."""
         if targets is None:
             return None, None
         columns = self._columns(targets, "targets")
@@ -314,7 +301,6 @@ class _Reader:
 
     def _columns(self, values: Any, name: str) -> int | list[int] | None:
         """Return which columns of the sequence are meant, or None if `values` names none."""
-        check_positions(values, self.tables[0], name)
         shape = self.inputs.row_shape
         if not shape or not are_columns(values, shape[0]):
             return None
@@ -333,8 +319,7 @@ class _Reader:
     ) -> tuple[Rows, tuple[str, ...] | None]:
         """Return rows of one value for each step, and their names if they are a table.
 
-        `keep` names columns that are values even if they hold labels. `future` may be longer than
-        the sequence, and is read by these names.
+        `keep` names columns that are values even if they hold labels.
         """
         aligned, spans = self._align(values, name, keep)
         each = _one_each(aligned, name, self.inputs, vocabulary)
@@ -368,34 +353,33 @@ class _Reader:
         each = read_tables(values if several else [values])
         if not any(isinstance(item, Table) for item in each):
             return values, None
+        spans = None
         if self.groups is None:
             each = [drop_labels(item, self.by, name, keep) for item in each]
-            if len(each) == len(self.tables):
-                for item, table in zip(each, self.tables, strict=True):
-                    _check_dates(item, table, name)
-            return (each if several else each[0]), None
-        if len(each) != 1:
-            return each, None
-        values, spans = _match(each[0], name, self.groups, keep)
-        if spans is None:
-            _check_dates(values, self.tables[0], name)
-            return values, None
-        starts, stops = spans
-        sizes = np.diff(self.groups.edges)
-        short = stops - starts < sizes if name == "future" else stops - starts != sizes
-        if short.any():
-            number = int(np.argmax(short))
-            least = "at least " if name == "future" else ""
+        elif len(each) == 1:
+            each[0], spans = _match(each[0], name, self.groups, keep)
+        if len(each) == len(self.tables):
+            for item, table in zip(each, self.tables, strict=True):
+                self._check_dates(item, table, name, spans)
+        return (each if several else each[0]), spans
+
+    def _check_dates(self, values: Any, table: Any, name: str, spans: "Spans | None") -> None:
+        """Raise if a table has other dates than the sequence, or the groups, that it belongs to."""
+        dates, clock = dates_of(values), dates_of(table)
+        if dates is None or clock is None or len(dates) < len(clock):
+            return
+        if spans is None or self.groups is None:
+            dates = dates[: len(clock)]
+        else:
+            dates = dates[_rows(spans[0], self.groups)]
+        wrong = np.asarray(dates != clock)
+        if wrong.any():
+            row = int(np.argmax(wrong))
             raise ValueError(
-                f"`{name}` must have {least}one row for each step of a group. Received: "
-                f"{stops[number] - starts[number]} rows for {self.groups.labels[number]!r}, which "
-                f"has {sizes[number]} steps."
+                f"`{name}` must have the dates of the sequence, from its first step on. Received: "
+                f"{dates[row]} where the sequence has {clock[row]}. Pass the rows of these dates, "
+                f"or an array, as `{name}.to_numpy()`."
             )
-        rows = np.repeat(starts - self.groups.edges[:-1], sizes) + np.arange(len(self.tables[0]))
-        dates, clock = dates_of(values), dates_of(self.tables[0])
-        if dates is not None and clock is not None:
-            _compare(dates[rows], clock, name)
-        return values, spans
 
 
 #: The first row of each group in a table, and the row behind its last one.
@@ -405,10 +389,7 @@ Spans = tuple[np.ndarray, np.ndarray]
 def _match(
     table: Any, name: str, groups: Groups, keep: tuple[str, ...] | None
 ) -> tuple[Any, Spans | None]:
-    """Return a table without columns of labels, and the rows of each group by its label.
-
-    The rows are None for a table without these columns.
-    """
+    """Return a table without columns of labels, and the rows of each group, if it has labels."""
     names = column_names(table) or []
     by = [column for column in groups.by or () if column not in (keep or ())]
     labels = [column for column in by if column in names]
@@ -428,26 +409,24 @@ def _match(
             f"{missing[0]!r}. Add them, or leave the group out of the sequences."
         )
     places = np.array([place[label] for label in groups.labels])
-    return rest, (own.edges[:-1][places], own.edges[1:][places])
-
-
-def _check_dates(values: Any, table: Any, name: str) -> None:
-    """Raise if a table has other dates than the sequence that it belongs to."""
-    dates, clock = dates_of(values), dates_of(table)
-    if dates is not None and clock is not None and len(dates) >= len(clock):
-        _compare(dates[: len(clock)], clock, name)
-
-
-def _compare(dates: Any, clock: Any, name: str) -> None:
-    wrong = np.asarray(dates != clock)
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    starts, stops = own.edges[:-1][places], own.edges[1:][places]
+    sizes = np.diff(groups.edges)
+    short = stops - starts < sizes if name == "future" else stops - starts != sizes
+    if short.any():
+        number = int(np.argmax(short))
+        least = "at least " if name == "future" else ""
         raise ValueError(
-            f"`{name}` must have the dates of the sequence, from its first step on. Received: "
-            f"{dates[row]} where the sequence has {clock[row]}. Pass the rows of these dates, as "
-            f"`{name}.loc[sequence.index[0]:]`; or, if only the index is wrong, an array, as "
-            f"`{name}.to_numpy('float32')`."
+            f"`{name}` must have {least}one row for each step of a group. Received: "
+            f"{stops[number] - starts[number]} rows for {groups.labels[number]!r}, which "
+            f"has {sizes[number]} steps."
         )
+    return rest, (starts, stops)
+
+
+def _rows(starts: np.ndarray, groups: Groups) -> np.ndarray:
+    """Return the row of each step of all groups, in a table in which they begin at `starts`."""
+    sizes = np.diff(groups.edges)
+    return np.repeat(starts - groups.edges[:-1], sizes) + np.arange(groups.edges[-1])
 
 
 def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> list[np.ndarray]:
@@ -472,26 +451,15 @@ def _check_numeric(name: str, values: Any) -> None:
 
 
 def _rows_of(columns: int | list[int], inputs: Rows) -> Rows:
-    """Return columns of the sequences as rows."""
-    kept = _as_slice(columns)
-    if isinstance(kept, list):
-        return Rows(inputs.arrays, kept)
-    return Rows([array[:, kept] for array in inputs.arrays])
-
-
-def _as_slice(columns: int | list[int]) -> int | list[int] | slice:
-    """Return evenly spaced columns as a slice: indexing with it copies nothing.
-
-    >>> _as_slice([1, 3]), _as_slice([1, 0]), _as_slice([0, 1, 3])
-    (slice(1, 4, 2), slice(1, None, -1), [0, 1, 3])
-    """
+    """Return columns of the sequences as rows. Evenly spaced columns are views, which are fast."""
     if isinstance(columns, int):
-        return columns
+        return Rows([array[:, columns] for array in inputs.arrays])
     step = columns[1] - columns[0] if len(columns) > 1 else 1
     stop = columns[-1] + (1 if step > 0 else -1)
-    if columns == list(range(columns[0], stop, step)):
-        return slice(columns[0], stop if stop >= 0 else None, step)
-    return columns
+    if columns != list(range(columns[0], stop, step)):
+        return Rows(inputs.arrays, columns)
+    evenly = slice(columns[0], stop if stop >= 0 else None, step)
+    return Rows([array[:, evenly] for array in inputs.arrays])
 
 
 def _one_each(
@@ -506,9 +474,8 @@ def _one_each(
         if name == "targets" and len(given) == 1 and _is_flat(values) and len(values) == count:
             raise ValueError(
                 "`targets` must have one array for each sequence, a value for each step. Received: "
-                f"one value for each of {count} sequences. Repeat the label of a whole sequence, "
-                "as `[np.full(len(sequence), label) for sequence, label in zip(sequences, labels)]`"
-                ", for a framer with `gap=-1`."
+                f"one value for each of {count} sequences. Repeat it for `gap=-1`, as "
+                "`[np.full(len(sequence), label) for sequence, label in zip(sequences, labels)]`."
             )
         raise ValueError(
             f"`{name}` must have one array for each sequence. "
@@ -530,22 +497,16 @@ def _is_flat(values: Any) -> bool:
 # --- Checks of the sequences.
 
 
-def _texts_hint(sequences: Any, given: list[Any]) -> str:
+def _texts_hint(given: list[Any]) -> str:
     """Return a hint for strings that may be meant as one sequence, or as many."""
-    if not isinstance(sequences, str) and all(isinstance(item, str) for item in given):
+    if all(isinstance(item, str) for item in given):
         return (
             " A list of strings is taken as many texts; for one sequence of words pass `[words]`, "
             "or a `vocabulary` of words."
         )
-    first = given[0]
-    if len(given) > 1 or isinstance(first, (str, list, tuple)) or not is_symbolic(first):
-        return ""
-    if all(len(symbol) == 1 for symbol in as_plain(first)):
-        return ""
-    return (
-        f" A {type(first).__name__} of strings is taken as one sequence of symbols; for many texts "
-        "pass a list of them, as `list(texts)`."
-    )
+    if len(given) == 1 and is_symbolic(given[0]) and any(len(item) > 1 for item in given[0]):
+        return " An array of strings is one sequence of symbols; for many texts pass `list(texts)`."
+    return ""
 
 
 def _check_inputs(framer: Rule, inputs: Rows, vocabulary: Vocabulary | None) -> None:

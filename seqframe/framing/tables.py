@@ -8,8 +8,9 @@ import math
 import numbers
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,22 +26,24 @@ _NUMBERS = "biufc"  # NumPy's kinds of numbers
 
 @dataclass(frozen=True)
 class Table:
-    """A table that was read.
+    """A table that was read. Columns that nobody asks for are never converted.
 
     Attributes:
-        data: array `(rows, columns)`; `(rows,)` for a Series. Or a DataFrame of narwhals, so that
-            columns that nobody asks for are never converted.
+        data: array `(rows, columns)`; `(rows,)` for a Series. Or a DataFrame of any library.
         columns: tuple of str. The names of the columns; a Series has none.
         index: the pandas index, or None.
-        names: the names as the library has them, an Index for pandas; of a Series a list of one.
+        names: the column names of `data` as the library has them, an Index for pandas; of a Series
+            a list of one.
         library: the module that the table comes from, or None.
+        places: list of int. Which columns of a DataFrame are in the table; None: all.
     """
 
-    data: "np.ndarray | nw.DataFrame[Any]"
+    data: Any
     columns: tuple[str, ...]
     index: Any = None
     names: Any = None
     library: ModuleType | None = None
+    places: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -54,51 +57,79 @@ class Table:
         """Return some of the rows by a slice, or some of the columns by `[:, places]`."""
         if isinstance(index, slice):
             rows = None if self.index is None else self.index[index]
-            return replace(self, data=self.data[index], index=rows)
+            data = self._opened[index]
+            data = data if isinstance(data, np.ndarray) else data.to_native()
+            return replace(self, data=data, index=rows)
         places = list(index[1])
         columns = tuple(self.columns[place] for place in places)
-        names = self.names
-        if names is not None:
-            names = [names[k] for k in places] if isinstance(names, list) else names[places]
-        return replace(self, data=self.data[:, places], columns=columns, names=names)
-
-    def column(self, place: int) -> Column:
-        """Return one column as the table holds it."""
-        return self.data[:, place]
+        if isinstance(self.data, np.ndarray):
+            return replace(self, data=self.data[:, places], columns=columns)
+        if self.places is not None:
+            places = [self.places[place] for place in places]
+        return replace(self, columns=columns, places=places)
 
     @property
-    def array(self) -> np.ndarray:
-        """The values as one array; see `to_numpy`."""
-        return self.to_numpy()
+    def labels(self) -> Any:
+        """The names of the table's own columns as the library has them."""
+        if self.names is None or self.places is None:
+            return self.names
+        # An Index of pandas stays one: its names and levels are those of a forecast.
+        if isinstance(self.names, list):
+            return [self.names[place] for place in self.places]
+        return self.names[self.places]
+
+    def column(self, place: int) -> Any:
+        """Return one column as the table holds it, an array or a Series of narwhals."""
+        return self._opened[:, place if self.places is None else self.places[place]]
 
     def to_numpy(self, name: str = "table") -> np.ndarray:
         """Return the values as an array of the dtype that NumPy finds for all columns."""
         if isinstance(self.data, np.ndarray):
             return self.data
-        # pandas tells its own dtypes much faster than narwhals, which has to translate them.
-        whole: Any = self.data if self.index is None else self.data.to_native()
-        dtypes = whole.schema.values() if self.index is None else whole.dtypes
-        if len(set(dtypes)) == 1:
-            array = np.asarray(whole.to_numpy())
+        # A library makes an array of all columns faster than of one by one.
+        if 2 * len(self.columns) >= len(self.names) and self._is_uniform():
+            own = getattr(self.data, "to_numpy", None)  # PyArrow has none for tables
+            array = np.asarray(self.data if own is None else own())
             if array.dtype.kind in _NUMBERS:
-                return array
-        columns = [self.data[:, place].to_numpy() for place in range(len(self.columns))]
+                return array if self.places is None else array[:, self.places]
+        read = [self.column(place) for place in range(len(self.columns))]
+        columns = [column.to_numpy() for column in read]
         received = ", ".join(
-            f"{called!r} ({dtype})"
-            for called, dtype, column in zip(
-                self.columns, self.data.schema.values(), columns, strict=True
-            )
+            f"{called!r} ({series.dtype})"
+            for called, series, column in zip(self.columns, read, columns, strict=True)
             if column.dtype.kind not in _NUMBERS
         )
         if received or not columns:
-            index = "make dates the index by `table.set_index(name)`; "
+            index = "" if self.index is None else "or make dates the index by `table.set_index`; "
             raise TypeError(
                 f"`{name}` must hold numbers. Received: a table with the columns {received}. Name "
-                f"the columns of group labels as `by`; {'' if self.index is None else index}"
-                "leave other columns out, or convert them."
+                f"the columns of group labels as `by`; {index}leave others out, or convert them."
             )
         # Each column is one run of memory, as in a table.
         return np.stack(columns).T
+
+    @cached_property
+    def _opened(self) -> Any:
+        """The data as narwhals reads them, or the array."""
+        return self.data if isinstance(self.data, np.ndarray) else _open(self.data)
+
+    def _is_uniform(self) -> bool:
+        """Whether all columns have one dtype."""
+        own = getattr(self.data, "dtypes", None)  # much faster than narwhals, which translates
+        return len(set(self._opened.schema.values() if own is None else own)) == 1
+
+
+class _Kind(NamedTuple):
+    """What narwhals says of a type of tables."""
+
+    is_series: bool
+    has_index: bool
+    library: ModuleType
+
+
+#: Types of values, and what kind of tables they are. Asking narwhals for each table of a long list
+#: would take longer than reading them.
+_KINDS: dict[type, _Kind | None] = {}
 
 
 def read_table(value: Any) -> Any:
@@ -111,45 +142,57 @@ def read_table(value: Any) -> Any:
     >>> read_table("ABC")
     'ABC'
     """
-    if isinstance(value, (Table, *_NO_TABLES)):
+    if type(value) not in _KINDS:
+        _KINDS[type(value)] = _kind_of(value)
+    kind = _KINDS[type(value)]
+    if kind is None:
         return value
+    index = value.index if kind.has_index else None
+    if kind.is_series:
+        array = np.asarray(value.to_numpy())
+        if array.dtype.kind == "O":  # a missing value, which narwhals knows to be NaN
+            array = np.asarray(_open(value).to_numpy())
+        return Table(array, (), index, [getattr(value, "name", "")], kind.library)
+    names = value.column_names if hasattr(value, "column_names") else value.columns
+    return Table(value, tuple(map(str, names)), index, names, kind.library)
+
+
+def _kind_of(value: Any) -> _Kind | None:
+    if isinstance(value, (Table, *_NO_TABLES)):
+        return None
     import narwhals.stable.v2 as nw
 
-    try:
-        opened = nw.from_native(value, allow_series=True, pass_through=True)
-        names = None
-    except nw.exceptions.DuplicateError:
-        # Columns are read by their places, so that they may have the same name.
-        names = getattr(value, "column_names", None) or value.columns
-        places = [*map(str, range(len(names)))]
-        is_arrow = hasattr(value, "column_names")
-        value = value.rename_columns(places) if is_arrow else value.set_axis(places, axis=1)
-        opened = nw.from_native(value)
+    opened = _open(value)
     if isinstance(opened, nw.LazyFrame):
         kind = type(value)
         raise TypeError(
             "A lazy table has no rows yet. Received: a "
-            f"{kind.__module__.partition('.')[0]} {kind.__name__}. Compute it first, for instance "
-            "with `table.collect()` or `table.compute()`."
+            f"{kind.__module__.partition('.')[0]} {kind.__name__}. Compute it first, as "
+            "`table.collect()` or `table.compute()`."
         )
     if not isinstance(opened, (nw.DataFrame, nw.Series)):
-        return value
-    has_index = opened.implementation.is_pandas() or opened.implementation.is_modin()
-    index = value.index if has_index else None
-    library = opened.implementation.to_native_namespace()
-    if isinstance(opened, nw.Series):
-        return Table(np.asarray(opened.to_numpy()), (), index, [opened.name], library)
-    if names is None:
-        names = value.columns if has_index else opened.columns
-    return Table(opened, tuple(map(str, names)), index, names, library)
+        return None
+    library = opened.implementation
+    has_index = library.is_pandas() or library.is_modin()
+    return _Kind(isinstance(opened, nw.Series), has_index, library.to_native_namespace())
+
+
+def _open(value: Any) -> Any:
+    """Return a table as narwhals reads it, and anything else as it is."""
+    import narwhals.stable.v2 as nw
+
+    try:
+        return nw.from_native(value, allow_series=True, pass_through=True)
+    except nw.exceptions.DuplicateError:
+        # Columns are read by their places, so that they may have the same name.
+        places = [*map(str, range(value.shape[1]))]
+        rename = getattr(value, "rename_columns", None)  # of PyArrow
+        return nw.from_native(rename(places) if rename else value.set_axis(places, axis=1))
 
 
 def read_tables(values: Iterable[Any]) -> list[Any]:
     """Return several values, with each table among them as a `Table`."""
-    values = list(values)
-    examples = {type(value): value for value in values}
-    tables = {kind for kind, value in examples.items() if read_table(value) is not value}
-    return [read_table(value) if type(value) in tables else value for value in values]
+    return [read_table(value) for value in values]
 
 
 def is_table(value: Any) -> bool:
@@ -160,7 +203,8 @@ def is_table(value: Any) -> bool:
 
 def table_array(table: Any, name: str) -> np.ndarray:
     """Return a DataFrame as an array; see `Table.to_numpy`."""
-    return read_table(table).to_numpy(name)
+    array: np.ndarray = read_table(table).to_numpy(name)
+    return array
 
 
 # --- Columns, by name.
@@ -249,34 +293,6 @@ def check_targets(targets: Any, columns: tuple[str, ...] | None) -> str | tuple[
     return targets if isinstance(targets, str) else names
 
 
-def check_positions(columns: Any, table: Any, name: str) -> None:
-    """Raise if the position of one column is the label of another: pandas would take the label.
-
-    >>> import pandas
-    >>> check_positions(1, read_table(pandas.DataFrame({1: [5.0], 2: [6.0]})), "targets")
-    Traceback (most recent call last):
-        ...
-    ValueError: `targets` must say whether positions or labels are meant: the column at position 0
-    is labelled 1. Received: targets=1. Give labels as strings, as '1'.
-    """
-    labels = [] if not isinstance(table, Table) or table.names is None else list(table.names)
-    given = columns if isinstance(columns, (list, tuple)) else [columns]
-    if len(given) > len(labels) or not all(_is_integer(k) or isinstance(k, str) for k in given):
-        return
-    for position in filter(_is_integer, given):
-        places = [k for k, label in enumerate(labels) if _is_integer(label) and label == position]
-        if places and places[0] != position:
-            raise ValueError(
-                f"`{name}` must say whether positions or labels are meant: the column at position "
-                f"{places[0]} is labelled {position}. Received: {name}={columns!r}. Give labels as "
-                f"strings, as {str(position)!r}."
-            )
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
 def check_width(array: np.ndarray, columns: tuple[str, ...] | None, name: str) -> None:
     """Raise if an array does not have one feature for each of these columns."""
     if columns is not None and math.prod(array.shape[1:]) != len(columns):
@@ -317,20 +333,7 @@ def split_table(table: Any, by: Any) -> tuple[Any, Groups]:
                 f"labels of shape {labels.shape} for {len(table)} rows."
             )
         return table, Groups(*find_groups([labels]), None)
-    names = column_names(table)
-    if names is None:
-        kind = "Series" if isinstance(table, Table) else type(table).__name__
-        raise TypeError(
-            f"`by` names columns, which only a DataFrame has. Received: by={by!r} and a "
-            f"{kind}. Pass an array of labels, one a row, instead."
-        )
-    for column in wanted:
-        if names.count(column) != 1:
-            raise ValueError(
-                f"`by` names the column {column!r}, which the table must have once. Received: a "
-                f"table with the columns {names}. Name one of these; or pass the labels, one for "
-                "each row, as `np.array(labels)`."
-            )
+    names = check_by(table, wanted)
     rest = [place for place, column in enumerate(names) if column not in wanted]
     if not wanted or not rest:
         raise ValueError(
@@ -339,6 +342,25 @@ def split_table(table: Any, by: Any) -> tuple[Any, Groups]:
         )
     labelled = [table.column(names.index(column)) for column in wanted]
     return table[:, rest], Groups(*find_groups(labelled), wanted)
+
+
+def check_by(table: Any, by: tuple[str, ...]) -> list[str]:
+    """Return the column names of a table; raise if it lacks one of the columns of labels."""
+    names = column_names(table)
+    if names is None:
+        kind = "Series" if isinstance(table, Table) else type(table).__name__
+        raise TypeError(
+            f"`by` names columns, which only a DataFrame has. Received: by={list(by)} and a "
+            f"{kind}. Pass an array of labels, one a row, instead."
+        )
+    for column in by:
+        if names.count(column) != 1:
+            raise ValueError(
+                f"`by` names the column {column!r}, which the table must have once. Received: a "
+                f"table with the columns {names}. Name one of these; or pass the labels, one for "
+                "each row, as `np.array(labels)`."
+            )
+    return names
 
 
 def names_of(by: Any) -> tuple[str, ...] | None:
@@ -369,14 +391,10 @@ def drop_labels(
     for column in own:
         labels = _distinct(table.column(names.index(column)))
         if len(labels) > 1:
-            shown = ", ".join(map(str, labels[:3])) + ", …" * (len(labels) > 3)
-            way_out = f"[part for _, part in table.groupby({column!r})]"
-            if table.index is None:
-                way_out = f"table.partition_by({column!r})"
             raise ValueError(
                 f"`{name}` must be one series: {column!r} tells series apart. Received: "
-                f"a table with {len(labels)} labels in that column: {shown}. Pass a list of one "
-                f"table for each, as `{way_out}`."
+                f"a table with {len(labels)} labels in that column, {labels[0]!r} and "
+                f"{labels[1]!r} among them. Pass a list of one table for each."
             )
     labels = [column for column in own if column not in (keep or ())]
     rest = [place for place, column in enumerate(names) if column not in labels]
@@ -392,7 +410,7 @@ def _distinct(column: "Column") -> list[Any]:
     """Return the distinct values of a column, in the order of the rows."""
     if isinstance(column, np.ndarray):
         return list(dict.fromkeys(column.tolist()))
-    return column.unique(maintain_order=True).to_list()
+    return list(column.unique(maintain_order=True))
 
 
 def find_groups(columns: "list[Column]") -> tuple[list[Hashable], np.ndarray]:
@@ -445,5 +463,5 @@ def check_unmasked(array: Any, name: str) -> None:
     if isinstance(array, np.ndarray) and hasattr(array, "mask"):
         raise TypeError(
             f"`{name}` must not be a masked array, whose mask would be lost. Received: "
-            f"{np.ma.count_masked(array)} masked values. Fill them with `.filled(value)`."
+            f"{int(array.mask.sum())} masked values. Fill them with `.filled(value)`."
         )

@@ -255,7 +255,7 @@ def backtest(
     warn_of_positions(names, generator.targets, generator.framer, 3)
     for item, ahead in zip(tester.known.tables, tester.known.futures or [], strict=False):
         ahead = ahead[: len(item) + generator.framer.horizon - 1]
-        check_future(item, ahead, None, begins_with_history=True)
+        check_future(item, ahead, begins_with_history=True)
     origins, left_out = tester.find_origins(horizon, start, stride, season)
     free_run = tester.forecast(origins, horizon)
     # Origins overlap: a step that several of them forecast is forecast once.

@@ -94,8 +94,8 @@ class Forecaster:
         aheads = known.futures or [None] * len(raw)
         for item, ahead in zip(known.tables, aheads, strict=True):
             if ahead is not None:
-                rows = self.whole(steps) + len(item) * self.needs_past
-                check_future(item, ahead, rows, self.needs_past, stacklevel=4)
+                self._check_rows(len(item), len(ahead), steps)
+                check_future(item, ahead, self.needs_past, stacklevel=4)
         plan = self.plan(known, noise, samples)
         paths = self.paths(
             plan, known.values, known.ahead, steps, "history {}".format, "Fill gaps first."
@@ -161,6 +161,17 @@ class Forecaster:
         """Whether the model takes the future covariates of the history's steps too."""
         each = self.rolled.is_stepped or self.rolled.framer.return_sequences
         return each and self.rolled.takes_future
+
+    def _check_rows(self, history: int, future: int, steps: int) -> None:
+        needed = self.whole(steps) + history * self.needs_past
+        if future == needed:
+            return
+        past = f" the {history} steps of the history and" if self.needs_past else ""
+        raise ValueError(
+            f"`future` must have {needed} rows:{past} one for each forecast step, rounded up to "
+            f"whole horizons of {self.rolled.framer.horizon}. Received: {future} rows. Cut it, or "
+            "change `steps`."
+        )
 
     def whole(self, steps: int) -> int:
         """Return `steps`, rounded up to whole horizons."""

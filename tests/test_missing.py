@@ -387,4 +387,4 @@ def test_search_for_missing_steps_copies_nothing(tmp_path, shape, framer):
 
     assert peak_memory(look) < data.nbytes / 8
     assert np.shares_memory(frames[0].source.inputs.arrays[0], data)
-    assert frames[0].counts.sum() < framer.geometry.count(len(data))
+    assert frames[0]._counts.sum() < framer.geometry.count(len(data))

@@ -126,12 +126,3 @@ def test_arrays_are_views_if_they_can_be(arguments, given, viewed):
     frames = SequenceFramer(3, **arguments).frame(TABLE, **given)
     shares = [np.may_share_memory(array, TABLE) for array in flat(frames.arrays())[:1]]
     assert shares == [viewed]
-
-
-def test_all_arrays_are_copied_if_one_has_to_be():
-    frames = SequenceFramer(3).frame(TABLE, [0, 1, 3])
-    X, y = frames.arrays()
-    assert X.flags.writeable
-    assert y.flags.writeable
-    X[:], y[:] = -1, -1
-    assert TABLE.min() == 0

@@ -178,13 +178,6 @@ def test_shards_of_a_dataset_are_those_of_its_batches(drop_last):
             assert go_through(shard) == np.concatenate([y for _, y in batches]).tolist()
 
 
-def test_a_shard_trains_on_its_share():
-    dataset = framed().dataset(4).shard(2, 1)
-    history = counting_model().fit(dataset, epochs=2, verbose=0)
-    own = sum(4.0**k for k in range(6)) * 2  # every other power of two
-    np.testing.assert_allclose(history.history["squares"], own / 6, rtol=1e-6)
-
-
 # --- Interrupted and continued.
 
 
@@ -261,28 +254,6 @@ def test_set_state_raises_within_an_epoch():
     assert dataset.get_state() == before
 
 
-@pytest.mark.parametrize(
-    ("state", "error", "message"),
-    [
-        (None, TypeError, "`state`.*`get_state`"),
-        ({}, TypeError, "`state`.*`get_state`"),
-        (framed().dataset(4).get_state(), ValueError, "over the same frames"),
-        (framed(np.arange(50)).dataset(5).get_state(), ValueError, "batch_size=5"),
-        (
-            {**framed(np.arange(50)).dataset(8).get_state(), "epoch": "2"},
-            TypeError,
-            "`epoch`",
-        ),
-    ],
-)
-def test_set_state_raises_for_another_dataset(state, error, message):
-    dataset = framed(np.arange(50)).dataset(8)
-    before = dataset.get_state()
-    with pytest.raises(error, match=message):
-        dataset.set_state(state)
-    assert dataset.get_state() == before
-
-
 def test_state_of_lanes_tells_which_they_are():
     lanes = framed(np.arange(50)).lanes(4)
     dataset = lanes.dataset()
@@ -296,17 +267,6 @@ def test_state_of_lanes_tells_which_they_are():
 
 
 # --- What a dataset is made of.
-
-
-@pytest.mark.parametrize("batch_size", [1, 5, 13, 99])
-def test_batches_are_the_frames_in_order(batch_size):
-    frames = framed()
-    dataset = frames.dataset(batch_size)
-    batches = list(frames.batches(batch_size))
-    assert len(dataset) == len(batches)
-    for (x, y), (expected_x, expected_y) in zip(dataset, batches, strict=True):
-        np.testing.assert_array_equal(x, expected_x)
-        np.testing.assert_array_equal(y, expected_y)
 
 
 def test_lanes_train_with_their_weights():

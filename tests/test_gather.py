@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqframe.framing import gather
 from seqframe.framing.gather import Rows
 
 # Every kind of window that frames are made of: (steps, rows apart) for each axis.
@@ -121,16 +120,6 @@ def test_the_strides_of_a_single_row_are_not_everyones():
     np.testing.assert_array_equal(taken, [single[0], others[0], others[9]])
 
 
-def test_an_array_without_rows_does_not_count():
-    steps = np.arange(72.0).reshape(12, 2, 3).transpose(0, 2, 1)
-    rows = Rows([steps[:0], steps[4:]])
-    taken = rows.take(np.array([1, 1]), np.array([0, 5]), ((3, 1),))
-    np.testing.assert_array_equal(taken, [steps[4:7], steps[9:12]])
-    nothing = Rows([steps[:0], steps[12:]])
-    empty = np.empty(0, np.int64)
-    assert nothing.take(empty, empty, ((3, 1),)).shape == (0, 3, 3, 2)
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_arrays_without_rows_may_be_among_others(layout):
     steps = LAYOUTS[layout]()
@@ -139,16 +128,6 @@ def test_arrays_without_rows_may_be_among_others(layout):
         rows, row = Rows(arrays), np.arange(10)
         taken = rows.take(np.full(10, full), row, ((3, 1),))
         np.testing.assert_array_equal(taken, [steps[k : k + 3] for k in row])
-
-
-def test_a_window_of_one_run_of_bytes_is_copied_as_one_element():
-    fortran = np.asfortranarray(np.zeros((5, 1)))  # a table's only column: what NumPy reports
-    odd = np.lib.stride_tricks.as_strided(fortran, strides=(8, 40))  # of its other axis is moot
-    for steps in (np.zeros(5), np.zeros((5, 2)), np.zeros((5, 2, 3)), odd):
-        assert Rows([steps])._view(((3, 1),)).dtype == np.dtype(f"V{3 * steps[0].nbytes}")
-        assert Rows([steps])._view(((3, 2),)).dtype == steps.dtype
-        assert Rows([steps[:, None][:, ::-1]])._view(((3, 1),)).dtype.kind == "V"
-    assert Rows([np.zeros((5, 2))[:, ::-1]])._view(((3, 1),)).dtype == float
 
 
 @settings(max_examples=60)
@@ -186,15 +165,6 @@ def test_views_too_large_for_numpy_to_count_are_replaced_by_a_copy(layout):
     far._extent = 2**62  # as if they lay at the two ends of memory
     assert_takes_slices([array, other], far)
     assert "_joined" in vars(far)
-
-
-def test_a_single_window_too_large_for_numpy_is_an_error(monkeypatch):
-    def too_big(*args, **kwargs):
-        raise ValueError("array is too big")
-
-    monkeypatch.setattr(gather, "as_strided", too_big)
-    with pytest.raises(ValueError, match="too big"):
-        Rows([np.arange(5.0)]).take(np.array([0]), np.array([0]), ((3, 1),))
 
 
 @pytest.mark.parametrize(

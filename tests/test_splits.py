@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer
-from seqframe.framing.splits import cut_points, fold_cuts
+from seqframe.framing.splits import cut_points
 
 SEQUENCES = [np.arange(60), 1000 + np.arange(37), 2000 + np.arange(44)]
 MODES = {
@@ -80,19 +80,6 @@ def test_cut_points_rise_and_use_every_step(steps, fractions, part):
     np.testing.assert_allclose(some, exact, rtol=1e-9, atol=1)
 
 
-@pytest.mark.parametrize(
-    ("steps", "fractions", "cuts"),
-    [
-        (10, (0.7,), [0, 7]),  # not all of it
-        (10, (0.1,) * 10, list(range(11))),  # their float sum is below 1
-        (10**8, (0.7, 0.2, 0.1), [0, 7 * 10**7, 9 * 10**7, 10**8]),
-        (1, (0.5, 0.5), [0, 0, 1]),
-    ],
-)
-def test_cut_points(steps, fractions, cuts):
-    assert cut_points(steps, fractions) == cuts
-
-
 def test_folds_in_time_are_scikit_learns():
     selection = pytest.importorskip("sklearn.model_selection", reason="the oracle")
     for size, n, gap, test_size in product(range(2, 13), (1, 2, 3, 5), (0, 1, 3), (None, 1, 3)):
@@ -120,22 +107,6 @@ def test_folds_in_time_are_scikit_learns():
             found = frames.folds(n, mode=mode, **arguments)
             for (train, test), (one, other) in zip(found, expected, strict=True):
                 assert (numbers(train), numbers(test)) == (one.tolist(), other.tolist())
-
-
-def test_folds_by_sequences_are_cut_like_those_in_time():
-    for size, n, gap, test_size in product(range(2, 10), (1, 2, 3), (0, 1), (None, 2)):
-        frames = steps_only([2] * size)
-        for mode in ("expanding", "sliding"):
-            cuts = fold_cuts(size, n, mode, gap, test_size)
-            arguments = {"by": "sequences", "mode": mode, "gap": gap, "test_size": test_size}
-            if any(a >= b or c >= d for a, b, c, d in cuts):
-                with pytest.raises(ValueError, match=f"has no sequence. Received: {size} seq"):
-                    frames.folds(n, **arguments)
-                continue
-            for (train, test), (a, b, c, d) in zip(frames.folds(n, **arguments), cuts, strict=True):
-                assert list(train.source.labels) == list(range(a, b))
-                assert list(test.source.labels) == list(range(c, d))
-                used(train), used(test)
 
 
 def test_test_parts_lie_next_to_each_other_in_every_sequence():
@@ -363,15 +334,6 @@ def test_folds_raise_for_too_few_steps(arguments, message):
     frames = SequenceFramer(3).frame(np.arange(20))
     with pytest.raises(ValueError, match=message):
         frames.folds(**arguments)
-
-
-def test_split_raises_if_a_part_misses_all_steps():
-    valid = np.arange(40) < 20
-    frames = SequenceFramer(3).frame([np.arange(40)] * 2, valid=[valid, np.arange(40) > 90])
-    message = "Part 1 of the split has no frame: .* missing"
-    for by in ("time", "sequences"):
-        with pytest.raises(ValueError, match=message):
-            frames.split(0.5, 0.5, by=by)
 
 
 @pytest.mark.parametrize(

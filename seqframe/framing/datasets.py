@@ -24,8 +24,6 @@ class FramesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has n
     may take several of Keras's epochs. Under JAX and PyTorch, Keras looks at the first batch before
     a new model's first epoch. If it is the only batch, the look counts as an epoch.
 
-    Example:
-
     >>> from seqframe import SequenceFramer
     >>> dataset = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0]).dataset(2)
     >>> x, y = dataset[0]

@@ -213,8 +213,6 @@ class Frames:
         The sequence is its number, or the label of its group. Steps are counted from the first step
         of the whole sequence, before any split.
 
-        Example:
-
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
         FrameSteps(sequence=0, inputs=array([1, 2, 3]), targets=array([5, 6]))
@@ -225,8 +223,6 @@ class Frames:
 
     def describe(self, count: int = 5) -> None:
         """Print at most `count` first frames, one a line, without padding.
-
-        Example:
 
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3).frame("ABCDEFG").describe(2)
@@ -286,8 +282,6 @@ class Frames:
         Each pass is an epoch, with an order of its own if `shuffle=True`. Without `shuffle=False`,
         Keras's `fit` shuffles the batches once more, by no seed. See `batches` for the arguments.
 
-        Example:
-
         >>> import keras
         >>> from seqframe import SequenceFramer
         >>> dataset = SequenceFramer(2).frame("ABCDEFG").dataset(2, shuffle=True, seed=7)
@@ -314,8 +308,6 @@ class Frames:
         Each pass over the dataset is an epoch, with an order of its own if `shuffle=True`. With
         `drop_last=True`, batches have a static shape. See `batches` for the arguments.
 
-        Example:
-
         >>> import tensorflow as tf
         >>> from seqframe import SequenceFramer
         >>> [len(y) for x, y in SequenceFramer(2).frame("ABCDEFG").to_tf(2)]
@@ -332,8 +324,6 @@ class Frames:
         `collate_fn=dataset.collate`, which makes tensors of the whole batch. PyTorch's own
         `collate_fn` takes the batch apart first, which is slower.
 
-        Example:
-
         >>> import torch
         >>> from seqframe import SequenceFramer
         >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_torch()
@@ -348,8 +338,6 @@ class Frames:
 
         Grain shuffles, shards, batches and checkpoints it. It is faster to let seqframe shuffle and
         gather whole batches: `grain.MapDataset.source(frames.batches(32, shuffle=True, seed=7))`.
-
-        Example:
 
         >>> import grain
         >>> from seqframe import SequenceFramer
@@ -555,8 +543,6 @@ class Frames:
 
     def redraw(self, epoch: int) -> "Frames":
         """Return these frames with the random subsequences of another epoch, an int ≥ 0.
-
-        Example:
 
         >>> from seqframe import SequenceFramer
         >>> framer = SequenceFramer(5, mode="subsequences", num_samples=2, seed=7)

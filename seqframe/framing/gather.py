@@ -28,8 +28,7 @@ class Rows:
     Args:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are not copied, unless
             their memory layouts differ.
-        columns: list of int, or None for all. Columns of each row that are kept, for arrays
-            `(steps, columns, …)`. Columns that a slice can select need no list.
+        columns: list of int, or None for all. Columns of each row that are kept.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], columns: list[int] | None = None):

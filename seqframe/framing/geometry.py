@@ -32,11 +32,9 @@ class Geometry:
         padding: "pre" | "post". The side of a short input that is padded.
         rate: int. Steps from one place to the next.
         stride: int. Steps from the start of one frame to the start of the next.
-        min_length: int, or None. Real steps of the shortest input; None: of windows
-            `sequence_length`, else 1.
+        min_length: int. Real steps of the shortest input; None: as many as the framing needs.
         wrap: bool. Whether a sequence is a cycle.
         num_samples: int, or None. How many frames are drawn at random.
-        draws: bool. Whether frames are drawn at random.
     """
 
     sequence_length: int
@@ -50,7 +48,7 @@ class Geometry:
     wrap: bool = False
     num_samples: int | None = None
 
-    draws: ClassVar[bool] = False
+    draws: ClassVar[bool] = False  # whether frames are drawn at random
 
     @property
     def pads(self) -> bool:
@@ -64,11 +62,7 @@ class Geometry:
 
     @property
     def span(self) -> int:
-        """Raw steps from the first to the last input step of a full frame.
-
-        >>> Windows(3, rate=2).span
-        5
-        """
+        """Raw steps from the first to the last input step of a full frame."""
         return self.rate * (self.sequence_length - 1) + 1
 
     @property
@@ -78,11 +72,7 @@ class Geometry:
 
     @property
     def least_steps(self) -> int:
-        """Raw steps that a sequence needs to have a frame.
-
-        >>> Windows(3, horizon=2).least_steps, Prefixes(3, horizon=2).least_steps
-        (5, 3)
-        """
+        """Raw steps that a sequence needs to have a frame."""
         return self.span - self._shift + self.ahead
 
     @property

@@ -155,7 +155,7 @@ class Batches(BatchIterator):
     >>> from seqframe import SequenceFramer
     >>> batches = SequenceFramer(1).frame("ABCDEFG").batches(2, shuffle=True, seed=7)
     >>> len(batches), batches[1][1]
-    (3, array([2, 4], dtype=int32))
+    (3, array([1, 5], dtype=int32))
     >>> [y.tolist() for x, y in batches]
     [[6, 3], [1, 5], [2, 4]]
     """

@@ -273,7 +273,7 @@ def test_set_state_raises_for_other_frames_of_equal_number():
     ]
     for one, other in pairs:
         assert len(one) == len(other)
-        with pytest.raises(ValueError, match=r"`state`.*other frames"):
+        with pytest.raises(ValueError, match=r"`state`.*fingerprint"):
             one.batches(4).set_state(other.batches(4).get_state())
 
 

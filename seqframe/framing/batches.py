@@ -304,16 +304,11 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
     """Raise if a state is not of an iterator over the same batches."""
     if not isinstance(state, dict) or "batch" not in state:
         raise TypeError(f"`state` must be what `get_state` returned. Received: {state!r}.")
-    if state.get("fingerprint") != identity["fingerprint"]:
-        raise ValueError(
-            "`state` must be of an iterator over the same frames. Received: a state of other "
-            "frames. Their framer, their draws, or the lengths of their sequences differ."
-        )
     for name, value in identity.items():
         if state.get(name) != value:
             raise ValueError(
-                f"`state` must be of an iterator over the same batches. Received: {name}="
-                f"{state.get(name)!r}, but this iterator has {value!r}."
+                "`state` must be of an iterator over the same frames and batches. Received: "
+                f"{name}={state.get(name)!r}, but this iterator has {value!r}."
             )
     if check_integer("batch", state["batch"], 0) > batches:
         raise ValueError(f"`batch` must be in 0 … {batches}. Received: batch={state['batch']}.")

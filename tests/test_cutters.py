@@ -74,26 +74,10 @@ def test_arrays_have_the_announced_shapes_and_dtypes(how):
                 (*(() if size is None else (size,)), *shape) for shape in shapes
             ]
             assert [array.dtype for array in arrays] == [dtype for _, dtype in frames._array_specs]
-        assert frames._nbytes == sum(array.nbytes for array in flat(frames[[0]]))
-
-
-@HOW
-def test_views_and_gathers_in_parts_are_the_whole(how):
-    for frames in all_frames(how):
-        index = np.arange(len(frames))
-        whole = frames._gather(frames._place(index))
-        assert all(array.flags.writeable for array in whole)
-        places = frames._place(index[::-1])
-        parts = [frames._gather(places, slice(a, a + 3)) for a in range(0, len(frames), 3)]
-        for array, pieces in zip(whole, zip(*parts, strict=True), strict=True):
-            np.testing.assert_array_equal(np.concatenate(pieces), array[::-1], strict=True)
-        views = frames._cutter.views()
-        if views is not None:
-            for view, array in zip(views, whole, strict=True):
-                np.testing.assert_array_equal(view, array, strict=True)
-                assert not view.flags.writeable
-        for array, expected in zip(flat(frames.arrays()), whole, strict=True):
-            np.testing.assert_array_equal(array, expected, strict=True)
+        # Batches are gathered, and arrays are views if they can be.
+        batches = zip(*(flat(batch) for batch in frames.batches(3)), strict=True)
+        for array, parts in zip(flat(frames.arrays()), batches, strict=True):
+            np.testing.assert_array_equal(np.concatenate(parts), array, strict=True)
 
 
 WEIGHTS = np.arange(100.0)

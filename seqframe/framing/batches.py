@@ -246,32 +246,41 @@ class Batches(BatchIterator):
         return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
 
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
-        # Always copies, never views: TensorFlow may write into the memory it is given.
-        size, pack = self.batch_size, self._drawn._pack
-        groups, stop = None, 0
+        pack, batches = self._drawn._pack, None
         for k in numbers:
-            if k >= stop:
-                groups = groups or self._gathered(k)
-                arrays, first = next(groups), k
-                stop = k + -(-len(arrays[0]) // size)
-            a = (k - first) * size
-            yield pack([array[a : a + size] for array in arrays])
+            batches = batches or self._copied(k)
+            yield pack(next(batches))
 
-    def _gathered(self, first: int) -> Iterator[list[np.ndarray]]:
-        """Copy the frames from batch `first` on, several batches together.
+    def _copied(self, first: int) -> Iterator[list[np.ndarray]]:
+        """Copy the arrays of batch `first` and of those that follow.
 
-        A call of NumPy costs more than a frame. So the order and the places of many batches are
-        computed at once, and small batches are copied together.
+        They are copies, never views: TensorFlow may write into the memory it is given. A call of
+        NumPy costs more than a frame, so small batches are copied together. A large batch is not
+        kept here, so that the next one can have its memory.
         """
-        frames, size, end = self._drawn, self.batch_size, self.num_frames
-        together = size * max(_GATHER_BYTES // (size * frames._nbytes or 1), 1)
+        size = self.batch_size
+        together = size * max(_GATHER_BYTES // (size * self._drawn._nbytes or 1), 1)
+        parts = self._copied_parts(first * size, together)
+        if together == size:
+            return parts
+        return (
+            [array[a : a + size] for array in arrays]
+            for arrays in parts
+            for a in range(0, len(arrays[0]), size)
+        )
+
+    def _copied_parts(self, first: int, together: int) -> Iterator[list[np.ndarray]]:
+        """Copy the arrays from position `first` on, so many frames together."""
+        frames, end = self._drawn, self.num_frames
         views = frames._views() if self.order.is_identity else None
         if views is not None:  # to copy a slice is faster than to gather
-            for start in range(first * size, end, together):
-                yield [view[start : min(start + together, end)].copy() for view in views]
+            views = [view[:end] for view in views]
+            for start in range(first, end, together):
+                yield [view[start : start + together].copy() for view in views]
             return
-        block = size * -(-_ORDER_BLOCK // size)
-        for start in range(first * size, end, block):
+        # The order and the places of many batches are computed at once.
+        block = together * -(-_ORDER_BLOCK // together)
+        for start in range(first, end, block):
             positions = np.arange(start, min(start + block, end))
             places = frames._place(self.order(positions, self.epoch))
             for k in range(0, len(positions), together):

@@ -24,7 +24,7 @@ def rows(*shape, dtype=float):
 
 
 def given_to(framer):
-    """Return what it frames: sequences alone, and with all that may come with them."""
+    """Return arguments of `frame`: with and without targets, future and weights."""
     columns = () if framer.layout == "tokens" else (3,)
     images = () if framer.layout == "tokens" else (2, 3)
     given = [
@@ -43,7 +43,7 @@ def given_to(framer):
 
 
 def all_frames(how):
-    """Frame all of that, for every small combination of the other arguments."""
+    """Frame these under every small combination of the framer's arguments."""
     shapes = product((2, 3), ("timesteps", "features", "tokens"), (1, 2), (False, True), (-1, 0))
     for length, layout, horizon, each, gap in shapes:
         shape = dict(layout=layout, horizon=horizon, return_sequences=each, gap=gap)

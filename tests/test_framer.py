@@ -359,13 +359,13 @@ def test_data_keep_their_dtype(dtype, padding_value):
         ("M8[D]", 0),
     ],
 )
-def test_padding_fits_the_dtype(dtype, padding_value):
+def test_padding_value_must_fit_the_dtype(dtype, padding_value):
     framer = SequenceFramer(3, mode="prefixes", padding_value=padding_value)
     with pytest.raises(ValueError, match="`padding_value`"):
         framer.frame(np.zeros(5, dtype))
     x, _ = SequenceFramer(3).frame(np.zeros(5, dtype))[0]  # windows are never padded
     assert x.dtype == dtype
-    # Neither are targets, but where each input step has one.
+    # Targets are padded only if each input step has one.
     values = np.zeros(5)
     assert framer.frame(values, np.zeros(5, dtype)).arrays()[1].dtype == dtype
     each = SequenceFramer(3, mode="prefixes", padding_value=padding_value, return_sequences=True)

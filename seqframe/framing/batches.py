@@ -287,14 +287,15 @@ class Batches(BatchIterator):
                 yield frames._gather(places, slice(k, k + together))
 
     def _identity(self) -> dict[str, Any]:
-        order = self.order.get_state()
-        del order["seed"]
         return {
             "fingerprint": self.frames._fingerprint,
             "batch_size": self.batch_size,
             "drop_last": self.drop_last,
             "redraw": self.redraw,
-            **order,
+            "frames": self.order.size,
+            "shuffle": self.order.shuffle,
+            "num_shards": self.order.num_shards,
+            "shard": self.order.shard_index,
         }
 
     def get_state(self) -> dict[str, Any]:

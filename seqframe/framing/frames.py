@@ -155,7 +155,7 @@ class Frames:
 
     @property
     def left_out(self) -> int:
-        """Number of frames (random subsequences: of starts) that touch a missing step."""
+        """Number of frames that touch a missing step; of random subsequences, of starts."""
         return int(self._geometry.count(self.source.steps).sum() - self._counts.sum())
 
     def arrays(self) -> Batch:
@@ -410,10 +410,11 @@ class Frames:
             chosen = [np.sort(order[start:stop]) for start, stop in cuts]
             return [self._select(some, name) for some, name in zip(chosen, names, strict=True)]
         places = np.array([cut_points(steps, fractions) for steps in self.source.steps.tolist()]).T
-        return [
-            self._cut(np.maximum(start - history, 0), stop, name, name != names[0] and not history)
-            for name, (start, stop) in zip(names, pairwise(places), strict=True)
-        ]
+        parts = []
+        for name, (start, stop) in zip(names, pairwise(places), strict=True):
+            source = self.source.cut(np.maximum(start - history, 0), stop)
+            parts.append(self._part(source, name, may_share=bool(parts) and not share_history))
+        return parts
 
     def folds(
         self,
@@ -467,9 +468,9 @@ class Frames:
             train_start, train_stop, test_start, test_stop = cuts[:, number].T
             names = (f"The train part of fold {number}", f"The test part of fold {number}")
             if by == "time":
-                test_start = np.maximum(test_start - history, 0)
-                train = self._cut(train_start, train_stop, names[0])
-                test = self._cut(test_start, test_stop, names[1], may_share=not history)
+                train = self._part(self.source.cut(train_start, train_stop), names[0])
+                source = self.source.cut(np.maximum(test_start - history, 0), test_stop)
+                test = self._part(source, names[1], may_share=not share_history)
             else:
                 train = self._select(np.arange(train_start[0], train_stop[0]), names[0])
                 test = self._select(np.arange(test_start[0], test_stop[0]), names[1])
@@ -500,12 +501,6 @@ class Frames:
                 'Give it more of them, or cut each in time with `by="time"`.'
             )
         return self._part(self.source.select(numbers), name)
-
-    def _cut(
-        self, starts: np.ndarray, stops: np.ndarray, name: str, may_share: bool = False
-    ) -> "Frames":
-        """Return the frames of the steps `start … stop - 1` of each sequence."""
-        return self._part(self.source.cut(starts, stops), name, may_share)
 
     def _part(self, source: Source, name: str, may_share: bool = False) -> "Frames":
         """Return the frames of a part of the source. Raise if there are none."""

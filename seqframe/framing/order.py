@@ -102,16 +102,6 @@ class Order:
         """Return this order under another seed."""
         return Order(self.size, self.shuffle, seed, self.num_shards, self.shard_index)
 
-    def get_state(self) -> dict[str, int | bool]:
-        """Return the settings of this order, as JSON-safe values."""
-        return {
-            "frames": self.size,
-            "shuffle": self.shuffle,
-            "num_shards": self.num_shards,
-            "shard": self.shard_index,
-            "seed": self.seed,
-        }
-
 
 @lru_cache(maxsize=8)
 def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:

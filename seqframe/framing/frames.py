@@ -410,7 +410,7 @@ class Frames:
             chosen = [np.sort(order[start:stop]) for start, stop in cuts]
             return [self._select(some, name) for some, name in zip(chosen, names, strict=True)]
         places = np.array([cut_points(steps, fractions) for steps in self.source.steps.tolist()]).T
-        parts = []
+        parts: list[Frames] = []
         for name, (start, stop) in zip(names, pairwise(places), strict=True):
             source = self.source.cut(np.maximum(start - history, 0), stop)
             parts.append(self._part(source, name, may_share=bool(parts) and not share_history))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.framing import adapters
 
 STEPS = np.linspace(-1, 1, 40, dtype="float32")
 KINDS = {
@@ -21,7 +20,7 @@ KINDS = {
     ),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
-# Of libraries that are loaded beside each other, and of processes that fork from one with threads.
+# Libraries that are loaded together warn, and so do processes forked from one with threads.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::RuntimeWarning", "ignore:Your input ran out:UserWarning"
 )
@@ -48,14 +47,14 @@ def drawn():
 
 
 def flat(batch):
-    """Return the arrays of a batch in a list, from whichever library."""
+    """Return the arrays of a batch of any library, in a list."""
     x, *others = batch
     inputs = [x["past"], x["future"]] if isinstance(x, dict) else [x]
     return [np.asarray(array) for array in (*inputs, *others)]
 
 
 def key(arrays):
-    """Return what tells a frame from others."""
+    """Return bytes that identify a frame."""
     return b"".join(array.tobytes() for array in arrays)
 
 
@@ -78,7 +77,7 @@ def assert_all_same(batches, expected):
 
 @every_kind
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_tf_knows_what_it_holds(tf, make, drop_last):
+def test_tf_dataset_has_spec_and_cardinality(tf, make, drop_last):
     frames = make()
     dataset = frames.to_tf(4, drop_last=drop_last)
     size = 4 if drop_last else None
@@ -96,18 +95,18 @@ def test_tf_knows_what_it_holds(tf, make, drop_last):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "int8", "uint16", "int64", "bool"])
-def test_tf_keeps_the_dtype(tf, dtype):
+def test_tf_dataset_keeps_the_dtype(tf, dtype):
     frames = SequenceFramer(2, horizon=2).frame(STEPS.astype(dtype), sample_weight=np.arange(40))
     dataset = frames.to_tf(7)
     assert [spec.dtype.name for spec in dataset.element_spec] == [dtype, dtype, "float32"]
-    assert_all_same(dataset, frames.batches(7))  # weights that were averaged among them
+    assert_all_same(dataset, frames.batches(7))  # with averaged weights
 
 
 def passes(dataset, count):
     return [np.concatenate([batch[1] for batch in dataset]).tolist() for _ in range(count)]
 
 
-def test_each_pass_over_tf_is_an_epoch(tf):
+def test_each_pass_over_a_tf_dataset_is_an_epoch(tf):
     frames = KINDS["one sequence"]()
 
     def expected(epoch):
@@ -119,30 +118,18 @@ def test_each_pass_over_tf_is_an_epoch(tf):
     repeated = frames.to_tf(4, shuffle=True, seed=3).repeat(3)
     assert int(repeated.cardinality()) == 30
     assert passes(repeated, 1) == [expected(0) + expected(1) + expected(2)]
-    next(iter(frames.to_tf(4, shuffle=True)))  # one that is left after a batch
+    next(iter(frames.to_tf(4, shuffle=True)))  # a pass that ends after one batch
     ordered = frames.to_tf(4)
     assert passes(ordered, 2) == [frames[:][1].tolist()] * 2
     one, other = frames.to_tf(4, shuffle=True), frames.to_tf(4, shuffle=True)
     assert passes(one, 1) != passes(other, 1)  # a seed is drawn
 
 
-def test_tf_draws_anew_if_asked(tf):
+def test_tf_dataset_redraws_for_each_pass(tf):
     frames = drawn()
     found = passes(frames.to_tf(4, redraw=True), 2)
     assert found == [frames[:][1].tolist(), frames.redraw(1)[:][1].tolist()]
     assert passes(frames.to_tf(4), 2) == [frames[:][1].tolist()] * 2
-
-
-def test_tf_checks_its_arguments(tf):
-    frames = KINDS["one sequence"]()
-    for arguments, message in (
-        ({"batch_size": 0}, "`batch_size` must be an integer ≥ 1"),
-        ({"batch_size": 2, "epoch": -1}, "`epoch` must be an integer ≥ 0"),
-        ({"batch_size": 2, "seed": -1}, "`seed` must be an integer ≥ 0"),
-        ({"batch_size": 2, "redraw": True}, '`redraw=True` needs `mode="subsequences"`'),
-    ):
-        with pytest.raises(ValueError, match=message):
-            frames.to_tf(**arguments)
 
 
 # --- PyTorch's DataLoader.
@@ -156,7 +143,7 @@ def collate_of(dataset, own):
 
 @every_kind
 @COLLATE
-def test_a_loader_holds_the_frames_of_its_sampler(data, make, own):
+def test_loader_gives_the_frames_of_its_sampler(data, make, own):
     frames = make()
     dataset = frames.to_torch()
     given = collate_of(dataset, own)
@@ -170,7 +157,7 @@ def test_a_loader_holds_the_frames_of_its_sampler(data, make, own):
 
 
 @COLLATE
-def test_a_loader_has_workers(data, own):
+def test_loader_works_with_workers(data, own):
     frames = KINDS["future and weight"]()
     dataset = frames.to_torch()
     loader = data.DataLoader(dataset, 7, num_workers=2, **collate_of(dataset, own))
@@ -178,30 +165,23 @@ def test_a_loader_has_workers(data, own):
         assert_all_same(loader, frames.batches(7))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "int8", "uint16", "bool"])
-def test_torch_keeps_the_dtype(data, dtype):
+@pytest.mark.parametrize("dtype", ["float64", "int8", "uint16", "bool", ">f4"])
+def test_torch_dataset_keeps_the_dtype(data, dtype):
     frames = SequenceFramer(2).frame(STEPS.astype(dtype))
+    native = SequenceFramer(2).frame(STEPS.astype(np.dtype(dtype).newbyteorder("=")))
     dataset = frames.to_torch()
     for own in (True, False):
         loader = data.DataLoader(dataset, 7, **collate_of(dataset, own))
-        assert_all_same(loader, frames.batches(7))
+        assert_all_same(loader, native.batches(7))  # in the byte order of this machine
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_torch_takes_what_another_machine_wrote(data, own):
-    frames, native = (SequenceFramer(2).frame(STEPS.astype(dtype)) for dtype in (">f4", "f4"))
-    dataset = frames.to_torch()
-    loader = data.DataLoader(dataset, 7, **collate_of(dataset, own))
-    assert_all_same(loader, native.batches(7))
-
-
-def test_a_torch_dataset_reaches_workers_that_are_spawned(data):
+def test_torch_dataset_can_be_pickled(data):
     frames = KINDS["future and weight"]()
     dataset, collate = pickle.loads(pickle.dumps((frames.to_torch(), frames.to_torch().collate)))
     assert_all_same(data.DataLoader(dataset, 7, collate_fn=collate), frames.batches(7))
 
 
-def test_batches_are_a_torch_dataset_as_they_are(data):
+def test_batches_work_as_a_torch_dataset(data):
     frames = KINDS["one sequence"]()
     batches = frames.batches(7, shuffle=True, seed=1)
     assert_all_same(
@@ -209,14 +189,7 @@ def test_batches_are_a_torch_dataset_as_they_are(data):
     )
 
 
-def test_a_sampler_that_is_out_of_range_is_told_so(data):
-    dataset = KINDS["one sequence"]().to_torch()
-    for index in (37, -38):
-        with pytest.raises(IndexError, match=f"index {index}"):
-            dataset.__getitems__([0, index])
-
-
-def test_collate_takes_what_was_fetched(data):
+def test_collate_raises_for_single_frames(data):
     dataset = KINDS["one sequence"]().to_torch()
     loader = data.DataLoader(dataset, batch_size=None, collate_fn=dataset.collate)
     with pytest.raises(TypeError, match="`batch_size`"):
@@ -229,7 +202,7 @@ def test_collate_takes_what_was_fetched(data):
 
 
 @every_kind
-def test_grain_holds_the_frames(grain, make):
+def test_grain_dataset_has_the_frames(grain, make):
     frames = make()
     dataset = frames.to_grain()
     assert isinstance(dataset, grain.MapDataset)
@@ -240,7 +213,7 @@ def test_grain_holds_the_frames(grain, make):
 
 
 @pytest.mark.parametrize("kind", ["one sequence", "future and weight"])
-def test_grain_shuffles(grain, kind):
+def test_grain_dataset_can_be_shuffled(grain, kind):
     frames = KINDS[kind]()
     keys = [key(flat(frame)) for frame in frames]
     order = [keys.index(key(flat(frame))) for frame in frames.to_grain().shuffle(seed=7)]
@@ -252,7 +225,7 @@ def test_grain_shuffles(grain, kind):
 
 @every_kind
 @pytest.mark.parametrize("of_batches", [False, True])
-def test_grain_resumes(grain, make, of_batches):
+def test_grain_dataset_can_be_resumed(grain, make, of_batches):
     def iterator():
         if of_batches:
             dataset = grain.MapDataset.source(make().batches(4, shuffle=True, seed=1))
@@ -269,7 +242,7 @@ def test_grain_resumes(grain, make, of_batches):
     assert_all_same(iterator(), first + rest)
 
 
-# --- Libraries that are not there.
+# --- Missing libraries.
 
 ADAPTERS = {
     "tensorflow": lambda frames: frames.to_tf(4),
@@ -281,17 +254,7 @@ ADAPTERS = {
 @pytest.mark.parametrize(
     ("library", "method"), [("tensorflow", "to_tf"), ("torch", "to_torch"), ("grain", "to_grain")]
 )
-def test_a_library_that_is_missing_is_named(library, method, monkeypatch):
+def test_adapter_names_the_missing_library(library, method, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=f"`{method}`.*pip install {library}"):
-        ADAPTERS[library](KINDS["one sequence"]())
-
-
-@pytest.mark.parametrize("library", ADAPTERS)
-def test_a_library_that_misses_another_says_so_itself(library, monkeypatch):
-    def broken(name):
-        raise ModuleNotFoundError(f"{name} needs another", name="another")
-
-    monkeypatch.setattr(adapters, "import_module", broken)
-    with pytest.raises(ModuleNotFoundError, match=f"^{library} needs another$"):
         ADAPTERS[library](KINDS["one sequence"]())

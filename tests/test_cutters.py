@@ -24,7 +24,7 @@ def rows(*shape, dtype=float):
 
 
 def given_to(framer):
-    """Return what it frames: sequences alone, and with all that may come with them."""
+    """Return arguments of `frame`: with and without targets, future and weights."""
     columns = () if framer.layout == "tokens" else (3,)
     images = () if framer.layout == "tokens" else (2, 3)
     given = [
@@ -43,7 +43,7 @@ def given_to(framer):
 
 
 def all_frames(how):
-    """Frame all of that, for every small combination of the other arguments."""
+    """Frame these under every small combination of the framer's arguments."""
     shapes = product((2, 3), ("timesteps", "features", "tokens"), (1, 2), (False, True), (-1, 0))
     for length, layout, horizon, each, gap in shapes:
         shape = dict(layout=layout, horizon=horizon, return_sequences=each, gap=gap)
@@ -74,26 +74,10 @@ def test_arrays_have_the_announced_shapes_and_dtypes(how):
                 (*(() if size is None else (size,)), *shape) for shape in shapes
             ]
             assert [array.dtype for array in arrays] == [dtype for _, dtype in frames._array_specs]
-        assert frames._nbytes == sum(array.nbytes for array in flat(frames[[0]]))
-
-
-@HOW
-def test_views_and_gathers_in_parts_are_the_whole(how):
-    for frames in all_frames(how):
-        index = np.arange(len(frames))
-        whole = frames._gather(frames._place(index))
-        assert all(array.flags.writeable for array in whole)
-        places = frames._place(index[::-1])
-        parts = [frames._gather(places, slice(a, a + 3)) for a in range(0, len(frames), 3)]
-        for array, pieces in zip(whole, zip(*parts, strict=True), strict=True):
-            np.testing.assert_array_equal(np.concatenate(pieces), array[::-1], strict=True)
-        views = frames._cutter.views()
-        if views is not None:
-            for view, array in zip(views, whole, strict=True):
-                np.testing.assert_array_equal(view, array, strict=True)
-                assert not view.flags.writeable
-        for array, expected in zip(flat(frames.arrays()), whole, strict=True):
-            np.testing.assert_array_equal(array, expected, strict=True)
+        # Batches are gathered, and arrays are views if they can be.
+        batches = zip(*(flat(batch) for batch in frames.batches(3)), strict=True)
+        for array, parts in zip(flat(frames.arrays()), batches, strict=True):
+            np.testing.assert_array_equal(np.concatenate(parts), array, strict=True)
 
 
 WEIGHTS = np.arange(100.0)
@@ -126,12 +110,3 @@ def test_arrays_are_views_if_they_can_be(arguments, given, viewed):
     frames = SequenceFramer(3, **arguments).frame(TABLE, **given)
     shares = [np.may_share_memory(array, TABLE) for array in flat(frames.arrays())[:1]]
     assert shares == [viewed]
-
-
-def test_all_arrays_are_copied_if_one_has_to_be():
-    frames = SequenceFramer(3).frame(TABLE, [0, 1, 3])
-    X, y = frames.arrays()
-    assert X.flags.writeable
-    assert y.flags.writeable
-    X[:], y[:] = -1, -1
-    assert TABLE.min() == 0

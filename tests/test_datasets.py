@@ -61,7 +61,7 @@ def known_ahead():
 
 
 def model_of(frames):
-    """Return a model whose weights tell in which order it saw the frames, never trained before."""
+    """Return a new model, whose weights depend on the order of the frames."""
     keras.utils.set_random_seed(1)
     shapes = frames.x_shape
     if isinstance(shapes, dict):
@@ -89,7 +89,7 @@ def trained_by_hand(model, epochs):
 
 
 def test_fit_goes_through_the_epochs_in_their_order():
-    # Whatever Keras looks at before the first, and whatever else the model does in between.
+    # Keras may look at batches before the first epoch, and the model is evaluated in between.
     frames = known_ahead()
     arguments = {"shuffle": True, "seed": 3, "drop_last": True}
     dataset, validation = frames.dataset(4, **arguments), frames.dataset(5)
@@ -105,7 +105,7 @@ def test_fit_goes_through_the_epochs_in_their_order():
     model.predict(validation, verbose=0)
     model.fit(dataset, epochs=1, **given)
     assert epochs == [(0, 0), (0, 1), (1, 1), (1, 2), (0, 2), (0, 3)]
-    assert (dataset.epoch, validation.epoch) == (3, 4)  # each pass is one
+    assert (dataset.epoch, validation.epoch) == (3, 4)  # each pass is an epoch
     by_hand = [frames.batches(4, epoch=epoch, **arguments) for epoch in range(3)]
     assert_same_weights(model, trained_by_hand(model_of(frames), by_hand))
 
@@ -178,13 +178,6 @@ def test_shards_of_a_dataset_are_those_of_its_batches(drop_last):
             assert go_through(shard) == np.concatenate([y for _, y in batches]).tolist()
 
 
-def test_a_shard_trains_on_its_share():
-    dataset = framed().dataset(4).shard(2, 1)
-    history = counting_model().fit(dataset, epochs=2, verbose=0)
-    own = sum(4.0**k for k in range(6)) * 2  # every other power of two
-    np.testing.assert_allclose(history.history["squares"], own / 6, rtol=1e-6)
-
-
 # --- Interrupted and continued.
 
 
@@ -220,7 +213,7 @@ def drawn():
     ("make", "arguments"),
     [(known_ahead, {"drop_last": True}), (drawn, {"redraw": True})],
 )
-def test_a_fit_that_was_interrupted_goes_on_as_if_it_had_not_been(make, arguments, tmp_path):
+def test_interrupted_fit_resumes_exactly(make, arguments, tmp_path):
     arguments = {"shuffle": True, **arguments}
     dataset = make().dataset(4, **arguments)
     whole = make().dataset(4, **arguments)
@@ -261,29 +254,7 @@ def test_set_state_raises_within_an_epoch():
     assert dataset.get_state() == before
 
 
-@pytest.mark.parametrize(
-    ("state", "error", "message"),
-    [
-        (None, TypeError, "`state`.*`get_state`"),
-        ({}, TypeError, "`state`.*`get_state`"),
-        (framed().dataset(4).get_state(), ValueError, "over the same frames"),
-        (framed(np.arange(50)).dataset(5).get_state(), ValueError, "batch_size=5"),
-        (
-            {**framed(np.arange(50)).dataset(8).get_state(), "epoch": "2"},
-            TypeError,
-            "`epoch`",
-        ),
-    ],
-)
-def test_set_state_raises_for_another_dataset(state, error, message):
-    dataset = framed(np.arange(50)).dataset(8)
-    before = dataset.get_state()
-    with pytest.raises(error, match=message):
-        dataset.set_state(state)
-    assert dataset.get_state() == before
-
-
-def test_state_of_lanes_tells_which_they_are():
+def test_set_state_raises_for_other_lanes():
     lanes = framed(np.arange(50)).lanes(4)
     dataset = lanes.dataset()
     dataset.set_state(json.loads(json.dumps(framed(np.arange(50)).lanes(4).dataset().get_state())))
@@ -295,22 +266,11 @@ def test_state_of_lanes_tells_which_they_are():
         dataset.set_state(batches.get_state())
 
 
-# --- What a dataset is made of.
-
-
-@pytest.mark.parametrize("batch_size", [1, 5, 13, 99])
-def test_batches_are_the_frames_in_order(batch_size):
-    frames = framed()
-    dataset = frames.dataset(batch_size)
-    batches = list(frames.batches(batch_size))
-    assert len(dataset) == len(batches)
-    for (x, y), (expected_x, expected_y) in zip(dataset, batches, strict=True):
-        np.testing.assert_array_equal(x, expected_x)
-        np.testing.assert_array_equal(y, expected_y)
+# --- Lanes.
 
 
 def test_lanes_train_with_their_weights():
-    sequences = [STEPS[:5], STEPS[4:]]  # four frames beside the first four of nine
+    sequences = [STEPS[:5], STEPS[4:]]  # of four and nine frames
     lanes = framed(sequences).lanes(2)
     dataset = lanes.dataset()
     assert len(dataset) == len(lanes) == 9
@@ -325,7 +285,7 @@ def test_lanes_train_with_their_weights():
 def test_lanes_raise_if_keras_shuffles_them():
     dataset = framed().lanes(2).dataset()
     model = counting_model(batch_size=2)
-    # Under TensorFlow the error comes out of a generator of `tf.data`, as one of its own.
+    # TensorFlow raises it as an error of its own.
     with pytest.raises(Exception, match="`shuffle=False`"):
         model.fit(dataset, epochs=3, verbose=0)
     model.fit(dataset, shuffle=False, epochs=2, validation_data=dataset, verbose=0)

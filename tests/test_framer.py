@@ -189,25 +189,7 @@ def test_prefixes_are_padded_slices(layout, features, lengths):
         assert_frames_are_slices(framer, arrays)
 
 
-@pytest.mark.parametrize("mode", ["windows", "prefixes"])
-@pytest.mark.parametrize("target_features", [None, 1, 3])
-@pytest.mark.parametrize("lengths", [(7,), (8, 5)])
-def test_targets_on_the_same_clock_are_sliced_alike(mode, target_features, lengths):
-    arrays = [sequence(n, 2, first=1 + 100 * k) for k, n in enumerate(lengths)]
-    targets = [
-        sequence(n, target_features, first=1000 * (k + 1), dtype=np.float32)
-        for k, n in enumerate(lengths)
-    ]
-    for length, horizon, gap, return_sequences in product(
-        (1, 3), (1, 2), (-1, 0, 2), (False, True)
-    ):
-        framer = SequenceFramer(
-            length, mode=mode, horizon=horizon, gap=gap, return_sequences=return_sequences
-        )
-        assert_frames_are_slices(framer, arrays, targets)
-
-
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_any_frames_are_slices(data):
     mode = data.draw(st.sampled_from(["windows", "prefixes"]))
@@ -226,9 +208,11 @@ def test_any_frames_are_slices(data):
         **{name: data.draw(st.integers(1, min(length, 6))) for name in foreign},
     )
     lengths = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=4))
-    assert_frames_are_slices(
-        framer, [sequence(n, features, first=1 + 1000 * k) for k, n in enumerate(lengths)]
-    )
+    arrays = [sequence(n, features, first=1 + 1000 * k) for k, n in enumerate(lengths)]
+    targets, columns = None, data.draw(st.sampled_from([0, None, 1, 3]))
+    if columns != 0:  # targets of their own
+        targets = [sequence(n, columns, 1000 * k, np.float32) for k, n in enumerate(lengths)]
+    assert_frames_are_slices(framer, arrays, targets)
 
 
 # --- Subsequences: the draws are random, what is drawn is not.
@@ -375,13 +359,13 @@ def test_data_keep_their_dtype(dtype, padding_value):
         ("M8[D]", 0),
     ],
 )
-def test_padding_fits_the_dtype(dtype, padding_value):
+def test_padding_value_must_fit_the_dtype(dtype, padding_value):
     framer = SequenceFramer(3, mode="prefixes", padding_value=padding_value)
     with pytest.raises(ValueError, match="`padding_value`"):
         framer.frame(np.zeros(5, dtype))
     x, _ = SequenceFramer(3).frame(np.zeros(5, dtype))[0]  # windows are never padded
     assert x.dtype == dtype
-    # Neither are targets, but where each input step has one.
+    # Targets are padded only if each input step has one.
     values = np.zeros(5)
     assert framer.frame(values, np.zeros(5, dtype)).arrays()[1].dtype == dtype
     each = SequenceFramer(3, mode="prefixes", padding_value=padding_value, return_sequences=True)
@@ -474,15 +458,6 @@ def test_targets_are_columns_by_name_or_position(library, targets, columns):
     assert frames.y_shape == (2, *np.shape(columns))
     several = framer.frame([table, table[3:]], targets)
     np.testing.assert_array_equal(several.arrays()[1][: len(frames)], expected.arrays()[1])
-
-
-@LIBRARIES
-def test_targets_may_come_from_a_table(library):
-    table = library.DataFrame({"a": [1.0, 2, 3], "b": [4.0, 5, 6]})
-    one, table_of_one = table["b"], table[["b"]]
-    assert SequenceFramer(1).frame(table, one).arrays()[1].tolist() == [5, 6]
-    assert SequenceFramer(1).frame(table, table_of_one).arrays()[1].tolist() == [[5], [6]]
-    assert SequenceFramer(1).frame("ABC", one).arrays()[1].tolist() == [5, 6]
 
 
 @pytest.mark.parametrize(
@@ -606,33 +581,13 @@ def test_frame_raises_for_a_sequence_that_is_too_short(framer, sequences, needed
 
 
 def test_frame_tells_how_to_pass_words():
-    """It is read as many texts, of which a short word has no frame."""
+    """A list of words is read as many texts, and a Series of texts as one sequence of symbols."""
     words = ["all", "that", "is", "the", "case"]
-    for texts in words, words[:1], tuple(words):
-        with pytest.raises(ValueError, match=r"No frame fits.*`\[words\]`.*`vocabulary`"):
-            SequenceFramer(4).frame(texts)
+    with pytest.raises(ValueError, match=r"No frame fits.*`\[words\]`.*`vocabulary`"):
+        SequenceFramer(4).frame(words)
     assert len(SequenceFramer(4).frame([words])) == 1
-    for others in "all", [[1, 2], [3]], [["all"], ["that", "is"]]:
-        with pytest.raises(ValueError, match=r"No frame fits[^\[]*$"):
-            SequenceFramer(4).frame(others)
-
-
-@pytest.mark.parametrize("make", [pd.Series, np.array, lambda texts: pl.Series(values=texts)])
-def test_frame_tells_how_to_pass_many_texts(make):
-    """A Series or an array of strings is one sequence of symbols."""
-    texts = make(["hello world", "good bye"])
     with pytest.raises(ValueError, match=r"No frame fits.*`list\(texts\)`"):
-        SequenceFramer(2).frame(texts)
-    # The way out is one.
-    assert len(SequenceFramer(2).frame(list(texts))) == 9 + 6
-
-
-def test_a_sequence_that_is_just_long_enough():
-    for gap, horizon, rate, length in product((-1, 0, 3), (1, 2), (1, 2), (1, 3)):
-        framer = SequenceFramer(length, gap=gap, horizon=horizon, sampling_rate=rate)
-        assert len(framer.frame(np.zeros(framer.geometry.least_steps))) == 1
-        with pytest.raises(ValueError, match="No frame fits"):
-            framer.frame(np.zeros(framer.geometry.least_steps - 1))
+        SequenceFramer(2).frame(pd.Series(["hello world", "good bye"]))
 
 
 @pytest.mark.parametrize(
@@ -659,13 +614,6 @@ def test_a_sequence_that_is_just_long_enough():
 def test_frame_raises_if_sequences_and_targets_do_not_match(sequences, targets, name):
     with pytest.raises(ValueError, match=re.escape(f"`{name}`")):
         SequenceFramer(1).frame(sequences, targets)
-
-
-@LIBRARIES
-def test_tables_agree_in_their_columns(library):
-    one = library.DataFrame({"a": [1, 2], "b": [3, 4]})
-    with pytest.raises(ValueError, match=r"`sequences\[1\]`"):
-        SequenceFramer(1).frame([one, one[["b", "a"]]], "a")
 
 
 def test_tokens_have_one_feature():
@@ -725,19 +673,18 @@ SHOP = {
 
 
 @LIBRARIES
-def test_the_frames_own_framer_knows_the_names_of_columns(library):
+def test_frames_framer_has_the_names_of_columns(library):
     table = library.DataFrame({name: SHOP[name] for name in ("units", "price", "holiday")})
     framer = SequenceFramer(2)
     frames = framer.frame(table, targets="units", future=["holiday", "price"])
     assert frames.framer.columns == ("units", "price", "holiday")
     assert frames.framer.future_columns == ("holiday", "price")
     assert (framer.columns, framer.future_columns) == (None, None)
-    # It reads other tables by them: another order, and columns beyond them.
+    # It finds them in another table, in another order and with more columns.
     other = library.DataFrame({name: SHOP[name] for name in reversed(SHOP)})
     again = frames.framer.frame(other, targets="units", future=["holiday", "price"])
     assert again.framer is frames.framer
     assert_same_frames(again, frames)
-    # A table ahead as by its columns.
     ahead = other[["price", "store", "holiday"]]
     assert_same_frames(frames.framer.frame(other, targets="units", future=ahead), frames)
     assert framer.frame(table, future=table[["price"]]).framer.future_columns == ("price",)
@@ -777,30 +724,6 @@ def test_arrays_and_numbered_columns_have_no_names():
         assert framer.frame(table, future=future).framer.future_columns is None
 
 
-def test_columns_can_be_chosen():
-    framer = SequenceFramer(2, columns=["price", "units"], future_columns=("holiday",))
-    assert eval(repr(framer)) == framer
-    assert "columns=('price', 'units')" in repr(framer)
-    config = json.loads(json.dumps(framer.get_config()))
-    assert config == framer.get_config()
-    assert SequenceFramer.from_config(config) == framer != SequenceFramer(2)
-    older = {name: value for name, value in config.items() if "columns" not in name}
-    assert SequenceFramer.from_config(older) == SequenceFramer(2)
-
-    table = pd.DataFrame(SHOP)
-    frames = framer.frame(table, targets="units", future=table)
-    assert frames.framer == SequenceFramer(
-        2, columns=["price", "units"], future_columns=("holiday",), target_columns="units"
-    )
-    x, y = frames[0]
-    np.testing.assert_array_equal(x["past"], [[0, 0], [10, 1]])
-    np.testing.assert_array_equal(x["future"], [[0]])
-    assert y == 2
-    # An array is read by position.
-    array = table[["price", "units"]].to_numpy()
-    np.testing.assert_array_equal(framer.frame(array)[0][0], x["past"])
-
-
 @LIBRARIES
 @pytest.mark.parametrize(
     ("targets", "names"),
@@ -814,13 +737,13 @@ def test_columns_can_be_chosen():
     ],
     ids=str,
 )
-def test_the_frames_own_framer_knows_the_targets(library, targets, names):
+def test_frames_framer_has_the_target_columns(library, targets, names):
     table = library.DataFrame({name: SHOP[name] for name in ("units", "price", "holiday")})
     frames = SequenceFramer(2).frame(table, targets=targets)
     assert frames.framer.target_columns == names
     config = json.loads(json.dumps(frames.framer.get_config()))
     assert SequenceFramer.from_config(config) == frames.framer == eval(repr(frames.framer))
-    # It frames another table by them, and others are taken where they are passed.
+    # It frames another table by them. Targets that are passed replace them.
     other = library.DataFrame({name: SHOP[name] for name in reversed(SHOP)})
     again = frames.framer.frame(other, targets=None if names else targets)
     assert again.framer is frames.framer
@@ -833,7 +756,7 @@ def test_the_frames_own_framer_knows_the_targets(library, targets, names):
 
 @LIBRARIES
 @pytest.mark.parametrize("by", ["store", ["store"], ["store", "holiday"]])
-def test_the_frames_own_framer_knows_what_tells_series_apart(library, by):
+def test_frames_framer_has_the_columns_of_groups(library, by):
     table = library.DataFrame(SHOP | {"holiday": [0] * 11})
     frames = SequenceFramer(2).frame(table, targets="units", by=by)
     assert frames.framer.by == ((by,) if isinstance(by, str) else tuple(by))
@@ -843,7 +766,7 @@ def test_the_frames_own_framer_knows_what_tells_series_apart(library, by):
     assert again.framer is frames.framer
     assert again.steps(6).sequence == frames.steps(6).sequence
     assert_same_frames(again, frames)
-    # One series alone, with the column or without it; and each of a list.
+    # One series, with the column or without it; and each of a list.
     alone = table[:6]
     for one in alone, alone[["price", "units"]]:
         framer = SequenceFramer(2, columns=["price", "units"], by=by)
@@ -895,8 +818,6 @@ def test_frame_raises_if_a_label_could_be_a_position(name):
             SequenceFramer(2).frame(months, **{name: columns})
     by_label, by_place = (SequenceFramer(2).frame(months, **{name: key})[0] for key in ("1", 0))
     assert str(by_label) == str(by_place)
-    same_names = months.set_axis([0, 1, 2], axis=1)
-    assert str(SequenceFramer(2).frame(same_names, **{name: 0})[0]) == str(by_place)
 
 
 def test_columns_of_one_name_are_told_apart():
@@ -906,9 +827,6 @@ def test_columns_of_one_name_are_told_apart():
             SequenceFramer(2).frame(table, **{name: ["a"]})
     with pytest.raises(ValueError, match="'a'"):
         SequenceFramer(2, columns=["a", "b"]).frame(table)
-    framer = SequenceFramer(2).frame(table[["b"]].assign(a=1.0)).framer
-    with pytest.raises(ValueError, match="'a'"):
-        framer.frame(table.iloc[:, [2, 2]])
     assert len(SequenceFramer(2).frame(table, targets="b")) == 2
 
 

@@ -30,7 +30,6 @@ def values(batches):
     [
         (slice(None), range(37)),
         (slice(3, 9), range(3, 9)),
-        (slice(-3, None), range(34, 37)),
         (slice(30, 99), range(30, 37)),  # cut off, as for a list
         (slice(9, 3), []),
         (slice(None, None, -5), range(36, -1, -5)),
@@ -40,7 +39,6 @@ def values(batches):
         (np.array([5, -1]), [5, 36]),
         (np.array([5], np.uint8), [5]),
         (np.array([-1], np.int8), [36]),
-        (np.array([5], np.uint64), [5]),
         (range(4), range(4)),
         ([np.int64(2), 3], [2, 3]),
         ([], []),
@@ -109,54 +107,6 @@ def test_iteration_goes_through_all_frames():
 
 
 # --- Views and memory.
-
-
-@pytest.mark.parametrize("targets", [None, np.arange(1000.0), np.zeros((1000, 2))])
-@pytest.mark.parametrize("return_sequences", [False, True])
-@pytest.mark.parametrize("layout", ["timesteps", "tokens", "features"])
-def test_arrays_are_a_read_only_view(layout, return_sequences, targets):
-    data = np.arange(1000)
-    framer = SequenceFramer(
-        50, layout=layout, horizon=3, sequence_stride=2, return_sequences=return_sequences
-    )
-    X, y = framer.frame(data, targets).arrays()
-    for array, source in ((X, data), (y, data if targets is None else targets)):
-        assert np.may_share_memory(array, source)
-        assert not array.flags.writeable
-        assert not array.flags.owndata
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
-
-
-@pytest.mark.parametrize("rate", [1, 3])
-def test_arrays_of_rows_are_a_view_too(rate):
-    data = np.zeros((1000, 4), np.float32)
-    X, y = SequenceFramer(20, sampling_rate=rate).frame(data).arrays()
-    assert np.may_share_memory(X, data)
-    assert np.may_share_memory(y, data)
-    data[20 * rate] = 7  # a view sees what happens to the data
-    assert X[rate, -1].tolist() == [7] * 4
-
-
-def test_arrays_are_copied_if_memory_cannot_be_viewed():
-    # The rows of a window, every other one, cannot be one run of features without a copy.
-    data = np.arange(40).reshape(20, 2)
-    framer = SequenceFramer(3, layout="features", sampling_rate=2)
-    X, _ = framer.frame(data).arrays()
-    assert X[1].tolist() == [[2, 3, 6, 7, 10, 11]]
-    assert not np.may_share_memory(X, data)
-
-
-def test_a_memory_map_is_read_batch_by_batch(tmp_path):
-    path = tmp_path / "steps.bin"
-    np.arange(1000, dtype=np.float32).tofile(path)
-    steps = np.memmap(path, np.float32, "r")
-    frames = framed(5, steps)
-    X, _ = frames.arrays()
-    assert np.may_share_memory(X, steps)
-    x, y = frames[[990, 0]]
-    assert (x[:, 0, 0].tolist(), y.tolist()) == ([990, 0], [995, 5])
-    assert type(x) is np.ndarray
 
 
 def peak_memory(function):
@@ -236,33 +186,12 @@ def test_batches_check_their_arguments(arguments, error, message):
 # --- Splits.
 
 
-def test_a_part_can_be_split_again_and_keeps_the_clock():
-    train, test = framed().split(0.5, 0.5)
-    again = train.split(0.5, 0.5)[1]
-    assert again.steps(0).inputs.tolist() == [10, 11, 12]
-    assert again[0][0].ravel().tolist() == [110, 111, 112]
-    assert test.split(0.5, 0.5)[1].steps(0).inputs.tolist() == [30, 31, 32]
-
-
 def test_splitting_copies_nothing():
     data = np.arange(100)
     frames = SequenceFramer(3).frame(data, np.zeros(100))
     for part in frames.split(0.5, 0.3, 0.2, share_history=True):
         assert np.shares_memory(part.source.inputs.arrays[0], data)
         assert len(part.source.targets.arrays[0]) == len(part.source.inputs.arrays[0])
-
-
-def test_a_part_can_lack_a_short_sequence():
-    # Of the second sequence, too little is left for a frame; of the third nothing at all.
-    layout = np.arange(600).reshape(60, 5, 2).transpose(0, 2, 1)
-    sequences = [layout[20:60], layout[:4], layout[4:6]]
-    frames = SequenceFramer(1).frame(sequences)
-    train, test = frames.split(0.75, 0.25)
-    assert train._counts.tolist() == [29, 2, 0]
-    assert test._counts.tolist() == [9, 0, 0]
-    x, y = test.arrays()
-    np.testing.assert_array_equal(x[:, 0], layout[50:59])
-    np.testing.assert_array_equal(y, layout[51:60])
 
 
 @pytest.mark.parametrize(
@@ -300,11 +229,6 @@ def test_redraw_draws_another_epoch():
         frames.redraw(-1)
 
 
-def test_draws_without_a_seed_stay_what_they_are():
-    frames = framed(5, mode="subsequences", num_samples=40)
-    assert values([frames.arrays()]) == values([frames[:]])
-
-
 # --- Text.
 
 
@@ -336,22 +260,6 @@ def test_draws_without_a_seed_stay_what_they_are():
 def test_describe(framer, sequences, targets, lines, capsys):
     framer.frame(sequences, targets).describe()
     assert capsys.readouterr().out.splitlines() == lines
-
-
-def test_describe_shows_the_first_frames_of_a_part(capsys):
-    frames = SequenceFramer(1).frame("ABCDEFGHIJ").split(0.5, 0.5)[1]
-    frames.describe(2)
-    assert capsys.readouterr().out.splitlines() == ["F -> G", "G -> H"]
-    frames.describe(100)
-    assert len(capsys.readouterr().out.splitlines()) == len(frames) == 4
-
-
-def test_describe_follows_a_cycle(capsys):
-    framer = SequenceFramer(
-        4, mode="subsequences", min_length=4, num_samples=1, wrap=True, horizon=3, seed=0
-    )
-    framer.frame("AB").describe()
-    assert capsys.readouterr().out.strip() in ("ABAB -> ABA", "BABA -> BAB")
 
 
 def test_repr():

@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from seqframe.framing.geometry import (
     Prefixes,
-    Subsequences,
     Windows,
-    count_in_windows,
-    find_runs_of_true,
 )
 from seqframe.framing.index import Finder
 
@@ -69,48 +66,6 @@ def test_frames_are_the_ones_whose_steps_exist(geometry):
         full = length == geometry.sequence_length
         offsets = start[full][:, None] + geometry.target_offsets
         assert targets[full].tolist() == offsets.tolist()
-
-
-@pytest.mark.parametrize("padding", ["pre", "post"])
-def test_padding_stands_on_one_side(padding):
-    for length in range(1, 5):
-        step, real = Prefixes(length, padding=padding).places(np.arange(1, length + 1))
-        for row, mask, true_length in zip(step, real, range(1, length + 1), strict=True):
-            assert row[mask].tolist() == list(range(true_length))
-            assert mask.argmax() == (length - true_length if padding == "pre" else 0)
-
-
-@pytest.mark.parametrize(
-    ("geometry", "stride"),
-    [
-        (Windows(3), 3),
-        (Windows(3, rate=2), 6),
-        (Windows(1, stride=4), 4),  # one step at a time
-        (Prefixes(3), None),
-        (Subsequences(3), None),
-    ],
-)
-def test_frames_lie_end_to_end_by_one_stride(geometry, stride):
-    assert geometry.end_to_end == stride
-
-
-@given(flags=st.lists(st.booleans(), max_size=30), length=st.integers(1, 6), rate=st.integers(1, 5))
-@settings(max_examples=200, deadline=None)
-def test_count_in_windows(flags, length, rate):
-    size = max(len(flags) - rate * (length - 1), 0)
-    expected = [sum(flags[i : i + rate * (length - 1) + 1 : rate]) for i in range(size)]
-    if size:
-        assert count_in_windows(np.array(flags, bool), length, rate).tolist() == expected
-
-
-@given(flags=st.lists(st.booleans(), min_size=1, max_size=30), cuts=st.sets(st.integers(1, 29)))
-@settings(max_examples=200, deadline=None)
-def test_runs_of_true(flags, cuts):
-    parts = np.split(np.array(flags), sorted(cut for cut in cuts if cut < len(flags)))
-    first, stop = find_runs_of_true(parts)
-    runs = [set(range(a, b)) for a, b in zip(first, stop, strict=True)]
-    assert set().union(*runs) == {i for i, flag in enumerate(flags) if flag}
-    assert (first[1:] > stop[:-1]).all()  # two runs do not touch
 
 
 # --- Finder: the run of a number, compared with a binary search.

@@ -119,20 +119,6 @@ def test_framer_shows_what_differs_from_the_defaults():
     assert Table(SequenceFramer(5)).rows == {"sequence_length": "5"}
 
 
-@pytest.mark.parametrize(
-    "framer",
-    [
-        SequenceFramer(5),
-        SequenceFramer(5, mode="subsequences", num_samples=9, seed=3, wrap=True),
-        SequenceFramer(3, gap=-1, horizon=2, vocabulary=Vocabulary("AB")),
-        SequenceFramer(3, columns=["units", "price"], future_columns=["price"]),
-    ],
-)
-def test_repr_and_settings_make_the_framer_again(framer):
-    assert SequenceFramer(**framer._settings()) == framer
-    assert eval(repr(framer)) == framer
-
-
 def test_table_of_lanes():
     lanes = SequenceFramer(1).frame([np.arange(100.0), np.arange(40.0), np.arange(70.0)]).lanes(2)
     rows = Table(lanes).rows

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqframe import SequenceFramer
-from seqframe.framing import geometry, missing
+from seqframe.framing import geometry, index
 
 NAN = np.nan
 
@@ -154,7 +154,7 @@ def test_size_of_chunks_does_not_matter(monkeypatch, chunk):
         for least in (1, 3)
     ]
     whole = [framer.frame(data, targets, skip_nan=True) for framer in framers]
-    monkeypatch.setattr(missing, "_CHUNK", chunk)
+    monkeypatch.setattr(index, "_CHUNK", chunk)
     monkeypatch.setattr(geometry, "_CHUNK", chunk)
     for framer, expected in zip(framers, whole, strict=True):
         frames = framer.frame(data, targets, skip_nan=True)
@@ -270,11 +270,6 @@ def test_values_that_count_as_missing(values, lost):
     assert frames.arrays()[0].dtype == values.dtype
 
 
-def test_short_floats_can_be_missing():
-    short = pytest.importorskip("ml_dtypes", reason="it defines NumPy's bfloat16").bfloat16
-    assert len(SequenceFramer(1).frame(np.array([1, 2, NAN, 4, 5], short), skip_nan=True)) == 2
-
-
 def test_only_steps_that_are_read_can_be_missing():
     # A target is read at its own step, an input at its own.
     inputs, targets = sequence(6, [5]), sequence(6, [0, 1])
@@ -297,16 +292,6 @@ def test_only_steps_that_are_read_can_be_missing():
 
 
 # --- Parts and errors.
-
-
-def test_sequences_can_lose_all_frames():
-    data = [np.full(6, NAN), np.arange(6.0), np.full(6, NAN)]
-    frames = SequenceFramer(2).frame(data, skip_nan=True)
-    assert frames._counts.tolist() == [0, 4, 0]
-    assert [frames.steps(i).sequence for i in range(4)] == [1] * 4
-    part, other = frames.split(0.5, 0.5)
-    assert (part._counts.tolist(), other._counts.tolist()) == ([0, 1, 0], [0, 1, 0])
-    assert other.steps(0) == (1, pytest.approx([3, 4]), pytest.approx([5]))
 
 
 @pytest.mark.parametrize(
@@ -336,16 +321,13 @@ def test_frame_raises_if_no_frame_is_left(framer, given):
 def test_split_raises_if_a_part_loses_all_frames():
     data = sequence(20, range(10, 20))
     frames = SequenceFramer(2).frame([data, np.arange(20.0)[::-1] * NAN], skip_nan=True)
-    with pytest.raises(
-        ValueError, match=r"Part 1 of the split has no frame: .* missing.* Fill the"
+    for cut, part in (
+        (lambda: frames.split(0.5, 0.5), "Part 1 of the split"),
+        (lambda: frames.split(0.5, 0.5, by="sequences"), "Part 1 of the split"),
+        (lambda: frames.folds(1, test_size=8), "The test part of fold 0"),
     ):
-        frames.split(0.5, 0.5)
-    with pytest.raises(ValueError, match=r"Part 1 of the split has no frame: .* missing"):
-        frames.split(0.5, 0.5, by="sequences")
-    with pytest.raises(ValueError, match=r"The test part of fold 0 has no frame: .* missing"):
-        frames.folds(1, test_size=8)
-    with pytest.raises(ValueError, match=r"a frame needs 3 steps. Received: 2 steps. Give it more"):
-        frames.split(0.9, 0.1)
+        with pytest.raises(ValueError, match=f"{part} has no frame: .* missing.*Give it more"):
+            cut()
 
 
 @pytest.mark.parametrize("weights", [np.ones(7), [np.ones(7)]])
@@ -387,4 +369,4 @@ def test_search_for_missing_steps_copies_nothing(tmp_path, shape, framer):
 
     assert peak_memory(look) < data.nbytes / 8
     assert np.shares_memory(frames[0].source.inputs.arrays[0], data)
-    assert frames[0].counts.sum() < framer.geometry.count(len(data))
+    assert frames[0]._counts.sum() < framer.geometry.count(len(data))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqframe.framing.order import Order, epoch_order, random_seed, uniform
+from seqframe.framing.order import Order, epoch_order, uniform
 
 LARGE = 2**16  # above it, no permutation is kept in memory
 SEEDS = st.integers(0, 2**64)
@@ -19,15 +19,10 @@ def whole(size, seed=0, epoch=0):
 
 
 def chi_square(counts):
-    """Return how far counts are from even, in standard deviations of what chance would give."""
+    """Return how far counts are from even, in standard deviations of random counts."""
     freedom = counts.size - 1
     mean = counts.mean()
     return (((counts - mean) ** 2 / mean).sum() - freedom) / np.sqrt(2 * freedom)
-
-
-def test_every_small_order_is_a_permutation():
-    for size in range(1, 301):
-        assert sorted(whole(size, seed=size).tolist()) == list(range(size))
 
 
 @settings(max_examples=25)
@@ -38,7 +33,7 @@ def test_every_large_order_is_a_permutation(size, seed, epoch):
 
 @settings(max_examples=50)
 @given(size=st.integers(1, 2**62), seed=SEEDS, epoch=EPOCHS, data=st.data())
-def test_an_order_of_any_size_stays_within_it_and_never_repeats(size, seed, epoch, data):
+def test_orders_of_any_size_never_repeat_an_item(size, seed, epoch, data):
     positions = data.draw(st.lists(st.integers(0, size - 1), max_size=50, unique=True))
     if size > LARGE:
         order = epoch_order(size, seed, epoch, np.array(positions, np.int64))
@@ -48,7 +43,7 @@ def test_an_order_of_any_size_stays_within_it_and_never_repeats(size, seed, epoc
 
 
 @pytest.mark.parametrize("size", [1, 2, 100, LARGE, LARGE + 1, LARGE + 77, 2 * LARGE])
-def test_any_position_is_found_by_itself(size):
+def test_any_position_can_be_asked_for(size):
     order = whole(size, seed=3, epoch=5)
     for positions in (
         np.arange(min(size, 600))[::-1],
@@ -60,12 +55,12 @@ def test_any_position_is_found_by_itself(size):
     ):
         found = epoch_order(size, 3, 5, positions)
         np.testing.assert_array_equal(found, order[np.asarray(positions, np.int64)])
-    for position in range(0, size, max(size // 60, 1)):  # alone, without an axis
+    for position in range(0, size, max(size // 60, 1)):  # a scalar
         assert epoch_order(size, 3, 5, position) == order[position]
 
 
 @pytest.mark.parametrize("size", [300, LARGE + 300])
-def test_each_seed_and_each_epoch_has_an_order_of_its_own(size):
+def test_seeds_and_epochs_have_different_orders(size):
     orders = {tuple(whole(size, seed, epoch)[:50]) for seed in range(8) for epoch in range(8)}
     assert len(orders) == 64
     assert whole(size, 1, 2).tolist() == whole(size, 1, 2).tolist()
@@ -77,7 +72,7 @@ def test_every_item_comes_first_equally_often(size):
     for place in range(8):
         counts = np.bincount(drawn[:, place] * 40 // size, minlength=40)
         assert chi_square(counts) < 4
-    for before, after in pairwise(drawn.T):  # neither does an item say which one follows
+    for before, after in pairwise(drawn.T):  # no item tells which one follows
         counts = np.bincount((after - before) % size * 39 // size, minlength=39)
         assert chi_square(counts) < 4
 
@@ -125,17 +120,11 @@ def test_a_draw_depends_only_on_its_number(seed, epoch, stream, first):
     )
 
 
-def test_random_seed_is_a_new_one_each_time():
-    seeds = {random_seed() for _ in range(20)}
-    assert len(seeds) == 20
-    assert all(isinstance(seed, int) and seed >= 0 for seed in seeds)
-
-
-# --- An order as an object, whole or a shard.
+# --- Order, whole or a shard.
 
 
 @given(size=st.integers(1, 2**62), data=st.data())
-def test_a_shard_of_an_order_of_any_size(size, data):
+def test_a_shard_takes_every_nth_item(size, data):
     num_shards = data.draw(st.integers(1, size))
     index = data.draw(st.integers(0, num_shards - 1))
     order = Order(size, size > LARGE, seed=7)
@@ -145,7 +134,7 @@ def test_a_shard_of_an_order_of_any_size(size, data):
     np.testing.assert_array_equal(shard(positions, 1), order(positions * num_shards + index, 1))
 
 
-def test_a_seed_is_drawn_once_and_can_be_set():
+def test_order_draws_one_seed_and_takes_another():
     order = Order(50, shuffle=True)
     positions = np.arange(50)
     assert order(positions, 0).tolist() == whole(50, order.seed).tolist()

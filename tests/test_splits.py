@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqframe import SequenceFramer
-from seqframe.framing.splits import cut_points, fold_cuts
+from seqframe.framing.splits import cut_points
 
 SEQUENCES = [np.arange(60), 1000 + np.arange(37), 2000 + np.arange(44)]
 MODES = {
@@ -20,7 +20,7 @@ every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
 
 
 def framed(sequences=SEQUENCES, length=3, **arguments):
-    """Return frames that carry all there is: each value says which step of which sequence it is."""
+    """Return frames with a future and weights. Each value tells its step and its sequence."""
     several = isinstance(sequences, list)
 
     def like(change):
@@ -34,7 +34,7 @@ def framed(sequences=SEQUENCES, length=3, **arguments):
 
 
 def steps_only(lengths, **arguments):
-    """Return frames of which each is one step, input and target in one."""
+    """Return frames of one step, which is both input and target."""
     sequences = [1000 * k + np.arange(n) for k, n in enumerate(lengths)]
     return SequenceFramer(1, gap=-1, **arguments).frame(sequences)
 
@@ -80,19 +80,6 @@ def test_cut_points_rise_and_use_every_step(steps, fractions, part):
     np.testing.assert_allclose(some, exact, rtol=1e-9, atol=1)
 
 
-@pytest.mark.parametrize(
-    ("steps", "fractions", "cuts"),
-    [
-        (10, (0.7,), [0, 7]),  # not all of it
-        (10, (0.1,) * 10, list(range(11))),  # their float sum is below 1
-        (10**8, (0.7, 0.2, 0.1), [0, 7 * 10**7, 9 * 10**7, 10**8]),
-        (1, (0.5, 0.5), [0, 0, 1]),
-    ],
-)
-def test_cut_points(steps, fractions, cuts):
-    assert cut_points(steps, fractions) == cuts
-
-
 def test_folds_in_time_are_scikit_learns():
     selection = pytest.importorskip("sklearn.model_selection", reason="the oracle")
     for size, n, gap, test_size in product(range(2, 13), (1, 2, 3, 5), (0, 1, 3), (None, 1, 3)):
@@ -122,25 +109,8 @@ def test_folds_in_time_are_scikit_learns():
                 assert (numbers(train), numbers(test)) == (one.tolist(), other.tolist())
 
 
-def test_folds_by_sequences_are_cut_like_those_in_time():
-    for size, n, gap, test_size in product(range(2, 10), (1, 2, 3), (0, 1), (None, 2)):
-        frames = steps_only([2] * size)
-        for mode in ("expanding", "sliding"):
-            cuts = fold_cuts(size, n, mode, gap, test_size)
-            arguments = {"by": "sequences", "mode": mode, "gap": gap, "test_size": test_size}
-            if any(a >= b or c >= d for a, b, c, d in cuts):
-                with pytest.raises(ValueError, match=f"has no sequence. Received: {size} seq"):
-                    frames.folds(n, **arguments)
-                continue
-            for (train, test), (a, b, c, d) in zip(frames.folds(n, **arguments), cuts, strict=True):
-                assert list(train.source.labels) == list(range(a, b))
-                assert list(test.source.labels) == list(range(c, d))
-                used(train), used(test)
-
-
 def test_test_parts_lie_next_to_each_other_in_every_sequence():
-    # Some are too short for their part of the first folds: what would lie before their beginning
-    # is cut off.
+    # Some are too short for the first folds, whose parts are then cut off.
     lengths = [40, 13, 10, 7, 3, 1]
     frames = steps_only(lengths)
     for n, test_size, gap, mode in product((1, 2, 3), (1, 4, 10), (0, 2), ("expanding", "sliding")):
@@ -253,7 +223,7 @@ def test_with_shared_history_targets_never_overlap_and_none_is_lost(framer, leng
 
 @pytest.mark.parametrize("lengths", list(product((1, 2, 3, 10), repeat=3)))
 def test_a_part_may_have_no_step_of_a_sequence(lengths):
-    # In memory of all kinds, of which an empty stretch still has an address.
+    # An empty stretch of memory still has an address.
     layout = np.arange(6000).reshape(2, 3000)[1][::-2]
     for change in (np.copy, lambda one: np.repeat(one, 2)[::2], lambda one: one[::-1].copy()[::-1]):
         sequences = [change(layout[100 * k : 100 * k + n]) for k, n in enumerate(lengths)]
@@ -314,7 +284,7 @@ def test_missing_steps_stay_missing():
     for parts in (frames.split(0.5, 0.5, share_history=True), *frames.folds(2, share_history=True)):
         targets = [numbers(part) for part in parts]
         assert set().union(*targets) <= whole
-        # Of the targets that the whole has from here on, a part with its history has all.
+        # A part with its history has all targets of the whole from here on.
         assert targets[1] == [y for y in numbers(frames) if min(targets[1]) <= y <= targets[1][-1]]
 
 
@@ -341,7 +311,7 @@ def test_parts_draw_their_own_subsequences():
     framer = SequenceFramer(4, mode="subsequences", num_samples=50)
     for train, test in framer.frame(SEQUENCES).folds(2):
         assert (len(train), len(test)) == (50, 50)
-        assert used(train) == used(train)  # without a seed, too, they stay what they are
+        assert used(train) == used(train)  # also without a seed
 
 
 # --- Errors.
@@ -363,15 +333,6 @@ def test_folds_raise_for_too_few_steps(arguments, message):
     frames = SequenceFramer(3).frame(np.arange(20))
     with pytest.raises(ValueError, match=message):
         frames.folds(**arguments)
-
-
-def test_split_raises_if_a_part_misses_all_steps():
-    valid = np.arange(40) < 20
-    frames = SequenceFramer(3).frame([np.arange(40)] * 2, valid=[valid, np.arange(40) > 90])
-    message = "Part 1 of the split has no frame: `skip_nan`"
-    for by in ("time", "sequences"):
-        with pytest.raises(ValueError, match=message):
-            frames.split(0.5, 0.5, by=by)
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 
 def tf_dataset(batches: Batches, specs: list[tuple[Shape, np.dtype]]) -> "tf.data.Dataset":
-    """Return batches as a tf.data.Dataset; see `Frames.to_tf`.
-
-    Args:
-        batches: Batches of the first epoch.
-        specs: shape and dtype of each array of a frame.
-    """
+    """Return batches as a tf.data.Dataset; see `Frames.to_tf`. The specs are of single frames."""
     tf = _imported("tensorflow", "to_tf")
     size = batches.batch_size if batches.drop_last else None
     epochs = itertools.count(batches.epoch)

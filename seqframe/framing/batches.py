@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
+from inspect import GEN_CLOSED, getgeneratorstate
 from numbers import Integral
 from operator import length_hint
 from typing import Any, Protocol
@@ -10,9 +11,9 @@ import numpy as np
 
 from seqframe.aliases import Batch
 from seqframe.framing.checks import check_integer
-from seqframe.framing.cutters import Rule
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.order import Order
+from seqframe.framing.source import Rule
 
 _ORDER_BLOCK = 2**14  # positions whose order and places are computed together
 _GATHER_BYTES = 2**18  # small batches are gathered together up to this size, which fits into caches
@@ -45,6 +46,8 @@ class FrameArrays(Protocol):
 
     def _gather(self, places: Any, which: slice = slice(None)) -> list[np.ndarray]: ...
 
+    def _views(self) -> list[np.ndarray] | None: ...
+
     def _resolve(self, index: Any) -> Any: ...
 
 
@@ -57,8 +60,7 @@ class BatchIterator(ABC):
     def __init__(self) -> None:
         # Counts the batches as they are taken, at no cost: how many are left tells the position.
         self._numbers: Iterator[int] | None = None
-        # A generator, whose frame tells whether it is over.
-        self._running: Any = None
+        self._running: Generator[Any, None, None] | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -78,27 +80,21 @@ class BatchIterator(ABC):
 
     @property
     def position(self) -> int:
-        """Number of the next batch.
-
-        >>> from seqframe import SequenceFramer
-        >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(2)
-        >>> _ = next(batches)
-        >>> batches.position
-        1
-        """
+        """Number of the next batch."""
         return 0 if self._numbers is None else len(self) - length_hint(self._numbers)
 
-    def _go_on(self, position: int) -> None:
+    def _go_on(self, position: int) -> Generator[Any, None, None]:
         if self._running is not None:
             self._running.close()
         self._numbers = iter(range(position, len(self)))
         self._running = self._run(self._numbers)
+        return self._running
 
     def __iter__(self) -> Iterator[Any]:
         """Go on from the position of the iterator."""
         # All loops share one generator, as loops over a file do; after an error, a new one.
-        if self._running is None or self._running.gi_frame is None:
-            self._go_on(self.position)
+        if self._running is None or getgeneratorstate(self._running) == GEN_CLOSED:
+            return self._go_on(self.position)
         return self._running
 
     def __next__(self) -> Any:
@@ -121,14 +117,10 @@ class BatchIterator(ABC):
         return {**self._identity(), "batch": self.position}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from the position of the iterator that returned `state`.
-
-        Args:
-            state: dict that `get_state` returned.
+        """Go on from the position of the iterator whose `get_state` returned `state`.
 
         Raises:
             ValueError: if the state is of other frames, or of other batches of them.
-            TypeError: if it is no state.
 
         Example:
 
@@ -161,13 +153,11 @@ class Batches(BatchIterator):
     Example:
 
     >>> from seqframe import SequenceFramer
-    >>> frames = SequenceFramer(1).frame("ABCDEFG")
-    >>> batches = frames.batches(2, shuffle=True, seed=7)
-    >>> x, y = next(batches)
-    >>> again = frames.batches(2, shuffle=True, seed=7)
-    >>> again.set_state(batches.get_state())
-    >>> [y.tolist() for x, y in again], [y.tolist() for x, y in batches]
-    ([[1, 5], [2, 4]], [[1, 5], [2, 4]])
+    >>> batches = SequenceFramer(1).frame("ABCDEFG").batches(2, shuffle=True, seed=7)
+    >>> len(batches), batches[1][1]
+    (3, array([1, 5], dtype=int32))
+    >>> [y.tolist() for x, y in batches]
+    [[6, 3], [1, 5], [2, 4]]
     """
 
     def __init__(
@@ -195,12 +185,7 @@ class Batches(BatchIterator):
 
     @property
     def num_frames(self) -> int:
-        """Number of frames in all the batches.
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(2).frame("ABCDEFG").batches(2, drop_last=True).num_frames
-        4
-        """
+        """Number of frames in all the batches."""
         if not self.drop_last:
             return len(self.order)
         even = self.order.size // self.order.num_shards  # the same for every shard
@@ -230,15 +215,7 @@ class Batches(BatchIterator):
         return known[first - begin : stop - begin]
 
     def at_epoch(self, epoch: int) -> "Batches":
-        """Return another epoch's batches.
-
-        Args:
-            epoch: int ≥ 0.
-
-        Returns:
-            Batches.
-
-        Example:
+        """Return another epoch's batches; `epoch` is an int ≥ 0.
 
         >>> from seqframe import SequenceFramer
         >>> batches = SequenceFramer(2).frame("ABCDEFG").batches(5, shuffle=True, seed=7)
@@ -258,9 +235,6 @@ class Batches(BatchIterator):
             num_shards: int ≥ 1. Number of workers.
             index: int. Number of this worker, from 0.
 
-        Returns:
-            Batches.
-
         Example:
 
         >>> from seqframe import SequenceFramer
@@ -272,41 +246,56 @@ class Batches(BatchIterator):
         return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
 
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
-        # Always copies, never views: TensorFlow may write into the memory it is given.
-        size, pack = self.batch_size, self._drawn._pack
-        groups, stop = None, 0
+        pack, batches = self._drawn._pack, None
         for k in numbers:
-            if k >= stop:
-                groups = groups or self._gathered(k)
-                arrays, first = next(groups), k
-                stop = k + -(-len(arrays[0]) // size)
-            a = (k - first) * size
-            yield pack([array[a : a + size] for array in arrays])
+            batches = batches or self._copied(k)
+            yield pack(next(batches))
 
-    def _gathered(self, first: int) -> Iterator[list[np.ndarray]]:
-        """Copy the frames from batch `first` on, several batches together.
+    def _copied(self, first: int) -> Iterator[list[np.ndarray]]:
+        """Copy the arrays of batch `first` and of those that follow.
 
-        A call of NumPy costs more than a frame. So the order and the places of many batches are
-        computed at once, and small batches are gathered together.
+        They are copies, never views: TensorFlow may write into the memory it is given. A call of
+        NumPy costs more than a frame, so small batches are copied together. A large batch is not
+        kept here, so that the next one can have its memory.
         """
-        frames, size, end = self._drawn, self.batch_size, self.num_frames
-        block = size * -(-_ORDER_BLOCK // size)
-        together = size * max(_GATHER_BYTES // (size * frames._nbytes or 1), 1)
-        for start in range(first * size, end, block):
+        size = self.batch_size
+        together = size * max(_GATHER_BYTES // (size * self._drawn._nbytes or 1), 1)
+        parts = self._copied_parts(first * size, together)
+        if together == size:
+            return parts
+        return (
+            [array[a : a + size] for array in arrays]
+            for arrays in parts
+            for a in range(0, len(arrays[0]), size)
+        )
+
+    def _copied_parts(self, first: int, together: int) -> Iterator[list[np.ndarray]]:
+        """Copy the arrays from position `first` on, so many frames together."""
+        frames, end = self._drawn, self.num_frames
+        views = frames._views() if self.order.is_identity else None
+        if views is not None:  # to copy a slice is faster than to gather
+            views = [view[:end] for view in views]
+            for start in range(first, end, together):
+                yield [view[start : start + together].copy() for view in views]
+            return
+        # The order and the places of many batches are computed at once.
+        block = together * -(-_ORDER_BLOCK // together)
+        for start in range(first, end, block):
             positions = np.arange(start, min(start + block, end))
             places = frames._place(self.order(positions, self.epoch))
             for k in range(0, len(positions), together):
                 yield frames._gather(places, slice(k, k + together))
 
     def _identity(self) -> dict[str, Any]:
-        order = self.order.get_state()
-        del order["seed"]
         return {
             "fingerprint": self.frames._fingerprint,
             "batch_size": self.batch_size,
             "drop_last": self.drop_last,
             "redraw": self.redraw,
-            **order,
+            "frames": self.order.size,
+            "shuffle": self.order.shuffle,
+            "num_shards": self.order.num_shards,
+            "shard": self.order.shard_index,
         }
 
     def get_state(self) -> dict[str, Any]:
@@ -325,21 +314,14 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
     """Raise if a state is not of an iterator over the same batches."""
     if not isinstance(state, dict) or "batch" not in state:
         raise TypeError(f"`state` must be what `get_state` returned. Received: {state!r}.")
-    if state.get("fingerprint") != identity["fingerprint"]:
-        raise ValueError(
-            "`state` must be of an iterator over the same frames. Received: a state of other "
-            "frames. Their framer, their draws, or the lengths of their sequences differ."
-        )
     for name, value in identity.items():
         if state.get(name) != value:
             raise ValueError(
-                f"`state` must be of an iterator over the same batches. Received: {name}="
-                f"{state.get(name)!r}, but this iterator has {value!r}."
+                "`state` must be of an iterator over the same frames and batches. Received: "
+                f"{name}={state.get(name)!r}, but this iterator has {value!r}."
             )
     if check_integer("batch", state["batch"], 0) > batches:
-        raise ValueError(
-            f"`state` must name a batch in 0 … {batches}. Received: batch={state['batch']}."
-        )
+        raise ValueError(f"`batch` must be in 0 … {batches}. Received: batch={state['batch']}.")
 
 
 def resolve_batch(k: Any, batches: int) -> int:

@@ -5,25 +5,15 @@ the weights (if there are some).
 """
 
 import math
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from seqframe.aliases import Layout, Shape
+from seqframe.aliases import Shape
 from seqframe.framing.gather import Axis, Rows
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.index import FrameIndex
-from seqframe.framing.source import Source
-
-
-class Rule(Protocol):
-    """The settings of a SequenceFramer that decide which arrays a frame has."""
-
-    layout: Layout
-    padding_value: float
-
-    @property
-    def geometry(self) -> Geometry: ...
+from seqframe.framing.source import Rule, Source
 
 
 class Shapes(NamedTuple):
@@ -81,13 +71,8 @@ def frame_weight_shape(rule: Rule) -> Shape:
 
     A Keras loss multiplies the weights with a value for each step of a target, so a weight needs as
     many axes. If the loss has one axis less, Keras drops a last axis of length 1.
-
-    >>> from seqframe import SequenceFramer
-    >>> frame_weight_shape(SequenceFramer(3)), frame_weight_shape(SequenceFramer(3, horizon=2))
-    ((), (1,))
     """
-    geometry = rule.geometry
-    return (1,) * (geometry.return_sequences + (geometry.horizon > 1))
+    return (1,) * (rule.geometry.return_sequences + (rule.geometry.horizon > 1))
 
 
 def weighs_horizon_as_one(rule: Rule, source: Source) -> bool:
@@ -106,39 +91,31 @@ def gathered_weight_shape(rule: Rule, source: Source) -> Shape:
     return (*shape, rule.geometry.horizon) if weighs_horizon_as_one(rule, source) else shape
 
 
-def mean_weight(weights: np.ndarray) -> np.ndarray:
-    """Return the mean over the last axis. Floats keep their precision.
-
-    >>> mean_weight(np.array([[0, 1], [1, 1]]))
-    array([0.5, 1. ], dtype=float32)
-    """
-    return weights.mean(axis=-1, dtype=_mean_dtype(weights.dtype))
-
-
-def _mean_dtype(dtype: np.dtype) -> np.dtype:
-    return dtype.newbyteorder("=") if dtype.kind == "f" else np.dtype(np.float32)
-
-
 def frame_parts(rule: Rule, source: Source) -> list[Part]:
     """Return the arrays of a frame, in the order of a batch."""
     shapes, padding = frame_shapes(rule, source), rule.padding_value
-    given: list[tuple[Rows | None, Literal["inputs", "targets"], Shape | None]] = [
-        (source.inputs, "inputs", shapes.past),
-        (source.future, "targets", shapes.future),
-        (source.targets, "targets", shapes.y),
-    ]
+    past, y = source.inputs, source.targets
     parts = [
-        Part(rows, at, shape, shape, rows.dtype, padding)
-        for rows, at, shape in given
-        if rows is not None and shape is not None
+        Part(past, "inputs", shapes.past, shapes.past, past.dtype, padding),
+        Part(y, "targets", shapes.y, shapes.y, y.dtype, padding),
     ]
+    if source.future is not None and shapes.future is not None:
+        dtype = source.future.dtype
+        future = Part(source.future, "targets", shapes.future, shapes.future, dtype, padding)
+        parts.insert(1, future)
     if source.weight is not None and shapes.weight is not None:
         gathered, dtype = gathered_weight_shape(rule, source), source.weight.dtype
-        dtype = dtype if gathered == shapes.weight else _mean_dtype(dtype)
+        if gathered != shapes.weight:
+            dtype = _mean_dtype(dtype)
         at: Literal["targets", "frame"] = "frame" if source.weight_per_frame else "targets"
         # Padding counts for nothing.
         parts.append(Part(source.weight, at, gathered, shapes.weight, dtype, 0))
     return parts
+
+
+def _mean_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the dtype of a mean. Floats keep their precision."""
+    return dtype.newbyteorder("=") if dtype.kind == "f" else np.dtype(np.float32)
 
 
 class WindowCutter:
@@ -246,4 +223,6 @@ class PaddedCutter:
 def _finish(part: Part, array: np.ndarray) -> np.ndarray:
     """Return a gathered array in the shape that a batch has."""
     array = array.reshape(-1, *part.gathered)
-    return array if part.gathered == part.shape else mean_weight(array)
+    if part.gathered == part.shape:
+        return array
+    return np.asarray(array.mean(axis=-1, dtype=part.dtype))

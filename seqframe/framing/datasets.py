@@ -9,19 +9,6 @@ from seqframe.aliases import Batch
 from seqframe.framing.batches import Batches, BatchIterator
 
 
-class EpochBatches(Protocol):
-    """The batches of an epoch: `Batches`, or others that know how to make another epoch's."""
-
-    @property
-    def epoch(self) -> int: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, k: int) -> Batch: ...
-
-    def at_epoch(self, epoch: int) -> "EpochBatches": ...
-
-
 class StatefulBatches(Sized, Protocol):
     """Batches that continue each other: `Lanes`."""
 
@@ -30,16 +17,23 @@ class StatefulBatches(Sized, Protocol):
     def batches(self) -> BatchIterator: ...
 
 
-class EpochDataset(keras.utils.PyDataset):
-    """Batches that may differ from epoch to epoch. Each pass over all of them is an epoch.
+class FramesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
 
-    Args:
-        batches: batches of the first epoch.
+    Each pass over all batches is an epoch, counted from 0. With Keras's `steps_per_epoch`, a pass
+    may take several of Keras's epochs. Under JAX and PyTorch, Keras looks at the first batch before
+    a new model's first epoch. If it is the only batch, the look counts as an epoch.
+
+    >>> from seqframe import SequenceFramer
+    >>> dataset = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0]).dataset(2)
+    >>> x, y = dataset[0]
+    >>> len(dataset), y
+    (1, array([3., 4.]))
     """
 
-    def __init__(self, batches: EpochBatches):
+    def __init__(self, batches: Batches):
         super().__init__()
-        self._batches: Any = batches
+        self._batches = batches
         self._in_epoch = False
         self._seen: set[int] = set()
 
@@ -67,36 +61,8 @@ class EpochDataset(keras.utils.PyDataset):
             self._seen = set()
         self._in_epoch = False
 
-
-class FramesDataset(EpochDataset):
-    """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
-
-    Each pass over all batches is an epoch, counted from 0. With Keras's `steps_per_epoch`, a pass
-    may take several of Keras's epochs. Under JAX and PyTorch, Keras looks at the first batch before
-    a new model's first epoch. If it is the only batch, the look counts as an epoch.
-
-    Example:
-
-    >>> from seqframe import SequenceFramer
-    >>> dataset = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0]).dataset(2)
-    >>> x, y = dataset[0]
-    >>> len(dataset), y
-    (1, array([3., 4.]))
-    """
-
-    _batches: Batches
-
     def shard(self, num_shards: int, index: int) -> "FramesDataset":
-        """Return the dataset of one of `num_shards` workers; see `Batches.shard`.
-
-        Args:
-            num_shards: int ≥ 1. Number of workers.
-            index: int. Number of this worker, from 0.
-
-        Returns:
-            FramesDataset.
-
-        Example:
+        """Return the dataset of one of `num_shards` workers, as `Batches.shard` does.
 
         >>> from seqframe import SequenceFramer
         >>> dataset = SequenceFramer(1).frame("ABCDEFG").dataset(2).shard(2, 1)
@@ -115,13 +81,10 @@ class FramesDataset(EpochDataset):
         return self._batches.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on with the next epoch of the dataset that returned `state`.
-
-        Args:
-            state: dict that `get_state` returned.
+        """Go on with the next epoch of the dataset whose `get_state` returned `state`.
 
         Raises:
-            ValueError: if it is of other frames or batches, or stands within an epoch.
+            ValueError: if it is of other frames or batches, or lies within an epoch.
 
         Example:
 
@@ -129,8 +92,6 @@ class FramesDataset(EpochDataset):
         >>> frames = SequenceFramer(1).frame("ABCDEFG")
         >>> dataset, again = frames.dataset(2, shuffle=True), frames.dataset(2, shuffle=True)
         >>> again.set_state(dataset.get_state())  # its seed too, which was drawn
-        >>> [bool((again[k][1] == dataset[k][1]).all()) for k in range(len(dataset))]
-        [True, True, True]
         """
         _check_between_epochs(state)
         batches = self._batches.at_epoch(self.epoch)
@@ -138,7 +99,7 @@ class FramesDataset(EpochDataset):
         self._batches, self._seen = batches, set()
 
 
-class LanesDataset(keras.utils.PyDataset):
+class LanesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """Batches of lanes, in their order. Made by `Lanes.dataset`.
 
     Raises:
@@ -191,18 +152,14 @@ class LanesDataset(keras.utils.PyDataset):
     def set_state(self, state: dict[str, Any]) -> None:
         """Check that `state` is of the same lanes. Nothing else changes.
 
-        Args:
-            state: dict that `get_state` returned.
-
         Raises:
             ValueError: if it is of other lanes.
 
         Example:
 
         >>> from seqframe import SequenceFramer
-        >>> frames = SequenceFramer(1).frame("ABCDEFG")
-        >>> state = frames.lanes(2).dataset().get_state()
-        >>> frames.lanes(2).dataset().set_state(state)
+        >>> dataset = SequenceFramer(1).frame("ABCDEFG").lanes(2).dataset()
+        >>> dataset.set_state(dataset.get_state())
         """
         _check_between_epochs(state)
         self.lanes.batches().set_state(state)

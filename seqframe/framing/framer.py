@@ -75,18 +75,6 @@ class SequenceFramer:
     ((4, 3, 1), (4,))
     """
 
-    sequence_length: int
-    mode: Mode
-    layout: Layout
-    horizon: int
-    gap: int
-    return_sequences: bool
-    sequence_stride: int
-    sampling_rate: int
-    min_length: int
-    num_samples: int | None
-    wrap: bool
-    padding: Padding
     padding_value: float
     vocabulary: Vocabulary | None
     seed: int | None
@@ -210,28 +198,21 @@ class SequenceFramer:
                 columns of the sequence. Each frame then has the `horizon` rows at its target steps,
                 and `x` is a dict of "past" and "future".
             sample_weight: array `(steps,)`, weights of the target steps; or an array with one
-                weight for each frame. Batches are then `(x, y, sample_weight)`. A Keras loss
-                averages over the last axis of a target. If that is the horizon, its steps share the
-                mean of their weights. To weigh each step, give the sequence a column axis,
-                `(steps, 1)`, and pass `targets=[0]`.
+                weight for each frame. Batches are then `(x, y, sample_weight)`. The steps of a
+                horizon share the mean of their weights, because a Keras loss averages over the last
+                axis. To weigh each step, frame `(steps, 1)` and pass `targets=[0]`.
             by: name of a column of a DataFrame, or several names; or an array with a label for each
                 row. Rows with the same label are a sequence, and must follow each other. The column
                 is no feature. None: the framer's own `by`, if the table has it. Each table of a
-                list is one sequence and has one label. The columns of `by` are then left out, and
-                sequences are numbered.
+                list is one sequence: the columns of `by` are left out.
             valid: bool array `(steps,)`. Leave out frames that touch a step for which it is False.
             skip_nan: bool. Leave out frames that touch a NaN in their input steps of the sequence,
                 or in their target steps of targets, future or weights. A subsequence touches all
                 steps from its first to its last.
 
-        Returns:
-            Frames.
-
         Raises:
             ValueError: if a sequence is too short for a single frame, values are not on its clock,
-                sequences differ in features, a table lacks one of the framer's `columns`, a symbol
-                is unknown, a group comes back after another, or dates do not rise or are not the
-                dates of the sequence.
+                a column or a symbol is unknown, or dates do not rise.
             TypeError: if something is no sequence.
 
         Example:
@@ -250,13 +231,16 @@ class SequenceFramer:
         >>> x["past"].ravel(), x["future"].ravel(), y
         (array([0, 1, 2]), array([1]), np.int64(3))
         """
-        given = {
-            "targets": targets,
-            "future": future,
-            "sample_weight": sample_weight,
-            "valid": valid,
-        }
-        source, found = read_source(self, sequences, by=by, skip_nan=skip_nan, **given)
+        source, found = read_source(
+            self,
+            sequences,
+            targets=targets,
+            future=future,
+            sample_weight=sample_weight,
+            valid=valid,
+            by=by,
+            skip_nan=skip_nan,
+        )
         own = self._arguments()
         known = all(value is own[name] or value == own[name] for name, value in found.items())
         framer = self if known else self._with(**found)
@@ -302,15 +286,7 @@ class SequenceFramer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SequenceFramer":
-        """Make the framer that `get_config` described.
-
-        Args:
-            config: dict that `get_config` returned, before JSON or after it.
-
-        Returns:
-            SequenceFramer.
-
-        Example:
+        """Make the framer whose `get_config` returned `config`.
 
         >>> from seqframe import SequenceFramer, Vocabulary
         >>> framer = SequenceFramer(3, horizon=2, vocabulary=Vocabulary("ABC"))

@@ -15,14 +15,13 @@ from seqframe.aliases import Batch, FoldMode, Index, Padding, Shape, SplitBy
 from seqframe.framing.adapters import grain_dataset, tf_dataset, torch_dataset
 from seqframe.framing.batches import Batches
 from seqframe.framing.checks import check_choice, check_integer
-from seqframe.framing.cutters import PaddedCutter, Rule, WindowCutter, frame_parts, frame_shapes
+from seqframe.framing.cutters import PaddedCutter, WindowCutter, frame_parts, frame_shapes
 from seqframe.framing.html import Row, html_table, shorten
 from seqframe.framing.index import FrameIndex, Runs
 from seqframe.framing.lanes import Lanes
-from seqframe.framing.missing import find_runs
 from seqframe.framing.order import Order, epoch_order, random_seed
 from seqframe.framing.sequences import join_steps
-from seqframe.framing.source import Source
+from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import check_fractions, cut_points, fold_cuts
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -39,31 +38,16 @@ _MOST_FEATURES = 64  # of a step that is written out in a notebook
 
 
 class Framer(Rule, Protocol):
-    """The `SequenceFramer` of frames: the rule that made them, and makes others like them."""
+    """The `SequenceFramer` of frames."""
 
     horizon: int
     gap: int
     return_sequences: bool
-    sequence_length: int
     sampling_rate: int
     padding: Padding
-    vocabulary: Vocabulary | None
-    columns: tuple[str, ...] | None
-    future_columns: tuple[str, ...] | None
-    target_columns: str | tuple[str, ...] | None
-    by: tuple[str, ...] | None
 
-    def frame(
-        self,
-        sequences: Any,
-        targets: Any = None,
-        *,
-        future: Any = None,
-        sample_weight: Any = None,
-        by: Any = None,
-        valid: Any = None,
-        skip_nan: bool = False,
-    ) -> "Frames": ...
+    @property
+    def frame(self) -> Callable[..., "Frames"]: ...
 
     def get_config(self) -> dict[str, Any]: ...
 
@@ -123,9 +107,7 @@ class Frames:
         self.framer, self.source, self.epoch = framer, source, epoch
         self._geometry = geometry = framer.geometry
         self._seed = random_seed() if seed is None and geometry.draws else seed
-        if runs is None and source.may_leave_out:
-            runs = find_runs(geometry, source)
-        self._index = FrameIndex(geometry, source.steps, runs, self._seed or 0, epoch)
+        self._index = FrameIndex(geometry, source, runs, self._seed or 0, epoch)
         self._shapes = frame_shapes(framer, source)
         self._parts = frame_parts(framer, source)
         cutter: type[PaddedCutter | WindowCutter] = PaddedCutter if geometry.pads else WindowCutter
@@ -157,23 +139,13 @@ class Frames:
 
     @property
     def x_shape(self) -> Shape | dict[str, Shape]:
-        """Shape of an input, without the sample axis; a dict if there is a past and a future.
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(3).frame("ABCDEFG").x_shape
-        (3, 1)
-        """
+        """Shape of an input, without the sample axis; a dict if there is a past and a future."""
         past, future = self._shapes.past, self._shapes.future
         return past if future is None else {"past": past, "future": future}
 
     @property
     def y_shape(self) -> Shape:
-        """Shape of a target, without the sample axis.
-
-        >>> from seqframe import SequenceFramer
-        >>> SequenceFramer(3, horizon=2).frame("ABCDEFG").y_shape
-        (2,)
-        """
+        """Shape of a target, without the sample axis."""
         return self._shapes.y
 
     @property
@@ -183,24 +155,14 @@ class Frames:
 
     @property
     def left_out(self) -> int:
-        """Number of frames that `skip_nan` or `valid` leave out, because a step is missing.
-
-        For random subsequences it is the number of starts.
-
-        >>> from seqframe import SequenceFramer
-        >>> gap = [1.0, 2.0, 3.0, float("nan"), 5.0, 6.0, 7.0, 8.0]
-        >>> frames = SequenceFramer(2).frame(gap, skip_nan=True)
-        >>> frames.left_out, len(frames)
-        (3, 3)
-        """
+        """Number of frames that touch a missing step; of random subsequences, of starts."""
         return int(self._geometry.count(self.source.steps).sum() - self._counts.sum())
 
     def arrays(self) -> Batch:
         """Return all frames as `(X, y)`, or `(X, y, sample_weight)`.
 
-        Windows over one sequence are a read-only view of it: nothing is copied, however large.
-        Everything else is copied once: several sequences, padded frames, and windows with
-        `layout="features"` whose steps do not lie next to each other.
+        Windows over one sequence are a read-only view of it, if their layout allows that: nothing
+        is copied, however large. Several sequences and padded frames are copied once.
 
         Returns:
             tuple of arrays `(frames, …)`. With a future, X is a dict of "past" and "future".
@@ -212,17 +174,14 @@ class Frames:
         >>> X.shape, y
         ((2, 3, 1), array([40, 50]))
         """
-        views = self._cutter.views()
+        views = self._views()
         return self._take(np.arange(len(self))) if views is None else self._pack(views)
 
     def lengths(self, index: Index | None = None) -> np.ndarray:
-        """Return the true input lengths, without padding, of all frames or of those at `index`.
+        """Return the true input lengths, without padding: int array `(frames,)`.
 
         Args:
             index: int, slice, list or array of frame numbers; None: all.
-
-        Returns:
-            int array `(frames,)`.
 
         Example:
 
@@ -234,13 +193,10 @@ class Frames:
         return self._locate(chosen)[2]
 
     def mask(self, index: Index | None = None) -> np.ndarray:
-        """Return which input steps are real, not padding.
+        """Return which input steps are real, not padding: bool array `(frames, length)`.
 
         Args:
             index: int, slice, list or array of frame numbers; None: all.
-
-        Returns:
-            bool array `(frames, length)`.
 
         Example:
 
@@ -257,17 +213,6 @@ class Frames:
         The sequence is its number, or the label of its group. Steps are counted from the first step
         of the whole sequence, before any split.
 
-        Args:
-            i: int. Number of the frame.
-
-        Returns:
-            FrameSteps.
-
-        Raises:
-            IndexError: if there is no such frame.
-
-        Example:
-
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
         FrameSteps(sequence=0, inputs=array([1, 2, 3]), targets=array([5, 6]))
@@ -277,21 +222,12 @@ class Frames:
         return FrameSteps(self.source.labels[number], begin + inputs, begin + targets)
 
     def describe(self, count: int = 5) -> None:
-        """Print the first frames, one a line: `ABC -> D`, numbers for numeric data.
-
-        Padding is left out.
-
-        Args:
-            count: int. How many, at most.
-
-        Example:
+        """Print at most `count` first frames, one a line, without padding.
 
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3).frame("ABCDEFG").describe(2)
         ABC -> D
         BCD -> E
-        >>> SequenceFramer(2, horizon=2).frame([1, 2, 3, 4]).describe()
-        1 2 -> 3 4
         """
         for x, y in self._written(count):
             print(f"{x} -> {y}")
@@ -343,29 +279,14 @@ class Frames:
     ) -> "FramesDataset":
         """Return the frames as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
 
-        Without `shuffle=False`, Keras shuffles the batches of an epoch once more, with a random
-        state of its own. Each frame still comes once an epoch, but no seed tells when.
-
-        Args:
-            batch_size: int ≥ 1.
-            shuffle: bool. Shuffle anew each epoch.
-            seed: int ≥ 0; None draws one.
-            drop_last: bool. Leave out a last batch of fewer than `batch_size` frames.
-            redraw: bool. Random subsequences: draw them anew each epoch.
-
-        Returns:
-            FramesDataset: a `keras.utils.PyDataset`.
-
-        Example:
+        Each pass is an epoch, with an order of its own if `shuffle=True`. Without `shuffle=False`,
+        Keras's `fit` shuffles the batches once more, by no seed. See `batches` for the arguments.
 
         >>> import keras
         >>> from seqframe import SequenceFramer
-        >>> frames = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-        >>> dataset = frames.dataset(2, shuffle=True, seed=7)
-        >>> model = keras.Sequential([keras.Input((2, 1)), keras.layers.Flatten()])
-        >>> model.compile("sgd", "mse")
-        >>> len(dataset), len(model.evaluate(dataset, return_dict=True, verbose=0))
-        (2, 1)
+        >>> dataset = SequenceFramer(2).frame("ABCDEFG").dataset(2, shuffle=True, seed=7)
+        >>> len(dataset)
+        3
         """
         from seqframe.framing.datasets import FramesDataset
 
@@ -382,34 +303,14 @@ class Frames:
         drop_last: bool = False,
         redraw: bool = False,
     ) -> "tf.data.Dataset":
-        """Return the frames as a `tf.data.Dataset` of batches.
+        """Return the frames as a `tf.data.Dataset` of batches. It needs TensorFlow.
 
-        Each pass over the dataset is an epoch. NumPy makes the batches, so each takes one call from
-        TensorFlow. The element spec and the cardinality are known.
-
-        Args:
-            batch_size: int ≥ 1.
-            shuffle: bool. Shuffle anew each epoch.
-            seed: int ≥ 0; None draws one.
-            epoch: int ≥ 0. Number of the first epoch.
-            drop_last: bool. Leave out a last batch of fewer than `batch_size` frames. All batches
-                then have a static shape.
-            redraw: bool. Random subsequences: draw them anew each epoch.
-
-        Returns:
-            tf.data.Dataset of `(x, y)`, or `(x, y, sample_weight)`.
-
-        Raises:
-            ImportError: if TensorFlow is not installed.
-
-        Example:
+        Each pass over the dataset is an epoch, with an order of its own if `shuffle=True`. With
+        `drop_last=True`, batches have a static shape. See `batches` for the arguments.
 
         >>> import tensorflow as tf
         >>> from seqframe import SequenceFramer
-        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_tf(2)
-        >>> isinstance(dataset, tf.data.Dataset)
-        True
-        >>> [len(y) for x, y in dataset]
+        >>> [len(y) for x, y in SequenceFramer(2).frame("ABCDEFG").to_tf(2)]
         [2, 2, 1]
         """
         order = Order(len(self), shuffle, seed)
@@ -417,51 +318,32 @@ class Frames:
         return tf_dataset(batches, self._array_specs)
 
     def to_torch(self) -> "torch.utils.data.Dataset":
-        """Return the frames as a map-style dataset for PyTorch's `DataLoader`.
+        """Return the frames as a map-style dataset for PyTorch's `DataLoader`. It needs PyTorch.
 
         The loader's sampler chooses the frames of a batch, and one gather fetches them. Pass
         `collate_fn=dataset.collate`, which makes tensors of the whole batch. PyTorch's own
         `collate_fn` takes the batch apart first, which is slower.
 
-        Returns:
-            torch.utils.data.Dataset of `(x, y)`, or `(x, y, sample_weight)`.
-
-        Raises:
-            ImportError: if PyTorch is not installed.
-
-        Example:
-
         >>> import torch
         >>> from seqframe import SequenceFramer
         >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_torch()
-        >>> loader = torch.utils.data.DataLoader(
-        ...     dataset, batch_size=2, shuffle=True, collate_fn=dataset.collate
-        ... )
+        >>> loader = torch.utils.data.DataLoader(dataset, 2, collate_fn=dataset.collate)
         >>> [len(y) for x, y in loader]
         [2, 2, 1]
         """
         return torch_dataset(self)
 
     def to_grain(self) -> "grain.MapDataset":
-        """Return the frames as a Grain dataset of single frames, random access.
+        """Return the frames as a `grain.MapDataset` of single frames. It needs Grain.
 
-        Grain shuffles, shards, batches and checkpoints it, as in
-        `frames.to_grain().shuffle(seed=7).batch(32)`. It is faster to let seqframe shuffle and
+        Grain shuffles, shards, batches and checkpoints it. It is faster to let seqframe shuffle and
         gather whole batches: `grain.MapDataset.source(frames.batches(32, shuffle=True, seed=7))`.
-
-        Returns:
-            grain.MapDataset of `(x, y)`, or `(x, y, sample_weight)`.
-
-        Raises:
-            ImportError: if Grain is not installed.
-
-        Example:
 
         >>> import grain
         >>> from seqframe import SequenceFramer
         >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_grain()
-        >>> isinstance(dataset, grain.MapDataset), len(dataset.shuffle(seed=7).batch(2))
-        (True, 3)
+        >>> len(dataset.shuffle(seed=7).batch(2))
+        3
         """
         return grain_dataset(self)
 
@@ -470,9 +352,6 @@ class Frames:
 
         Args:
             batch_size: int ≥ 1. Number of lanes: the batch size of the stateful model.
-
-        Returns:
-            Lanes.
 
         Raises:
             ValueError: if `batch_size` exceeds the number of frames, or the frames are random.
@@ -493,7 +372,7 @@ class Frames:
         share_history: bool = False,
         seed: int | None = None,
     ) -> list["Frames"]:
-        """Cut into consecutive parts. No step is in two of them.
+        """Cut into consecutive parts, one for each fraction. No step is in two of them.
 
         Args:
             *fractions: floats that sum to at most 1: each part's share of the steps of each
@@ -503,9 +382,6 @@ class Frames:
             share_history: bool. Windows cut in time: let the inputs of a later part reach back
                 before its start, as is usual in forecasting. Its targets still begin at its start.
             seed: int ≥ 0. By sequences: draw which go to which part; None keeps their order.
-
-        Returns:
-            list of Frames, one for each fraction.
 
         Raises:
             ValueError: if fractions are not positive or sum to more than 1, or a part has no frame.
@@ -524,22 +400,21 @@ class Frames:
             seed = check_integer("seed", seed, 0)
             if by != "sequences":
                 raise ValueError(
-                    '`seed` needs `by="sequences"`: steps keep their order. '
-                    f"Received: seed={seed}. Leave it out."
+                    f'`seed` needs `by="sequences"`: steps keep their order. Received: seed={seed}.'
                 )
-        parts = [f"Part {number} of the split" for number in range(len(fractions))]
+        names = [f"Part {number} of the split" for number in range(len(fractions))]
         if by == "sequences":
             numbers = np.arange(len(self.source.labels))
             order = numbers if seed is None else epoch_order(len(numbers), seed, 0, numbers)
             cuts = pairwise(cut_points(len(numbers), fractions))
             chosen = [np.sort(order[start:stop]) for start, stop in cuts]
-            return [self._select(some, name) for some, name in zip(chosen, parts, strict=True)]
+            return [self._select(some, name) for some, name in zip(chosen, names, strict=True)]
         places = np.array([cut_points(steps, fractions) for steps in self.source.steps.tolist()]).T
-        found = []
-        for k, (start, stop) in enumerate(pairwise(places)):
-            start, may_share = np.maximum(start - history, 0), k > 0 and not share_history
-            found.append(self._cut(start, stop, parts[k], may_share))
-        return found
+        parts: list[Frames] = []
+        for name, (start, stop) in zip(names, pairwise(places), strict=True):
+            source = self.source.cut(np.maximum(start - history, 0), stop)
+            parts.append(self._part(source, name, may_share=bool(parts) and not share_history))
+        return parts
 
     def folds(
         self,
@@ -551,9 +426,9 @@ class Frames:
         by: SplitBy = "time",
         share_history: bool = False,
     ) -> list[tuple["Frames", "Frames"]]:
-        """Cut for walk-forward evaluation: train on what came before, test on what comes next.
+        """Cut `n` times for walk-forward evaluation: train on the past, test on what comes next.
 
-        The test parts lie next to each other and reach up to the end. The cuts are the same as of
+        The test parts lie next to each other and reach up to the end. The cuts are those of
         scikit-learn's `TimeSeriesSplit`.
 
         Args:
@@ -563,10 +438,8 @@ class Frames:
             gap: int ≥ 0. Steps (or sequences) left out between a train part and its test part.
             test_size: int ≥ 1. Steps (or sequences) of a test part; None: an equal share of
                 `1 / (n + 1)`.
-            by: "time": each sequence is cut in raw time. "sequences": whole sequences, in their
-                order.
-            share_history: bool. Windows cut in time: let the inputs of a test part reach back
-                before its start.
+            by: "time" or "sequences", as in `split`.
+            share_history: bool, as in `split`.
 
         Returns:
             list of `(train, test)`, both Frames.
@@ -579,13 +452,9 @@ class Frames:
         >>> from seqframe import SequenceFramer
         >>> frames = SequenceFramer(2).frame("ABCDEFGHIJKL")
         >>> for train, test in frames.folds(2):
-        ...     len(train), test.describe()
-        EF -> G
-        FG -> H
-        (2, None)
-        IJ -> K
-        JK -> L
-        (6, None)
+        ...     print(len(train), len(test))
+        2 2
+        6 2
         """
         n, gap = check_integer("n", n, 1), check_integer("gap", gap, 0)
         if test_size is not None:
@@ -599,9 +468,9 @@ class Frames:
             train_start, train_stop, test_start, test_stop = cuts[:, number].T
             names = (f"The train part of fold {number}", f"The test part of fold {number}")
             if by == "time":
-                test_start = np.maximum(test_start - history, 0)
-                train = self._cut(train_start, train_stop, names[0])
-                test = self._cut(test_start, test_stop, names[1], may_share=not share_history)
+                train = self._part(self.source.cut(train_start, train_stop), names[0])
+                source = self.source.cut(np.maximum(test_start - history, 0), test_stop)
+                test = self._part(source, names[1], may_share=not share_history)
             else:
                 train = self._select(np.arange(train_start[0], train_stop[0]), names[0])
                 test = self._select(np.arange(test_start[0], test_stop[0]), names[1])
@@ -624,21 +493,6 @@ class Frames:
             )
         return history or 0 if share_history else 0
 
-    def _cut(
-        self, starts: np.ndarray, stops: np.ndarray, name: str, may_share: bool = False
-    ) -> "Frames":
-        """Return the frames of the steps `start … stop - 1` of each sequence."""
-        part = self._on(self.source.cut(starts, stops))
-        steps, least = int(np.max(stops - starts)), self._geometry.least_steps
-        if not len(part) and steps < least:
-            may_share &= self._geometry.history is not None
-            share = ", or pass `share_history=True`" if may_share else ""
-            raise ValueError(
-                f"{name} has no frame: a frame needs {least} steps. Received: {steps} steps. "
-                f"Give it more steps{share}."
-            )
-        return part._checked(name)
-
     def _select(self, numbers: np.ndarray, name: str) -> "Frames":
         """Return the frames of some sequences."""
         if not len(numbers):
@@ -646,32 +500,31 @@ class Frames:
                 f"{name} has no sequence. Received: {len(self.source.labels)} sequences in all. "
                 'Give it more of them, or cut each in time with `by="time"`.'
             )
-        return self._on(self.source.select(numbers))._checked(name)
+        return self._part(self.source.select(numbers), name)
 
-    def _checked(self, name: str) -> "Frames":
-        """Return these frames. Raise if steps that are missing have left none."""
-        if not len(self):
+    def _part(self, source: Source, name: str, may_share: bool = False) -> "Frames":
+        """Return the frames of a part of the source. Raise if there are none."""
+        part = Frames(self.framer, source, seed=self._seed, epoch=self.epoch)
+        if not len(part):
+            missing = ", none of them missing" if source.may_leave_out else ""
+            may_share = may_share and self._geometry.history is not None
+            hint = ", or pass `share_history=True`" if may_share else ""
             raise ValueError(
-                f"{name} has no frame: `skip_nan` or `valid` leaves all out. Received: missing "
-                "steps in each. Fill them, or give it more steps."
+                f"{name} has no frame: a frame needs {self._geometry.least_steps} steps{missing}. "
+                f"Received: {source.steps.max()} steps. Give it more steps{hint}."
             )
-        return self
+        return part
 
     def plot(self, count: int = 8, *, index: Any = None, ax: "Axes | None" = None) -> "Axes":
         """Draw how frames lie over the raw sequences: input, gap, target and padding over time.
+
+        It needs matplotlib.
 
         Args:
             count: int ≥ 1. How many of the first frames. If there are several sequences, the first
                 four share them. Of many features the first four are drawn.
             index: int, slice, list or array. The frames to draw instead.
             ax: matplotlib.axes.Axes to draw on; None makes a figure.
-
-        Returns:
-            matplotlib.axes.Axes.
-
-        Raises:
-            ImportError: if matplotlib is not installed.
-            IndexError: if there is no such frame.
 
         Example:
 
@@ -684,23 +537,11 @@ class Frames:
         return plot_frames(self, count, index, ax)
 
     def redraw(self, epoch: int) -> "Frames":
-        """Return these frames with another epoch's random subsequences.
-
-        Args:
-            epoch: int ≥ 0.
-
-        Returns:
-            Frames.
-
-        Example:
+        """Return these frames with the random subsequences of another epoch, an int ≥ 0.
 
         >>> from seqframe import SequenceFramer
         >>> framer = SequenceFramer(5, mode="subsequences", num_samples=2, seed=7)
-        >>> frames = framer.frame("ABCDEFGHIJ")
-        >>> frames.describe()
-        FG -> H
-        HI -> J
-        >>> frames.redraw(1).describe()
+        >>> framer.frame("ABCDEFGHIJ").redraw(1).describe()
         GHI -> J
         I -> J
         """
@@ -766,15 +607,11 @@ class Frames:
 
     @cached_property
     def _fingerprint(self) -> int:
-        """A number that tells these frames from others.
-
-        It depends on their rule, the lengths and names of their sequences, and the places of
-        missing steps. It does not depend on values.
-        """
+        """A number for the rule, the sequences' lengths and names, and the missing steps."""
         draws = [self._seed, self.epoch] if self._geometry.draws else None
         names = repr(list(self.source.labels))
         rule = json.dumps([self.framer.get_config(), draws, len(self), names]).encode()
-        layout = (self._index.steps, self.source.begins, *self._index.runs)
+        layout = (self.source.steps, self.source.begins, *self._index.runs)
         return zlib.crc32(b"".join(part.tobytes() for part in layout), zlib.crc32(rule))
 
     @property
@@ -794,6 +631,10 @@ class Frames:
         """Copy the arrays of frames that were placed, for `_pack`."""
         return self._cutter.gather(places, which)
 
+    def _views(self) -> list[np.ndarray] | None:
+        """Return all arrays as read-only views, for `_pack`; None if that would copy."""
+        return self._cutter.views()
+
     def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return for each frame its sequence, its first input step and its true length."""
         return self._index.locate(index)
@@ -802,10 +643,6 @@ class Frames:
         """Return the rank of each frame in its sequence, which counts frames left out as well."""
         _, start, length = self._locate(index)
         return self._geometry.rank(start, length)
-
-    def _on(self, source: Source) -> "Frames":
-        """Return the frames of another source, such as a part of this one's."""
-        return Frames(self.framer, source, seed=self._seed, epoch=self.epoch)
 
     def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return the number of a frame's sequence, and its steps counted from where that begins."""
@@ -818,10 +655,10 @@ class Frames:
     def _written(self, count: int) -> Iterator[tuple[str, str]]:
         """Go through the first frames as a reader would write them: inputs, targets."""
         source, vocabulary = self.source, self.vocabulary
+        symbols = vocabulary if source.targets is source.inputs else None
         for i in range(min(count, len(self))):
             number, inputs, targets = self._own_steps(i)
             x, y = source.inputs.read(number)[inputs], source.targets.read(number)[targets]
-            symbols = vocabulary if source.targets is source.inputs else None
             if self._geometry.return_sequences and self._geometry.horizon > 1:
                 written = " | ".join(join_steps(steps, symbols) for steps in y)
             else:
@@ -829,7 +666,7 @@ class Frames:
             yield join_steps(x, vocabulary), written
 
     def _resolve(self, index: Any) -> Any:
-        """Return an index as lists take it as non-negative: an int, or an int array."""
+        """Return an index as non-negative numbers: an int, or an int array."""
         size = len(self)
         if isinstance(index, slice):
             return np.arange(*index.indices(size))
@@ -849,10 +686,8 @@ class Frames:
             )
         outside = (chosen < -size) | (chosen >= size)
         if outside.any():
-            worst = chosen if chosen.ndim == 0 else chosen[outside][0]
-            raise IndexError(f"There are {size} frames. Received: index {worst}.")
-        chosen = chosen.astype(np.int64)
-        return np.where(chosen < 0, chosen + size, chosen)[()]
+            raise IndexError(f"There are {size} frames. Received: index {chosen[outside][0]}.")
+        return chosen.astype(np.int64) % size
 
 
 def _pack_future(arrays: Sequence[np.ndarray]) -> Batch:

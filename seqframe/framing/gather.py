@@ -28,8 +28,7 @@ class Rows:
     Args:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are not copied, unless
             their memory layouts differ.
-        columns: list of int, or None for all. Columns of each row that are kept, for arrays
-            `(steps, columns, …)`. Columns that a slice can select need no list.
+        columns: list of int, or None for all. Columns of each row that are kept.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], columns: list[int] | None = None):
@@ -77,15 +76,9 @@ class Rows:
         self._extent = 1 + int((distances + np.maximum(reach, 0)).max()) // self._unit
 
     def take(self, array: np.ndarray, row: np.ndarray, axes: tuple[Axis, ...] = ()) -> np.ndarray:
-        """Copy the windows that begin at `row` of `array`.
+        """Copy the windows that begin at `row` of `array`; every step of them must exist.
 
-        Args:
-            array: int array `(n,)`. The array of each window.
-            row: int array `(n,)`. The row at which it begins. Every step of it must exist.
-            axes: the axes of a window, outermost first, each as (steps, rows apart).
-
-        Returns:
-            array `(n, steps…, *row_shape)`.
+        `axes` are the axes of a window, outermost first. The result is `(n, steps…, *row_shape)`.
 
         >>> rows = Rows([np.arange(5), np.arange(10, 13)])
         >>> rows.take(np.array([0, 1]), np.array([2, 0]), axes=((3, 1),))
@@ -151,7 +144,7 @@ class Rows:
         if self.columns is None:
             return rows
         kept: Any = (..., self.columns, *(slice(None),) * (len(self._whole_shape) - 1))
-        return rows[kept]
+        return np.asarray(rows[kept])
 
     def _view(self, axes: tuple[Axis, ...]) -> np.ndarray | None:
         """Return a window at every unit of memory, or None if NumPy cannot count so many."""
@@ -197,10 +190,6 @@ class Rows:
 
 
 def _contiguous_strides(array: np.ndarray) -> tuple[int, ...]:
-    """Return the strides, in bytes, of an array of the same shape without gaps.
-
-    >>> _contiguous_strides(np.zeros((2, 4, 3), np.float32))
-    (48, 12, 4)
-    """
+    """Return the strides, in bytes, of an array of the same shape without gaps."""
     sizes = (*array.shape[1:], array.itemsize)
     return tuple(math.prod(sizes[axis:]) for axis in range(len(sizes)))

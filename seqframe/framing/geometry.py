@@ -32,11 +32,9 @@ class Geometry:
         padding: "pre" | "post". The side of a short input that is padded.
         rate: int. Steps from one place to the next.
         stride: int. Steps from the start of one frame to the start of the next.
-        min_length: int, or None. Real steps of the shortest input; None: of windows
-            `sequence_length`, else 1.
+        min_length: int. Real steps of the shortest input; None: as many as the framing needs.
         wrap: bool. Whether a sequence is a cycle.
         num_samples: int, or None. How many frames are drawn at random.
-        draws: bool. Whether frames are drawn at random.
     """
 
     sequence_length: int
@@ -50,7 +48,7 @@ class Geometry:
     wrap: bool = False
     num_samples: int | None = None
 
-    draws: ClassVar[bool] = False
+    draws: ClassVar[bool] = False  # whether frames are drawn at random
 
     @property
     def pads(self) -> bool:
@@ -64,29 +62,17 @@ class Geometry:
 
     @property
     def span(self) -> int:
-        """Raw steps from the first to the last input step of a full frame.
-
-        >>> Windows(3, rate=2).span
-        5
-        """
+        """Raw steps from the first to the last input step of a full frame."""
         return self.rate * (self.sequence_length - 1) + 1
 
     @property
     def ahead(self) -> int:
-        """Raw steps that a frame needs after its last input step.
-
-        >>> Windows(3, horizon=2, gap=1).ahead, Windows(3, gap=-1).ahead
-        (3, 0)
-        """
+        """Raw steps that a frame needs after its last input step."""
         return max(self.gap + self.horizon, 0)
 
     @property
     def least_steps(self) -> int:
-        """Raw steps that a sequence needs to have a frame.
-
-        >>> Windows(3, horizon=2).least_steps, Prefixes(3, horizon=2).least_steps
-        (5, 3)
-        """
+        """Raw steps that a sequence needs to have a frame."""
         return self.span - self._shift + self.ahead
 
     @property
@@ -102,7 +88,7 @@ class Geometry:
         >>> Windows(3).count(np.array([26, 3])), Prefixes(3).count(np.array([26, 3]))
         (array([23,  0]), array([25,  2]))
         """
-        return np.maximum((steps - self.least_steps) // self.stride + 1, 0)
+        return np.asarray(np.maximum((steps - self.least_steps) // self.stride + 1, 0))
 
     def num_frames(self, starts: int) -> int:
         """Return how many frames there are in all, if sequences have so many ranks or starts."""
@@ -124,7 +110,7 @@ class Geometry:
 
     def rank(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the ranks of frames, by what `locate` returned."""
-        return (start + self.rate * (length - self.shortest)) // self.stride
+        return np.asarray((start + self.rate * (length - self.shortest)) // self.stride)
 
     # --- Which steps make a frame.
 
@@ -144,12 +130,7 @@ class Geometry:
     def places(self, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return which of a frame's steps stands at each place, and which places are real.
 
-        Args:
-            length: int array `(n,)`. True lengths.
-
-        Returns:
-            int array and bool array `(n, sequence_length)`. Places of padding hold the nearest
-            step.
+        Both are arrays `(n, sequence_length)`. Places of padding hold the nearest step.
 
         >>> step, real = Prefixes(3).places(np.array([1, 3]))
         >>> step.tolist(), real.tolist()
@@ -165,14 +146,8 @@ class Geometry:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the input steps of frames, which of their places are real, and the target steps.
 
-        Args:
-            start: int array `(n,)`. First input steps.
-            length: int array `(n,)`. True lengths.
-            cycle: int array `(n,)`. Lengths of their sequences.
-
-        Returns:
-            int array and bool array `(n, sequence_length)`; int array `(n, horizon)`, with
-            `return_sequences` `(n, sequence_length, horizon)`.
+        Input steps are `(n, sequence_length)`. Target steps are `(n, horizon)`, with
+        `return_sequences` `(n, sequence_length, horizon)`. `cycle` is the length of each sequence.
         """
         step, real = self.places(length)
         inputs = start[:, None] + self.rate * step
@@ -185,11 +160,7 @@ class Geometry:
         return inputs, real, targets
 
     def extent(self, first: int, last: int) -> tuple[int, int]:
-        """Return the first and the last raw step that frames of these ranks need.
-
-        >>> Windows(3, horizon=2).extent(1, 4)
-        (1, 8)
-        """
+        """Return the first and the last raw step that frames of these ranks need."""
         start, length = self.locate(np.array([first, last]))
         return int(start[0]), int(start[1] + self.rate * (length[1] - 1) + self.ahead)
 
@@ -228,19 +199,11 @@ class Geometry:
     def runs(
         self, steps: int, inputs: Missing, targets: Missing
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the runs of frames that touch no missing step.
+        """Return the runs of frames that touch no missing step, in a sequence of so many steps.
 
         A frame touches its input steps in the inputs, and its target steps in the targets. A random
-        frame touches every step from its first to its last.
-
-        Args:
-            steps: int. Length of the sequence.
-            inputs: tells which steps are missing in the inputs.
-            targets: tells which steps are missing in what is read at target steps.
-
-        Returns:
-            int arrays of one length: the first rank of each run, its number of frames, and the step
-            before which its frames end.
+        frame touches every step from its first to its last. A run is its first rank, its number of
+        frames, and the step before which its frames end.
         """
         chunks = split_range(int(self.count(steps)), max(_CHUNK // self.stride, 1))
         first, stop = find_runs_of_true(self._whole(a, b, inputs, targets) for a, b in chunks)
@@ -252,17 +215,15 @@ class Geometry:
         end = begin + (stop - 1 - first) * self.stride + self.span
         after = self.gap + 1
         # Whether a frame whose last input step is here has a missing target.
-        lost = count_in_windows(
-            targets(begin + after, end + after + self.horizon - 1), self.horizon
-        )
-        lost = lost > 0
+        ahead = targets(begin + after, end + after + self.horizon - 1)
+        lost = count_in_windows(ahead, self.horizon) > 0
         lost[: max(-begin, 0)] = False  # places before the sequence have no targets
         touched = count_in_windows(inputs(begin, end), self.sequence_length, self.rate)
         if self.return_sequences:
             touched += count_in_windows(lost, self.sequence_length, self.rate)
         else:
             touched += lost[self.span - 1 :]
-        return touched[:: self.stride] == 0
+        return np.asarray(touched[:: self.stride] == 0)
 
 
 @dataclass(frozen=True)
@@ -315,10 +276,7 @@ class Subsequences(Geometry):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the starts, and lengths drawn uniformly from those that end before `stop`.
 
-        Args:
-            start: int array `(n,)`.
-            stop: int array `(n,)`. Steps before which the frames end.
-            uniform: float array `(n,)`, in `[0, 1)`.
+        `uniform` holds a float in `[0, 1)` for each frame.
         """
         longest = np.full_like(start, self.sequence_length)
         if not self.wrap:

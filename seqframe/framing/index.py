@@ -1,11 +1,17 @@
-"""FrameIndex: from a frame's number to its sequence, its first step and its length."""
+"""FrameIndex: which frames there are, and where each lies. Frames may not touch missing steps."""
 
+import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from seqframe.framing.geometry import Geometry, Subsequences
+from seqframe.framing.gather import Rows
+from seqframe.framing.geometry import Geometry, Subsequences, split_range
 from seqframe.framing.order import uniform
+from seqframe.framing.source import Source
+
+_CHUNK = 2**16  # steps, or values of wide steps, that are searched together
 
 
 class Runs(NamedTuple):
@@ -29,8 +35,8 @@ class FrameIndex:
 
     Args:
         geometry: Geometry of the frames.
-        steps: int array. Length of each sequence.
-        runs: Runs of frames, in the order of their numbers. None: whole sequences.
+        source: Source of the sequences.
+        runs: Runs of frames, in the order of their numbers. None: all that touch no missing step.
         seed: int. Seed of random frames.
         epoch: int. Epoch of random frames.
 
@@ -43,33 +49,25 @@ class FrameIndex:
     """
 
     def __init__(
-        self, geometry: Geometry, steps: np.ndarray, runs: Runs | None, seed: int, epoch: int
+        self, geometry: Geometry, source: Source, runs: Runs | None, seed: int, epoch: int
     ):
-        if runs is None:
-            zeros = np.zeros_like(steps)
-            runs = Runs(np.arange(len(steps)), zeros, geometry.count(steps), steps)
         self._geometry, self._seed, self._epoch = geometry, seed, epoch
-        self.steps, self.runs = steps, runs
-        self.counts = np.bincount(runs.sequence, runs.size, len(steps)).astype(np.int64)
-        self.find = Finder(runs.size)
+        self.steps = source.steps
+        self.runs = find_runs(geometry, source) if runs is None else runs
+        counts = np.bincount(self.runs.sequence, self.runs.size, len(self.steps))
+        self.counts = counts.astype(np.int64)
+        self.find = Finder(self.runs.size)
         self.size = geometry.num_frames(self.find.total)
 
     @property
     def only_run(self) -> tuple[int, int] | None:
         """First rank and number of all frames, if they make one run of one sequence; else None."""
-        if len(self.steps) > 1 or len(self.runs.size) > 1:
+        if len(self.counts) > 1 or len(self.runs.size) > 1:
             return None
         return int(self.runs.first[0]), int(self.runs.size[0])
 
     def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the sequence, the first input step and the true length of frames.
-
-        Args:
-            index: int array `(n,)` of frame numbers.
-
-        Returns:
-            three int arrays `(n,)`.
-        """
+        """Return the sequence, the first input step and the true length of each frame."""
         runs, geometry = self.runs, self._geometry
         if isinstance(geometry, Subsequences):
             # First a start, drawn uniformly from all starts, then a length.
@@ -92,19 +90,14 @@ class Finder:
     A table says in which run each stretch of numbers begins. From there one or two comparisons find
     the run of a number. If many runs share a stretch, a binary search is faster.
 
-    Args:
-        counts: int array. Length of each run.
-
-    Example:
-
-    >>> find = Finder(np.array([3, 0, 2]))
+    >>> find = Finder(counts=np.array([3, 0, 2]))
     >>> find(np.arange(5))
     (array([0, 0, 0, 2, 2]), array([0, 1, 2, 0, 1]))
     """
 
     def __init__(self, counts: np.ndarray):
         self._ends = np.cumsum(counts)
-        self.begins = self._ends - counts
+        self.begins: np.ndarray = self._ends - counts
         self.total = int(self._ends[-1]) if len(counts) else 0
         # Two to four stretches a run, each a power of two long.
         self._shift = max((self.total // (2 * len(counts) + 1)).bit_length() - 1, 0)
@@ -123,7 +116,82 @@ class Finder:
         """Return the run of each number, an int array of its shape."""
         if self._looks > 4:
             return np.searchsorted(self._ends, number, side="right")
-        run = self._table[number >> self._shift]
+        run: np.ndarray = self._table[number >> self._shift]
         for _ in range(self._looks):
             run += number >= self._ends[run]
         return run
+
+
+def find_runs(geometry: Geometry, source: Source) -> Runs:
+    """Return the runs of frames that touch no missing step."""
+    if not source.may_leave_out:
+        steps = source.steps
+        return Runs(np.arange(len(steps)), np.zeros_like(steps), geometry.count(steps), steps)
+    runs = []
+    for number, size in enumerate(source.steps.tolist()):
+        inputs, targets = _missing_steps(source, number)
+        if geometry.wrap and _count(inputs, targets, size):
+            raise ValueError(
+                "`wrap=True` needs sequences without missing steps. Received: missing steps in "
+                f"sequence {source.labels[number]!r}. Leave `wrap` out."
+            )
+        runs.append(geometry.runs(size, inputs, targets))
+    sequence = np.repeat(np.arange(len(runs)), [len(first) for first, _, _ in runs])
+    return Runs(sequence, *(np.concatenate(part) for part in zip(*runs, strict=True)))
+
+
+def count_touching_nan(geometry: Geometry, source: Source) -> int:
+    """Return how many frames touch a NaN; for random frames, how many steps hold one."""
+    if source.skip_nan:
+        return 0
+    searched = replace(source, skip_nan=True)
+    if geometry.draws:
+        steps = enumerate(source.steps.tolist())
+        return sum(_count(*_missing_steps(searched, number), size) for number, size in steps)
+    before, after = (find_runs(geometry, one).size.sum() for one in (source, searched))
+    return int(before - after)
+
+
+def _missing_steps(source: Source, number: int) -> tuple["_Missing", "_Missing"]:
+    """Return what is missing where a frame reads inputs, and where it reads targets."""
+    weight = None if source.weight_per_frame else source.weight
+    at_targets = [rows for rows in (source.targets, source.future, weight) if rows is not None]
+    return _Missing(source, number, [source.inputs]), _Missing(source, number, at_targets)
+
+
+def _count(inputs: "_Missing", targets: "_Missing", steps: int) -> int:
+    """Return how many of the first steps are missing anywhere."""
+    chunks = split_range(steps, _CHUNK)
+    return sum(int(np.count_nonzero(inputs(a, b) | targets(a, b))) for a, b in chunks)
+
+
+class _Missing:
+    """Tells which steps of a sequence are missing in some of its rows."""
+
+    def __init__(self, source: Source, number: int, rows: list[Rows]):
+        self._number, self._rows = number, rows if source.skip_nan else []
+        self._valid = None if source.valid is None else source.valid.arrays[number]
+        self._steps = len(source.inputs.arrays[number])
+
+    def __call__(self, start: int, stop: int) -> np.ndarray:
+        """Return a bool for each step `start … stop - 1`. It is False outside the sequence."""
+        missing = np.zeros(max(stop - start, 0), bool)
+        first, last = max(start, 0), min(stop, self._steps)
+        inside = missing[first - start : max(last - start, 0)]
+        if len(inside):
+            for rows in self._rows:
+                _mark_nan(rows, self._number, first, inside)
+            if self._valid is not None:
+                inside |= ~self._valid[first:last]
+        return missing
+
+
+def _mark_nan(rows: Rows, number: int, start: int, found: np.ndarray) -> None:
+    """Set `found` for each step from `start` on whose row holds a NaN."""
+    if rows.dtype.kind in "biu":
+        return
+    axes = tuple(range(1, 1 + len(rows.row_shape)))
+    # Rows may be wide.
+    for first, last in split_range(len(found), max(_CHUNK // math.prod(rows.row_shape), 1)):
+        values = rows.read(number, start + first, start + last)
+        found[first:last] |= np.isnan(values).any(axis=axes)

@@ -13,6 +13,7 @@ from seqframe.framing.checks import check_integer
 from seqframe.framing.cutters import frame_weight_shape
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.html import Row, html_table
+from seqframe.framing.source import Source
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,11 +27,15 @@ _BLOCK = 2**13  # frames whose places are computed together
 class LaneFrames(FrameArrays, Protocol):
     """What lanes are made of: `Frames`."""
 
+    source: Source
+
     @property
     def _counts(self) -> np.ndarray: ...
 
     @property
     def _breaks(self) -> np.ndarray: ...
+
+    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 
     def _html_rows(self) -> list[Row]: ...
 
@@ -42,15 +47,9 @@ class Lanes:
     equal length. Many sequences are packed into the lanes, longest first, each whole in one lane.
     Fewer sequences than lanes are joined and cut like one.
 
-    Args:
+    Attributes:
         frames: Frames of windows.
-        batch_size: int ≥ 1. Number of lanes: the batch size of the stateful model.
-
-    Both are attributes of the same name.
-
-    Raises:
-        ValueError: if `batch_size` is below 1 or above the number of frames, or if the frames are
-            random.
+        batch_size: int. Number of lanes: the batch size of the stateful model.
 
     Example:
 
@@ -121,11 +120,6 @@ class Lanes:
     def batches(self) -> "LaneBatches":
         """Return an iterator over the batches that can be stopped and resumed.
 
-        Returns:
-            LaneBatches.
-
-        Example:
-
         >>> from seqframe import SequenceFramer
         >>> batches = SequenceFramer(1).frame("ABCDEFG").lanes(2).batches()
         >>> x, y, weight = next(batches)
@@ -147,35 +141,19 @@ class Lanes:
             yield self._weighted(self.frames._pack(arrays), weights[k - first])
 
     def resets(self, k: int) -> np.ndarray:
-        """Return which rows begin a new sequence at a batch.
-
-        Args:
-            k: int. Number of the batch.
-
-        Returns:
-            bool array `(batch_size,)`.
-
-        Raises:
-            IndexError: if there is no such batch.
-
-        Example:
+        """Return which rows begin a new sequence at batch `k`: a bool array `(batch_size,)`.
 
         >>> from seqframe import SequenceFramer
         >>> lanes = SequenceFramer(1).frame(["ABCDE", "ABC", "AB"]).lanes(2)
         >>> [lanes.resets(k).tolist() for k in range(4)]
         [[True, True], [False, False], [False, True], [False, False]]
         """
-        return self._index(np.array([resolve_batch(k, len(self))]))[2][0]
+        return self._index(np.array([resolve_batch(k, len(self))]))[2].ravel()
 
     def _index(self, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return frames, weights and resets of several batches.
+        """Return frames, weights and resets of several batches; arrays `(n, batch_size)`.
 
-        Args:
-            batches: int array `(n,)`.
-
-        Returns:
-            tuple of arrays `(n, batch_size)`: frame numbers (int64; rows that ran out repeat their
-            last frame), weights (float32, 0 or 1), resets (bool).
+        Rows that ran out repeat their last frame, with weight 0.
         """
         rows = np.arange(self.batch_size)
         key = rows * (self._num_batches + 1) + np.asarray(batches)[:, None]
@@ -187,29 +165,19 @@ class Lanes:
 
     @property
     def _segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Row, first batch, first frame and number of frames of each stretch without a reset.
-
-        >>> from seqframe import SequenceFramer
-        >>> row, batch, frame, count = SequenceFramer(1).frame("ABCDEFG").lanes(2)._segments
-        >>> row, batch, frame, count
-        (array([0, 1]), array([0, 0]), array([0, 3]), array([3, 3]))
-        """
+        """Row, first batch, first frame and number of frames of each stretch without a reset."""
         rows = self._key // (self._num_batches + 1)
         return rows, self._position, self._first, self._count
 
     def plot(self, batches: int | slice | None = None, *, ax: "Axes | None" = None) -> "Axes":
         """Draw which rows continue from batch to batch, begin a new sequence, or ran out of data.
 
+        It needs matplotlib.
+
         Args:
             batches: int ≥ 1, how many of the first batches; or a slice of batches. None: all, or
                 as many of the first as can be told apart.
             ax: matplotlib.axes.Axes to draw on; None makes a figure.
-
-        Returns:
-            matplotlib.axes.Axes.
-
-        Raises:
-            ImportError: if matplotlib is not installed.
 
         Example:
 
@@ -239,22 +207,10 @@ class Lanes:
         Pass `StatefulTrainer(lanes=lanes)` among the callbacks. It resets a row when the row begins
         a new sequence.
 
-        Returns:
-            LanesDataset: a `keras.utils.PyDataset`.
-
-        Example:
-
         >>> import keras
-        >>> from seqframe import SequenceFramer, StatefulTrainer
-        >>> lanes = SequenceFramer(1).frame([1.0, 2.0, 3.0, 4.0, 5.0]).lanes(2)
-        >>> model = keras.Sequential([
-        ...     keras.Input(batch_shape=(2, 1, 1)), keras.layers.SimpleRNN(1, stateful=True),
-        ... ])
-        >>> model.compile("sgd", "mse")
-        >>> trainer = StatefulTrainer(lanes=lanes)
-        >>> history = model.fit(lanes.dataset(), shuffle=False, verbose=0, callbacks=[trainer])
-        >>> len(lanes), len(history.history["loss"])
-        (2, 1)
+        >>> from seqframe import SequenceFramer
+        >>> len(SequenceFramer(1).frame([1.0, 2.0, 3.0, 4.0, 5.0]).lanes(2).dataset())
+        2
         """
         from seqframe.framing.datasets import LanesDataset
 
@@ -265,22 +221,7 @@ class Lanes:
 
 
 class LaneBatches(BatchIterator):
-    """An iterator over the batches of lanes. Made by `Lanes.batches`.
-
-    Attributes:
-        lanes: Lanes of the batches.
-
-    Example:
-
-    >>> from seqframe import SequenceFramer
-    >>> lanes = SequenceFramer(1).frame("ABCDEFG").lanes(2)
-    >>> batches = lanes.batches()
-    >>> x, y, weight = next(batches)
-    >>> again = lanes.batches()
-    >>> again.set_state(batches.get_state())
-    >>> [y.tolist() for x, y, weight in again]
-    [[2, 5], [3, 6]]
-    """
+    """An iterator over the batches of lanes. Made by `Lanes.batches`."""
 
     def __init__(self, lanes: Lanes):
         super().__init__()

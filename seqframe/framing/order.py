@@ -18,17 +18,6 @@ _SMALL = 2**16
 def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
     """Return which of `size` items stand at `positions` of the shuffled order of an epoch.
 
-    Args:
-        size: int. Number of items that are shuffled.
-        seed: int ≥ 0.
-        epoch: int ≥ 0. Each epoch has an order of its own.
-        positions: int array, values in `[0, size)`.
-
-    Returns:
-        int64 array of the shape of `positions`.
-
-    Example:
-
     >>> epoch_order(5, seed=7, epoch=0, positions=np.arange(5))
     array([2, 0, 4, 1, 3])
     >>> epoch_order(10_000_000_000, seed=7, epoch=0, positions=np.array([9_999_999_999]))
@@ -36,7 +25,7 @@ def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.n
     """
     positions = np.asarray(positions, np.int64)
     if size <= _SMALL:
-        return _permutation(size, seed, epoch)[positions]
+        return np.asarray(_permutation(size, seed, epoch)[positions])
     return _bijection(size, _keys(seed, epoch, 8), positions.ravel()).reshape(positions.shape)
 
 
@@ -50,12 +39,8 @@ class Order:
         num_shards: int. Number of shards, to which the positions are dealt out one by one.
         shard: int. Number of this shard.
 
-    Example:
-
     >>> Order(5, shuffle=True, seed=7)(np.arange(5), epoch=0)
     array([2, 0, 4, 1, 3])
-    >>> Order(5, shuffle=True, seed=7).shard(2, 1)(np.arange(2), epoch=0)
-    array([0, 1])
     """
 
     def __init__(
@@ -75,6 +60,11 @@ class Order:
         """Number of items of the shard. Shards differ by at most one item."""
         return len(range(self.shard_index, self.size, self.num_shards))
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether each item stands at its own position."""
+        return not self.shuffle and self.num_shards == 1
+
     def __call__(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         """Return which items stand at `positions` of an epoch."""
         if self.num_shards > 1:
@@ -89,8 +79,7 @@ class Order:
         index = check_integer("index", index, 0)
         if index >= num_shards:
             raise ValueError(
-                f"`index` must be below `num_shards`. Received: index={index}, "
-                f"num_shards={num_shards}."
+                f"`index` must be below `num_shards`, {num_shards}. Received: index={index}."
             )
         if num_shards > self.size:
             raise ValueError(
@@ -112,16 +101,6 @@ class Order:
     def with_seed(self, seed: int) -> "Order":
         """Return this order under another seed."""
         return Order(self.size, self.shuffle, seed, self.num_shards, self.shard_index)
-
-    def get_state(self) -> dict[str, int | bool]:
-        """Return the settings of this order, as JSON-safe values."""
-        return {
-            "frames": self.size,
-            "shuffle": self.shuffle,
-            "num_shards": self.num_shards,
-            "shard": self.shard_index,
-            "seed": self.seed,
-        }
 
 
 @lru_cache(maxsize=8)
@@ -167,21 +146,10 @@ def _bijection(size: int, keys: np.ndarray, positions: np.ndarray) -> np.ndarray
 
 
 def uniform(seed: int, epoch: int, index: np.ndarray, stream: int) -> np.ndarray:
-    """Return one float64 in `[0, 1)` for each index, without the state of a generator.
-
-    Args:
-        seed: int ≥ 0.
-        epoch: int ≥ 0.
-        index: int array. Number of the draw.
-        stream: int ≥ 0. Several draws of one index differ by it.
-
-    Returns:
-        float64 array of the shape of `index`.
+    """Return one float64 in `[0, 1)` for each index. Draws of one index differ by `stream`.
 
     The mixing function is SplitMix64's (Steele, Lea and Flood, "Fast Splittable Pseudorandom
-    Number Generators", 2014) over a counter.
-
-    Example:
+    Number Generators", 2014) over a counter. So no generator keeps a state.
 
     >>> uniform(7, 0, np.arange(3), stream=0).round(3)
     array([0.593, 0.807, 0.219])
@@ -191,7 +159,7 @@ def uniform(seed: int, epoch: int, index: np.ndarray, stream: int) -> np.ndarray
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)
-    return (x >> np.uint64(11)) * 2.0**-53
+    return np.asarray((x >> np.uint64(11)) * 2.0**-53)
 
 
 def random_seed() -> int:

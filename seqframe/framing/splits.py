@@ -10,17 +10,16 @@ from seqframe.aliases import FoldMode
 
 def check_fractions(fractions: tuple[Any, ...]) -> None:
     """Raise if the parts of a split are not shares."""
+    hint = (
+        "Pass shares, as in `split(0.7, 0.3)`. To hold out the last steps, use "
+        "`train, test = frames.folds(1, test_size=steps)[0]`."
+    )
     if not all(isinstance(fraction, Real) for fraction in fractions):
-        raise TypeError(
-            f"`fractions` must be numbers, one for each part. Received: fractions={fractions}. "
-            "Pass them one by one, as in `split(0.7, 0.3)`. To cut at a date, hold out the steps "
-            "after it: `train, test = frames.folds(1, test_size=steps)[0]`."
-        )
+        raise TypeError(f"`fractions` must be numbers. Received: fractions={fractions}. {hint}")
     if not fractions or not (min(fractions) > 0 and sum(fractions) <= 1 + 1e-9):
         raise ValueError(
             f"`fractions` must be positive and sum to at most 1. Received: fractions={fractions}. "
-            "Pass shares, as in `split(0.7, 0.2, 0.1)`. To hold out a number of steps, use `train, "
-            "test = frames.folds(1, test_size=steps)[0]`."
+            f"{hint}"
         )
 
 
@@ -40,19 +39,9 @@ def cut_points(steps: int, fractions: tuple[float, ...]) -> list[int]:
 def fold_cuts(
     size: int, folds: int, mode: FoldMode, gap: int, test_size: int | None = None
 ) -> list[tuple[int, int, int, int]]:
-    """Return where walk-forward folds begin and stop. Their test parts reach up to the end.
+    """Return the cuts of walk-forward folds: `(train start, train stop, test start, test stop)`.
 
-    Args:
-        size: int. Number of steps, or of sequences.
-        folds: int ≥ 1.
-        mode: "expanding": each train part begins at the beginning. "sliding": all train parts are
-            as long as the first.
-        gap: int ≥ 0. How many steps or sequences are left out between train and test.
-        test_size: int ≥ 1. None: an equal share, `size // (folds + 1)`.
-
-    Returns:
-        list of `(train start, train stop, test start, test stop)`. Places before the beginning
-        become 0, so a `size` that is too small gives empty parts.
+    Places before the beginning become 0, so a `size` that is too small gives empty parts.
 
     >>> fold_cuts(10, 2, "expanding", gap=1)
     [(0, 3, 4, 7), (0, 6, 7, 10)]
@@ -65,7 +54,6 @@ def fold_cuts(
         start = size - (folds - fold) * test_size
         stop = start - gap
         first = fold * test_size if mode == "sliding" else 0
-        cut = (min(first, stop), stop, start, start + test_size)
-        first, stop, start, end = (max(place, 0) for place in cut)
-        cuts.append((first, stop, start, end))
+        first, stop, start = max(min(first, stop), 0), max(stop, 0), max(start, 0)
+        cuts.append((first, stop, start, max(size - (folds - fold - 1) * test_size, 0)))
     return cuts

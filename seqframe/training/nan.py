@@ -8,8 +8,8 @@ import numpy as np
 from keras import tree
 
 from seqframe.framing.frames import Frames
+from seqframe.framing.index import count_touching_nan
 from seqframe.framing.lanes import Lanes
-from seqframe.framing.missing import count_touching_nan
 
 _CHUNK = 1024  # samples that are searched together
 

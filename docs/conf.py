@@ -42,7 +42,10 @@ nitpick_ignore_regex = [
     # These libraries have no inventory here.
     (r"py:.*", r"(keras|tensorflow|tf|torch|grain|jax|matplotlib|narwhals|nw|pa|pd|pl)\..*|Axes"),
     # Signatures show the short names of these types.
-    (r"py:class", r"(seqframe\..+\.)?(ArrayLike|Batch|Prompt|Shape|FramesDataset|LanesDataset)"),
+    (
+        r"py:class",
+        r"(seqframe\..+\.)?(ArrayLike|Batch|Framer|Prompt|Shape|FramesDataset|LanesDataset|_\w+)",
+    ),
 ]
 
 # Pages

@@ -126,6 +126,17 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_the_map_of_the_house_names_files_that_exist():
+    """A path is as in the repository, or begins below seqframe/ or one of its folders."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    paths = set(re.findall(r"[\w./-]*\w(?:\.(?:py|txt|md)\b|/(?=[\s`]))", text))
+    assert {"framing/geometry.py", "geometry.py", "backend/", "constraints-lowest.txt"} <= paths
+    package = {path.relative_to(ROOT) for path in (ROOT / "seqframe").rglob("*")}
+    ends = {"/".join(path.parts[k:]) for path in package for k in range(len(path.parts))}
+    here = (path for path in paths if path.rstrip("/") not in ends)
+    assert [path for path in here if not (ROOT / path).exists()] == []
+
+
 @pytest.mark.parametrize("name", seqframe.__all__)
 def test_public_names_are_in_the_reference(name):
     pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs/api").glob("*.rst"))

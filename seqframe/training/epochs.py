@@ -269,7 +269,7 @@ class EpochRunner:
             except BaseException:
                 # Validation on a dataset may have begun inside training.
                 for kind in ("test", "train") if trains else (self.kind,):
-                    policy.give_up(kind)
+                    policy._give_up(kind)
                 raise
             finally:
                 policy.in_program = before

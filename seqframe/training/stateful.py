@@ -162,7 +162,7 @@ class StatefulTrainer(keras.callbacks.Callback):
         else:
             assign_states(stateful_layers(self.model), self._set_aside)
 
-    def give_up(self, kind: str) -> None:
+    def _give_up(self, kind: str) -> None:
         """Undo the beginning of "train", "test" or "predict" after an exception.
 
         Keras calls no hook then. Training leaves the state that it had come to.
@@ -190,7 +190,7 @@ class StatefulTrainer(keras.callbacks.Callback):
             try:
                 return plain.guarded(*args)
             except ValueError:
-                self.give_up(kind)
+                self._give_up(kind)
                 raise
 
         wrapper: Any = guarded

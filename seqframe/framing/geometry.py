@@ -159,11 +159,6 @@ class Geometry:
             targets = targets % cycle.reshape(-1, *(1,) * (targets.ndim - 1))
         return inputs, real, targets
 
-    def extent(self, first: int, last: int) -> tuple[int, int]:
-        """Return the first and the last raw step that frames of these ranks need."""
-        start, length = self.locate(np.array([first, last]))
-        return int(start[0]), int(start[1] + self.rate * (length[1] - 1) + self.ahead)
-
     def _targets(self, last: np.ndarray | int) -> np.ndarray:
         """Return the target steps that follow last input steps, along a new axis."""
         return np.asarray(last)[..., None] + self.gap + 1 + np.arange(self.horizon)
@@ -187,12 +182,6 @@ class Geometry:
     def ranks_are_steps(self) -> bool:
         """Whether the frame of rank *r* begins at step *r*."""
         return False
-
-    @property
-    def targets_overlap(self) -> bool:
-        """Whether target steps can be input steps, or stand where an input is padded."""
-        overlap = self.return_sequences or self.gap < 0 or self.wrap
-        return overlap or (self.pads and self.padding == "post")
 
     # --- Which frames touch no missing step.
 

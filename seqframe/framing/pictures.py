@@ -48,16 +48,17 @@ class _Frames(Protocol):
     def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 
 
-class _CountedFrames(Protocol):
-    @property
-    def _counts(self) -> np.ndarray: ...
+class _LocatedFrames(Protocol):
+    source: Source
+
+    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 
 
 class _Lanes(Protocol):
     batch_size: int
 
     @property
-    def frames(self) -> _CountedFrames: ...
+    def frames(self) -> _LocatedFrames: ...
 
     @property
     def _segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
@@ -169,10 +170,9 @@ def plot_lanes(
     row, begin, end, first, rank = (part[shown] for part in (row, begin, end, first, rank))
     is_reset, skipped = begin >= start, np.maximum(start - begin, 0)
     begin, end, first = begin + skipped, np.minimum(end, stop), first + skipped
-    counts = lanes.frames._counts
-    if len(counts) > 1:
-        numbers = np.searchsorted(np.cumsum(counts), first, side="right")
-        names = [str(number) for number in numbers]
+    labels = lanes.frames.source.labels
+    if len(labels) > 1:
+        names = [str(labels[number]) for number in lanes.frames._locate(first)[0]]
     else:
         names = [f"frames {a}–{b}" for a, b in zip(first, first + end - begin - 1, strict=True)]
     segments = Segments(row, begin, end, is_reset, rank % 2, names)

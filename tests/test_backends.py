@@ -9,6 +9,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.project
+
 BACKENDS = [name for name in ("tensorflow", "jax", "torch") if find_spec(name)]
 
 TRAIN = """

@@ -163,6 +163,7 @@ def test_streamed_equals_resident(case, monkeypatch):
     assert_same(streamed, [case.logs, case.predictions], atol=1e-6)
 
 
+@pytest.mark.xla
 def test_evaluate_equals_keras(case):
     given = {"sample_weight": case.weight, "batch_size": case.batch_size, "verbose": 0}
     expected = case.model.evaluate(case.x, case.y, return_dict=True, **given)
@@ -171,6 +172,7 @@ def test_evaluate_equals_keras(case):
     assert_same(case.evaluate(return_dict=False), listed, atol=1e-5)
 
 
+@pytest.mark.xla
 def test_predict_equals_keras(case):
     expected = case.model.predict(case.x, batch_size=case.batch_size, verbose=0)
     assert_same(case.predictions, expected, atol=1e-5)

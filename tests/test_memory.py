@@ -8,6 +8,8 @@ import pytest
 
 from conftest import current_backend
 
+pytestmark = pytest.mark.project
+
 # Two logical devices have to be set up before TensorFlow runs anything, so in another process.
 SCRIPT = """
 import sys

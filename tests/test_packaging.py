@@ -19,6 +19,8 @@ import pytest
 
 import seqframe
 
+pytestmark = pytest.mark.project
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 MODULES = {

@@ -13,6 +13,8 @@ import pytest
 
 import seqframe
 
+pytestmark = pytest.mark.project
+
 ROOT = Path(__file__).parent.parent
 GUIDE = sorted((ROOT / "docs/guide").glob("*.md"))
 DOCTESTED = [f"docs/guide/{page.name}" for page in GUIDE if page.stem != "index"]

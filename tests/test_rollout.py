@@ -198,6 +198,7 @@ PROMPTS = ["BADCAB", "ACDBBACD", "DDABCADBADCBADCABCDA"]
 STEPS = 12
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("kind", KINDS)
 def test_generated_symbols_equal_a_plain_loop(kind):
     rule, model, *twin = KINDS[kind]()
@@ -252,6 +253,7 @@ FORECASTS = {
 }
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("kind", FORECASTS)
 def test_a_forecast_equals_a_plain_loop(kind):
     shape, make = FORECASTS[kind]

@@ -210,6 +210,7 @@ def by_both(make, data, arrays=None, callbacks=lambda name: [], **kwargs):
     return zip(*results, strict=True)
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("case", CASES)
 def test_fit_equals_keras(case):
     make, data, arrays, kwargs = CASES[case]
@@ -218,6 +219,7 @@ def test_fit_equals_keras(case):
     by_both(make, data, arrays, lambda name: [make() for make in makers], **given)
 
 
+@pytest.mark.xla
 def test_fit_equals_keras_in_mixed_precision():
     weights = []
     for train in in_order, keras_fit:
@@ -339,6 +341,7 @@ def test_any_number_of_steps_a_call_gives_the_same(kwargs, simple):
     assert_same(simple_fit(simple, **kwargs), simple_fit(simple))
 
 
+@pytest.mark.xla
 def test_stateful_epochs_in_one_call_equal_single_epochs():
     model = stateful()
     before = contents(model)
@@ -540,6 +543,7 @@ def test_one_program_trains_other_data_in_another_order():
     assert counter.calls - before == (5 * 8 if TORCH else 0)
 
 
+@pytest.mark.xla
 def test_compiling_again_uses_the_new_optimizer_loss_and_frozen_weights():
     model = dense(kind=OwnMetrics, optimizer=keras.optimizers.SGD(0.1))
     fit(model, FULL, batch_size=2, verbose=0)

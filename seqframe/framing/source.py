@@ -561,7 +561,7 @@ def _no_frame(framer: Rule, label: Hashable | None, steps: int) -> ValueError:
     """Return the error that says why a sequence of so many steps has no frame."""
     geometry = framer.geometry
     name = "min_length" if geometry.pads else "sequence_length"
-    which = "a sequence" if label is None else f"sequence {label!r}, which is"
+    which = "a sequence" if label is None else f"sequence {label!r}"
     extra = f" and gap={geometry.gap}" if geometry.gap else ""
     rate = f", sampling_rate={geometry.rate}" if geometry.rate > 1 else ""
     return ValueError(

@@ -59,7 +59,7 @@ def _compare(model: keras.Model, recurrent: list[Any], framer: SequenceFramer) -
             with borrowed_states(recurrent, states):
                 found = [_output(model, single) for single in singles]
     except Exception as error:
-        raise _not_stepped(model, f"with {_STEPS} random steps Keras raises: {error}") from error
+        raise _not_stepped(model, "one of its layers cannot take a single step") from error
     result = np.concatenate(found, axis=1) if framer.return_sequences else found[-1]
     if framer.return_sequences and expected.shape == result.shape:
         # The output of a masked step does not matter; see `_random_input`.

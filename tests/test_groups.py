@@ -340,9 +340,7 @@ def test_by_is_refused_without_groups(data, by, error, message):
 
 @EACH_LIBRARY
 def test_each_group_has_a_frame(library):
-    with pytest.raises(
-        ValueError, match=r"needs 8 steps. Received: sequence 'b', which is of 7 st"
-    ):
+    with pytest.raises(ValueError, match=r"needs 8 steps. Received: sequence 'b' of 7 st"):
         SequenceFramer(7).frame(table(library), by="group")
     with pytest.raises(ValueError, match=r"22 steps of the 3 sequences, or .* 16 frames.*: 9 numb"):
         SequenceFramer(2).frame(table(library), by="group", sample_weight=np.ones(9))

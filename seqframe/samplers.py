@@ -1,11 +1,11 @@
-"""Samplers: how the next symbol is chosen from a model's output.
+"""Samplers: choose the next symbol from a model's output.
 
-A sampler is a function `(logits, seed) -> ids`: logits are a float tensor `(batch_size, symbols)`,
-seed is a `keras.random.SeedGenerator` for `keras.random`, ids an int tensor `(batch_size,)`. It
-runs inside the compiled rollout, so it is written in `keras.ops`.
+A sampler is a function `(logits, seed) -> ids`. `logits` are a float tensor `(batch_size,
+symbols)`, `seed` is a `keras.random.SeedGenerator`, and `ids` are an int tensor `(batch_size,)`. A
+sampler runs inside the compiled rollout, so write it in `keras.ops`.
 
 The samplers here also take logits `(prompts, samples, symbols)`, and draw the same numbers for each
-prompt. So a prompt in a batch gives what it gives by itself.
+prompt. So a prompt gives the same result in a batch as by itself.
 """
 
 import numbers
@@ -22,12 +22,12 @@ from seqframe.framing.checks import check_integer
 class Sampler:
     """Draws a symbol from the logits that its `narrow` returns.
 
-    Derive a sampler of your own from it: `narrow` says which symbols cannot be drawn. Register it
-    with `keras.saving.register_keras_serializable`, and it can be saved with its generator.
+    To write your own, derive from it: `narrow` bans symbols. To save it with a generator, register
+    it with `keras.saving.register_keras_serializable`.
 
     Args:
-        temperature: float > 0, by which logits are divided. Below 1 likely symbols become
-            likelier, above 1 less likely.
+        temperature: float > 0. It divides the logits. Below 1, likely symbols become likelier;
+            above 1, less likely.
 
     Raises:
         TypeError: if `temperature` is not a number.
@@ -139,7 +139,7 @@ class TopKSampler(Sampler):
     """Draws from the `k` likeliest symbols (Fan et al., https://arxiv.org/abs/1805.04833).
 
     Args:
-        k: int ≥ 1. All symbols as likely as the last of them take part too.
+        k: int ≥ 1. Symbols as likely as the last one take part too.
         temperature: float > 0, as in `Sampler`.
 
     Example:
@@ -165,8 +165,8 @@ class TopPSampler(Sampler):
     (nucleus sampling; Holtzman et al., https://arxiv.org/abs/1904.09751).
 
     Args:
-        p: float, 0 < p ≤ 1, a probability at `temperature`. All symbols as likely as the last one
-            that is needed take part too.
+        p: float, 0 < p ≤ 1. A probability after `temperature`. Symbols as likely as the last one
+            take part too.
         temperature: float > 0, as in `Sampler`.
 
     Example:
@@ -204,7 +204,7 @@ class BeamSampler(Sampler):
     `num_samples` gives the best sequences, best first.
 
     Args:
-        num_beams: int ≥ 1. Sequences that are followed for each prompt.
+        num_beams: int ≥ 1. Sequences to follow for each prompt.
 
     Example:
 

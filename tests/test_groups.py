@@ -216,7 +216,7 @@ MISSING = r"`by` must give every row a label. .* Leave those rows out, or fill i
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["a"] * 7 + ["b"] * 9 + ["a"] * 6, r"rows of 'a' again after those of another.* Sort the"),
+        (["a"] * 7 + ["b"] * 9 + ["a"] * 6, r"rows of 'a' again after another group. Sort the"),
         ([1, 2] * 11, r"rows of 1 again .* Sort the table by group and time first"),
         ([None] * 22, MISSING),
         (["a"] * 21 + [None], MISSING),

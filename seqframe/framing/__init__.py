@@ -1,1 +1,1 @@
-"""From sequences to frames, lanes and batches. Needs NumPy alone."""
+"""From sequences to frames, lanes and batches. It needs NumPy only."""

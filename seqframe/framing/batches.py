@@ -1,4 +1,4 @@
-"""Batches: frames, one NumPy batch after the other, from any place and again."""
+"""Batches: an iterator over NumPy batches of frames that can be indexed, stopped and resumed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
@@ -20,7 +20,7 @@ _GATHER_BYTES = 2**18  # small batches are gathered together up to this size, wh
 
 
 class FrameArrays(Protocol):
-    """What batches are made of: `Frames`."""
+    """`Frames`, as batches use them."""
 
     @property
     def framer(self) -> Rule: ...
@@ -54,11 +54,11 @@ class FrameArrays(Protocol):
 class BatchIterator(ABC):
     """An iterator over batches that knows its position.
 
-    Subclasses say what batch `k` is, how many batches there are, and which frames they are of.
+    Subclasses define batch `k`, the number of batches, and the identity of the frames.
     """
 
     def __init__(self) -> None:
-        # Counts the batches as they are taken, at no cost: how many are left tells the position.
+        # Counts the batches that a loop takes, at no cost: the number left gives the position.
         self._numbers: Iterator[int] | None = None
         self._running: Generator[Any, None, None] | None = None
 
@@ -72,7 +72,7 @@ class BatchIterator(ABC):
 
     @abstractmethod
     def _identity(self) -> dict[str, Any]:
-        """Return what a state must agree in, as JSON-safe values."""
+        """Return the JSON-safe values that a state must agree with."""
 
     @abstractmethod
     def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
@@ -91,8 +91,8 @@ class BatchIterator(ABC):
         return self._running
 
     def __iter__(self) -> Iterator[Any]:
-        """Go on from the position of the iterator."""
-        # All loops share one generator, as loops over a file do; after an error, a new one.
+        """Continue from the position of the iterator."""
+        # All loops share one generator, as loops over a file do. An error closes it.
         if self._running is None or getgeneratorstate(self._running) == GEN_CLOSED:
             return self._go_on(self.position)
         return self._running
@@ -101,7 +101,7 @@ class BatchIterator(ABC):
         return next(iter(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy, in this process or another, goes on by itself from the same position.
+        # A copy, in this process or another, continues by itself from the same position.
         numbers = iter(range(self.position, len(self)))
         return {**vars(self), "_numbers": numbers, "_running": None}
 
@@ -117,10 +117,10 @@ class BatchIterator(ABC):
         return {**self._identity(), "batch": self.position}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from the position of the iterator whose `get_state` returned `state`.
+        """Continue from the position that `get_state` returned, here or in another iterator.
 
         Raises:
-            ValueError: if the state is of other frames, or of other batches of them.
+            ValueError: if the state belongs to other frames or other batches.
 
         Example:
 
@@ -137,10 +137,10 @@ class BatchIterator(ABC):
 
 
 class Batches(BatchIterator):
-    """An epoch's batches of frames: an iterator with random access. Made by `Frames.batches`.
+    """An epoch's batches of frames: an iterator with random access. `Frames.batches` makes it.
 
-    `len(batches)` is their number, and `batches[k]` is one of them. The order is a function of the
-    seed, the epoch and the shard. So any batch can be made again, anywhere.
+    `len(batches)` is the number of batches, and `batches[k]` is batch `k`. The order depends only
+    on the seed, the epoch and the shard. So any batch can be made again, on any machine.
 
     Attributes:
         frames: Frames of the batches.
@@ -202,8 +202,8 @@ class Batches(BatchIterator):
     def _ordered(self, first: int, stop: int) -> np.ndarray:
         """Return the frames at the positions `first … stop - 1` of the epoch.
 
-        If they follow the last ones, the order of many is computed at once, because a call costs
-        more than a position.
+        If they follow the last call's positions, a whole block is computed. A call costs more than
+        a position.
         """
         begin, known = self._known
         end = begin + len(known)
@@ -227,9 +227,9 @@ class Batches(BatchIterator):
     def shard(self, num_shards: int, index: int) -> "Batches":
         """Return the batches of one of `num_shards` workers.
 
-        The frames are dealt out one by one in the order of the epoch, so that together the workers
-        see each frame once. Their numbers of frames differ by at most one. With `drop_last=True`
-        all have the same number of batches. To shuffle, give all workers the same `seed`.
+        The workers take turns in the order of the epoch, so that together they see each frame once.
+        Their numbers of frames differ by at most one. With `drop_last=True` all have the same
+        number of batches. If you shuffle, give all workers the same `seed`.
 
         Args:
             num_shards: int ≥ 1. Number of workers.
@@ -254,9 +254,9 @@ class Batches(BatchIterator):
     def _copied(self, first: int) -> Iterator[list[np.ndarray]]:
         """Copy the arrays of batch `first` and of those that follow.
 
-        They are copies, never views: TensorFlow may write into the memory it is given. A call of
-        NumPy costs more than a frame, so small batches are copied together. A large batch is not
-        kept here, so that the next one can have its memory.
+        They are copies, never views: TensorFlow may write into the memory it is given. A NumPy call
+        costs more than a frame, so small batches are copied together. A large batch is not kept
+        here, so that the next one can have its memory.
         """
         size = self.batch_size
         together = size * max(_GATHER_BYTES // (size * self._drawn._nbytes or 1), 1)
@@ -270,7 +270,7 @@ class Batches(BatchIterator):
         )
 
     def _copied_parts(self, first: int, together: int) -> Iterator[list[np.ndarray]]:
-        """Copy the arrays from position `first` on, so many frames together."""
+        """Copy the arrays from position `first` on, `together` frames at a time."""
         frames, end = self._drawn, self.num_frames
         views = frames._views() if self.order.is_identity else None
         if views is not None:  # to copy a slice is faster than to gather
@@ -311,13 +311,13 @@ class Batches(BatchIterator):
 
 
 def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
-    """Raise if a state is not of an iterator over the same batches."""
+    """Raise if `state` does not come from an iterator over the same batches."""
     if not isinstance(state, dict) or "batch" not in state:
-        raise TypeError(f"`state` must be what `get_state` returned. Received: {state!r}.")
+        raise TypeError(f"`state` must be a dict that `get_state` returned. Received: {state!r}.")
     for name, value in identity.items():
         if state.get(name) != value:
             raise ValueError(
-                "`state` must be of an iterator over the same frames and batches. Received: "
+                "`state` must come from an iterator over the same frames and batches. Received: "
                 f"{name}={state.get(name)!r}, but this iterator has {value!r}."
             )
     if check_integer("batch", state["batch"], 0) > batches:
@@ -325,7 +325,7 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
 
 
 def resolve_batch(k: Any, batches: int) -> int:
-    """Return a batch number as lists take it: negative numbers count from the end."""
+    """Return a batch number. Negative numbers count from the end, as in a list."""
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise TypeError(f"The number of a batch must be an integer. Received: index {k!r}.")
     number = int(k)

@@ -81,7 +81,7 @@ class FramesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has n
         return self._batches.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on with the next epoch of the dataset whose `get_state` returned `state`.
+        """Continue with the next epoch of the dataset whose `get_state` returned `state`.
 
         Raises:
             ValueError: if it is of other frames or batches, or lies within an epoch.

@@ -8,7 +8,7 @@ import numpy as np
 
 from seqframe.framing.tables import Table, read_table, read_tables
 
-_LEAST_TO_GUESS = 8  # dates from which their distance can be told
+_LEAST_TO_GUESS = 8  # dates that are needed to guess their distance
 
 
 def dates_of(table: Any) -> Any:
@@ -102,7 +102,7 @@ def _dates_of_level(index: Any, name: str, edges: np.ndarray | None) -> Any:
 
 
 def continue_index(index: Any, steps: int) -> Any:
-    """Return the index of the steps after those of a pandas index.
+    """Return the index of the steps after a pandas index.
 
     >>> import pandas
     >>> continue_index(pandas.RangeIndex(0, 10, 2), 3)
@@ -118,7 +118,7 @@ def continue_index(index: Any, steps: int) -> Any:
 
 
 def _steps_after(index: Any, steps: int) -> Any:
-    """Return the index of the steps after those of an index, or None if it does not tell."""
+    """Return the index of the steps after an index, or None if they are unknown."""
     import pandas
 
     size, count = len(index), np.arange(1, steps + 1)
@@ -140,7 +140,7 @@ def _steps_after(index: Any, steps: int) -> Any:
         make = pandas.date_range if dates else pandas.timedelta_range
         return make(index[-1], periods=steps + 1, freq=step, name=index.name)[1:]
     if index.dtype.kind in "iuf" and size > 1 and not index.hasnans:
-        # In 64 bits, in which unsigned numbers can fall.
+        # In 64 bits, because unsigned numbers may fall.
         values = index.to_numpy("float64" if index.dtype.kind == "f" else "int64")
         distance = values[1] - values[0]
         if np.allclose(np.diff(values), distance, atol=0) and distance != 0:
@@ -149,10 +149,10 @@ def _steps_after(index: Any, steps: int) -> Any:
 
 
 def _is_guess(index: Any) -> bool:
-    """Whether it is only likely how an index goes on: its dates have no frequency.
+    """Whether the steps after an index are a guess, because its dates have no frequency.
 
-    Periods that follow each other are certain. Other periods say how long they are, not how far
-    the next one is.
+    Periods that follow each other are certain. Other periods have a length, but no distance to the
+    next one.
     """
     import pandas
 
@@ -163,7 +163,7 @@ def _is_guess(index: Any) -> bool:
 
 
 def _known_steps_after(index: Any, steps: int) -> Any:
-    """Return the steps after an index, or None if it does not tell, or has few dates to guess."""
+    """Return the steps after an index; None if unknown, or if dates are too few for a guess."""
     return None if _is_guess(index) and len(index) < _LEAST_TO_GUESS else _steps_after(index, steps)
 
 
@@ -196,16 +196,16 @@ def _distance_of_dates(index: Any) -> Any:
 def check_future(history: Any, future: Any, begins_with_history: bool, stacklevel: int = 3) -> None:
     """Raise if the index of `future` does not belong to the steps that are forecast.
 
-    An index that counts rows from 0 tells nothing: such tables are taken row by row, as arrays are.
-    Dates without a frequency only suggest how they go on: trading days look like business days
-    until a holiday comes. If those of `future` are others, a warning says so.
+    An index that counts rows from 0 is ignored: such tables are read row by row, like arrays. Dates
+    without a frequency only suggest the next dates: trading days look like business days until a
+    holiday comes. If `future` has other dates, a warning says so.
 
     Args:
         history: the steps before the forecast.
         future: the future covariates.
         begins_with_history: bool. Whether the first row of `future` belongs to the first step of
             the history. Otherwise it belongs to the first step of the forecast.
-        stacklevel: int. As of `warnings.warn`.
+        stacklevel: int. As in `warnings.warn`.
 
     >>> import pandas
     >>> days = pandas.date_range("2026-01-01", periods=4)
@@ -222,7 +222,7 @@ def check_future(history: Any, future: Any, begins_with_history: bool, stackleve
     after = _known_steps_after(before, len(ahead) - len(known))
     expected = known if after is None or guessed else known.append(after)
     told = len(expected)
-    # Other dates must only go forward.
+    # Dates after these only need to go forward.
     last = expected[-1:] if told else before[[before.argmax()]]
     previous = last.append(ahead[told:-1])[: len(ahead) - told]
     wrong = np.append(~_same_places(ahead[:told], expected), ~(ahead[told:] > previous))
@@ -234,8 +234,8 @@ def check_future(history: Any, future: Any, begins_with_history: bool, stackleve
         )
         raise ValueError(
             f"`future` must have a row for each step, from {first} on. Received: {ahead[row]} in "
-            f"row {row}, where {due} is due. Pass the rows of these steps; or, if only the index "
-            "is wrong, an array."
+            f"row {row}, where {due} is due. Pass the rows of these steps. If only the index is "
+            "wrong, pass an array."
         )
     if guessed and after is not None:
         others = ahead[len(known) :] != after
@@ -243,14 +243,14 @@ def check_future(history: Any, future: Any, begins_with_history: bool, stackleve
             row = int(np.argmax(others))
             warnings.warn(
                 f"The dates of the history seem to continue with {after[row]}. Received: a "
-                f"`future` with {ahead[len(known) + row]}, which is taken. Give the history's "
-                "index a `freq` to have its dates checked exactly.",
+                f"`future` with {ahead[len(known) + row]}, which is used. Give the history's "
+                "index a `freq` for an exact check.",
                 stacklevel=stacklevel,
             )
 
 
 def _are_comparable(before: Any, ahead: Any) -> bool:
-    """Whether the index of a future tells its steps; raise if it has dates of another kind."""
+    """Whether two indexes can be compared. Raise if their dates are of different kinds."""
     if _is_clock(before) and _is_clock(ahead):
         if _kind_of(before) != _kind_of(ahead):
             raise ValueError(
@@ -266,7 +266,7 @@ def _are_comparable(before: Any, ahead: Any) -> bool:
 
 
 def _kind_of(index: Any) -> tuple[type, bool, Any]:
-    # All zones can be compared with each other. Periods compare with periods as long.
+    # All time zones can be compared. Periods compare only with periods of their length.
     is_zoned = getattr(index, "tz", None) is not None
     return type(index), is_zoned, getattr(index.dtype, "freq", None)
 
@@ -283,8 +283,8 @@ def _same_places(found: Any, expected: Any) -> np.ndarray:
 def index_forecast(history: Any, steps: int, future: Any, begins_with_history: bool) -> Any:
     """Return the dates of a forecast, or None if the history has none.
 
-    They continue those of the history. If these do not tell how they go on, those of `future` are
-    taken. If there are none either, and it cannot be guessed, a warning says so, three calls up.
+    They continue the dates of the history. If these have no frequency, the dates of `future` are
+    used. If `future` has none either, and no guess is possible, a warning says so.
     """
     index, dates = dates_of(history), dates_of(future)
     if index is None or not len(index):
@@ -298,8 +298,8 @@ def index_forecast(history: Any, steps: int, future: Any, begins_with_history: b
     if after is None:
         warnings.warn(
             "The dates of the history follow no frequency, so the forecast is numbered by steps: "
-            f"{len(index)} is the first. Fill in the missing dates and their values, as "
-            "`history.asfreq('D').interpolate()` for days; or pass a `future` with dates.",
+            f"{len(index)} is the first. Fill in the missing dates, for days by "
+            "`history.asfreq('D').interpolate()`, or pass a `future` with dates.",
             stacklevel=4,
         )
     return after
@@ -317,7 +317,7 @@ def continue_table(
     Args:
         history: DataFrame or Series of any library, or a `Table`; or any other sequence.
         values: array `(steps,)` or `(steps, features)`; with `quantiles`, `(quantiles, …)`.
-        columns: which columns of the history the values are of: an int, a list of int, or None for
+        columns: the history's columns that the values belong to: an int, a list of int, or None for
             all.
         quantiles: list of float, or None.
         index: pandas.Index of the steps of the values; None: the history's own, continued.

@@ -16,7 +16,7 @@ from seqframe.plot.forecasts import TimeAxis, draw_forecast
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Values as users have them: an array, a list, or a DataFrame or Series of any library.
+#: The user's values: an array, a list, or a DataFrame or Series of any library.
 Values = Any
 
 #: The name and the quantile of a column. Either is None if the table does not tell.
@@ -43,19 +43,19 @@ def plot_forecast(
     A thin line joins the history to the forecast if no step lies between them.
 
     Args:
-        history: array `(length,)` or `(length, features)`, DataFrame or Series: what
-            `Generator.forecast` was given, or the end of it. An index of dates or numbers becomes
-            the time axis. Columns that are not drawn may hold anything.
-        forecast: what `Generator.forecast` returned: an array `(steps,)` or `(steps, features)`, a
-            Series or a DataFrame. Sample paths and quantiles have an axis before these, or are a
-            DataFrame of quantiles. For sample paths the median is drawn, with the bands that hold
-            50 % and 90 % of them.
+        history: array `(length,)` or `(length, features)`, DataFrame or Series: the history of
+            `Generator.forecast`, or its end. An index of dates or numbers becomes the time axis.
+            Columns that are not drawn may hold anything.
+        forecast: the result of `Generator.forecast`: an array `(steps,)` or `(steps, features)`, a
+            Series or a DataFrame. Sample paths and quantiles have one more axis in front. Quantiles
+            may also be a DataFrame. Sample paths are drawn as their median, with bands that hold 50
+            % and 90 % of them.
         paths: array `(num_samples, steps, …)`. Sample paths to draw with a single forecast.
         quantiles: list of float in [0, 1]. The levels of an array `(quantiles, …)`. Opposite
             levels, such as 0.1 and 0.9, make a band; 0.5 makes the line.
-        intervals: prediction intervals: a tuple `(lower, upper)` as `Backtest.interval` returns
-            it, or a dict of coverage in (0, 1), or label, to such tuples. They are hatched if
-            shades would not tell them from each other or from other bands.
+        intervals: prediction intervals: a tuple `(lower, upper)`, as `Backtest.interval` returns
+            it. Or a dict of such tuples, by coverage in (0, 1) or by label. They are hatched if
+            shades do not suffice to distinguish the bands.
         actual: array, Series or DataFrame. The actual values, for as many steps as are known.
         columns: name or position of the history's column that is forecast, or a list of these.
             None: the columns that the forecast names, or all.
@@ -125,7 +125,7 @@ def plot_forecast(
 
 @dataclass(frozen=True)
 class _DrawnColumns:
-    """The columns of a history that a forecast is of.
+    """The forecast columns of a history.
 
     Attributes:
         known: names of all columns of the history; "" if the only one has no name.
@@ -178,7 +178,7 @@ class _DrawnColumns:
             names = [None] if is_unnamed else self.names
             if not all((name, level) in places for name in names for level in found):
                 raise ValueError(
-                    "`columns` must be columns that the forecast has all quantiles of. Received: "
+                    "`columns` must be columns for which the forecast has all quantiles. Received: "
                     f"{self.names}."
                 )
             array = _to_floats(forecast, "forecast")
@@ -211,7 +211,7 @@ class _DrawnColumns:
 
 
 def _find_columns(history: Values, forecast: Values, columns: Columns | None) -> _DrawnColumns:
-    """Return the columns of a history that a forecast is of: `columns`, or those it names."""
+    """Return the forecast columns of a history: `columns`, or the names in the forecast."""
     ndim = history.ndim if isinstance(history, Table) else np.ndim(history)
     if ndim not in (1, 2):
         raise ValueError(
@@ -236,7 +236,7 @@ def _named_columns(forecast: Values, known: list[str]) -> list[str] | None:
     names = list(dict.fromkeys(name for name, _ in _labels(forecast, known)))
     if None in names and len(known) > 1:
         raise ValueError(
-            "`columns` must name the column that the quantiles are of. Received: columns=None for "
+            "`columns` must name the column of the quantiles. Received: columns=None for "
             f"a history with the columns {known}."
         )
     found = [name for name in names if name in known]
@@ -293,9 +293,9 @@ def _to_floats(values: Values, argument: str) -> np.ndarray:
 def _find_times(
     history: Values, forecast: Values, index: Values | None, steps: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return the times of the history, those of the forecast, and their label.
+    """Return the times of the history, the times of the forecast, and their label.
 
-    Steps are counted if neither `index` nor the tables tell the times.
+    Steps are counted if neither `index` nor the tables have times.
 
     >>> _find_times([3, 4, 5], [6, 7], [1999, 2000, 2001], 2)
     (array([1999, 2000, 2001]), array([2002, 2003]), 'step')

@@ -20,13 +20,12 @@ from seqframe.framing.vocabulary import Vocabulary
 class SequenceFramer:
     """Turns sequences into frames: an input window and its target, `[samples, steps, features]`.
 
-    The framer is the rule. `frame` applies it and returns `Frames`, which copy nothing until a
-    batch is asked for. A `Generator` rolls its window by the same framer, so that it feeds a model
-    what the model was trained on.
+    `frame` applies this rule and returns `Frames`, which copy nothing until you ask for a batch. A
+    `Generator` takes the same framer, so that the model sees inputs as in training.
 
     Args:
-        sequence_length: int ≥ 1. Time steps of an input. For prefixes and subsequences, of the
-            longest input.
+        sequence_length: int ≥ 1. Steps of an input. Prefixes and subsequences: steps of the longest
+            input.
         mode: "windows": every window that fits. "prefixes": everything up to each step, padded.
             "subsequences": random stretches of random length, padded.
         layout: "timesteps": `(n, length, features)`. "features": the window as one time step,
@@ -37,23 +36,22 @@ class SequenceFramer:
         return_sequences: bool. Give every input step a target, for RNNs with
             `return_sequences=True`.
         sequence_stride: int ≥ 1. Windows: steps from the start of a window to the next start.
-        sampling_rate: int ≥ 1. Windows: steps from one time step of a window to the next.
+        sampling_rate: int ≥ 1. Windows: raw steps from one step of a window to the next.
         min_length: int ≥ 1. Prefixes and subsequences: length of the shortest input.
         num_samples: int ≥ 1. Subsequences: how many to draw.
-        wrap: bool. Subsequences: the sequence is a cycle, whose end is followed by its start.
+        wrap: bool. Subsequences: treat the sequence as a cycle: its start follows its end.
         padding: "pre" | "post". Prefixes and subsequences: the side that is padded.
         padding_value: number. The value of padding.
-        vocabulary: Vocabulary. Encodes strings and symbol lists. Without one, `frame` collects the
-            symbols that it finds, and the framer of the frames has them.
+        vocabulary: Vocabulary. Encodes strings and lists of symbols. None: `frame` collects the
+            symbols, and `frames.framer` has the vocabulary.
         seed: int ≥ 0. Subsequences: seed of the draws; None draws one.
-        columns: list of str. Columns of a table that are features, in this order. None: all
-            columns, and the framer of the frames has their names. A `Generator` finds these columns
-            in its tables.
-        future_columns: list of str. Names of the future covariates, likewise.
-        target_columns: str, or list of str. Names of the target columns, for `frame` without
-            `targets`. A `Generator` takes them as what its model predicts. With a str, targets have
+        columns: list of str. Feature columns of a table, in this order. None: all columns;
+            `frames.framer` has their names. A `Generator` reads these columns from its tables.
+        future_columns: list of str. Names of the future covariates, in this order.
+        target_columns: str, or list of str. Target columns, if `frame` gets no `targets`. A
+            `Generator` takes them as the columns that its model predicts. With a str, targets have
             no axis of columns.
-        by: str, or list of str. Columns that tell the sequences of a table apart, as `by` of
+        by: str, or list of str. Columns that say which sequence a row belongs to. See `by` of
             `frame`.
 
     Each argument is an attribute of the same name.
@@ -179,41 +177,40 @@ class SequenceFramer:
         """Frame one sequence or several.
 
         Arrays keep their dtype and are not copied. For a list of sequences, the other arguments are
-        lists too, with one array for each sequence. For groups of `by`, they are one table each. A
-        table with the columns of `by` is matched by group, another table row by row. If both have
-        dates, these must be equal.
+        lists too, with one array for each sequence. With `by`, each of them is one table. If it has
+        the columns of `by`, it is matched by group, else row by row. If both tables have dates, the
+        dates must be equal.
 
         Args:
-            sequences: one sequence, or a list of sequences of unequal length. No frame crosses from
+            sequences: one sequence, or a list of sequences of any lengths. No frame crosses from
                 one sequence to the next. A sequence is an array `(steps,)` or `(steps, …)` of
-                numbers, a string, a list of symbols or numbers, or a DataFrame or Series of pandas,
-                polars, PyArrow or another library that narwhals reads. Dates in a pandas index must
-                rise, within each group if there is a `by`. Other levels of the index tell groups
-                apart: pass one table for each group.
-            targets: values on the same clock (`targets[t]` belongs to step `t`), one array for each
-                sequence; or names or positions of columns of the sequence. None: the framer's
-                `target_columns`, or else the sequence itself.
+                numbers, a string, or a list of symbols or numbers. It may be a DataFrame or Series
+                of pandas, polars, PyArrow or another library that narwhals reads. Dates in a pandas
+                index must rise; with `by`, within each group. If the index has other levels, pass
+                one table for each group.
+            targets: values on the clock of the sequence: `targets[t]` belongs to step `t`. Or names
+                or positions of columns of the sequence. None: the framer's `target_columns`, else
+                the sequence itself.
             future: future covariates, such as a calendar, prices or plans. An array `(steps,)` or
-                `(steps, …)` on the same clock and at least as long; or names or positions of
-                columns of the sequence. Each frame then has the `horizon` rows at its target steps,
-                and `x` is a dict of "past" and "future".
+                `(steps, …)` on the same clock, at least as long as the sequence. Or names or
+                positions of columns of the sequence. Each frame then has the `horizon` rows at its
+                target steps, and `x` is a dict of "past" and "future".
             sample_weight: array `(steps,)`, weights of the target steps; or an array with one
                 weight for each frame. Batches are then `(x, y, sample_weight)`. The steps of a
                 horizon share the mean of their weights, because a Keras loss averages over the last
                 axis. To weigh each step, frame `(steps, 1)` and pass `targets=[0]`.
             by: name of a column of a DataFrame, or several names; or an array with a label for each
-                row. Rows with the same label are a sequence, and must follow each other. The column
-                is no feature. None: the framer's own `by`, if the table has it. Each table of a
-                list is one sequence: the columns of `by` are left out.
-            valid: bool array `(steps,)`. Leave out frames that touch a step for which it is False.
-            skip_nan: bool. Leave out frames that touch a NaN in their input steps of the sequence,
-                or in their target steps of targets, future or weights. A subsequence touches all
-                steps from its first to its last.
+                row. Rows with the same label make a sequence, and must follow each other. The
+                columns of `by` are not features. None: the framer's own `by`, if the table has it.
+                Each table of a list is one sequence.
+            valid: bool array `(steps,)`. Leave out frames that touch a step that is False here.
+            skip_nan: bool. Leave out frames with a NaN in their inputs, targets, future or weights.
+                For a subsequence, all steps from its first to its last count.
 
         Raises:
-            ValueError: if a sequence is too short for a single frame, values are not on its clock,
-                a column or a symbol is unknown, or dates do not rise.
-            TypeError: if something is no sequence.
+            ValueError: if a sequence is too short for a frame, a length does not fit, a column or
+                symbol is unknown, or dates do not rise.
+            TypeError: if an argument is of the wrong type.
 
         Example:
 

@@ -1,4 +1,4 @@
-"""Frames: training samples, and what is made of them: arrays, batches, datasets, lanes, splits."""
+"""Frames: training samples, and the arrays, batches, datasets, lanes and splits made of them."""
 
 import json
 import math
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from seqframe.framing.datasets import FramesDataset
 
 _SHOWN_FRAMES = 5
-_MOST_FEATURES = 64  # of a step that is written out in a notebook
+_MOST_FEATURES = 64  # features of a step that a notebook shows
 
 
 class Framer(Rule, Protocol):
@@ -53,7 +53,7 @@ class Framer(Rule, Protocol):
 
 
 class FrameSteps(NamedTuple):
-    """Where a frame lies, as raw time indices. Returned by `Frames.steps`.
+    """Where a frame lies, as raw time indices. `Frames.steps` returns it.
 
     Attributes:
         sequence: number of its sequence, or the label of its group.
@@ -76,8 +76,7 @@ class FrameSteps(NamedTuple):
 class Frames:
     """Input windows and their targets: a lazy, immutable, random-access collection.
 
-    Made by `SequenceFramer.frame`. It holds the user's arrays and index arithmetic. Every batch is
-    one vectorised copy.
+    `SequenceFramer.frame` makes it. It holds the user's arrays. Every batch is one vectorised copy.
 
     Attributes:
         framer: SequenceFramer that made them, with the vocabulary that encoded them.
@@ -117,7 +116,7 @@ class Frames:
         return self._index.size
 
     def __getitem__(self, index: Index) -> Batch:
-        """Return one frame `(x, y)`; for a slice, a list or an array of indices, many.
+        """Return one frame `(x, y)`, or many for a slice, a list or an array of indices.
 
         With sample weights it is `(x, y, sample_weight)`. With a future, `x` is a dict.
         """
@@ -155,14 +154,14 @@ class Frames:
 
     @property
     def left_out(self) -> int:
-        """Number of frames that touch a missing step; of random subsequences, of starts."""
+        """Number of frames, or of random starts, that touch a missing step."""
         return int(self._geometry.count(self.source.steps).sum() - self._counts.sum())
 
     def arrays(self) -> Batch:
         """Return all frames as `(X, y)`, or `(X, y, sample_weight)`.
 
-        Windows over one sequence are a read-only view of it, if their layout allows that: nothing
-        is copied, however large. Several sequences and padded frames are copied once.
+        Windows over one sequence are a read-only view of it, if their layout allows a view. Several
+        sequences and padded frames are copied once.
 
         Returns:
             tuple of arrays `(frames, …)`. With a future, X is a dict of "past" and "future".
@@ -210,8 +209,8 @@ class Frames:
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
 
-        The sequence is its number, or the label of its group. Steps are counted from the first step
-        of the whole sequence, before any split.
+        `sequence` is a number, or the label of a group. Steps are counted from the first step of
+        the whole sequence, before any split.
 
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3, gap=1, horizon=2).frame("ABCDEFGH").steps(1)
@@ -280,7 +279,8 @@ class Frames:
         """Return the frames as a `keras.utils.PyDataset`, for `model.fit(…, shuffle=False)`.
 
         Each pass is an epoch, with an order of its own if `shuffle=True`. Without `shuffle=False`,
-        Keras's `fit` shuffles the batches once more, by no seed. See `batches` for the arguments.
+        Keras's `fit` shuffles the batches once more, without a seed. See `batches` for the
+        arguments.
 
         >>> import keras
         >>> from seqframe import SequenceFramer
@@ -375,13 +375,14 @@ class Frames:
         """Cut into consecutive parts, one for each fraction. No step is in two of them.
 
         Args:
-            *fractions: floats that sum to at most 1: each part's share of the steps of each
-                sequence, or of the sequences.
+            *fractions: floats that sum to at most 1: each part's share of every sequence, or of the
+                number of sequences.
             by: "time": each sequence is cut in raw time. "sequences": each sequence is whole in one
                 part.
-            share_history: bool. Windows cut in time: let the inputs of a later part reach back
-                before its start, as is usual in forecasting. Its targets still begin at its start.
-            seed: int ≥ 0. By sequences: draw which go to which part; None keeps their order.
+            share_history: bool. Windows cut in time: inputs of a later part may reach back before
+                its start, as is usual in forecasting. Its targets may not.
+            seed: int ≥ 0. With `by="sequences"`: draw the sequences of each part. None keeps their
+                order.
 
         Raises:
             ValueError: if fractions are not positive or sum to more than 1, or a part has no frame.
@@ -426,10 +427,10 @@ class Frames:
         by: SplitBy = "time",
         share_history: bool = False,
     ) -> list[tuple["Frames", "Frames"]]:
-        """Cut `n` times for walk-forward evaluation: train on the past, test on what comes next.
+        """Cut `n` times for walk-forward evaluation: train on the past, test on the next steps.
 
-        The test parts lie next to each other and reach up to the end. The cuts are those of
-        scikit-learn's `TimeSeriesSplit`.
+        The test parts lie next to each other and reach up to the end. It cuts as scikit-learn's
+        `TimeSeriesSplit` does.
 
         Args:
             n: int ≥ 1. Number of folds.
@@ -498,7 +499,7 @@ class Frames:
         if not len(numbers):
             raise ValueError(
                 f"{name} has no sequence. Received: {len(self.source.labels)} sequences in all. "
-                'Give it more of them, or cut each in time with `by="time"`.'
+                'Give it more sequences, or cut each in time with `by="time"`.'
             )
         return self._part(self.source.select(numbers), name)
 
@@ -521,8 +522,8 @@ class Frames:
         It needs matplotlib.
 
         Args:
-            count: int ≥ 1. How many of the first frames. If there are several sequences, the first
-                four share them. Of many features the first four are drawn.
+            count: int ≥ 1. Number of frames, from the first on. The first four sequences share
+                them. Only the first four features are drawn.
             index: int, slice, list or array. The frames to draw instead.
             ax: matplotlib.axes.Axes to draw on; None makes a figure.
 
@@ -583,7 +584,7 @@ class Frames:
         more = ["…"] if len(self) > len(shown) else []
         return [("first frames", "\n".join([*shown, *more]))]
 
-    # --- What other modules of the package use.
+    # --- Methods for other modules of the package.
 
     @property
     def _counts(self) -> np.ndarray:
@@ -640,12 +641,12 @@ class Frames:
         return self._index.locate(index)
 
     def _rank(self, index: np.ndarray) -> np.ndarray:
-        """Return the rank of each frame in its sequence, which counts frames left out as well."""
+        """Return the rank of each frame in its sequence. Frames left out count as well."""
         _, start, length = self._locate(index)
         return self._geometry.rank(start, length)
 
     def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """Return the number of a frame's sequence, and its steps counted from where that begins."""
+        """Return a frame's sequence number, and its steps counted from the sequence's start."""
         sequence, start, length = self._locate(np.array([i]))
         cycle = self._index.steps[sequence]
         (inputs,), (real,), (targets,) = self._geometry.steps(start, length, cycle)

@@ -1,4 +1,4 @@
-"""Geometry: which steps make frame *i*. No other module knows.
+"""Geometry: which steps make frame *i*. No other module computes them.
 
 A frame has `sequence_length` places for its input steps `start, start + rate, …`. Its last input
 step is `last`, and its target steps are `last + gap + 1 … last + gap + horizon`. The frames of a
@@ -14,7 +14,7 @@ import numpy as np
 
 from seqframe.aliases import Padding
 
-#: Tells which of the steps `start … stop - 1` are missing. Steps outside the sequence are not.
+#: Returns which of the steps `start … stop - 1` are missing. Steps outside the sequence are not.
 Missing = Callable[[int, int], np.ndarray]
 
 _CHUNK = 2**16  # steps that are searched together
@@ -22,7 +22,7 @@ _CHUNK = 2**16  # steps that are searched together
 
 @dataclass(frozen=True)
 class Geometry:
-    """What the three framings have in common.
+    """The base of the three framings.
 
     Attributes:
         sequence_length: int. Places of an input.
@@ -34,7 +34,7 @@ class Geometry:
         stride: int. Steps from the start of one frame to the start of the next.
         min_length: int. Real steps of the shortest input; None: as many as the framing needs.
         wrap: bool. Whether a sequence is a cycle.
-        num_samples: int, or None. How many frames are drawn at random.
+        num_samples: int, or None. Number of random frames.
     """
 
     sequence_length: int
@@ -77,13 +77,13 @@ class Geometry:
 
     @property
     def _shift(self) -> int:
-        """How many steps before the sequence the first frame would begin if it were full."""
+        """Steps from the start of a full first frame to the start of the sequence."""
         return self.rate * (self.sequence_length - self.shortest)
 
     # --- Which frames there are.
 
     def count(self, steps: int | np.ndarray) -> np.ndarray:
-        """Return how many frames sequences of `steps` have; of random ones, how many starts.
+        """Return the number of frames, or of random starts, of sequences of `steps` steps.
 
         >>> Windows(3).count(np.array([26, 3])), Prefixes(3).count(np.array([26, 3]))
         (array([23,  0]), array([25,  2]))
@@ -91,7 +91,7 @@ class Geometry:
         return np.asarray(np.maximum((steps - self.least_steps) // self.stride + 1, 0))
 
     def num_frames(self, starts: int) -> int:
-        """Return how many frames there are in all, if sequences have so many ranks or starts."""
+        """Return the number of frames for a number of ranks or random starts."""
         return starts
 
     def locate(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +109,7 @@ class Geometry:
         return begin + self.rate * padded, self.sequence_length - padded
 
     def rank(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Return the ranks of frames, by what `locate` returned."""
+        """Return the ranks of frames, as the inverse of `locate`."""
         return np.asarray((start + self.rate * (length - self.shortest)) // self.stride)
 
     # --- Which steps make a frame.
@@ -128,7 +128,7 @@ class Geometry:
         return self._targets(self.input_offsets if self.return_sequences else self.span - 1)
 
     def places(self, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return which of a frame's steps stands at each place, and which places are real.
+        """Return the step number at each place of a frame, and which places are real.
 
         Both are arrays `(n, sequence_length)`. Places of padding hold the nearest step.
 
@@ -163,7 +163,7 @@ class Geometry:
         """Return the target steps that follow last input steps, along a new axis."""
         return np.asarray(last)[..., None] + self.gap + 1 + np.arange(self.horizon)
 
-    # --- How frames lie to each other.
+    # --- Distances between frames.
 
     @property
     def end_to_end(self) -> int | None:
@@ -188,7 +188,7 @@ class Geometry:
     def runs(
         self, steps: int, inputs: Missing, targets: Missing
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the runs of frames that touch no missing step, in a sequence of so many steps.
+        """Return the runs of frames that touch no missing step, in a sequence of `steps` steps.
 
         A frame touches its input steps in the inputs, and its target steps in the targets. A random
         frame touches every step from its first to its last. A run is its first rank, its number of
@@ -203,7 +203,7 @@ class Geometry:
         begin = first * self.stride - self._shift
         end = begin + (stop - 1 - first) * self.stride + self.span
         after = self.gap + 1
-        # Whether a frame whose last input step is here has a missing target.
+        # Whether a frame with its last input step here has a missing target.
         ahead = targets(begin + after, end + after + self.horizon - 1)
         lost = count_in_windows(ahead, self.horizon) > 0
         lost[: max(-begin, 0)] = False  # places before the sequence have no targets

@@ -1,4 +1,4 @@
-"""Lanes: the rows of stateful batches, which continue from batch to batch, and where they reset."""
+"""Lanes: the rows of stateful batches, which continue from batch to batch until they reset."""
 
 import heapq
 import warnings
@@ -25,7 +25,7 @@ _BLOCK = 2**13  # frames whose places are computed together
 
 
 class LaneFrames(FrameArrays, Protocol):
-    """What lanes are made of: `Frames`."""
+    """`Frames`, as lanes use them."""
 
     source: Source
 
@@ -43,9 +43,9 @@ class LaneFrames(FrameArrays, Protocol):
 class Lanes:
     """Stateful batches: row *b* of batch *k + 1* continues row *b* of batch *k*.
 
-    Made by `Frames.lanes`. One long sequence is cut into `batch_size` contiguous lanes of nearly
+    `Frames.lanes` makes them. One long sequence is cut into `batch_size` contiguous lanes of nearly
     equal length. Many sequences are packed into the lanes, longest first, each whole in one lane.
-    Fewer sequences than lanes are joined and cut like one.
+    If there are fewer sequences than lanes, they are joined and cut like one.
 
     Attributes:
         frames: Frames of windows.
@@ -133,7 +133,7 @@ class Lanes:
         size, first, stop, end = self.batch_size, 0, 0, len(self)
         for k in numbers:
             if k >= stop:
-                # Places of several batches are computed at once: a call of NumPy costs more.
+                # Compute places of several batches at once: a NumPy call costs more than a place.
                 first, stop = k, min(k + max(_BLOCK // size, 1), end)
                 index, weights, _ = self._index(np.arange(first, stop))
                 places = self.frames._place(index.ravel())
@@ -311,7 +311,7 @@ def _warn_of_overlap(geometry: Geometry) -> None:
     if best is not None and stride > best:
         fault = f"the state never sees {stride - best} steps between two frames"
     else:
-        fault = "the state sees the steps that two frames share more than once"
+        fault = "the state sees the steps that frames share more than once"
     advice = 'Use `mode="windows"`' if best is None else f"Set `sequence_stride={best}`"
     warnings.warn(
         f"Frames of lanes should lie end to end, but {fault}. {advice}, or use a stateless model.",

@@ -1,7 +1,7 @@
 """Seeded orders: shuffles and random draws as pure functions of (seed, epoch, index).
 
-Nothing here keeps state. So a batch can be drawn again, out of turn, on another machine or after a
-restart, and is the same.
+Nothing here keeps state. So a batch can be made again: out of turn, on another machine or after a
+restart.
 """
 
 from functools import lru_cache

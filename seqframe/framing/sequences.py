@@ -1,4 +1,4 @@
-"""What counts as a sequence: strings, symbol lists, arrays and tables, brought to arrays.
+"""Sequences: strings, lists of symbols, arrays and tables, converted to arrays.
 
 A sequence is one run of steps: a string, a list of symbols or numbers, an array `(steps,)` or
 `(steps, …)`, a DataFrame or a Series. Several sequences are a list or tuple of these.

@@ -1,4 +1,4 @@
-"""Source: what `SequenceFramer.frame` is given, as arrays on one clock."""
+"""Source: the arguments of `SequenceFramer.frame`, as arrays on one clock."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,18 +38,18 @@ from seqframe.framing.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Source:
-    """The sequences and what belongs to their steps. Row `t` of each array is step `t`.
+    """The sequences, and the values at their steps. Row `t` of each array is step `t`.
 
     Attributes:
-        inputs: Rows that input windows are taken from.
-        targets: Rows that targets are taken from; the same object if sequences predict themselves.
+        inputs: Rows of the inputs.
+        targets: Rows of the targets; the object `inputs` if sequences predict themselves.
         future: Rows of future covariates, or None. They may be longer than the sequences.
         weight: Rows of sample weights, or None.
         weight_per_frame: bool. Whether weights count frames rather than steps.
-        valid: Rows of bool, or None. Which steps frames may touch.
+        valid: Rows of bool, or None. True if frames may touch the step.
         skip_nan: bool. Whether frames that touch a NaN are left out.
-        labels: what each sequence is called: its number in the list, or its group's label.
-        begins: int array. The raw step at which each sequence begins: not 0 for a part of a split.
+        labels: name of each sequence: its number in the list, or its group's label.
+        begins: int array. The first raw step of each sequence; not 0 in a part of a split.
     """
 
     inputs: Rows
@@ -103,7 +103,7 @@ class Source:
 
 
 class Rule(Protocol):
-    """What reading needs to know of a `SequenceFramer`."""
+    """The settings of a `SequenceFramer` that reading needs."""
 
     sequence_length: int
     min_length: int
@@ -130,9 +130,9 @@ def read_source(
     by: Any,
     skip_nan: bool,
 ) -> tuple[Source, dict[str, Any]]:
-    """Return the Source of what `SequenceFramer.frame` was given, and the settings found in it.
+    """Return the Source of the arguments of `SequenceFramer.frame`, and the settings found in them.
 
-    The settings are the vocabulary and the names of columns: those of the frames' own framer.
+    The settings are the vocabulary and the names of columns. The frames' own framer gets them.
     """
     given = split_sequences(sequences, framer.vocabulary)
     tables, groups = _find_groups(read_tables(given), by, framer)
@@ -169,7 +169,7 @@ def read_source(
         raise ValueError(f"{_no_frame(framer, label, int(source.steps[number]))}{hint}")
     _check_padding(framer, source)
     if sample_weight is not None:
-        # Frames that are drawn, or that may be left out, have no number that the user could know.
+        # The user cannot number frames that are drawn, or that may be left out.
         countable = not (framer.geometry.draws or source.may_leave_out)
         weight, per_frame = reader.weights(sample_weight, own_inputs, counts if countable else None)
         source = replace(source, weight=weight, weight_per_frame=per_frame)
@@ -212,7 +212,7 @@ def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], G
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads what belongs to the steps of sequences."""
+    """Reads the values at the steps of sequences."""
 
     inputs: Rows  # of the sequences, before they are cut into groups
     tables: list[Any]  # the sequences, as `read_tables` returns them
@@ -293,14 +293,14 @@ class _Reader:
         )
 
     def cut(self, rows: Rows, spans: "Spans | None" = None) -> Rows:
-        """Return the rows of each group as rows of their own; those of a list as they are."""
+        """Return rows cut by group, or the rows of a list as they are."""
         if self.groups is None:
             return rows
         edges = self.groups.edges
         return rows.select([0] * len(self.groups.labels)).cut(*(spans or (edges[:-1], edges[1:])))
 
     def _columns(self, values: Any, name: str) -> int | list[int] | None:
-        """Return which columns of the sequence are meant, or None if `values` names none."""
+        """Return the columns of the sequence that `values` names, or None."""
         shape = self.inputs.row_shape
         if not shape or not are_columns(values, shape[0]):
             return None
@@ -348,7 +348,7 @@ class _Reader:
     def _align(
         self, values: Any, name: str, keep: tuple[str, ...] | None
     ) -> "tuple[Any, Spans | None]":
-        """Return values without columns of labels, and the rows that these give each group."""
+        """Return values without columns of labels, and the rows of each group."""
         several = isinstance(values, (list, tuple))
         each = read_tables(values if several else [values])
         if not any(isinstance(item, Table) for item in each):
@@ -364,7 +364,7 @@ class _Reader:
         return (each if several else each[0]), spans
 
     def _check_dates(self, values: Any, table: Any, name: str, spans: "Spans | None") -> None:
-        """Raise if a table has other dates than the sequence, or the groups, that it belongs to."""
+        """Raise if the dates of a table differ from the dates of its sequence or groups."""
         dates, clock = dates_of(values), dates_of(table)
         if dates is None or clock is None or len(dates) < len(clock):
             return
@@ -377,12 +377,12 @@ class _Reader:
             row = int(np.argmax(wrong))
             raise ValueError(
                 f"`{name}` must have the dates of the sequence, from its first step on. Received: "
-                f"{dates[row]} where the sequence has {clock[row]}. Pass the rows of these dates, "
+                f"{dates[row]} instead of {clock[row]}. Pass the rows of these dates, "
                 f"or an array, as `{name}.to_numpy()`."
             )
 
 
-#: The first row of each group in a table, and the row behind its last one.
+#: The first row of each group in a table, and the row after its last one.
 Spans = tuple[np.ndarray, np.ndarray]
 
 
@@ -398,7 +398,7 @@ def _match(
     if labels != by:
         raise ValueError(
             f"`{name}` must have all columns that `by` names, {by}, or none. Received: a table "
-            f"with {labels}. Add the others, or leave these out."
+            f"with {labels}. Add the missing columns, or leave all out."
         )
     rest, own = split_table(table, labels)
     place = {label: number for number, label in enumerate(own.labels)}
@@ -424,13 +424,13 @@ def _match(
 
 
 def _rows(starts: np.ndarray, groups: Groups) -> np.ndarray:
-    """Return the row of each step of all groups, in a table in which they begin at `starts`."""
+    """Return the row of each step of all groups, in a table whose groups begin at `starts`."""
     sizes = np.diff(groups.edges)
     return np.repeat(starts - groups.edges[:-1], sizes) + np.arange(groups.edges[-1])
 
 
 def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> list[np.ndarray]:
-    """Return the weights of several sequences that one array holds, one after the other."""
+    """Split one array into the weights of several sequences."""
     check_unmasked(weights, "sample_weight")
     for sizes in (steps, counts):
         if sizes is not None and len(weights) == sum(sizes):
@@ -446,7 +446,7 @@ def _check_numeric(name: str, values: Any) -> None:
     if any(map(is_symbolic, split_sequences(values))):
         raise TypeError(
             f"`{name}` must be an array of one value for each step, not symbols or a name. "
-            "Received: strings. Of a column, pass the values, as `table[name]`."
+            "Received: strings. For a column, pass its values, as `table[name]`."
         )
 
 
@@ -465,7 +465,7 @@ def _rows_of(columns: int | list[int], inputs: Rows) -> Rows:
 def _one_each(
     values: Any, name: str, inputs: Rows, vocabulary: Vocabulary | None = None
 ) -> list[Any]:
-    """Return what belongs to each sequence, as the user passed it."""
+    """Return the values of each sequence, as the user passed them."""
     count = len(inputs.arrays)
     is_list_of_one = isinstance(values, (list, tuple)) and len(values) == 1
     split = count > 1 or (is_list_of_one and len(inputs.arrays[0]) != 1)
@@ -501,11 +501,11 @@ def _texts_hint(given: list[Any]) -> str:
     """Return a hint for strings that may be meant as one sequence, or as many."""
     if all(isinstance(item, str) for item in given):
         return (
-            " A list of strings is taken as many texts; for one sequence of words pass `[words]`, "
+            " A list of strings means many texts. For one sequence of words pass `[words]`, "
             "or a `vocabulary` of words."
         )
     if len(given) == 1 and is_symbolic(given[0]) and any(len(item) > 1 for item in given[0]):
-        return " An array of strings is one sequence of symbols; for many texts pass `list(texts)`."
+        return " An array of strings is one sequence of symbols. For many texts pass `list(texts)`."
     return ""
 
 
@@ -558,7 +558,7 @@ def _fits(value: float, dtype: np.dtype) -> bool:
 
 
 def _no_frame(framer: Rule, label: Hashable | None, steps: int) -> ValueError:
-    """Return the error that says why a sequence of so many steps has no frame."""
+    """Return the error for a sequence of `steps` steps that has no frame."""
     geometry = framer.geometry
     name = "min_length" if geometry.pads else "sequence_length"
     which = "a sequence" if label is None else f"sequence {label!r}"

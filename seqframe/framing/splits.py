@@ -1,4 +1,4 @@
-"""Splits: where sequences, or lists of them, are cut into parts for training and evaluation."""
+"""Splits: cut points of sequences, or of lists of sequences, for training and evaluation."""
 
 from numbers import Real
 from typing import Any

@@ -32,8 +32,8 @@ class Table:
         data: array `(rows, columns)`; `(rows,)` for a Series. Or a DataFrame of any library.
         columns: tuple of str. The names of the columns; a Series has none.
         index: the pandas index, or None.
-        names: the column names of `data` as the library has them, an Index for pandas; of a Series
-            a list of one.
+        names: the column names of `data` as the library has them, an Index for pandas; a list of
+            one for a Series.
         library: the module that the table comes from, or None.
         places: list of int. Which columns of a DataFrame are in the table; None: all.
     """
@@ -120,14 +120,14 @@ class Table:
 
 
 class _Kind(NamedTuple):
-    """What narwhals says of a type of tables."""
+    """The properties of a type of tables, from narwhals."""
 
     is_series: bool
     has_index: bool
     library: ModuleType
 
 
-#: Types of values, and what kind of tables they are. Asking narwhals for each table of a long list
+#: Types of values, and their kinds of tables. Asking narwhals for each table of a long list
 #: would take longer than reading them.
 _KINDS: dict[type, _Kind | None] = {}
 
@@ -241,7 +241,7 @@ def _only_count(names: Sequence[str]) -> bool:
 
 
 def select_columns(table: Any, columns: tuple[str, ...] | None, name: str) -> Any:
-    """Return a table with these columns in this order; what has no names stays as it is.
+    """Return a table with these columns in this order. Values without names stay as they are.
 
     >>> table = Table(np.array([[1, 10, 7], [2, 20, 7]]), ("units", "price", "store"))
     >>> select_columns(table, ("price", "units"), "history").to_numpy()
@@ -288,7 +288,7 @@ def check_targets(targets: Any, columns: tuple[str, ...] | None) -> str | tuple[
     if columns is not None and not set(names or ()) <= set(columns):
         raise ValueError(
             f"`target_columns` must be some of `columns`, {list(columns)}. Received: "
-            f"target_columns={targets!r}. Name some of these."
+            f"target_columns={targets!r}. Choose from `columns`."
         )
     return targets if isinstance(targets, str) else names
 
@@ -311,7 +311,7 @@ class Groups:
     """Runs of rows of one table; each is a sequence.
 
     Attributes:
-        labels: list of what the groups are called.
+        labels: list of the groups' names.
         edges: int array. The first row of each group, and the number of rows.
         by: tuple of str, the columns that hold the labels; None if labels were passed.
     """
@@ -445,14 +445,14 @@ def find_groups(columns: "list[Column]") -> tuple[list[Hashable], np.ndarray]:
         if label in seen:
             raise ValueError(
                 f"The rows of a group must follow each other. Received: rows of {label!r} again "
-                "after those of another group. Sort the table by group and time first."
+                "after another group. Sort the table by group and time first."
             )
         seen.add(label)
     return labels, np.append(firsts, rows)
 
 
 def _as_labels(values: "Column") -> list[Hashable]:
-    """Return values as Python's own; dates stay NumPy's, which Python's cannot all hold."""
+    """Return values as Python's own. Dates stay NumPy's, because Python cannot hold all of them."""
     values = values if isinstance(values, np.ndarray) else values.to_numpy()
     return list(values) if values.dtype.kind in "mM" else values.tolist()
 
@@ -462,6 +462,6 @@ def check_unmasked(array: Any, name: str) -> None:
     # Naming `np.ma` would import it, which takes as long as all of framing.
     if isinstance(array, np.ndarray) and hasattr(array, "mask"):
         raise TypeError(
-            f"`{name}` must not be a masked array, whose mask would be lost. Received: "
+            f"`{name}` must not be a masked array: its mask would be lost. Received: "
             f"{int(array.mask.sum())} masked values. Fill them with `.filled(value)`."
         )

@@ -17,9 +17,9 @@ class Vocabulary:
 
     Args:
         symbols: str, or an iterable of distinct hashable symbols.
-        reserve_padding: bool. Keep id 0 for padding. Symbols then count up from 1, so that none
-            shares its id with the zeros of padded frames. Use it with
-            `Embedding(len(vocabulary), …, mask_zero=True)`.
+        reserve_padding: bool. Keep id 0 for padding; symbols count up from 1. So no symbol shares
+            its id with the zeros of padded frames. Use it with `Embedding(len(vocabulary), …,
+            mask_zero=True)`.
         unknown: the symbol that replaces all out-of-vocabulary symbols, for instance `"<unk>"`. It
             must be one of `symbols`. None: an out-of-vocabulary symbol is an error.
 
@@ -77,7 +77,7 @@ class Vocabulary:
             )
         self.is_text = all(isinstance(s, str) and len(s) == 1 for s in self.symbols)
         if self.is_text:
-            # One table look-up a character, instead of a Python loop.
+            # One table look-up for each character, instead of a Python loop.
             self._table = np.full(max(map(ord, self.symbols)) + 2, self.unknown_id, np.int32)
             self._table[[ord(s) for s in self.symbols]] = np.arange(len(self.symbols)) + first_id
 
@@ -116,7 +116,7 @@ class Vocabulary:
         """
         if check_integer("min_count", min_count, 1) > 1 and unknown is None:
             raise ValueError(
-                "`min_count` needs a symbol that replaces rare ones. Received: "
+                "`min_count` needs a symbol that replaces rare symbols. Received: "
                 f'min_count={min_count} without `unknown`. Pass `unknown="<unk>"`.'
             )
         counts = Counter(_hashable(symbol) for sequence in sequences for symbol in sequence)
@@ -181,7 +181,7 @@ class Vocabulary:
             return ids
         if isinstance(sequence, str):
             raise TypeError(
-                "A vocabulary of words or other symbols encodes a list of them, not a string. "
+                "A vocabulary of words encodes a list of symbols, not a string. "
                 f"Received: {_short(sequence)}. Split it first, for instance with `.split()`."
             )
         symbols = sequence.tolist() if isinstance(sequence, np.ndarray) else list(sequence)
@@ -273,7 +273,7 @@ class Vocabulary:
         )
 
     def __len__(self) -> int:
-        """Number of ids, the padding id included: what `Dense` or `Embedding` needs."""
+        """Number of ids, with the padding id: the size that `Dense` or `Embedding` needs."""
         return len(self.symbols) + self.reserve_padding
 
     def __contains__(self, symbol: Any) -> bool:
@@ -298,7 +298,7 @@ def _plain(symbol: Any) -> Any:
 
 
 def _as_symbol(value: Any) -> Any:
-    """Return a symbol as it was before JSON, which makes lists of tuples."""
+    """Return a symbol as it was before JSON, which turns tuples into lists."""
     return tuple(map(_as_symbol, value)) if isinstance(value, list) else value
 
 

@@ -1,1 +1,1 @@
-"""What is asked of a Keras model, and done to it: its inputs and outputs, its recurrent state."""
+"""Keras models: their inputs and outputs, and their recurrent state."""

@@ -1,4 +1,4 @@
-"""What a Keras model takes and gives, and whether data fit it, checked before anything runs."""
+"""The inputs and outputs of a Keras model, and checks that data fit it before anything runs."""
 
 import math
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ Declared = tuple[int | None, ...]
 def named_inputs(model: keras.Model) -> dict[str, Declared] | None:
     """Return the shape of each input of a model by name, without the sample axis, or None.
 
-    A single input is called "past". Inputs in a dict have the names of their keys, and inputs in a
-    list those of their `Input`.
+    A single input is called "past". Inputs in a dict have the names of their keys; inputs in a
+    list, the names of their `Input`.
 
     >>> past, future = keras.Input((3, 1), name="past"), keras.Input((1, 2), name="future")
     >>> named_inputs(keras.Model([past, future], keras.layers.Add()([past, future])))
@@ -82,7 +82,7 @@ def outputs_probabilities(model: keras.Model) -> bool:
     activation = getattr(last, "activation", None)
     if activation is keras.activations.softmax:
         return True
-    # Another layer, or a function, may be anything.
+    # Another layer, or a function, may compute anything.
     return activation not in _OTHER_ACTIVATIONS and bool(by_loss)
 
 
@@ -172,7 +172,8 @@ def check_shapes(
     y_shape: Shape | None,
     symbols: int | None = None,
 ) -> None:
-    """Raise if inputs or targets do not fit a model. What the model does not declare may be any.
+    """Raise if inputs or targets do not fit a model. A size that the model does not declare may be
+    any.
 
     Shapes have no sample axis. `symbols` is the size of the targets' vocabulary, if they have one.
     """
@@ -217,7 +218,7 @@ def _fits(expected: Declared, received: Shape) -> bool:
 
 
 def check_one_output(model: keras.Model, instead: str) -> None:
-    """Raise if a model has several outputs; `instead` says what to do then."""
+    """Raise if a model has several outputs; `instead` is the way out."""
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) > 1:
         shapes = [tuple(output.shape[1:]) for output in outputs]

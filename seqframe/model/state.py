@@ -22,7 +22,7 @@ from seqframe.model.inspect import check_model
 def reset_states(
     model: keras.Model, values: States | None = None, rows: int | Numbers | None = None
 ) -> None:
-    """Reset all stateful layers, also those in nested models, wrappers and stacked cells.
+    """Reset all stateful layers, also in nested models, wrappers and stacked cells.
 
     Args:
         model: keras.Model.
@@ -100,8 +100,8 @@ def set_states(model: keras.Model, states: States) -> None:
         states: as `get_states` returns them.
 
     Raises:
-        ValueError: if the model has no stateful layer or is not built, or if a state has another
-            structure or shape than its layer. Nothing is written then.
+        ValueError: if the model has no stateful layer or is not built, or a state does not fit its
+            layer. Nothing is written then.
 
     Example:
 
@@ -123,9 +123,9 @@ def carry_state(model: keras.Model) -> Iterator[keras.Model]:
     """Carry recurrent state from batch to batch, on every backend.
 
     Use it for loops of your own, and for Keras's `fit`, `evaluate` and `predict` without a
-    StatefulTrainer. Inside the context the state goes on from batch to batch and from call to call.
-    Keras itself does so only under TensorFlow. Under PyTorch, training an LSTM or a GRU raises.
-    Under JAX the state stays what it was.
+    StatefulTrainer. Inside the context the state carries over from batch to batch and from call to
+    call. Keras itself does so only with TensorFlow. With PyTorch, training an LSTM or a GRU raises.
+    With JAX the state does not change.
 
     Args:
         model: keras.Model, built.

@@ -11,12 +11,12 @@ from seqframe.plot.canvas import count_ticks, curve_colors, inches, legend_above
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: What `fit` returned, or its dict of lists.
+#: The History that `fit` returned, or its dict of lists.
 History = Any
 Logs = Mapping[str, Sequence[float]]
 
 _MARKERS = "os^DvPX"
-_MARKS = 9  # of a curve, so that the axis spaces them evenly
+_MARKS = 9  # marks of a curve, evenly spaced along the axis
 _FAR_LONGER = 4  # times as many epochs
 
 
@@ -101,7 +101,7 @@ def _read_histories(histories: Any) -> dict[str, tuple[np.ndarray, Logs]]:
         logs = getattr(history, "history", history)
         if not isinstance(logs, Mapping) or not all(map(len, logs.values())) or not logs:
             raise TypeError(
-                "`histories` must be what `fit` returned, its dict of lists, or a dict of names to "
+                "`histories` must be a History of `fit`, its dict of lists, or a dict of names to "
                 f"these. Received: {type(history).__name__}."
             )
         first = (getattr(history, "epoch", None) or [0])[0]

@@ -25,24 +25,24 @@ _ROWS = 256  # origins that are rolled out together, at most
 class Backtest:
     """Forecasts from many origins, with the actual values and naive baselines.
 
-    `print` shows mean absolute errors for each step ahead: of the free run, in which the model
-    reads its own predictions; of one step, in which it reads the actual values before that step;
-    and of the naive baseline. A free run far worse than one step means that errors add up. One step
-    no better than the naive baseline means that the model has only learned to repeat its input.
+    `print` shows mean absolute errors for each step ahead. In the free run the model reads its own
+    predictions. For one step it reads the actual values before that step. If the free run is far
+    worse than one step, errors add up. If one step is no better than the naive baseline, the model
+    has only learned to repeat its input.
 
     Attributes:
-        origins: int array `(origins, 2)`: the sequence, and its first step that is forecast.
+        origins: int array `(origins, 2)`: the sequence, and the first forecast step.
         actual: float array `(origins, horizon, …)`. The values to forecast.
         free_run: array like `actual`. The forecast from each origin.
         one_step: array like `actual`. Each step, forecast from the actual steps before it; NaN if
             that is impossible.
         naive: array like `actual`. The naive baseline: the value before the origin.
         residuals: array `(steps, …)`. Errors of one step, `actual - forecast`, each step once.
-        seasonal_naive: array like `actual`, or None. The value of a season before.
+        seasonal_naive: array like `actual`, or None. The value one season before.
         residual_steps: int array `(steps, 2)`: the sequence and step of each residual.
         labels: the names of the sequences: their numbers, or the groups of Frames.
-        left_out: tuple of int. How many origins of each sequence are left out, because a step is
-            missing.
+        left_out: tuple of int. Number of origins of each sequence that are left out, because a step
+            is missing.
 
     Example:
 
@@ -69,7 +69,7 @@ class Backtest:
     left_out: tuple[int, ...] = ()
 
     def of(self, label: Hashable) -> "Backtest":
-        """Return the backtest of one sequence, with intervals as wide as that sequence needs.
+        """Return the backtest of one sequence. Its intervals come from that sequence only.
 
         Args:
             label: one of `labels`.
@@ -126,21 +126,21 @@ class Backtest:
     def interval(self, forecast: Any, coverage: float = 0.9) -> tuple[Any, Any]:
         """Return the prediction interval of a forecast, from the errors of the free run.
 
-        Split conformal prediction (Lei et al., https://arxiv.org/abs/1604.04173): a new value lies
-        in its interval with this probability if its error is exchangeable with the errors here,
-        whatever their distribution. So backtest on data that the model has not seen.
+        This is split conformal prediction (Lei et al., https://arxiv.org/abs/1604.04173). It holds
+        for any distribution of errors, if a new error is exchangeable with the errors here. So
+        backtest on data that the model has not seen.
 
         Args:
             forecast: array, Series or DataFrame `(steps,)` or `(steps, features)`, with no more
                 steps than the horizon.
-            coverage: float in (0, 1), of each step by itself.
+            coverage: float in (0, 1). Probability that the interval holds the value, step by step.
 
         Returns:
             tuple of the lower and the upper bound, of the forecast's type.
 
         Raises:
-            ValueError: if the forecast does not fit, or there are too few origins for the coverage:
-                0.9 needs 9, 0.95 needs 19, 0.99 needs 99.
+            ValueError: if the forecast does not fit, or the origins are too few. A coverage of 0.9
+                needs 9, 0.95 needs 19, 0.99 needs 99.
 
         Example:
 
@@ -158,8 +158,8 @@ class Backtest:
         if steps > self.actual.shape[1] or shape[1:] != self.actual.shape[2:]:
             raise ValueError(
                 f"`forecast` must be one forecast of at most {self.actual.shape[1]} steps, with "
-                f"features of shape {self.actual.shape[2:]}. Received: shape {shape}. Take each of "
-                "several by itself."
+                f"features of shape {self.actual.shape[2:]}. Received: shape {shape}. If you "
+                "have several, pass one at a time."
             )
         rank = math.ceil((count + 1) * coverage)
         if rank > count:
@@ -204,8 +204,7 @@ def backtest(
 ) -> Backtest:
     """Forecast from many origins in known sequences, and compare with the actual values.
 
-    It tells why a forecast goes flat: whether the model is wrong from the first step on, or errors
-    add up when predictions are fed back.
+    It shows why a forecast goes flat: the model is wrong from the first step on, or errors add up.
 
     Args:
         generator: Generator of real values.
@@ -216,14 +215,14 @@ def backtest(
         start: int. The first origin; the model needs enough steps before it. None: as early as
             possible.
         stride: int ≥ 1. Steps from one origin to the next.
-        history: int. Most steps before its origin that a stateful model is shown. None: all.
-        future: array, or a list for a list, on the clock of the sequences: future covariates. If it
-            ends with a sequence, a model of `horizon > 1` cannot forecast the last steps one by
-            one: these are NaN in `one_step`.
-        season: int ≥ 1. Steps after which the sequences repeat, 7 for a week of days. It adds the
-            seasonal naive baseline.
-        skip_nan: bool. Leave out the origins that need a missing step. None: as the Frames do; for
-            other data a forecast of NaN is an error.
+        history: int. Most steps before an origin that a stateful model sees. None: all.
+        future: future covariates on the clock of the sequences: array, or a list for a list. If it
+            ends with its sequence, a model of `horizon > 1` cannot forecast the last steps one by
+            one. They are NaN in `one_step`.
+        season: int ≥ 1. Steps after which the sequences repeat, such as 7 for daily values. It adds
+            the seasonal naive baseline.
+        skip_nan: bool. Leave out origins that need a missing step. None: as the Frames do. For
+            other data, None makes a forecast of NaN an error.
 
     Returns:
         Backtest.
@@ -258,7 +257,7 @@ def backtest(
         check_future(item, ahead, begins_with_history=True)
     origins, left_out = tester.find_origins(horizon, start, stride, season)
     free_run = tester.forecast(origins, horizon)
-    # Origins overlap: a step that several of them forecast is forecast once.
+    # Origins overlap, so each step is forecast only once.
     times = sorted({(n, o + step) for n, o in origins for step in range(horizon)})
     possible = [tester.can_forecast(n, t, 1) for n, t in times]
     one_step = np.full((len(times), *free_run.shape[2:]), np.nan, free_run.dtype)
@@ -293,7 +292,7 @@ class _Given(NamedTuple):
     futures: list[Any] | None
     labels: Sequence[Hashable]
     begins: np.ndarray  # the raw step at which each sequence begins
-    missing: list[np.ndarray] | None  # steps missing besides those with NaN; None: NaN is an error
+    missing: list[np.ndarray] | None  # missing steps besides NaN; None: NaN is an error
 
     def on_clock(self, places: list[tuple[int, int]]) -> np.ndarray:
         """Return places by the raw steps of their sequences, an int array `(places, 2)`."""
@@ -301,7 +300,7 @@ class _Given(NamedTuple):
 
 
 def _read(generator: Generator, data: Any, future: Any, skip_nan: bool | None) -> _Given:
-    """Return the sequences of a backtest, whatever they were given as."""
+    """Return the sequences of a backtest, from Frames or raw sequences."""
     if not isinstance(data, Frames):
         raw = split_sequences(data)
         several = raw[0] is not data
@@ -310,7 +309,7 @@ def _read(generator: Generator, data: Any, future: Any, skip_nan: bool | None) -
         return _Given(raw, futures, range(len(raw)), np.zeros(len(raw), np.int64), none)
     if future is not None:
         raise ValueError(
-            "`future` is part of frames. Received: Frames and a future. Frame them with it."
+            "`future` is part of frames. Received: Frames and a `future`. Pass it to `frame`."
         )
     source, missing = data.source, None
     if source.may_leave_out if skip_nan is None else skip_nan:
@@ -362,7 +361,7 @@ def _joined(future: Table | None, table: Table) -> Table:
 
 
 class _Tester:
-    """Forecasts from given origins of some sequences; `truth` is what they are compared with."""
+    """Forecasts from origins in some sequences; `truth` holds their actual values."""
 
     def __init__(self, generator: Generator, given: _Given, history: int | None):
         self._forecaster: Forecaster = generator._forecaster()
@@ -383,7 +382,7 @@ class _Tester:
         self._context = self._history
         if not rolled.is_stepped:
             self._context = min(self._context, self._framer.geometry.span + self._framer.gap)
-        # How many steps before each are missing; None, if a missing step is an error.
+        # Number of missing steps before each step; None if a missing step is an error.
         self._missing: dict[str, list[np.ndarray]] | None = None
         if given.missing is not None:
             kinds = {"truth": self.truth, "shown": self._values, "future": self.known.ahead or []}
@@ -451,18 +450,18 @@ class _Tester:
                 f"`horizon={horizon}`. Received: {max(map(len, self.known.ahead or []))} rows."
             )
         raise ValueError(
-            f"`sequences` must have one of {needed} steps or more: `horizon={horizon}` after "
+            f"`sequences` must have one with {needed} steps or more: `horizon={horizon}` after "
             f"{first} steps. Received: {longest} steps. Pass longer ones, or a smaller `horizon` "
             "or `start`."
         )
 
     def forecast(self, places: list[tuple[int, int]], steps: int) -> np.ndarray:
-        """Return the forecast of so many steps from each place, `(places, steps, …)`."""
+        """Return forecasts of `steps` steps from each place, `(places, steps, …)`."""
         rows = min(_ROWS, len(places))
         found = []
         for first in range(0, len(places), rows):
             chunk = places[first : first + rows]
-            # Always as many rows, so that one program runs them all.
+            # Every chunk has the same number of rows, so that one program runs them all.
             found.append(self._paths([*chunk, *[chunk[0]] * (rows - len(chunk))], steps))
         return np.concatenate(found)[: len(places)]
 
@@ -487,7 +486,7 @@ class _Tester:
 
 
 def _count_missing(array: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Return how many steps before each are missing."""
+    """Return the number of missing steps before each step."""
     is_missing = np.isnan(array).reshape(len(array), -1).any(axis=1)
     is_missing[: len(missing)] |= missing[: len(array)]
     return np.concatenate([[0], np.cumsum(is_missing)])

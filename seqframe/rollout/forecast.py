@@ -26,7 +26,7 @@ from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, Val
 from seqframe.rollout.loop import RolledModel, Run
 from seqframe.rollout.prompts import lay_out
 
-#: What sample paths differ by.
+#: What makes sample paths differ.
 Noise = (
     Callable[[Any, Any], Any]
     | Literal["dropout"]
@@ -42,11 +42,11 @@ Targets = str | int | Sequence[str | int]
 class Known(NamedTuple):
     """Histories and their future covariates, as tables and as arrays."""
 
-    name: str  # what the histories are called in errors
+    name: str  # name of the histories in errors
     tables: list[Any]
     values: list[np.ndarray]
     futures: list[Any] | None  # tables
-    ahead: list[np.ndarray] | None  # the same, as arrays (steps, columns)
+    ahead: list[np.ndarray] | None  # the futures, as arrays (steps, columns)
 
 
 class Plan(NamedTuple):
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
 
     choose: ValueChooser
     columns: int | list[int] | None  # the predicted columns; None: all
-    dropout: bool  # whether the model's dropout stays at work
+    dropout: bool  # whether the model's dropout stays active
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +209,7 @@ class Forecaster:
     def _feedback(
         self, known: Known, names: list[str] | None, columns: int | list[int] | None
     ) -> tuple[Feedback | KnownColumns | None, Shape]:
-        """Return what makes an input of a prediction, and the shape of a prediction of one step."""
+        """Return the feedback, and the shape of a one-step prediction."""
         row_shape, horizon = known.values[0].shape[1:], self.rolled.framer.horizon
         outputs, features = self.rolled.outputs, math.prod(row_shape)
         chosen = None if columns is None else np.atleast_1d(columns).tolist()
@@ -268,7 +268,7 @@ class Forecaster:
     ) -> np.ndarray:
         """Return sample paths `(histories, num_samples, steps, …)`.
 
-        If one is NaN, the error calls it by `name(history)`.
+        If one is NaN, the error names it `name(history)`.
         """
         dtype, num_samples = keras.config.floatx(), plan.choose.num_samples
 

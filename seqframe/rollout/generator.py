@@ -47,7 +47,7 @@ _SETTINGS = (
 
 
 class _Writing(TypedDict, total=False):
-    """Arguments of `generate` that do not change what it returns."""
+    """Arguments of `generate` that do not change the type of its result."""
 
     stop: Any
     include_prompt: bool
@@ -71,9 +71,9 @@ class _Forecasting(TypedDict, total=False):
 class Generator:
     """Feeds a model's predictions back in: symbols or real values, in one compiled program.
 
-    Any Keras model that maps a frame to a target can roll out. A stateless model is shown its
-    window. A stateful model carries its state, whatever batch size it was trained with, and reads
-    the prompt first. The model itself, its weights and its state stay as they are.
+    Any Keras model that maps a frame to a target can roll out. A stateless model sees its window. A
+    stateful model reads the prompt first and carries its state. The batch size of training does not
+    matter. The model's weights and state do not change.
 
     Args:
         model: keras.Model, built. It has one input, or two named "past" and "future".
@@ -83,8 +83,8 @@ class Generator:
         sampler: "greedy", "random", "top_k", "top_p" or "beam"; an object of `seqframe.samplers`; a
             function `(logits, seed) -> ids`; or a sampler of keras-hub.
         feedback: function `(prediction, last_input) -> next_input` of tensors, for a model whose
-            output is not its input. `prediction` is one step `(rows, …)`; for symbols the chosen
-            ids `(rows,)`. Inputs are `(rows, …)`, as a step of the framer's sequences. None:
+            output cannot be its next input. `prediction` is one step `(rows, …)`, or the chosen ids
+            `(rows,)`. Inputs are `(rows, …)`, like a step of the framer's sequences. None:
             predictions are fed back.
         targets: names or positions of the columns that the model predicts. `forecast` needs the
             other columns as `future`. None: the framer's `target_columns`; without these, or with
@@ -93,11 +93,11 @@ class Generator:
             forces symbols. Logits are `(rows, symbols)`; -inf bans a symbol. `generated` is
             `(rows, …)`: the `step` ids so far, then -1.
         from_logits: bool. Whether the model's outputs are logits rather than probabilities. None:
-            they are probabilities if the last layer is a softmax. If that layer can be anything, a
-            `Lambda` for example, the loss that the model was compiled with decides.
+            they are probabilities if the last layer is a softmax. If that layer may compute
+            anything, as a `Lambda` does, the compiled loss decides.
         stateful: True: run a model of stateless recurrent layers step by step, as if they were
             stateful. It then sees the whole history, and a step costs less than a window. A small
-            random input must give the same output both ways. None: as the model is.
+            random input must give the same output both ways. None: run the model as it is.
         seed: int ≥ 0, for random samplers: the same seed gives the same symbols. None: a new seed
             for each call.
 
@@ -143,7 +143,7 @@ class Generator:
             if function is not None and not callable(function):
                 raise TypeError(f"`{name}` must be a function. Received: {function!r}.")
         check_input_names(model)
-        check_one_output(model, "Pass a model of one: `keras.Model(model.inputs, output)`.")
+        check_one_output(model, "Pass one output: `keras.Model(model.inputs, output)`.")
         carried = stateful_layers(model)
         if stateful is False and carried:
             raise ValueError(
@@ -201,9 +201,9 @@ class Generator:
 
         Args:
             prompt: str, list of symbols, or int array `(steps,)` of ids; or a list of prompts of
-                any lengths. A prompt in a list gives what it gives by itself. If the framer pads,
-                a short prompt is padded and a long one keeps its last `sequence_length` steps.
-                Otherwise a stateless model needs `sequence_length` steps. With a `state` the
+                any lengths. A prompt gives the same result in a list as by itself. If the framer
+                pads, a short prompt is padded and a long one keeps its last `sequence_length`
+                steps. Otherwise a stateless model needs `sequence_length` steps. With a `state` the
                 prompt may be empty.
             steps: int ≥ 1. Symbols to generate.
             num_samples: int ≥ 1. Continuations of each prompt. A beam sampler gives its best ones,
@@ -212,20 +212,20 @@ class Generator:
                 them.
             include_prompt: bool. Begin each result with the prompt.
             verbose: 0 | 1. Whether to show a progress bar.
-            state: GeneratorState of an earlier call. The result is what a longer prompt would have
-                given then. Pass as many prompts and the same `num_samples` as then. Not for beams.
-            return_state: bool. Whether to return a GeneratorState. Not for beams.
+            state: GeneratorState of an earlier call, which this call continues. Pass the same
+                number of prompts and the same `num_samples` as then. Beams have no state.
+            return_state: bool. Whether to return a GeneratorState. Beams have none.
             return_scores: bool. Whether to return log-probabilities.
 
         Returns:
-            str for a str, list of symbols for a list, int array of ids for an array. For a list of
-            prompts a list of these, and with `num_samples > 1` a list for each prompt. With
-            `return_scores` and `return_state` a tuple of that, the log-probability of each
-            continuation (float or nested list), and the state.
+            str for a str, list of symbols for a list, int array of ids for an array. A list of
+            prompts gives a list of these, and `num_samples > 1` a list for each prompt. With
+            `return_scores` or `return_state`, a tuple of the result, then log-probabilities (float
+            or nested list), then the state.
 
         Raises:
-            ValueError: if a prompt is empty, too short, or has an unknown symbol; if the model's
-                output does not fit the vocabulary, or is NaN; or if a `state` does not fit.
+            ValueError: if a prompt is empty, too short, or has an unknown symbol; if the output
+                does not fit the vocabulary, or is NaN; or if `state` does not fit.
 
         Example:
 
@@ -267,11 +267,11 @@ class Generator:
             prompt, steps, stop: as in `generate`.
 
         Returns:
-            iterator of symbols or ids, which together are what `generate` returns. For several
-            prompts each item is a list with one symbol a prompt, or None for one that has ended.
+            iterator of symbols or ids. Together they are the result of `generate`. For several
+            prompts each item is a list with one symbol for each prompt, or None if it has ended.
 
         Raises:
-            ValueError: as `generate`, at the call. Beams cannot be streamed.
+            ValueError: as `generate` does, at the call; or if the sampler follows beams.
 
         Example:
 
@@ -310,33 +310,31 @@ class Generator:
                 these, of any lengths. The framer's `columns` of a DataFrame are read by name, in
                 any order; other columns are left out. Dates in its index must go strictly forward.
             steps: int ≥ 1. Steps to forecast.
-            future: future covariates: array `(steps,)` or `(steps, features)`, or a DataFrame; a
-                list of these for a list of histories. The first row belongs to the first forecast
-                step, and there are `steps` rows, rounded up to whole horizons. A model that takes a
-                "future" for each input step (stateful, or with `return_sequences`) needs these rows
-                too: `len(history) + steps` rows, from the history's first step on. The
-                columns are the framer's `future_columns`, then the columns that the model does not
-                predict: by name in a DataFrame, in this order in an array. Dates in its index must
-                be the dates of its steps.
+            future: future covariates: array `(steps,)` or `(steps, features)`, or a DataFrame. For
+                a list of histories, a list of these. It has `steps` rows, rounded up to whole
+                horizons, from the first forecast step on. A model that takes a "future" for each
+                input step (stateful, or with `return_sequences`) needs the history's rows too:
+                `len(history) + steps` in all. The columns are the framer's `future_columns`, then
+                the columns that the model does not predict. A DataFrame has them by name, an array
+                in this order. Dates in its index must be the dates of its steps.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
-            noise: what sample paths differ by. A function `(prediction, seed) -> prediction` of
-                tensors `(rows, horizon, …)`, with `seed` for `keras.random`; an array of errors
-                `(errors, …)` to draw from, such as `Backtest.residuals`; or "dropout", which keeps
-                the model's dropout at work (Gal and Ghahramani, https://arxiv.org/abs/1506.02142).
+            noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
+                tensors `(rows, horizon, …)`, with `seed` for `keras.random`. Or an array of errors
+                `(errors, …)` to draw from, such as `Backtest.residuals`. Or "dropout", which keeps
+                the model's dropout active (Gal and Ghahramani, https://arxiv.org/abs/1506.02142).
             quantiles: list of float in [0, 1]. Return these quantiles of the sample paths.
 
         Returns:
             float array `(steps,)` or `(steps, features)` of the predicted features. With
             `num_samples`, `(num_samples, …)`; with `quantiles`, `(quantiles, …)`. A Series gives a
             Series. A DataFrame gives a DataFrame, or a Series if `targets` is one column and not a
-            list. Its index continues the history's. Quantiles are columns; sample paths are
-            arrays. If the dates follow no frequency, the future's dates are taken; without these
-            the steps are numbered, with a warning. A list gives a list.
+            list. Its index continues the history's. Quantiles are columns; sample paths are arrays.
+            If the history's dates have no frequency, the result takes the dates of `future`.
+            Without those its steps are numbered, with a warning. A list gives a list.
 
         Raises:
-            ValueError: if a history or `future` does not fit the model, by its length, its columns
-                or its dates; if a forecast is NaN; or if `num_samples`, `noise` and `quantiles` do
-                not go together.
+            ValueError: if a history or `future` does not fit the model; if a forecast is NaN; or if
+                `num_samples`, `noise` and `quantiles` do not go together.
 
         Example:
 
@@ -361,8 +359,8 @@ class Generator:
             path: path that ends in ".keras".
 
         Raises:
-            ValueError: if the path ends in something else or its folder does not exist; or if a
-                function is not registered with `keras.saving.register_keras_serializable`.
+            ValueError: if the path does not end so, its folder does not exist, or a function is not
+                registered with `keras.saving.register_keras_serializable`.
 
         Example:
 
@@ -415,17 +413,17 @@ class Generator:
         """Write the rollout as a TensorFlow SavedModel, which needs only TensorFlow to run.
 
         After `served = tf.saved_model.load(path)`, call `served.run(prompt, steps, seed)`. The
-        prompt is a tensor `(batch_size, length)` of ids or values, with an axis of columns if the
-        model takes several; `steps` and `seed` are int32. The result is the next `steps` steps. If
-        the vocabulary is of characters, `served.run_text(texts, steps, seed)` takes and returns
-        strings `(batch_size,)`.
+        prompt is a tensor `(batch_size, length)` of ids or values, with one more axis if there are
+        several columns. `steps` and `seed` are int32. The result is the next `steps` steps. If the
+        vocabulary is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
+        `(batch_size,)`.
 
         Args:
             path: path of a directory.
             kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
-            batch_size: int ≥ 1. Prompts of a call.
+            batch_size: int ≥ 1. Number of prompts in a call.
             max_prompt: int ≥ 1. Longest prompt of a stateful model.
-            max_steps: int ≥ 1. Most steps of a call.
+            max_steps: int ≥ 1. Most steps that a call can generate.
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.

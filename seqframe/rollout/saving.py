@@ -37,7 +37,7 @@ def save_parts(
             f"The generator holds what JSON cannot: {error}. Use symbols that are strings or "
             "numbers, and plain settings."
         ) from None
-    # Written beside and renamed, so that an older file stays whole if this fails.
+    # Written under another name, then renamed: an older file stays whole if this fails.
     unfinished = path.with_name(f".{path.stem}.unfinished.keras")
     try:
         model.save(unfinished)

@@ -145,7 +145,7 @@ class Writer:
         if state is not None and not isinstance(state, GeneratorState):
             raise TypeError(
                 "`state` must be a `GeneratorState`. Received: "
-                f"{type(state).__name__}. Pass what `generate(…, return_state=True)` returned."
+                f"{type(state).__name__}. Pass the state of `generate(…, return_state=True)`."
             )
         if state is not None and state.tail.shape[:2] != (len(rows), self._kept):
             raise ValueError(

@@ -1,1 +1,1 @@
-"""Training and evaluation: epochs as compiled programs, with the state as it should be."""
+"""Training and evaluation: epochs as compiled programs, with correct recurrent state."""

@@ -279,7 +279,7 @@ class EpochRunner:
 
 @dataclass(frozen=True)
 class Validation:
-    """What a model is validated on, and after which epochs."""
+    """Validation data of a model, and the epochs after which it is used."""
 
     data: Any  # an EpochRunner, or a dataset that `model.evaluate` takes
     frequency: int | Sequence[int]  # as `validation_freq` of `fit`

@@ -1,4 +1,4 @@
-"""fit, evaluate, predict: Keras's, in compiled programs of up to whole epochs."""
+"""fit, evaluate, predict: as in Keras, but in compiled programs of up to whole epochs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -40,22 +40,21 @@ def fit(
     """Train a model as `model.fit` does, in a compiled program of up to whole epochs.
 
     The program runs the model's own `train_step`. Losses, metrics, callbacks, progress bar and
-    History are Keras's. PyTorch cannot compile such a program, so there it is a plain loop.
+    History are Keras's. PyTorch cannot compile such a program, so it runs a plain loop.
 
     Args:
         model: keras.Model, compiled.
         frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
-            sample_weight)`. For a dataset, pass the frames that it was made of.
-        batch_size: int ≥ 1. None: the stateful layers' own, else 32. Lanes have their own.
+            sample_weight)`. Instead of a dataset, pass its frames.
+        batch_size: int ≥ 1. None: the stateful layers' batch size, else 32. Lanes have their own.
         epochs: int. Number of the last epoch, as in Keras.
-        shuffle: bool. None: yes for stateless models, no for stateful ones, for which True is an
-            error. A stateful model takes Frames as lanes of its batch size, and arrays in their
-            order.
+        shuffle: bool. None: True for stateless models, False for stateful models. True is an error
+            for a stateful model. It takes Frames as lanes of its batch size, and arrays in order.
         seed: int ≥ 0. Seed of the shuffle. None: a random one.
         validation_data: Frames, Lanes or arrays as for `frames`, or a dataset that
             `model.evaluate` takes. A stateful model validates on a fresh state, and gets its
             training state back.
-        validation_freq: int or list of int, as in Keras. Validate every so many epochs, or after
+        validation_freq: int or list of int, as in Keras. Validate after every n epochs, or after
             these epochs, counted from 1.
         callbacks: list of keras.callbacks.Callback. A StatefulTrainer says when a stateful model
             is reset. Without one, it is reset at the beginning and end of each epoch.
@@ -63,23 +62,23 @@ def fit(
             up to 20 calls of the program. With 0, short epochs may share a call.
         initial_epoch: int. Number of the first epoch, counted from 0.
         class_weight: dict of class to weight.
-        steps_per_execution: int ≥ 1. Steps of one call of the program. None: the whole epoch; a
-            twentieth of it with a progress bar; the model's own `steps_per_execution` if a
-            callback has hooks for batches.
-        jit_compile: "auto": with XLA if it works; if not, a log line says why. True: with XLA
-            (PyTorch: `torch.compile`) or not at all. False: without. JAX always compiles.
-        max_device_bytes: number. Data that take more bytes, as raw sequences, stream to the device
-            in blocks.
-        redraw: bool. Whether random subsequences are drawn anew in each epoch, as by
-            `frames.redraw(epoch)`.
+        steps_per_execution: int ≥ 1. Steps of one call of the program. None: the whole epoch, or a
+            twentieth of it with a progress bar. If a callback has hooks for batches, None takes the
+            model's own `steps_per_execution`.
+        jit_compile: "auto": with XLA if it works; if not, a log line says why. True: with XLA, or
+            an error (PyTorch: `torch.compile`). False: without. JAX always compiles.
+        max_device_bytes: number. If the raw sequences take more bytes, they stream to the device in
+            blocks.
+        redraw: bool. Whether to draw random subsequences anew in each epoch, as
+            `frames.redraw(epoch)` does.
 
     Returns:
         keras.callbacks.History.
 
     Raises:
-        ValueError: if the model is not compiled, frames do not fit it, or a stateful model would
-            be shuffled or get another batch size than its own. Nothing is trained then.
-        TypeError: if `frames` is something else, such as a dataset.
+        ValueError: if the model is not compiled, or `frames`, `shuffle` or `batch_size` do not fit
+            it. Nothing is trained then.
+        TypeError: if `frames` is of another type, such as a dataset.
 
     Example:
 
@@ -142,9 +141,10 @@ def _runners(
     verbose: Verbose,
     max_device_bytes: float,
 ) -> tuple[Callbacks, Callable[..., EpochRunner | KerasRunner]]:
-    """Return all callbacks, and a function that returns what runs data through a model.
+    """Return all callbacks, and a function that makes the runner of some data.
 
-    That is compiled programs, or Keras's own loop. The function takes what `plan` takes.
+    A runner uses compiled programs, or Keras's own loop. The function takes the arguments of
+    `plan`.
     """
     check_choice("jit_compile", jit_compile, ("auto", True, False))
     policy, flat = find_policy(model, callbacks)
@@ -257,8 +257,8 @@ def predict(
         batch_size, verbose, callbacks, jit_compile, max_device_bytes: as for `fit`.
 
     Returns:
-        array `(frames, …)`, one prediction for each frame, in the order of the frames; a nest of
-        arrays if the model has several outputs.
+        array `(frames, …)`, one prediction for each frame, in order. If the model has several
+        outputs, a nest of arrays.
 
     Raises:
         ValueError: if frames do not fit the model.

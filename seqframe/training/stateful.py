@@ -27,19 +27,19 @@ class StatefulTrainer(keras.callbacks.Callback):
 
     Use it with `model.fit`, `evaluate` and `predict`, and with `seqframe.fit`. It resets the state
     at the beginning and end of each epoch. Validation and prediction get a fresh state, and the
-    training state is put back afterwards. A batch whose size is not the state's own raises an
-    error, which Keras does not always do.
+    training state is put back afterwards. It raises if a batch has another size than the state.
+    Keras does not always do so.
 
     Args:
-        reset: "epoch": at the beginning and end of each epoch. "batch": before each batch.
-            "never". int ≥ 1: before every that many batches, counted from the epoch's first.
-        lanes: Lanes that the model is trained on. Their rows are also reset at each new sequence.
+        reset: "epoch": at the beginning and end of each epoch. "batch": before each batch. "never".
+            int n ≥ 1: before the batches 0, n, 2 n … of each epoch.
+        lanes: Lanes that the model trains on. A row is also reset at each new sequence.
         initial_state: states to reset to, as `get_states` returns them; None for the layers' own
             initial state.
 
     Raises:
-        ValueError: if `reset` is none of these; in `fit`, if the model has no stateful layer, or a
-            batch has another size than its own.
+        ValueError: if `reset` is none of these. In `fit`, if the model has no stateful layer, or a
+            batch has the wrong size.
 
     Example:
 
@@ -165,7 +165,7 @@ class StatefulTrainer(keras.callbacks.Callback):
     def _give_up(self, kind: str) -> None:
         """Undo the beginning of "train", "test" or "predict" after an exception.
 
-        Keras calls no hook then. Training leaves the state that it had come to.
+        Keras calls no hook then. After training, the model keeps the state that it has reached.
         """
         if kind in self._carried:
             self._end(kind)
@@ -174,7 +174,8 @@ class StatefulTrainer(keras.callbacks.Callback):
         """Let each step check its batch size before it changes anything.
 
         A callback does not see the data, but it can replace Keras's function of the model's step.
-        `_unguard` puts that back. What an exception leaves behind only checks.
+        `_unguard` puts Keras's function back. If an exception prevents this, the replacement only
+        checks.
         """
         name = f"{kind}_function"
         current = getattr(self.model, name)

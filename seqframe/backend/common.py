@@ -1,4 +1,4 @@
-"""What several backends share.
+"""The parts that several backends share.
 
 Variables that travel through a program as values suit TensorFlow and JAX. PyTorch overrides these
 parts. The functions that do nothing are for backends that need nothing there.
@@ -20,7 +20,7 @@ DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
 Tensor = Any
 Variable = Any
 Nest = Any
-#: Arrays to gather from; a schedule's columns, one row a step; the states that are reset to.
+#: Arrays to gather from; a schedule's columns, one row a step; the states to reset to.
 Given = tuple[dict[str, Any], dict[str, Any], list[Any]]
 #: Raises if a batch has not the expected size, which it returns; None: no size is expected.
 SizeCheck = Callable[[int | None], int | None]
@@ -29,9 +29,9 @@ SizeCheck = Callable[[int | None], int | None]
 class StepLoop:
     """Many steps of a model's own `train_step`, `test_step` or `predict_step`, in one program.
 
-    `gather.batch(arrays, row)` makes the batch of a step; `states` are the variables that a
-    schedule can reset; `outputs` is a nest like the predictions that holds their names in the logs
-    of `run`; `compiled_for` are the shapes that the caller has had compiled.
+    `gather.batch(arrays, row)` makes the batch of a step. `states` are the variables that a
+    schedule can reset. `outputs` is a nest like the predictions, of their names in the logs of
+    `run`. `compiled_for` holds the shapes compiled so far.
     """
 
     def __init__(
@@ -55,15 +55,16 @@ class StepLoop:
         """Run `epochs` times `steps` steps of a schedule.
 
         Args:
-            given: tensors. The schedule has the columns "index" (what `gather` takes), and if
-                needed "weight" (sample weights) and "reset" (bool, rows whose state is reset).
-            first: int. The schedule's row to begin with. Epochs follow each other in it.
+            given: tensors. The schedule has the column "index" for `gather`. It may have "weight"
+                (sample weights) and "reset" (bool, rows whose state is reset).
+            first: int. The schedule's row to begin with. The epochs of a schedule follow each
+                other.
             steps: int. Steps of an epoch, or of the part of one that runs.
             epochs: int. With 0, the program is compiled, and nothing runs.
             fresh: bool. Whether metrics are reset before each epoch.
 
         Returns:
-            dict of arrays `(epochs, …)`: what the last step of each epoch returned.
+            dict of arrays `(epochs, …)`: the result of each epoch's last step.
         """
         raise NotImplementedError
 
@@ -104,8 +105,8 @@ class PureFunction:
     ) -> tuple[Nest, list[Tensor]]:
         """Return the function's result, and the assigned variables' values after it.
 
-        `read` are values from `traveling_values`, `fixed` are pairs of another variable and its
-        value, `values` are the assigned variables' values before. Only `rows` change; None: all.
+        `read` are values from `traveling_values`. `fixed` are pairs of another variable and its
+        value. `values` are the assigned variables' values before. Only `rows` change; None: all.
         """
         # Only JAX passes values to read. TensorFlow reads variables where they are.
         mapping = [
@@ -120,7 +121,7 @@ class PureFunction:
 
 
 def update_rows(rows: Tensor, before: list[Tensor], after: list[Tensor]) -> list[Tensor]:
-    """Return the values after a step in the given rows, and those before it in the others."""
+    """Return the values after a step in `rows`, and the values before it in other rows."""
     return [ops.where(by_row(rows, new), new, old) for old, new in zip(before, after, strict=True)]
 
 
@@ -222,7 +223,7 @@ def values_kept(model: keras.Model) -> AbstractContextManager[None]:
 
 
 def batch_size_of(data: Nest) -> int | None:
-    """Return the size of a batch; None if only the run tells."""
+    """Return the size of a batch; None if it is known only at run time."""
     size = next(item for item in tree.flatten(data) if item is not None).shape[0]
     return None if size is None else int(size)
 

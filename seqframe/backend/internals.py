@@ -23,9 +23,9 @@ def all_layers(model: keras.Model) -> list[keras.Layer]:
 def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
     """Let recurrent layers, stateful or not, carry other state variables, of any batch size.
 
-    Why: a stateful layer is tied to the batch size that it was built with, by the shape of `states`
-    and by a number that Keras compares each input with. `__setattr__` is avoided, because it would
-    take the variables for weights.
+    Why: a stateful layer is tied to the batch size of its build. Its `states` have that shape, and
+    Keras compares each input with it. `__setattr__` is avoided, because it would take the variables
+    for weights.
     """
     given = [{"states": s, "stateful": True, "_expected_batch_size": None} for s in states]
     with _attributes(layers, given):
@@ -45,7 +45,7 @@ def any_time_steps(model: keras.Model) -> Iterator[None]:
 
 @contextmanager
 def _attributes(layers: Sequence[Any], values: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Give layers other attributes, untracked, and then their own again."""
+    """Give layers other attributes, untracked, then give back their own."""
     before = [
         {name: vars(layer)[name] for name in given if name in vars(layer)}
         for layer, given in zip(layers, values, strict=True)
@@ -155,7 +155,7 @@ def put_values_back(model: keras.Model, state: tuple[list[Any], ...]) -> None:
 def values_at_hand(model: keras.Model) -> Iterator[None]:
     """Let a model keep its values if Keras's `evaluate` raises under JAX.
 
-    Why: Keras empties the variables for a step, and gives them back what the last step returned.
+    Why: Keras empties the variables for a step, then fills them with the results of the last step.
     After one of our programs there is no last step before the first one of `evaluate`.
     """
     groups = ("trainable_variables", "non_trainable_variables", "metrics_variables")
@@ -171,8 +171,8 @@ def values_at_hand(model: keras.Model) -> Iterator[None]:
 def copied_states(layers: list[Any]) -> Iterator[None]:
     """Let recurrent layers compute from a copy of their state under PyTorch.
 
-    Why: the layer overwrites its state in place after the fused LSTM or GRU has read it, and
-    PyTorch cannot differentiate through values that were overwritten.
+    Why: the layer overwrites its state after the fused LSTM or GRU has read it. PyTorch cannot
+    differentiate through overwritten values.
     """
     for layer in layers:
         if not hasattr(layer.inner_loop, "users"):

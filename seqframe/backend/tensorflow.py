@@ -28,7 +28,7 @@ from seqframe.backend.internals import build_for_training
 
 logger = logging.getLogger("seqframe")
 
-# What XLA answers to an operation that it has no kernel for.
+# XLA's answers to an operation that it has no kernel for.
 _XLA_REFUSALS = (
     tf.errors.InvalidArgumentError,
     tf.errors.UnimplementedError,
@@ -44,7 +44,7 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
     Args:
         function: function of tensors.
         xla: "auto": compiled with XLA. If XLA refuses, the program becomes a graph, and a log line
-            says why. True: with XLA or not at all. False: a graph.
+            says why. True: with XLA, or an error. False: a graph.
     """
     # TensorFlow warns if one piece of code is traced often, even for different models. A partial
     # is counted by itself.

@@ -67,7 +67,7 @@ class StepLoop(common.StepLoop):
         # Keras's own trainer does so too, for PyTorch layers inside the model.
         self._model.train(training)
         records = []
-        # What `torch.compile` cannot compile runs as it is.
+        # A function that `torch.compile` cannot compile runs uncompiled.
         fallback = torch._dynamo.config.patch(suppress_errors=True)
         with (
             fallback if self._compiles else nullcontext(),

@@ -1,6 +1,6 @@
 """Adapters: frames for tf.data, PyTorch's DataLoader and Grain.
 
-Each of these libraries is imported when its adapter is asked for.
+Each adapter imports its library on first use.
 """
 
 import itertools
@@ -68,7 +68,7 @@ def torch_dataset(frames: FrameArrays) -> "torch.utils.data.Dataset":
             return self.frames._pack([torch.from_numpy(array) for array in fetched.arrays])
 
         def __reduce__(self) -> tuple[Any, ...]:
-            # The class is made when PyTorch is first needed, so a copy has to make it too.
+            # PyTorch's first use makes this class, so a copy must make it too.
             return torch_dataset, (self.frames,)
 
     return TorchFrames(frames)

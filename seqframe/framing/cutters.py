@@ -1,4 +1,4 @@
-"""Cutters: the arrays of a batch, each by one gather, from where its frames lie.
+"""Cutters: copy each array of a batch by one gather.
 
 A batch has these arrays, in this order: the past, the future (if there is one), the targets, and
 the weights (if there are some).
@@ -139,7 +139,7 @@ class WindowCutter:
         ]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Addresses mean nothing to a copy, in this process or another: it finds its own.
+        # A copy, in this process or another, finds addresses of its own.
         return WindowCutter, self._made_of
 
     def _first_addresses(
@@ -196,7 +196,7 @@ class PaddedCutter:
         self._geometry, self._parts, self._index = geometry, parts, index
 
     def place(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return where the frames number `index` lie, for `gather`."""
+        """Return the places of the frames number `index`, for `gather`."""
         return self._index.locate(index)
 
     def gather(self, places: Any, which: slice) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ class StatefulBatches(Sized, Protocol):
 
 
 class FramesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Batches of frames, shuffled anew each epoch if asked. Made by `Frames.dataset`.
+    """Batches of frames, shuffled anew each epoch if asked. `Frames.dataset` makes it.
 
     Each pass over all batches is an epoch, counted from 0. With Keras's `steps_per_epoch`, a pass
     may take several of Keras's epochs. Under JAX and PyTorch, Keras looks at the first batch before
@@ -84,14 +84,14 @@ class FramesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has n
         """Continue with the next epoch of the dataset whose `get_state` returned `state`.
 
         Raises:
-            ValueError: if it is of other frames or batches, or lies within an epoch.
+            ValueError: if the state belongs to other frames or batches, or lies within an epoch.
 
         Example:
 
         >>> from seqframe import SequenceFramer
         >>> frames = SequenceFramer(1).frame("ABCDEFG")
         >>> dataset, again = frames.dataset(2, shuffle=True), frames.dataset(2, shuffle=True)
-        >>> again.set_state(dataset.get_state())  # its seed too, which was drawn
+        >>> again.set_state(dataset.get_state())  # with the seed that it drew
         """
         _check_between_epochs(state)
         batches = self._batches.at_epoch(self.epoch)
@@ -100,7 +100,7 @@ class FramesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has n
 
 
 class LanesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Batches of lanes, in their order. Made by `Lanes.dataset`.
+    """Batches of lanes, in their order. `Lanes.dataset` makes it.
 
     Raises:
         ValueError: in Keras's `fit`, if that shuffles the batches: pass it `shuffle=False`.
@@ -134,14 +134,14 @@ class LanesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         return self.lanes[k]
 
     def on_epoch_begin(self) -> None:
-        # Outside of an epoch anybody may look at any batch, and Keras does.
+        # Outside an epoch anybody may look at any batch, as Keras does.
         self._in_epoch, self._last = True, None
 
     def on_epoch_end(self) -> None:
         self._in_epoch = False
 
     def get_state(self) -> dict[str, Any]:
-        """Return which lanes these are. Each epoch has the same batches.
+        """Return the identity of these lanes. Each epoch has the same batches.
 
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(1).frame("ABCDEFG").lanes(2).dataset().get_state()["lanes"]
@@ -150,10 +150,10 @@ class LanesDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         return self.lanes.batches().get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Check that `state` is of the same lanes. Nothing else changes.
+        """Check that `state` belongs to the same lanes. It changes nothing.
 
         Raises:
-            ValueError: if it is of other lanes.
+            ValueError: if the state belongs to other lanes.
 
         Example:
 

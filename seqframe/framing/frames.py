@@ -654,7 +654,7 @@ class Frames:
         return int(sequence[0]), inputs[real], targets[real] if each else targets
 
     def _written(self, count: int) -> Iterator[tuple[str, str]]:
-        """Go through the first frames as a reader would write them: inputs, targets."""
+        """Yield the first frames as text: inputs, targets."""
         source, vocabulary = self.source, self.vocabulary
         symbols = vocabulary if source.targets is source.inputs else None
         for i in range(min(count, len(self))):

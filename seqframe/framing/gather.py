@@ -1,7 +1,7 @@
 """Many arrays read as one: a batch of windows from any of them by one fancy index.
 
 This makes seqframe fast. A window is not built from its steps. The memory of the arrays is viewed
-as if a window began at every row (`as_strided`, no copy), and a batch is one index into that view.
+as if a window began at every row (`as_strided`, no copy). A batch is one index into that view.
 """
 
 import math
@@ -14,16 +14,16 @@ from numpy.lib.stride_tricks import as_strided
 
 from seqframe.aliases import Numbers
 
-#: One axis of a window: how many steps, and how many rows from one to the next.
+#: One axis of a window: number of steps, and rows from one step to the next.
 Axis = tuple[int, int]
 
 
 class Rows:
     """Rows of several arrays, addressed by (array, row), gathered without copying the arrays.
 
-    All arrays are viewed from the lowest of their addresses, so that any row of any array is a
-    distance from there. The view spans memory that belongs to no array, but only rows of the arrays
-    are indexed.
+    All arrays are viewed from the lowest of their addresses, so any row of any array is a distance
+    from there. The view spans memory that belongs to no array, but only rows of the arrays are
+    indexed.
 
     Args:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are not copied, unless

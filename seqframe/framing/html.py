@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-_MOST_CHARACTERS = 44  # of an input or a target
+_MOST_CHARACTERS = 44  # shown of an input or a target
 _BORDER = "1px solid rgba(128, 128, 128, 0.35)"
 _CELL = f"padding: 2px 10px; text-align: left; vertical-align: top; border-bottom: {_BORDER};"
 _CODE = "font-family: monospace; white-space: pre-wrap;"

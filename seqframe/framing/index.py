@@ -1,4 +1,4 @@
-"""FrameIndex: which frames there are, and where each lies. Frames may not touch missing steps."""
+"""FrameIndex: the frames of the sequences, and their places. Frames may not touch missing steps."""
 
 import math
 from dataclasses import replace
@@ -15,12 +15,12 @@ _CHUNK = 2**16  # steps, or values of wide steps, that are searched together
 
 
 class Runs(NamedTuple):
-    """Frames that follow each other without a hole, all int arrays of one length.
+    """Runs of frames without a hole, as int arrays of one length.
 
     Attributes:
         sequence: the sequence of each run.
         first: the rank of its first frame in the sequence.
-        size: its number of frames; of random frames, its number of starts.
+        size: its number of frames, or of random starts.
         stop: the step before which its frames end.
     """
 
@@ -36,14 +36,15 @@ class FrameIndex:
     Args:
         geometry: Geometry of the frames.
         source: Source of the sequences.
-        runs: Runs of frames, in the order of their numbers. None: all that touch no missing step.
+        runs: Runs of frames, in the order of their numbers. None: all frames that touch no missing
+            step.
         seed: int. Seed of random frames.
         epoch: int. Epoch of random frames.
 
     Attributes:
         steps: int array. Length of each sequence.
         runs: Runs.
-        counts: int array. Frames of each sequence; of random frames, starts to draw from.
+        counts: int array. Number of frames, or of random starts, of each sequence.
         find: Finder of a frame's run.
         size: int. Number of frames.
     """
@@ -141,7 +142,7 @@ def find_runs(geometry: Geometry, source: Source) -> Runs:
 
 
 def count_touching_nan(geometry: Geometry, source: Source) -> int:
-    """Return how many frames touch a NaN; for random frames, how many steps hold one."""
+    """Return the number of frames that touch a NaN; for random frames, of steps with a NaN."""
     if source.skip_nan:
         return 0
     searched = replace(source, skip_nan=True)
@@ -153,7 +154,7 @@ def count_touching_nan(geometry: Geometry, source: Source) -> int:
 
 
 def _missing_steps(source: Source, number: int) -> tuple["_Missing", "_Missing"]:
-    """Return what is missing where a frame reads inputs, and where it reads targets."""
+    """Return the missing steps of inputs, and the missing steps of targets."""
     weight = None if source.weight_per_frame else source.weight
     at_targets = [rows for rows in (source.targets, source.future, weight) if rows is not None]
     return _Missing(source, number, [source.inputs]), _Missing(source, number, at_targets)
@@ -166,7 +167,7 @@ def _count(inputs: "_Missing", targets: "_Missing", steps: int) -> int:
 
 
 class _Missing:
-    """Tells which steps of a sequence are missing in some of its rows."""
+    """Finds the steps of a sequence that are missing in some of its rows."""
 
     def __init__(self, source: Source, number: int, rows: list[Rows]):
         self._number, self._rows = number, rows if source.skip_nan else []
@@ -187,7 +188,7 @@ class _Missing:
 
 
 def _mark_nan(rows: Rows, number: int, start: int, found: np.ndarray) -> None:
-    """Set `found` for each step from `start` on whose row holds a NaN."""
+    """Set `found` for each step, from `start` on, with a NaN in its row."""
     if rows.dtype.kind in "biu":
         return
     axes = tuple(range(1, 1 + len(rows.row_shape)))

@@ -16,7 +16,7 @@ _SMALL = 2**16
 
 
 def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
-    """Return which of `size` items stand at `positions` of the shuffled order of an epoch.
+    """Return the items at `positions` of an epoch's shuffled order of `size` items.
 
     >>> epoch_order(5, seed=7, epoch=0, positions=np.arange(5))
     array([2, 0, 4, 1, 3])
@@ -30,13 +30,13 @@ def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.n
 
 
 class Order:
-    """Which item stands at each position of an epoch, for all items or for one shard.
+    """The item at each position of an epoch, for all items or for one shard.
 
     Args:
         size: int. Number of items.
         shuffle: bool. Shuffle anew each epoch. If False, items keep their order.
         seed: int ≥ 0; None draws one.
-        num_shards: int. Number of shards, to which the positions are dealt out one by one.
+        num_shards: int. Number of shards, which take turns along the positions.
         shard: int. Number of this shard.
 
     >>> Order(5, shuffle=True, seed=7)(np.arange(5), epoch=0)
@@ -62,11 +62,11 @@ class Order:
 
     @property
     def is_identity(self) -> bool:
-        """Whether each item stands at its own position."""
+        """Whether each item is at its own position."""
         return not self.shuffle and self.num_shards == 1
 
     def __call__(self, positions: np.ndarray, epoch: int) -> np.ndarray:
-        """Return which items stand at `positions` of an epoch."""
+        """Return the items at `positions` of an epoch."""
         if self.num_shards > 1:
             positions = positions * self.num_shards + self.shard_index
         if not self.shuffle:
@@ -94,12 +94,12 @@ class Order:
         if self.num_shards > 1:
             raise ValueError(
                 f"A shard cannot be sharded. Received: shard {self.shard_index} of "
-                f"{self.num_shards}. Call `shard` once, on the whole."
+                f"{self.num_shards}. Call `shard` once only."
             )
         return Order(self.size, self.shuffle, self.seed, num_shards, index)
 
     def with_seed(self, seed: int) -> "Order":
-        """Return this order under another seed."""
+        """Return this order with another seed."""
         return Order(self.size, self.shuffle, seed, self.num_shards, self.shard_index)
 
 

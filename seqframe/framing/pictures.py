@@ -17,8 +17,8 @@ from seqframe.plot.lanes import Segments, draw_lanes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_SEQUENCES = 4  # whose first frames are drawn, unless `index` chooses frames
-_MOST_SEGMENTS = 4000  # of lanes that are drawn, unless `batches` chooses batches
+_MOST_SEQUENCES = 4  # sequences to draw, unless `index` chooses frames
+_MOST_SEGMENTS = 4000  # segments to draw, unless `batches` chooses batches
 
 
 class _Framer(Protocol):
@@ -120,7 +120,7 @@ def _read_values(frames: _Frames, sequence: RawSequence) -> None:
 
 
 def _curves(frames: _Frames, number: int, start: int, stop: int) -> tuple[list[Curve], list[Curve]]:
-    """Return the features of inputs and of other targets; target columns are drawn once."""
+    """Return the features of inputs, and of targets that are not among them."""
     source, columns = frames.source, frames.framer.columns
     values = _features(source.inputs, number, start, stop)
     names = [f"feature {k}" for k in range(len(values))] if len(values) > 1 else [""]

@@ -1,7 +1,7 @@
 """Sequences: strings, lists of symbols, arrays and tables, converted to arrays.
 
 A sequence is one run of steps: a string, a list of symbols or numbers, an array `(steps,)` or
-`(steps, …)`, a DataFrame or a Series. Several sequences are a list or tuple of these.
+`(steps, …)`, a DataFrame or a Series. Several sequences are a list or a tuple of sequences.
 """
 
 import numbers
@@ -17,7 +17,7 @@ _MOST_SHOWN = 12  # numbers in a line
 
 
 def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> list[Any]:
-    """Return the sequences in what the user passed as a list, whether one or several.
+    """Return the user's sequences as a list, whether one or several.
 
     A list of strings is several texts, unless the vocabulary's symbols are not characters or
     every string is a single character: then it is one sequence of symbols. So is a list of tuples
@@ -229,12 +229,12 @@ def _is_scalar(item: Any) -> bool:
         return True
     if hasattr(item, "ndim"):
         return bool(item.ndim == 0)
-    # Tables may have no `ndim`, and NumPy would convert them to tell it.
+    # Tables may have no `ndim`, and NumPy would convert them to find it.
     return not hasattr(item, "__len__")
 
 
 def describe_step(step: np.ndarray) -> str:
-    """Return one step's values as a reader would write them.
+    """Return one step's values as text.
 
     >>> describe_step(np.float32(0.5)), describe_step(np.array([1, 20]))
     ('0.5', '[1 20]')
@@ -247,7 +247,7 @@ def describe_step(step: np.ndarray) -> str:
 def join_steps(steps: Sequence[np.ndarray] | np.ndarray, vocabulary: Vocabulary | None) -> str:
     """Return several steps in one line: characters without spaces, words and numbers with them.
 
-    Of many numbers the first three and the last three are shown.
+    If there are many numbers, only the first and last three are shown.
 
     >>> join_steps(np.array([0, 1]), Vocabulary("AB")), join_steps(np.array([0, 1]), None)
     ('AB', '0 1')

@@ -59,7 +59,7 @@ def path_bands(paths: np.ndarray) -> list[Band]:
 def interval_bands(intervals: Mapping[float | str, Edges], hatch: bool) -> list[Band]:
     """Return prediction intervals as bands, the widest first.
 
-    They are hatched if `hatch` asks for it, or if shades could not tell them apart.
+    They are hatched if `hatch` is True, or if shades do not suffice to distinguish them.
     """
     by_width = sorted(intervals.items(), key=lambda item: -np.nansum(item[1][1] - item[1][0]))
     edges = [each for _, each in by_width]

@@ -25,7 +25,7 @@ _HANDLE, _CHARACTER = 0.55, 0.057  # inches that a legend's entry takes, roughly
 
 
 def make_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
-    """Return the given axes, or those of a new figure of `width` by `height` inches."""
+    """Return the given axes, or new axes in a figure of `width` by `height` inches."""
     try:
         from matplotlib import pyplot
         from matplotlib.axes import Axes

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-_MARKED = 6.0  # points that a step needs for a mark of its own
+_MARKED = 6.0  # points of width that a step needs for its own mark
 _SHADE, _HATCH_SHADE = 0.25, 0.6  # opacity of a band
 _ONE_APART = 1.5  # times the longest step: months differ, and no step lies in between
 _HATCHES = ("////", "\\\\\\\\")
@@ -120,7 +120,7 @@ class _Picture:
             self._ax.plot(*ends, gid=f"to {label}", **style)
 
     def draw_band(self, band: Band, feature: int, color: Any, depth: int) -> None:
-        """Draw a band that lies on `depth` others."""
+        """Draw a band on top of `depth` other bands."""
         from matplotlib.patches import Patch
 
         x, lower, upper = self._times.ahead, band.lower[:, feature], band.upper[:, feature]

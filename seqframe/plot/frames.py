@@ -1,4 +1,4 @@
-"""Draw frames: where their inputs, gaps, targets and padding lie over the raw sequences."""
+"""Draw frames: their inputs, gaps, targets and padding over the raw sequences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-MOST_CELLS = 80  # steps side by side that get a cell each, with their symbols
-_LINE_STYLES = ("-", "--", "-.", ":")  # of the first features; others are not drawn
-_SHORT = 40  # a sequence of no more steps is shown whole
+MOST_CELLS = 80  # up to this many steps, each gets a cell with its symbol
+_LINE_STYLES = ("-", "--", "-.", ":")  # one for each drawn feature
+_SHORT = 40  # up to this many steps, a sequence is shown whole
 _MARGIN = 2  # steps shown after the last frame
-_MOST_POINTS = 2000  # of a curve
+_MOST_POINTS = 2000  # points of a curve
 _BAR, _STRIP, _SPACE = 0.76, 1.2, 0.5  # heights of a bar, a sequence and the space below it
 _ONE_TIER, _TWO_TIERS = 1.0, 1.5  # heights of a frame's row
 _LEAST_FONT, _MOST_FONT = 4.5, 10.0  # points
@@ -53,7 +53,7 @@ class Frame:
     """A frame's number and its raw steps, int arrays.
 
     Attributes:
-        padding: where padding lies, as if it were steps before or after the inputs.
+        padding: steps of padding, counted as steps before or after the inputs.
     """
 
     number: int
@@ -76,9 +76,9 @@ class RawSequence:
         first: its first raw step.
         last: its last raw step.
         symbols: its symbols at the shown steps, if it is text.
-        has_symbol_targets: whether targets are such symbols, too.
+        has_symbol_targets: whether targets are symbols, too.
         curves: its features, if it is numeric.
-        target_curves: the features of its targets, if these are others.
+        target_curves: the features of its targets, if they are not its own.
         missing: int array of the shown steps that frames may not contain.
     """
 
@@ -95,7 +95,7 @@ class RawSequence:
 
     @cached_property
     def shown(self) -> tuple[int, int]:
-        """The first and the last step to draw: all of a short sequence, else those of frames."""
+        """The first and the last step to draw. A long sequence is cut around the frames."""
         if self.last - self.first < _SHORT:
             return self.first, self.last
         low = min(min(f.inputs.min(), f.targets.min()) for f in self.frames)
@@ -161,7 +161,7 @@ class _Picture:
         legend_above(ax, [*entries, *self._curves.values()])
 
     def _draw_strip(self, sequence: RawSequence) -> None:
-        """Draw the symbols or the values of a sequence, and mark what is missing."""
+        """Draw the symbols or the values of a sequence, and mark the missing steps."""
         ax, (low, high) = self._ax, sequence.shown
         top, bottom, middle = self._y + 0.1, self._y + _STRIP - 0.1, self._y + _STRIP / 2
         self._ticks[middle] = sequence.name
@@ -232,7 +232,7 @@ class _Picture:
             self._write(sequence, targets, (start + bottom) / 2, "black")
 
     def _cells(self, steps: np.ndarray) -> Runs:
-        """Return each step by itself, or runs of steps if they are too many to stand apart."""
+        """Return single steps, or runs of steps if there are too many for cells."""
         return (np.unique(steps), np.unique(steps)) if self._in_cells else runs_of_steps(steps)
 
     def _bar(self, label: str, gid: str, runs: Runs, top: float, bottom: float) -> None:

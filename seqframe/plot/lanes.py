@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.collections import PolyCollection
 
 _COLORS = (BLUE, SKY)
-_NAMED_ROWS = 16  # rows that are high enough to write in
-_MARKED_ROWS = 40  # rows that are high enough to stand apart and to mark each reset
-_SEPARATED = 60  # batches that are wide enough to tell apart
+_NAMED_ROWS = 16  # up to this many rows, names fit in
+_MARKED_ROWS = 40  # up to this many rows, gaps and resets are drawn
+_SEPARATED = 60  # up to this many batches, lines separate them
 _BAR = 0.76  # height of a bar in a row of height 1
 
 
@@ -27,7 +27,7 @@ class Segments:
     Attributes:
         is_reset: whether the row resets at `begin`.
         color: which of two colours to draw the segment in.
-        names: what to write into the segment, if it fits.
+        names: text for the segment, if it fits.
     """
 
     row: np.ndarray

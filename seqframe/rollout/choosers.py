@@ -25,21 +25,21 @@ Noise = Union[Callable[[Any, Any], Any], "ResidualNoise"]
 
 
 class Position(NamedTuple):
-    """Where in a rollout a choice is made."""
+    """The position of a choice in a rollout."""
 
-    buffer: Tensor  # (rows, capacity, …), all that was given and generated before `target`
+    buffer: Tensor  # (rows, capacity, …), all steps given or generated before `target`
     future: Tensor  # (rows, capacity, …), future covariates; or None
     target: Tensor  # the first place to fill now
     width: Tensor  # the first place after the prompt
-    due: Tensor  # whether the choice will be written; over a prompt it is not
+    due: Tensor  # whether the choice is written; over a prompt it is not
     seed: keras.random.SeedGenerator
 
 
 class Choice(NamedTuple):
-    """What comes next."""
+    """The next steps of each row."""
 
     steps: Tensor  # (rows, horizon, …)
-    rows: Tensor  # (rows,), the row that each continues; None: its own
+    rows: Tensor  # (rows,), the row that each row continues; None: its own
     extras: list[Tensor]
 
 
@@ -49,9 +49,9 @@ class Chooser(Protocol):
     @property
     def draws(self) -> bool: ...  # whether anything is drawn at random
 
-    def begin(self, rows: int, capacity: int) -> list[np.ndarray]: ...  # what `extras` begin with
+    def begin(self, rows: int, capacity: int) -> list[np.ndarray]: ...  # the first `extras`
 
-    def read(self, output: Tensor, rows: int) -> list[Tensor]: ...  # what the choice needs of it
+    def read(self, output: Tensor, rows: int) -> list[Tensor]: ...  # the parts that a choice needs
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice: ...
 
@@ -67,7 +67,7 @@ class SymbolChooser:
     padding_id: int | None = None  # never chosen
     processor: Processor | None = None
     feedback: Feedback | None = None
-    stops: tuple[tuple[int, ...], ...] = ()  # where beams end
+    stops: tuple[tuple[int, ...], ...] = ()  # the ids at which beams end
     scored: bool = False  # whether log-probabilities are kept
 
     @property
@@ -76,7 +76,7 @@ class SymbolChooser:
 
     @property
     def _takes_any_scale(self) -> bool:
-        """Whether probabilities do as well as their logarithms: for the likeliest symbol."""
+        """Whether probabilities serve as well as their logarithms."""
         return type(self.sampler) is GreedySampler and not (self.processor or self.scored)
 
     @property
@@ -86,14 +86,14 @@ class SymbolChooser:
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
         if isinstance(self.sampler, BeamSampler):
-            # The beams of a prompt begin alike: all but the first would find the same again.
+            # The beams of a prompt begin alike, so only the first counts at first.
             is_first = np.arange(rows) % self.sampler.num_beams == 0
             return [np.where(is_first, 0, -np.inf).astype("float32"), np.zeros(rows, bool)]
         return [np.zeros((rows, capacity), "float32")] if self.scored else []
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
-        """Return logits `(rows * horizon, symbols)` and where one is NaN; or only the ids, if
-        they depend on nothing else."""
+        """Return logits `(rows * horizon, symbols)` and whether one is NaN. If only the output
+        decides, return the ids."""
         logits = _shaped(ops.cast(output, "float32"), rows * self.horizon, output.shape[-1])
         if not self.from_logits and not self._takes_any_scale:
             logits = ops.log(logits)
@@ -107,13 +107,13 @@ class SymbolChooser:
         return [_shaped(ops.where(is_broken, -1, ids), rows, self.horizon)]
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
-        """Return the ids chosen; -1 where a logit is NaN."""
+        """Return the chosen ids; -1 if a logit is NaN."""
         if self._output_decides:
             return Choice(read[0], None, extras)
         rows = at.buffer.shape[0]
         logits, is_broken = read
         if self.processor is not None:
-            # Over a prompt's steps, whose choice is not written, nothing has been generated.
+            # Over a prompt's steps nothing has been generated: their choice is not written.
             step = ops.maximum(at.target - at.width, 0)
             logits = self.processor(logits, _generated(at), step)
         if isinstance(self.sampler, BeamSampler):
@@ -131,7 +131,7 @@ class SymbolChooser:
     def _sample(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
         if not isinstance(self.sampler, Sampler) or not self.draws:
             return self.sampler(logits, seed)
-        # Each prompt draws the same numbers in a batch as by itself.
+        # A prompt draws the same numbers in a batch as by itself.
         each = self.num_samples * self.horizon
         logits = ops.reshape(logits, (-1, each, logits.shape[-1]))
         return ops.reshape(self.sampler(logits, seed), (-1,))
@@ -169,7 +169,7 @@ class ValueChooser:
     """Takes real values as they are, or with noise."""
 
     horizon: int
-    row_shape: Shape  # of a prediction of one step
+    row_shape: Shape  # of a one-step prediction
     num_samples: int = 1  # rows of each history
     noise: "Noise | None" = None
     feedback: "Feedback | KnownColumns | None" = None
@@ -200,8 +200,8 @@ class ValueChooser:
 class ResidualNoise:
     """Errors of a model, drawn at random: the noise of a bootstrap.
 
-    They have the shape `(errors, …)` of a prediction, or `(errors, horizon, …)` to draw those of a
-    block together.
+    They have the shape `(errors, …)`, or `(errors, horizon, …)` to draw all errors of a block
+    together.
     """
 
     def __init__(self, residuals: np.ndarray):
@@ -218,8 +218,8 @@ class ResidualNoise:
     def add(self, predicted: Tensor, seed: keras.random.SeedGenerator, num_samples: int) -> Tensor:
         """Return predictions `(rows, horizon, …)` with errors drawn for them.
 
-        Every `num_samples` rows get the same errors, so a history in a batch gets what it gets
-        by itself.
+        Every `num_samples` rows get the same errors, so a history gets the same errors in a batch
+        as by itself.
         """
         residuals = ops.convert_to_tensor(self._residuals, predicted.dtype)
         together = len(residuals.shape) == len(predicted.shape)
@@ -233,8 +233,8 @@ class ResidualNoise:
 class KnownColumns(NamedTuple):
     """Makes an input of predicted columns and of future covariates."""
 
-    targets: tuple[int, ...]  # where the predicted columns stand in an input
-    known: tuple[tuple[int, int], ...]  # where a column stands in an input, and in the future
+    targets: tuple[int, ...]  # places of the predicted columns in an input
+    known: tuple[tuple[int, int], ...]  # place of a column in an input, and in the future
 
     def join(self, prediction: Tensor, future: Tensor) -> Tensor:
         """Return the input of a step from its prediction and its future, both `(rows, columns)`."""

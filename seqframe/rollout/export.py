@@ -95,7 +95,7 @@ def export_rollout(
 
 @dataclass(frozen=True, eq=False)
 class _Served:
-    """What a SavedModel computes.
+    """The functions of a SavedModel.
 
     Its buffer has room for the longest prompt and the most steps, so that XLA compiles one program.
     """

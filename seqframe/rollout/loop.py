@@ -3,7 +3,7 @@
 A buffer `(rows, width + room, …)` holds all that was given and all that was predicted. Prompts end
 at `width`, and predictions begin there. A pass over position `k` shows the model the steps that end
 at `k`, and writes its prediction `gap + 1` positions further on. A stateless model is shown its
-window. A stateful model is shown the single step, and its state is carried along.
+window. A stateful model sees the single step, and carries its state along.
 """
 
 from collections import OrderedDict
@@ -34,7 +34,7 @@ from seqframe.rollout.choosers import Chooser, Position
 from seqframe.rollout.prompts import Prompts
 
 _KEPT = 32  # compiled rollouts that a generator keeps
-_SEEDS_APART = 7919  # between the layers that draw at random
+_SEEDS_APART = 7919  # distance of the seeds of layers that draw at random
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ class RolledModel:
 
     @property
     def is_stepped(self) -> bool:
-        """Whether the model is shown single steps, and its state carried along."""
+        """Whether the model sees single steps and carries its state along."""
         return bool(self.carried)
 
     @property
@@ -63,7 +63,7 @@ class RolledModel:
 
     @property
     def least_prompt(self) -> int:
-        """Steps that a prompt or a history must have."""
+        """Number of steps that a prompt or a history must have."""
         return least_prompt(self.framer, self.is_stepped)
 
     @property
@@ -78,7 +78,8 @@ class RolledModel:
     def rollout(self, choose: Chooser, rows: int, dropout: bool = False) -> "Rollout":
         """Return the rollout of a chooser for some rows, compiled once and kept.
 
-        Programs hold what a layer learned by `adapt`, so they are dropped when that changes.
+        Programs hold the values that a layer learned by `adapt`. They are dropped when these
+        change.
         """
         adapted = adapted_values(self.model)
         if not same_objects(adapted, self._adapted):
@@ -99,7 +100,7 @@ class Rollout:
     It works on state variables of its own, so the model, its weights and its state stay as they
     are, whatever batch size the model was trained with.
 
-    With `dropout`, the model's dropout stays at work.
+    With `dropout`, the model's dropout stays active.
     """
 
     def __init__(self, rolled: RolledModel, rows: int, choose: Chooser, dropout: bool = False):
@@ -118,7 +119,7 @@ class Rollout:
     def states(self, values: list[np.ndarray] | None) -> list[Tensor]:
         """Return the flat values of states as tensors; None: fresh ones."""
         if values is None:
-            # Taken anew each time: a cell's initial state may depend on its weights.
+            # Computed each time: a cell's initial state may depend on its weights.
             values = tree.flatten([fresh_state(layer, self.rows) for layer in self._layers])
         received = [tuple(value.shape) for value in values]
         expected = [tuple(variable.shape) for variable in self._flat_states]
@@ -190,14 +191,14 @@ class Rollout:
         drawn = backend.seed_of_step(seed, step)
         dropped = []
         if self._dropout:
-            # Each step drops other units, each layer by a seed of its own.
+            # Each step and each layer drops other units, by seeds of their own.
             for number, variable in enumerate(_seed_variables(self._model), start=1):
                 apart = ops.convert_to_tensor([number * _SEEDS_APART, 0], drawn.dtype)
                 dropped.append((variable, ops.cast(drawn + apart, variable.dtype)))
         return [(self._seed.state, drawn)], dropped
 
     def _read(self, x: Tensor, real: Tensor) -> list[Tensor]:
-        """Return what the chooser takes from the model's output for an input."""
+        """Return the parts of the model's output that the chooser needs."""
         output = self._model(x, training=self._dropout)
         if self.framer.return_sequences:
             output = self._last_step(output, real)
@@ -216,7 +217,7 @@ class Rollout:
         return arranged(self._model, {"past": x, "future": self._future(at, begin, real)})
 
     def _future(self, at: Position, begin: Tensor, real: Tensor) -> Tensor:
-        """Return the future of the target steps; of every input step, if each has targets."""
+        """Return the future of the target steps, or of every input step if each has targets."""
         geometry, future = self.framer.geometry, at.future
         if self.framer.future_columns is not None:
             # After these come columns of the history that the model does not predict.
@@ -239,7 +240,7 @@ class Rollout:
         return self._padded(rows, real)
 
     def _padded(self, x: Tensor, real: Tensor) -> Tensor:
-        """Return steps, whose padding comes first, with padding on the framer's side."""
+        """Move the padding of steps from the front to the framer's side."""
         if not self._pads_after:
             return x
         # Real steps first: a rotation by as many places as are padding.
@@ -278,7 +279,7 @@ class Run:
             self._given = tuple(
                 None if item is None else ops.convert_to_tensor(item) for item in given
             )
-        # The position that the next pass is over.
+        # The position of the next pass.
         self._next = prompts.width - rollout.framer.gap - 1
         if rollout.is_stepped:
             self._next = int(prompts.begins.min())
@@ -307,7 +308,7 @@ class Run:
         return [ops.convert_to_numpy(state).copy() for state in self._carry[1]]
 
     def extras(self) -> list[np.ndarray]:
-        """Return what the chooser keeps."""
+        """Return the values that the chooser keeps."""
         return [ops.convert_to_numpy(extra) for extra in self._carry[2]]
 
     def _read(self, start: int) -> np.ndarray:
@@ -336,7 +337,7 @@ def _laid_out(x: Tensor, layout: Layout) -> Tensor:
 
 
 def _seed_variables(model: keras.Model) -> list[keras.Variable]:
-    """Return the variables of a model's seed generators: those that are no weights."""
+    """Return the variables of a model's seed generators, which are not weights."""
     weights = {id(variable) for variable in model.weights}
     return [v for v in model.non_trainable_variables if id(v) not in weights and v.shape == (2,)]
 

@@ -1,4 +1,4 @@
-"""Prompts in a buffer: what a rollout begins with, and where an earlier one stopped."""
+"""Prompts in a buffer, from which a rollout begins, and the state of an earlier rollout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ _LEAST_WIDTH = 16
 
 @dataclass
 class Prompts:
-    """What a rollout begins with."""
+    """The prompts of a rollout."""
 
     buffer: np.ndarray  # (rows, width + room, …), with prompts that end at `width`
     width: int
-    lengths: np.ndarray  # (rows,), how many steps before `width` are real
-    begins: np.ndarray  # (rows,), the first position that a stateful model is shown
+    lengths: np.ndarray  # (rows,), number of real steps before `width`
+    begins: np.ndarray  # (rows,), the first position that a stateful model sees
     seed: int
     drawn: int = 0  # steps that an earlier run has drawn
     future: np.ndarray | None = None  # (rows, width + room, …), future covariates
-    states: list[np.ndarray] | None = None  # what the recurrent state begins with; None: fresh
+    states: list[np.ndarray] | None = None  # the recurrent state to begin with; None: fresh
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def lay_out(
     futures: Sequence[np.ndarray] | None = None,
     on_clock: bool = False,
 ) -> Prompts:
-    """Return prompts as a buffer with room for the steps to be generated.
+    """Return prompts as a buffer with room for the steps to generate.
 
     Futures begin with the row's first step if `on_clock`, else after its last step.
     """
@@ -82,7 +82,7 @@ def lay_out(
         known += state.lengths
     width = context + gap
     if stepped:
-        # The whole prompt, and room for the padding that its first steps may be seen with.
+        # The whole prompt, and room for padding before its first steps.
         width = _doubled(max(max(map(len, rows)) + context - least, width), _LEAST_WIDTH)
     capacity = width + _doubled(steps + framer.horizon - 1, _LEAST_ROOM)
     shape = (len(rows), capacity, *rows[0].shape[1:])
@@ -90,7 +90,7 @@ def lay_out(
     for place, row in zip(buffer, rows, strict=True):
         kept = row[-width:]
         place[width - len(kept) : width] = kept
-    # The model of a state was shown all but the last `gap + 1` steps.
+    # With a state, the model has seen all earlier steps but the last `gap + 1`.
     begins = width - known + least - 1 if state is None else width - new - gap - 1
     future = None
     if futures is not None:

@@ -97,7 +97,7 @@ class Writer:
 
     @property
     def _kept(self) -> int:
-        """How many of the last ids a state keeps."""
+        """Number of last ids that a state keeps."""
         framer = self.rolled.framer
         return context_steps(framer, self.rolled.is_stepped) + framer.gap
 
@@ -162,7 +162,7 @@ class Writer:
             padding_id=None if vocabulary is None else vocabulary.padding_id,
             processor=self.processor,
             feedback=self.feedback,
-            # The host looks for the stops of other samplers, and beams know their score.
+            # For other samplers the host looks for stops. Beams know their score.
             stops=stops if self._follows_beams else (),
             scored=scored and not self._follows_beams,
         )
@@ -194,7 +194,7 @@ class Writer:
     def _streamed(
         self, run: Run, steps: int, prompts: list[Any], stops: Stops, several: bool
     ) -> Iterator[Any]:
-        # The beginning of a stop is held back until it is known to be none.
+        # Symbols that may begin a stop are held back until this is known.
         held = max(map(len, stops), default=1) - 1
         given, chunk = 0, 1
         while given < steps:
@@ -220,7 +220,7 @@ class Writer:
 def _run_until_stops(
     run: Run, steps: int, stops: Stops, bar: keras.utils.Progbar | None = None
 ) -> list[Found]:
-    """Run to so many steps, or until every row has generated a stop; return where they did."""
+    """Run to `steps` steps, or until every row has a stop. Return where the stops are."""
     rows = run.prompts.buffer.shape[0]
     found: list[Found] = [None] * rows
     chunk = steps
@@ -270,7 +270,7 @@ def _list_hint(prompts: Sequence[Any]) -> str:
     if not all(isinstance(item, str) and len(item) == 1 for item in prompts):
         return ""
     shown = list(prompts) if len(prompts) <= 8 else "symbols"
-    return f" A list of strings is several prompts; for one prompt pass `[{shown}]`."
+    return f" A list of strings means several prompts. For one prompt pass `[{shown}]`."
 
 
 def _encode_prompt(prompt: Any, vocabulary: Vocabulary | None) -> np.ndarray:
@@ -289,7 +289,7 @@ def _encode_prompt(prompt: Any, vocabulary: Vocabulary | None) -> np.ndarray:
 
 def _decode_ids(ids: np.ndarray, prompt: Any, vocabulary: Vocabulary | None) -> Any:
     """Return ids as the type that the prompt has."""
-    # If symbols come in lists, an empty list is one of symbols.
+    # If prompts are lists of symbols, an empty list is an empty prompt.
     is_empty = isinstance(prompt, (list, tuple)) and not prompt
     words = is_empty and vocabulary is not None and not vocabulary.is_text
     if vocabulary is None or not (words or holds_symbols(prompt, vocabulary)):
@@ -332,7 +332,7 @@ def _encode_stop(stop: Any, vocabulary: Vocabulary | None) -> tuple[int, ...]:
 
 
 def _first_stop(ids: np.ndarray, stops: Sequence[Sequence[int]]) -> Found:
-    """Return where the first stop in some ids begins and ends, or None."""
+    """Return the begin and end of the first stop in some ids, or None."""
     best: Found = None
     for stop in stops:
         if len(ids) < len(stop):
@@ -341,7 +341,7 @@ def _first_stop(ids: np.ndarray, stops: Sequence[Sequence[int]]) -> Found:
         where = np.flatnonzero((windows == np.asarray(stop)).all(axis=1))
         if where.size:
             found = (int(where[0]), int(where[0]) + len(stop))
-            # The one that ends first counts; of two that end together, the longer.
+            # The stop that ends first counts. If two end together, the longer one counts.
             if best is None or (found[1], found[0]) < (best[1], best[0]):
                 best = found
     return best

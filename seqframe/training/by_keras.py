@@ -1,4 +1,4 @@
-"""Models that only Keras's own loops can run: eager ones, and those on several devices."""
+"""Models that only Keras's own loops can run: eager models, and models on several devices."""
 
 import logging
 from collections.abc import Callable
@@ -96,7 +96,7 @@ class KerasRunner:
         resets = self.schedule.resets
         if resets is not None and resets[1:].any():
             raise ValueError(
-                "Keras's own loop cannot reset single rows outside of training. Received: lanes of "
+                "Keras's own loop cannot reset single rows outside training. Received: lanes of "
                 "several sequences. Pass one sequence, or leave out `run_eagerly` and distribution."
             )
         return _ScheduleDataset(self.schedule)
@@ -139,7 +139,7 @@ class _ScheduleDataset(keras.utils.PyDataset):
 
 
 class _ScheduleHooks(keras.callbacks.Callback):
-    """Tells a dataset which epoch Keras begins, and resets the rows that its schedule names."""
+    """Tells a dataset the epoch that Keras begins, and resets the rows that the schedule names."""
 
     def __init__(self, dataset: _ScheduleDataset, resets: np.ndarray | None, values: States | None):
         super().__init__()

@@ -21,9 +21,9 @@ from seqframe.training.stateful import StatefulTrainer
 
 logger = logging.getLogger("seqframe")
 
-_WORTH_TELLING = 0.1  # seconds of compilation
-_GROUPED_SECONDS = 0.5  # how long epochs run together that nothing looks at in between
-_PROGRESS_UPDATES = 20  # of the progress bar, an epoch
+_WORTH_TELLING = 0.1  # seconds of compilation that a message reports
+_GROUPED_SECONDS = 0.5  # length of a call of several epochs
+_PROGRESS_UPDATES = 20  # updates of the progress bar in an epoch
 
 Logs = dict[str, Any]
 Hooks: TypeAlias = keras.callbacks.CallbackList
@@ -58,10 +58,10 @@ class EpochRunner:
         validation: "Validation | None",
         on_first_loss: Callable[[Any], None],
     ) -> keras.callbacks.History:
-        """Run the epochs of training with all that Keras's `fit` does around them."""
+        """Run the epochs of training, with Keras's callbacks and validation."""
         model = self.model
         hooks = self._hooks(callbacks, epochs, add_history=True)
-        if not model.optimizer.built:  # not every optimizer asks that itself
+        if not model.optimizer.built:  # some optimizers do not check this themselves
             model.optimizer.build(model.trainable_variables)
         model.stop_training = False
         with self._running():
@@ -161,7 +161,7 @@ class EpochRunner:
     def _run_grouped(
         self, hooks: Hooks, initial_epoch: int, epochs: int
     ) -> Iterator[tuple[int, Logs]]:
-        """Run as many epochs a call as fit and take about half a second."""
+        """Run several epochs in each call: as many as fit and take about half a second."""
         epoch, count = initial_epoch, 1
         while epoch < epochs:
             count = min(count, self.schedule.epochs_a_call, epochs - epoch)
@@ -182,9 +182,9 @@ class EpochRunner:
     def _calls(
         self, epoch: int, stride: int, before: Callable[[int], None]
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Run an epoch `stride` steps a call.
+        """Run an epoch, `stride` steps in each call.
 
-        Yields the number of a call's last step and what it returned; of predictions, of all steps.
+        Yields the number of a call's last step and its result; for predictions, all results.
         """
         steps, size = self.schedule.steps, self.schedule.chunk_steps
         predicts = self.kind == "predict"
@@ -196,7 +196,7 @@ class EpochRunner:
             for number in range(first // size, (stop - 1) // size + 1):
                 begin, end = max(first, number * size), min(stop, (number + 1) * size)
                 chunk, row = self.schedule.chunk(epoch, number), begin - number * size
-                # An epoch keeps what its last step returns. So each prediction is an epoch.
+                # An epoch keeps the result of its last step only. So each prediction is an epoch.
                 shape = (1, end - begin) if predicts else (end - begin, 1)
                 fresh = begin == 0 and not predicts
                 records = self._run(chunk, row, *shape, fresh=fresh)
@@ -219,8 +219,8 @@ class EpochRunner:
     ) -> dict[str, np.ndarray]:
         """Run `epochs` times `steps` steps of a chunk, from its step `first` on.
 
-        With `fresh`, metrics are reset before each epoch. Returns arrays `(epochs, …)` by name:
-        what the last step of each epoch returned.
+        With `fresh`, metrics are reset before each epoch. Returns arrays `(epochs, …)` by name: the
+        results of the last step of each epoch.
         """
         jit_compile = self._jit_compile if jit_compile is None else jit_compile
         loop = step_loop(self.model, self.kind, self.schedule.feed.gather, jit_compile)
@@ -245,19 +245,19 @@ class EpochRunner:
             print(f"Compiled the {step} step in {seconds:.1f} s.")
 
     def _can_group(self, hooks: Hooks) -> bool:
-        """Whether nothing looks at the model between epochs."""
+        """Whether no callback needs the model between epochs."""
         hooked = (*_EPOCH_HOOKS, *_BATCH_HOOKS["train"])
         watched = any(_overrides(callback, hooked) for callback in hooks.callbacks)
         return not watched and self.schedule.can_group
 
     def _stride(self, hooks: Hooks, watched: int, unwatched: int) -> int:
-        """Return how many steps a call runs: `watched` if a callback looks at batches."""
+        """Return the number of steps in a call: `watched` if a callback looks at batches."""
         looks = any(_looks_at_batches(callback, self.kind) for callback in hooks.callbacks)
         return max(watched if looks else unwatched, 1)
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        """Let the program keep and reset the state. Undo what hooks began after an exception."""
+        """Let the program keep and reset the state. After an exception, undo what hooks began."""
         policy, trains = self.policy, self.kind == "train"
         with backend.carried_states(self.model, stateful_layers(self.model)):
             if policy is None:
@@ -322,9 +322,9 @@ _BATCH_HOOKS = {
     "test": ("on_test_batch_begin", "on_test_batch_end"),
     "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
 }
-# The runner itself serves the hooks of these.
+# The runner itself does the work of these callbacks.
 _SERVED = (keras.callbacks.History, keras.callbacks.ProgbarLogger, StatefulTrainer)
-# These have hooks for batches, but may look only at epochs.
+# These callbacks have hooks for batches, but may look only at epochs.
 _MAY_LOOK_AT_EPOCHS = (
     keras.callbacks.ModelCheckpoint,
     keras.callbacks.BackupAndRestore,

@@ -38,8 +38,8 @@ class Windows:
     """How one array of a batch is gathered from an array on the device. Hashable."""
 
     array: str  # its name
-    offsets: tuple[int, ...] | None = None  # from the frame's index; None: a frame is one row
-    shape: Shape = ()  # of a frame that has offsets
+    offsets: tuple[int, ...] | None = None  # steps from the frame's index; None: a frame is one row
+    shape: Shape = ()  # shape of a frame with offsets
     averaged: bool = False  # over the last axis
 
     def __call__(self, arrays: Arrays, index: Any) -> Any:
@@ -60,7 +60,7 @@ class Gather:
     future: Windows | None = None
     weight: Windows | None = None
     class_weight: tuple[tuple[int, float], ...] = ()
-    frame_weight: Shape = ()  # of a weight of a whole frame
+    frame_weight: Shape = ()  # shape of a whole frame's weight
 
     def batch(self, arrays: Arrays, row: dict[str, Any]) -> tuple[Any, ...]:
         """Return `(x,)`, `(x, y)` or `(x, y, sample_weight)` of a schedule's row on the device."""
@@ -94,13 +94,13 @@ class Feed:
         self.arrays, self.gather, self.size, self._starts = arrays, gather, size, starts
 
     def index(self, frames: np.ndarray) -> np.ndarray:
-        """Return what `gather` takes for frames of these numbers."""
+        """Return the index by which `gather` finds frames of these numbers."""
         index = frames if self._starts is None else self._starts(frames)
         rows = len(tree.flatten(self.arrays["x"])[0])
         return index.astype(np.int32 if rows < 2**31 else np.int64)
 
     def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, np.ndarray]:
-        """Return the arrays that hold some frames, and what `gather` takes for these.
+        """Return the arrays that hold some frames, and the index for `gather`.
 
         `frames` are numbers `(steps, batch_size)`. Arrays of a Stream have room for `room` steps.
         """
@@ -108,7 +108,7 @@ class Feed:
 
 
 class Stream(Feed):
-    """Data that go to the device in ready blocks: too large for it, or new in each epoch.
+    """Data that go to the device in blocks, because they are too large or new in each epoch.
 
     `take` returns the arrays of frames by their numbers and an epoch. A frame has `nbytes` bytes.
     """
@@ -121,7 +121,7 @@ class Stream(Feed):
 
     def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, np.ndarray]:
         steps, batch_size = frames.shape
-        # Always as many rows, so that one program runs every block.
+        # Every block has the same number of rows, so that one program runs all.
         rows = np.resize(frames, (room, batch_size)).ravel()
         arrays = tree.map_structure(as_keras_takes_it, self._take(rows, epoch))
         return arrays, np.arange(frames.size, dtype=np.int32).reshape(steps, batch_size)
@@ -134,9 +134,9 @@ def feed_frames(
     redraw: bool = False,
     only_inputs: bool = False,
 ) -> Feed:
-    """Return frames as a feed: windows as raw sequences, padded frames ready made.
+    """Return frames as a feed: windows as raw sequences, padded frames as copies.
 
-    `class_weight`, `max_device_bytes` and `redraw` are those of `fit`. `only_inputs` leaves out
+    `class_weight`, `max_device_bytes` and `redraw` are as in `fit`. `only_inputs` leaves out
     targets and weights, for predictions.
     """
     framer, source, geometry = frames.framer, frames.source, frames.framer.geometry
@@ -165,7 +165,7 @@ def feed_frames(
         return dict(zip(names, drawn._take(index), strict=False))
 
     if redraw or nbytes > max_device_bytes:
-        held = names if source.weight is not None else names[:2]  # of a future, "x" is a nest
+        held = names if source.weight is not None else names[:2]  # with a future, "x" is a nest
         gather = Gather(**_whole_rows(held), **weights)
         return Stream(take, gather, len(frames), frames._nbytes)
     if geometry.pads:
@@ -204,7 +204,7 @@ def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) 
         if array == name:
             arrays[name] = _joined(rows, source.steps)
     if source.weight is not None and source.weight_per_frame and not only_inputs:
-        # Weights of frames lie at the rows where these begin.
+        # The weight of a frame lies at the row where the frame begins.
         every = np.arange(len(frames))
         sequence, start, _ = frames._locate(every)
         spread = np.zeros(begins[-1], keras.config.floatx())
@@ -287,7 +287,7 @@ def as_keras_takes_it(array: Any) -> np.ndarray:
 
 
 def _whole_rows(names: Iterable[str]) -> dict[str, Any]:
-    """Return what a Gather takes if each frame is one row of its arrays."""
+    """Return a Gather's arguments if each frame is one row of its arrays."""
     return {name: Windows(name) for name in names}
 
 
@@ -296,20 +296,20 @@ def _pairs(class_weight: ClassWeight) -> tuple[tuple[int, float], ...]:
 
 
 def _joined(rows: "Rows", steps: np.ndarray) -> np.ndarray:
-    """Return the sequences one after the other, each of so many steps."""
+    """Return the first `steps` of each sequence, joined."""
     arrays = [rows.read(number, 0, stop) for number, stop in enumerate(steps)]
     return as_keras_takes_it(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
 
 
 def _times(weight: Any, rows: Any, shape: Shape) -> Any:
-    """Return weights times one factor a row; without weights, the factors in the given shape."""
+    """Return weights times one factor for each row, or the factors if there are no weights."""
     if weight is None:
         return ops.reshape(rows, (rows.shape[0], *shape))
     return weight * ops.cast(by_row(rows, weight), weight.dtype)
 
 
 def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:
-    """Return each sample's weight by its class. Classes that are not named weigh 1."""
+    """Return each sample's weight by its class. Other classes weigh 1."""
     if len(y.shape) > 2:
         raise ValueError(
             "`class_weight` needs one class a sample. Received: targets of shape "

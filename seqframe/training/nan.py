@@ -1,4 +1,4 @@
-"""A warning that says why a loss is NaN, if the data hold some."""
+"""A warning that a loss is NaN because the data hold NaN."""
 
 import math
 import warnings
@@ -15,7 +15,7 @@ _CHUNK = 1024  # samples that are searched together
 
 
 def warn_of_nan(frames: Any, loss: float | None) -> None:
-    """Warn if a loss is NaN and the training data hold a NaN. Other losses cost no search.
+    """Warn if a loss is NaN and the training data hold a NaN. Only a NaN loss starts the search.
 
     Args:
         frames: Frames, Lanes or a nest of arrays, as `fit` takes them.
@@ -41,7 +41,7 @@ def warn_of_nan(frames: Any, loss: float | None) -> None:
 
 
 def _count_samples(items: list[Any]) -> tuple[int, int]:
-    """Return how many samples of arrays hold a NaN, and how many there are."""
+    """Return the number of samples of arrays that hold a NaN, and the number of samples."""
     arrays = [array for array in map(np.asarray, items) if array.ndim]
     floats = [array for array in arrays if array.dtype.kind == "f"]
     found, size = 0, len(arrays[0])

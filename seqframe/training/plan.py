@@ -23,7 +23,7 @@ from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, f
 from seqframe.training.schedule import Schedule
 from seqframe.training.stateful import StatefulTrainer, require_batch_size, reset_interval
 
-_FEW = 0.98  # share of frames among a lane's rows from which on the other rows hardly matter
+_FEW = 0.98  # from this share of frames among a lane's rows, the other rows hardly matter
 
 
 def find_policy(
@@ -58,7 +58,7 @@ def plan(
     """Check data against a model, and lay out the steps of an epoch.
 
     `kind` is "train", "test" or "predict". `policy` says when a stateful model is reset. Errors
-    call the data `name`. The other arguments are those of `fit`.
+    call the data `name`. The other arguments are as in `fit`.
     """
     if batch_size is not None:
         batch_size = check_integer("batch_size", batch_size, 1)
@@ -108,7 +108,7 @@ def plan(
             lanes=lanes,
             nbytes=nbytes,
         )
-    # Validation is on a fresh state, whatever the policy in training.
+    # Validation uses a fresh state, whatever the policy in training.
     training = kind == "train"
     given = (lanes or policy.lanes) if training else lanes
     if lanes is None and isinstance(framed, Frames):

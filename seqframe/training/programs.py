@@ -23,7 +23,7 @@ from seqframe.training.feed import Gather
 class _Loops:
     """Compiled loops, and the objects that they were compiled with.
 
-    It is a class of its own, because Keras saves what it finds in a model's lists and dicts.
+    It is a class, because Keras saves the contents of a model's lists and dicts.
     """
 
     def __init__(self, made_of: list[Any]):
@@ -32,9 +32,9 @@ class _Loops:
 
 
 def step_loop(model: keras.Model, kind: str, gather: Gather, jit_compile: JitCompile) -> StepLoop:
-    """Return a model's loop of steps, kept with the model until what it is made of changes.
+    """Return a model's loop of steps, kept with the model until its parts change.
 
-    That is when the model is compiled, its weights are replaced, or its layers adapted.
+    They change when the model is compiled, its weights are replaced, or its layers adapt.
     """
     states = state_variables(stateful_layers(model))
     made_of = [*compiled_with(model), *model.trainable_variables, *states, *adapted_values(model)]

@@ -1,4 +1,4 @@
-"""Schedules: which frames each step of an epoch takes, and which rows of the state it resets."""
+"""Schedules: the frames that each step of an epoch takes, and the state rows that it resets."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -100,7 +100,7 @@ class Schedule:
         return self._on_device({}, _filled(columns, self.steps * self.epochs_a_call))
 
     def chunk(self, epoch: int, number: int) -> Chunk:
-        """Return the chunk number `number` of an epoch. Of a stream, the next is made meanwhile."""
+        """Return the chunk number `number` of an epoch. A stream prepares the next one."""
         if self._kept[0] != (epoch, number):
             self._kept = (None, None)  # no longer needed, and may be large
             made = self._next.pop((epoch, number), None)
@@ -121,7 +121,7 @@ class Schedule:
         return self._on_device(arrays, {"index": index})
 
     def places(self, first: int, stop: int) -> np.ndarray:
-        """Return which frame each row of some unshuffled batches is; -1 if it is none."""
+        """Return the frame in each row of unshuffled batches; -1 if there is none."""
         if self.lanes is None:
             return np.arange(first * self.batch_size, min(stop * self.batch_size, self.feed.size))
         frames = self._frame_numbers(0, first, stop).ravel()
@@ -130,7 +130,7 @@ class Schedule:
         return np.where(self._fixed["weight"][first:stop].ravel() > 0, frames, -1)
 
     def _load(self, epoch: int, number: int) -> tuple[Arrays, Columns]:
-        """Return a chunk on the host, filled up to the room of a call."""
+        """Return a chunk on the host, padded to the size of a call."""
         first = number * self.chunk_steps
         stop = min(first + self.chunk_steps, self.steps)
         arrays, columns = self._rows(epoch, first, stop, self.chunk_steps)
@@ -138,7 +138,7 @@ class Schedule:
         return arrays, _filled(columns, self.chunk_steps * (self.epochs_a_call if whole else 1))
 
     def _rows(self, epoch: int, first: int, stop: int, room: int) -> tuple[Arrays, Columns]:
-        """Return the steps `first … stop - 1` of an epoch; arrays have room for so many steps."""
+        """Return the steps `first … stop - 1` of an epoch; arrays have room for `room` steps."""
         arrays, index = self.feed.load(self._frame_numbers(epoch, first, stop), room, epoch)
         fixed = {name: column[first:stop] for name, column in self._fixed.items()}
         return arrays, {"index": index, **fixed}

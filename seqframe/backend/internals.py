@@ -1,4 +1,4 @@
-"""The only module that touches Keras's internals, for what its public API cannot do.
+"""The only module that touches Keras's internals, because its public API cannot do this.
 
 Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """

@@ -199,7 +199,7 @@ def checked_function(model: keras.Model, kind: str, check: SizeCheck) -> Any:
         received, expected = batch_size_of(data), check(batch_size_of(data))
         if expected is None or received is not None:
             return own(data)
-        # A stateful layer needs to know the size, so the graph has it, and checks it when it runs.
+        # A stateful layer needs the size, so the graph has it, and checks it at run time.
         data = tree.map_structure(
             lambda item: (
                 None

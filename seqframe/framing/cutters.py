@@ -1,7 +1,6 @@
 """Cutters: copy each array of a batch by one gather.
 
-A batch has these arrays, in this order: the past, the future (if there is one), the targets, and
-the weights (if there are some).
+A batch has these arrays, in this order: past, future (if any), targets, weights (if any).
 """
 
 import math

@@ -234,8 +234,8 @@ def check_future(history: Any, future: Any, begins_with_history: bool, stackleve
         )
         raise ValueError(
             f"`future` must have a row for each step, from {first} on. Received: {ahead[row]} in "
-            f"row {row}, where {due} is due. Pass the rows of these steps. If only the index is "
-            "wrong, pass an array."
+            f"row {row}, where {due} is due. Pass the rows of these steps, or an array if only the "
+            "index is wrong."
         )
     if guessed and after is not None:
         others = ahead[len(known) :] != after

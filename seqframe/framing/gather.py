@@ -21,9 +21,8 @@ Axis = tuple[int, int]
 class Rows:
     """Rows of several arrays, addressed by (array, row), gathered without copying the arrays.
 
-    All arrays are viewed from the lowest of their addresses, so any row of any array is a distance
-    from there. The view spans memory that belongs to no array, but only rows of the arrays are
-    indexed.
+    All arrays are viewed from their lowest address. Any row of any array is a distance from there.
+    The view spans memory that belongs to no array, but only rows of the arrays are indexed.
 
     Args:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are not copied, unless
@@ -147,7 +146,7 @@ class Rows:
         return np.asarray(rows[kept])
 
     def _view(self, axes: tuple[Axis, ...]) -> np.ndarray | None:
-        """Return a window at every unit of memory, or None if NumPy cannot count so many."""
+        """Return a window at every unit of memory, or None if NumPy cannot count them."""
         if axes not in self._views:
             try:
                 self._views[axes] = self._make_view(axes)
@@ -176,10 +175,10 @@ class Rows:
 
     @cached_property
     def _joined(self) -> "Rows":
-        """The same rows, copied next to each other.
+        """These rows, copied next to each other.
 
         NumPy counts overlapping windows as if they were apart. Arrays at the two ends of the
-        address space can make more windows than it can count, and only then they are copied.
+        address space can make more windows than it can count. Only then they are copied.
         """
         ends = np.cumsum([len(array) for array in self.arrays])[:-1]
         return Rows(np.split(np.concatenate(self.arrays, dtype=self.dtype), ends), self.columns)

@@ -175,8 +175,8 @@ class Lanes:
         It needs matplotlib.
 
         Args:
-            batches: int ≥ 1, how many of the first batches; or a slice of batches. None: all, or
-                as many of the first as can be told apart.
+            batches: int ≥ 1, how many of the first batches; or a slice of batches. None: all
+                batches, or the first ones that the picture can distinguish.
             ax: matplotlib.axes.Axes to draw on; None makes a figure.
 
         Example:
@@ -221,7 +221,7 @@ class Lanes:
 
 
 class LaneBatches(BatchIterator):
-    """An iterator over the batches of lanes. Made by `Lanes.batches`."""
+    """An iterator over the batches of lanes. `Lanes.batches` makes it."""
 
     def __init__(self, lanes: Lanes):
         super().__init__()

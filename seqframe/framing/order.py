@@ -117,9 +117,9 @@ def _keys(seed: int, epoch: int, count: int) -> np.ndarray:
 def _bijection(size: int, keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Scramble `positions` within the next power of two, again while they are not below `size`.
 
-    Multiplying by an odd number, adding, and xoring with a right shift are each invertible modulo
-    a power of two. So their composition is a permutation. Repeating it until the result is below
-    `size` gives a permutation of `[0, size)` (Black and Rogaway, "Ciphers with Arbitrary Finite
+    Multiplying by an odd number, adding, and xoring with a right shift are each invertible modulo a
+    power of two. So their composition is a permutation. Repeated until the result is below `size`,
+    it gives a permutation of `[0, size)` (Black and Rogaway, "Ciphers with Arbitrary Finite
     Domains", 2002).
     """
     bits = int(size - 1).bit_length()

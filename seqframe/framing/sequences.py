@@ -1,7 +1,7 @@
 """Sequences: strings, lists of symbols, arrays and tables, converted to arrays.
 
-A sequence is one run of steps: a string, a list of symbols or numbers, an array `(steps,)` or
-`(steps, …)`, a DataFrame or a Series. Several sequences are a list or a tuple of sequences.
+A sequence is one run of steps: a string, a list of symbols or numbers, an array, a DataFrame or a
+Series. Several sequences are a list or a tuple of sequences.
 """
 
 import numbers

@@ -73,7 +73,7 @@ class Table:
         """The names of the table's own columns as the library has them."""
         if self.names is None or self.places is None:
             return self.names
-        # An Index of pandas stays one: its names and levels are those of a forecast.
+        # A pandas Index stays one: a forecast takes its names and levels.
         if isinstance(self.names, list):
             return [self.names[place] for place in self.places]
         return self.names[self.places]

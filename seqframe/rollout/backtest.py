@@ -228,8 +228,8 @@ def backtest(
         Backtest.
 
     Raises:
-        ValueError: if no sequence is long enough for an origin; if a table lacks a column or holds
-            several series; if dates do not go strictly forward, or the dates of `future` differ.
+        ValueError: if no sequence is long enough for an origin, or a table lacks a column or holds
+            several series. If dates do not go strictly forward, or the dates of `future` differ.
 
     Example:
 

@@ -80,8 +80,8 @@ class Generator:
         framer: SequenceFramer of the training data. Pass `frames.framer`, which also has the
             vocabulary and the names of columns. Without names, tables are read by position.
             None: single steps for a stateful model, else windows as long as the model's input.
-        sampler: "greedy", "random", "top_k", "top_p" or "beam"; an object of `seqframe.samplers`; a
-            function `(logits, seed) -> ids`; or a sampler of keras-hub.
+        sampler: "greedy", "random", "top_k", "top_p" or "beam"; a function `(logits, seed) -> ids`;
+            or an object of `seqframe.samplers` or keras-hub.
         feedback: function `(prediction, last_input) -> next_input` of tensors, for a model whose
             output cannot be its next input. `prediction` is one step `(rows, …)`, or the chosen ids
             `(rows,)`. Inputs are `(rows, …)`, like a step of the framer's sequences. None:
@@ -224,8 +224,8 @@ class Generator:
             or nested list), then the state.
 
         Raises:
-            ValueError: if a prompt is empty, too short, or has an unknown symbol; if the output
-                does not fit the vocabulary, or is NaN; or if `state` does not fit.
+            ValueError: if a prompt is empty, too short, or has an unknown symbol. If the model's
+                output is NaN, or it or `state` does not fit.
 
         Example:
 
@@ -312,11 +312,11 @@ class Generator:
             steps: int ≥ 1. Steps to forecast.
             future: future covariates: array `(steps,)` or `(steps, features)`, or a DataFrame. For
                 a list of histories, a list of these. It has `steps` rows, rounded up to whole
-                horizons, from the first forecast step on. A model that takes a "future" for each
-                input step (stateful, or with `return_sequences`) needs the history's rows too:
-                `len(history) + steps` in all. The columns are the framer's `future_columns`, then
-                the columns that the model does not predict. A DataFrame has them by name, an array
-                in this order. Dates in its index must be the dates of its steps.
+                horizons, from the first forecast step on. If the model takes a "future" for each
+                input step (stateful, or `return_sequences`), add the history's rows: `len(history)
+                + steps` in all. The columns are the framer's `future_columns`, then the columns
+                that the model does not predict. A DataFrame has them by name, an array in this
+                order. Dates in its index must be the dates of its steps.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
             noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
                 tensors `(rows, horizon, …)`, with `seed` for `keras.random`. Or an array of errors
@@ -333,7 +333,7 @@ class Generator:
             Without those its steps are numbered, with a warning. A list gives a list.
 
         Raises:
-            ValueError: if a history or `future` does not fit the model; if a forecast is NaN; or if
+            ValueError: if a history or `future` does not fit the model, or a forecast is NaN. If
                 `num_samples`, `noise` and `quantiles` do not go together.
 
         Example:
@@ -359,8 +359,8 @@ class Generator:
             path: path that ends in ".keras".
 
         Raises:
-            ValueError: if the path does not end so, its folder does not exist, or a function is not
-                registered with `keras.saving.register_keras_serializable`.
+            ValueError: if the path does not end in ".keras", or its folder does not exist. If a
+                function is not registered with `keras.saving.register_keras_serializable`.
 
         Example:
 

@@ -97,8 +97,8 @@ class RolledModel:
 class Rollout:
     """A model's compiled rollout for some rows.
 
-    It works on state variables of its own, so the model, its weights and its state stay as they
-    are, whatever batch size the model was trained with.
+    It works on state variables of its own, so it never changes the model's weights or state. The
+    model's own batch size does not matter.
 
     With `dropout`, the model's dropout stays active.
     """
@@ -243,7 +243,7 @@ class Rollout:
         """Move the padding of steps from the front to the framer's side."""
         if not self._pads_after:
             return x
-        # Real steps first: a rotation by as many places as are padding.
+        # A rotation by the number of padding places puts real steps first.
         places = x.shape[1]
         shift = places - ops.minimum(real, places)
         order = (ops.arange(places)[None] + shift[:, None]) % places

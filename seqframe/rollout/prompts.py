@@ -35,7 +35,7 @@ class GeneratorState:
 
     Attributes:
         tail: array `(rows, steps)`, the last ids.
-        lengths: int array `(rows,)`. How many of these ids are real, not padding.
+        lengths: int array `(rows,)`. Number of real ids in each row, without padding.
         states: list of arrays, the recurrent states.
         seed: int. The seed of the generation.
         drawn: int. How many steps were drawn.

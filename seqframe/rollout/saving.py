@@ -34,8 +34,8 @@ def save_parts(
         text = json.dumps(config)
     except TypeError as error:
         raise ValueError(
-            f"The generator holds a value that JSON cannot: {error}. Use plain settings, and symbols "
-            "that are strings or numbers."
+            f"The generator holds a value that JSON cannot: {error}. Use plain settings, with "
+            "strings or numbers as symbols."
         ) from None
     # Written under another name, then renamed: an older file stays whole if this fails.
     unfinished = path.with_name(f".{path.stem}.unfinished.keras")

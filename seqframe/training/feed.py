@@ -63,7 +63,7 @@ class Gather:
     frame_weight: Shape = ()  # shape of a whole frame's weight
 
     def batch(self, arrays: Arrays, row: dict[str, Any]) -> tuple[Any, ...]:
-        """Return `(x,)`, `(x, y)` or `(x, y, sample_weight)` of a schedule's row on the device."""
+        """Return `(x,)`, `(x, y)` or `(x, y, sample_weight)` of a row of a schedule."""
         index = row["index"]
         x = self.x(arrays, index)
         if self.future is not None:

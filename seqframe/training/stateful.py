@@ -74,7 +74,7 @@ class StatefulTrainer(keras.callbacks.Callback):
         self.lanes = lanes
         self.initial_state = initial_state
         self.in_program = False  # True: a program of `seqframe.fit` resets before each step
-        self.paused = False  # True: between epochs that one call of such a program runs
+        self.paused = False  # True: between epochs in one call of such a program
         self._set_aside: list[Any] | None = None
         self._carried: dict[str, ExitStack] = {}
 
@@ -235,7 +235,7 @@ def require_batch_size(received: int, expected: int | None) -> None:
     if expected is not None and received != expected:
         samples = "" if expected == 1 else f" and a multiple of {expected} samples"
         raise ValueError(
-            "Every batch of a stateful model, the last one too, must have its own batch size, "
+            "Every batch of a stateful model, the last one too, must have the model's batch size, "
             f"{expected}. Received: a batch of {received}. Pass `batch_size={expected}`{samples}, "
             f"or frames instead of arrays to `seqframe.fit`, which makes lanes of {expected}."
         )

@@ -188,13 +188,13 @@ class SequenceFramer:
                 of pandas, polars, PyArrow or another library that narwhals reads. Dates in a pandas
                 index must rise; with `by`, within each group. If the index has other levels, pass
                 one table for each group.
-            targets: values on the clock of the sequence: `targets[t]` belongs to step `t`. Or names
-                or positions of columns of the sequence. None: the framer's `target_columns`, else
-                the sequence itself.
+            targets: values aligned with the sequence: `targets[t]` belongs to step `t`. Or names or
+                positions of columns of the sequence. None: the framer's `target_columns`, else the
+                sequence itself.
             future: future covariates, such as a calendar, prices or plans. An array `(steps,)` or
-                `(steps, …)` on the same clock, at least as long as the sequence. Or names or
-                positions of columns of the sequence. Each frame then has the `horizon` rows at its
-                target steps, and `x` is a dict of "past" and "future".
+                `(steps, …)` aligned with the sequence, and at least as long. Or names or positions
+                of columns of the sequence. Each frame then has the `horizon` rows at its target
+                steps, and `x` is a dict of "past" and "future".
             sample_weight: array `(steps,)`, weights of the target steps; or an array with one
                 weight for each frame. Batches are then `(x, y, sample_weight)`. The steps of a
                 horizon share the mean of their weights, because a Keras loss averages over the last

@@ -161,7 +161,7 @@ def _missing_steps(source: Source, number: int) -> tuple["_Missing", "_Missing"]
 
 
 def _count(inputs: "_Missing", targets: "_Missing", steps: int) -> int:
-    """Return how many of the first steps are missing anywhere."""
+    """Return the number of missing steps among the first `steps`."""
     chunks = split_range(steps, _CHUNK)
     return sum(int(np.count_nonzero(inputs(a, b) | targets(a, b))) for a, b in chunks)
 

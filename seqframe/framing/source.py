@@ -1,4 +1,4 @@
-"""Source: the arguments of `SequenceFramer.frame`, as arrays on one clock."""
+"""Source: the arguments of `SequenceFramer.frame`, as aligned arrays."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace

@@ -216,7 +216,7 @@ def backtest(
             possible.
         stride: int ≥ 1. Steps from one origin to the next.
         history: int. Most steps before an origin that a stateful model sees. None: all.
-        future: future covariates on the clock of the sequences: array, or a list for a list. If it
+        future: future covariates aligned with the sequences: array, or a list for a list. If it
             ends with its sequence, a model of `horizon > 1` cannot forecast the last steps one by
             one. They are NaN in `one_step`.
         season: int ≥ 1. Steps after which the sequences repeat, such as 7 for daily values. It adds

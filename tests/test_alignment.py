@@ -186,7 +186,7 @@ def test_dates_of_groups_are_compared_group_by_group():
     frames = SequenceFramer(2).frame(sales, by="store", future=plans)
     assert len(frames) == 4
     late = PLANS.set_index(DAYS[:6].append(DAYS[1:]))
-    with pytest.raises(ValueError, match=r"Received: 2026-01-02 .* where .* has 2026-01-03"):
+    with pytest.raises(ValueError, match=r"Received: 2026-01-02 .* instead of 2026-01-03"):
         SequenceFramer(2).frame(sales, by="store", future=late)
     weights = pd.Series(np.ones(8), DAYS[:4].append(DAYS[1:5]))
     with pytest.raises(ValueError, match=r"`sample_weight` must have the dates"):

@@ -337,7 +337,7 @@ X = np.arange(20.0).reshape(10, 2)
             ValueError,
             r"`valid` must be on the same clock .* 11 rows for 10",
         ),
-        (dict(valid="ok"), TypeError, r"`valid` must be an array .* pass the values, as `table"),
+        (dict(valid="ok"), TypeError, r"`valid` must be an array .* pass its values, as `table"),
         (dict(valid=np.array([True, None] * 5)), TypeError, r"`valid` must hold .* dtype=object"),
         (dict(targets=[5.0]), ValueError, r"`targets` .* 1 targets for 10 steps"),
         (

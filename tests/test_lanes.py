@@ -7,6 +7,7 @@ from itertools import islice, product
 
 import numpy as np
 import pytest
+from batches import assert_all_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +56,7 @@ def assert_batch_is(lanes, k, index, weight, reset):
     expected_x, expected_y, *_ = lanes.frames[index]
     np.testing.assert_array_equal(x, expected_x)
     np.testing.assert_array_equal(y, expected_y)
-    # An axis for each that targets have of steps: a loss has a value for each of these.
+    # Targets have an axis of steps and one of the horizon, and weights too: so has a loss.
     framer = lanes.frames.framer
     axes = (1,) * (framer.return_sequences + (framer.horizon > 1))
     np.testing.assert_array_equal(w, weight.reshape(-1, *axes))
@@ -235,18 +236,6 @@ LANES = {
         .lanes(3)
     ),
 }
-
-
-def flat(batch):
-    x, *others = batch
-    return [*(x.values() if isinstance(x, dict) else [x]), *others]
-
-
-def assert_all_same(batches, expected):
-    for batch, other in zip(batches, expected, strict=True):
-        for array, same in zip(flat(batch), flat(other), strict=True):
-            np.testing.assert_array_equal(array, same)
-            assert array.dtype == same.dtype
 
 
 @pytest.mark.parametrize("make", LANES.values(), ids=LANES.keys())

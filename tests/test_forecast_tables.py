@@ -18,7 +18,7 @@ def dates(*days, **kwargs):
     return pandas.DatetimeIndex(days, **kwargs)
 
 
-# An index that is cut after its first steps has to go on as it does by itself.
+# A whole index, and after how many steps it is cut: the rest has to be found again.
 CUT = {
     "days": (pandas.date_range("2024-02-25", periods=12), 5),
     "hours": (pandas.date_range("2024-02-28 20:30", periods=12, freq="h"), 5),
@@ -64,7 +64,7 @@ CUT = {
 @pytest.mark.parametrize("has_frequency", [True, False], ids=["freq", "no freq"])
 @pytest.mark.parametrize("named", [True, False], ids=["named", "nameless"])
 @pytest.mark.parametrize("kind", CUT)
-def test_an_index_goes_on(kind, named, has_frequency):
+def test_an_index_is_continued(kind, named, has_frequency):
     whole, cut = CUT[kind]
     whole = whole.rename("when") if named else whole
     known = whole[:cut]

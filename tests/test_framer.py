@@ -230,7 +230,7 @@ def naive_draws(framer, steps):
 
 @pytest.mark.parametrize("padding", ["pre", "post"])
 @pytest.mark.parametrize("wrap", [False, True])
-def test_subsequences_are_all_those_that_fit(padding, wrap):
+def test_every_subsequence_that_fits_is_drawn(padding, wrap):
     for steps, length, shortest, horizon, gap in product(
         (1, 2, 5), (1, 2, 3), (1, 2, 3), (1, 2), (-1, 0, 2)
     ):

@@ -29,7 +29,7 @@ def listed(array):
 
 
 def assert_same(frames, expected, labels=NAMES):
-    """Compare frames of groups with those of a list of sequences, also by where they lie."""
+    """Compare frames of groups with those of a list of sequences, with their steps."""
     assert len(frames) == len(expected)
     assert_same_batch(frames.arrays(), expected.arrays())
     for i in range(len(frames)):
@@ -272,7 +272,7 @@ def test_columns_of_the_framer_are_features(library):
 
 
 @EACH_LIBRARY
-def test_each_of_a_list_is_one_group(library):
+def test_each_table_of_a_list_is_one_group(library):
     whole = table(library)
     with pytest.raises(ValueError, match=r"`sequences\[1\]` must be one series: 'group' tells"):
         SequenceFramer(2).frame([whole[:7], whole], by="group")

@@ -1,4 +1,4 @@
-"""Row b of batch k + 1 continues row b of batch k, and every frame comes once."""
+"""Row b of batch k + 1 continues row b of batch k. Each frame is in one batch."""
 
 import copy
 import json
@@ -254,7 +254,7 @@ def test_batches_of_lanes_resume_on_lanes_made_anew(make):
             assert list(rest) == []
 
 
-def test_long_lanes_go_on_from_any_batch():
+def test_long_lanes_resume_at_any_batch():
     # More batches than places are worked out for together.
     lanes = framed([np.arange(9_000), np.arange(7_000)]).lanes(2)
     every = [(*x.ravel(), *y, *weight) for x, y, weight in lanes]

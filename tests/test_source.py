@@ -93,7 +93,7 @@ def every(test):
 
 
 @every
-def test_splits_are_frames_of_what_was_cut(framer, given):
+def test_splits_equal_frames_of_cut_sequences(framer, given):
     frames = framer.frame(**given)
     for tenths in ((10,), (5, 5), (3, 4, 3), (6,), (5, 2, 1, 2)):
         edges = [[length * sum(tenths[:j]) // 10 for length in LENGTHS] for j in range(5)]
@@ -110,7 +110,7 @@ def test_splits_are_frames_of_what_was_cut(framer, given):
 
 
 @every
-def test_folds_are_frames_of_what_was_cut(framer, given):
+def test_folds_equal_frames_of_cut_sequences(framer, given):
     frames = framer.frame(**given)
     found = 0
     for (n, size), gap, mode in product(((1, None), (2, 6)), (0, 2), ("expanding", "sliding")):

@@ -1,10 +1,10 @@
 """The finder gives the run of a number that a binary search gives."""
 
-import tracemalloc
 from itertools import product
 
 import numpy as np
 import pytest
+from batches import peak_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,10 +49,6 @@ def test_numbers_are_found_in_any_runs(counts):
 
 
 @pytest.mark.parametrize("longest", [10, 10**9])
-def test_a_finder_takes_memory_for_runs_only(longest):
+def test_a_finder_needs_memory_for_runs_only(longest):
     counts = np.full(100_000, longest)
-    tracemalloc.start()
-    Finder(counts)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 200 * len(counts)
+    assert peak_memory(lambda: Finder(counts)) < 200 * len(counts)

@@ -27,6 +27,15 @@ def recurrent(*, batch_size=None, steps=2, features=1, outputs=1, units=2, **kwa
     return seeded(keras.Sequential([inputs, layer, layers.Dense(outputs)]))
 
 
+def with_future(steps=3, features=1, horizon=2, known=1, outputs=None):
+    """Return a model of a past and a future, with an output for each step of the horizon."""
+    past = keras.Input((steps, features), name="past")
+    future = keras.Input((horizon, known), name="future")
+    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
+    output = layers.Dense(outputs or horizon)(merged)
+    return seeded(keras.Model({"past": past, "future": future}, output))
+
+
 def compiled(model, optimizer="sgd", loss="mse", **kwargs):
     """Compile a model, with all its variables there from the beginning, and return it."""
     model.compile(optimizer, loss, **kwargs)

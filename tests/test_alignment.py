@@ -1,4 +1,4 @@
-"""What stands beside sequences is of their groups and of their dates, or it is refused."""
+"""Targets, future and weights are matched with sequences by group and date, or refused."""
 
 import numpy as np
 import pandas as pd
@@ -106,7 +106,7 @@ def test_future_without_matching_groups_is_refused(case):
         SequenceFramer(2).frame(SALES, by="store", future=future)
 
 
-def test_array_labels_cut_values_of_equal_length():
+def test_future_of_labelled_arrays_is_as_long_as_they_are():
     labels = SALES["store"].to_numpy()
     units = SALES["units"].to_numpy()
     assert len(SequenceFramer(2).frame(units, by=labels, future=np.zeros(8))) == 4
@@ -114,7 +114,7 @@ def test_array_labels_cut_values_of_equal_length():
         SequenceFramer(2).frame(units, by=labels, future=np.zeros(9))
 
 
-def test_all_columns_that_tell_groups_apart_are_needed():
+def test_future_needs_all_columns_that_by_names():
     sales = SALES.assign(item=1)
     with pytest.raises(ValueError, match="must have all columns that `by` names"):
         SequenceFramer(2).frame(sales, by=["store", "item"], future=PLANS)
@@ -128,7 +128,7 @@ def test_targets_have_a_row_for_each_step_of_a_group(library):
         SequenceFramer(2).frame(sales, sold, by="store")
 
 
-# Dates: whatever stands beside a sequence has those of its steps.
+# Dates: targets, future and weights have the dates of the sequence.
 
 DAYS = pd.date_range("2026-01-01", periods=7)
 SERIES = pd.Series(np.arange(5.0), DAYS[:5])

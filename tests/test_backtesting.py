@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from keras import layers
-from models import numbers, recurrent, seeded
+from models import numbers, recurrent, seeded, with_future
 
 from seqframe import Backtest, Generator, SequenceFramer, Vocabulary, backtest
 
@@ -39,7 +39,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_forecasts_are_those_made_at_each_origin(kind):
+def test_forecasts_equal_forecasts_at_each_origin(kind):
     make, shape, least = KINDS[kind]
     generator, data, horizon = make(), numbers(*shape), 5
     result = backtest(generator, data, horizon, stride=3)
@@ -84,9 +84,9 @@ def test_errors_do_not_depend_on_the_type_of_the_data(dtype):
     assert str(result) == str(expected)
 
 
-def test_the_table_tells_why_a_forecast_goes_flat():
+def test_the_table_shows_why_a_forecast_goes_flat():
     wave = np.sin(np.arange(200) / 3)
-    flat = backtest(line(slope=0.0), wave, 9)  # each step is the last one, come what may
+    flat = backtest(line(slope=0.0), wave, 9)  # it repeats the last step
     errors = flat.errors()
     np.testing.assert_allclose(errors["free_run"], errors["naive"], rtol=1e-5)
     np.testing.assert_allclose(errors["one_step"], errors["one_step"][0], rtol=0.05)
@@ -100,7 +100,7 @@ def test_the_table_tells_why_a_forecast_goes_flat():
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])
-def test_intervals_cover_what_comes_as_often_as_stated(coverage):
+def test_intervals_cover_the_actual_values_as_often_as_stated(coverage):
     # Steps of a random walk are forecast by its last value: errors are the same everywhere.
     generator, horizon = line(slope=0.0), 3
     rng = np.random.default_rng(5)
@@ -190,8 +190,8 @@ def test_a_backtest_needs_an_origin(given, argument):
         backtest(line(), numbers(60), **given)
 
 
-def test_backtests_refuse_what_they_cannot_forecast():
-    short = Generator(with_future(), SequenceFramer(3, horizon=2), targets=[0])
+def test_backtests_refuse_data_that_they_cannot_forecast():
+    short = Generator(with_future(features=2), SequenceFramer(3, horizon=2), targets=[0])
     with pytest.raises(ValueError, match=r"`future` must have 7 rows"):
         backtest(short, numbers(20, 2), 3, future=numbers(6, 1))
     symbols = SequenceFramer(2, vocabulary=Vocabulary("AB"))
@@ -202,12 +202,6 @@ def test_backtests_refuse_what_they_cannot_forecast():
         backtest(line(), [numbers(20), holed], 2, start=10)
 
 
-def with_future():
-    past, future = keras.Input((3, 2), name="past"), keras.Input((2, 1), name="future")
-    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
-    return seeded(keras.Model({"past": past, "future": future}, layers.Dense(2)(merged)))
-
-
 @pytest.mark.filterwarnings("ignore:The framer knows no columns")
 def test_tables_with_a_future():
     table = pd.DataFrame(
@@ -215,7 +209,7 @@ def test_tables_with_a_future():
         index=pd.date_range("2024-01-31", periods=16, freq="ME"),
     )
     framer = SequenceFramer(3, horizon=2)
-    generator = Generator(with_future(), framer, targets="sales")
+    generator = Generator(with_future(features=2), framer, targets="sales")
     result = backtest(generator, table, 3, future=table[["price"]])
     # The last block needs the future of two steps.
     assert result.origins[:, 1].tolist() == list(range(3, 13))
@@ -261,13 +255,10 @@ def of_units(model, **given):
 
 def test_frames_and_tables_are_read_by_names():
     table = shop()
-    past, future = keras.Input((3, 3), name="past"), keras.Input((2, 1), name="future")
-    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
-    two = seeded(keras.Model([past, future], layers.Dense(2)(merged)))
     alone = seeded(
         keras.Sequential([keras.Input((3, 3)), layers.Flatten(), layers.Dense(2)]), scale=0.3
     )
-    for model, given in (two, {"future": ["holiday"]}), (alone, {}):
+    for model, given in (with_future(features=3), {"future": ["holiday"]}), (alone, {}):
         frames, generator = of_units(model, **given)
         known = table[["price", "holiday"]]
         expected = backtest(generator, table, 3, future=known)
@@ -282,18 +273,11 @@ def test_frames_and_tables_are_read_by_names():
             backtest(generator, table.drop(columns="price"), 3, future=known)
 
 
-def ahead_of(steps=3, horizon=2):
-    """Return a generator whose model takes the future of `horizon` steps."""
-    past, future = keras.Input((steps, 1), name="past"), keras.Input((horizon, 1), name="future")
-    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
-    model = seeded(keras.Model({"past": past, "future": future}, layers.Dense(horizon)(merged)))
-    return Generator(model, SequenceFramer(steps, horizon=horizon))
-
-
 @pytest.mark.parametrize("horizon", [1, 2, 3, 4])
 def test_a_future_that_ends_with_the_data_leaves_no_last_one_step(horizon):
     """A law: what there is, is what a longer future gives."""
-    generator, data, plans = ahead_of(), numbers(15), numbers(20, seed=1)
+    generator = Generator(with_future(), SequenceFramer(3, horizon=2))
+    data, plans = numbers(15), numbers(20, seed=1)
     longer = backtest(generator, data, horizon, future=plans)
     result = backtest(generator, data, horizon, future=plans[:15])
     # A free run of an odd number of steps needs one more row.
@@ -323,7 +307,7 @@ MODELS = {
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_origins_that_need_a_missing_step_are_left_out(kind):
-    """A law: the others are those of data without gaps, whatever stands in these."""
+    """A law: the other origins give the same as in data without gaps."""
     make, shown, features = MODELS[kind]
     generator, horizon = make(), 3
     whole = [numbers(30, *features), numbers(12, *features, seed=1)]
@@ -369,7 +353,8 @@ def test_frames_leave_out_their_missing_steps():
 
 
 def test_a_gap_in_the_future_counts():
-    generator, data, plans = ahead_of(), numbers(30), numbers(30, 1, seed=1)
+    generator = Generator(with_future(), SequenceFramer(3, horizon=2))
+    data, plans = numbers(30), numbers(30, 1, seed=1)
     holed = plans.copy()
     holed[14] = np.nan
     expected = backtest(generator, data, 2, future=plans)

@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from batches import flat
 
 from seqframe import SequenceFramer
 
@@ -49,12 +50,6 @@ def all_frames(how):
         shape = dict(layout=layout, horizon=horizon, return_sequences=each, gap=gap)
         framer = SequenceFramer(length, **shape, **how)
         yield from (framer.frame(**given) for given in given_to(framer))
-
-
-def flat(batch):
-    """Return the arrays of a batch, or the shapes of one, in a list, those of its inputs first."""
-    x, *rest = batch
-    return [*(x.values() if isinstance(x, dict) else [x]), *rest]
 
 
 @HOW

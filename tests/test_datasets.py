@@ -139,7 +139,7 @@ def test_each_epoch_is_shuffled_anew():
     assert len({str(order) for order in orders}) == 4
 
 
-def test_steps_per_epoch_go_on_with_the_same_pass():
+def test_steps_per_epoch_continue_the_same_pass():
     frames = framed(np.arange(50))
     dataset, seen = frames.dataset(8, shuffle=True, seed=7), []
     for first in (0, 4, 0, 4):  # two of Keras's epochs make a pass of seven batches
@@ -151,7 +151,7 @@ def test_steps_per_epoch_go_on_with_the_same_pass():
     assert np.concatenate(seen).tolist() == np.concatenate(expected).tolist()
 
 
-def test_each_epoch_is_drawn_anew_if_asked():
+def test_redraw_draws_each_epoch_anew():
     framer = SequenceFramer(5, mode="subsequences", num_samples=20, seed=7)
     frames = framer.frame(np.arange(50))
     for redraw in (False, True):
@@ -166,7 +166,7 @@ def test_each_epoch_is_drawn_anew_if_asked():
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_shards_of_a_dataset_are_those_of_its_batches(drop_last):
+def test_shards_of_a_dataset_equal_shards_of_its_batches(drop_last):
     frames = framed(np.arange(50))
     arguments = {"shuffle": True, "seed": 7, "drop_last": drop_last}
     whole = frames.dataset(8, **arguments)

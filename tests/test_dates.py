@@ -1,4 +1,4 @@
-"""Dates are a clock: they go strictly forward within a sequence, or what they label is wrong."""
+"""Dates go strictly forward within a sequence, or they are refused."""
 
 import re
 
@@ -58,7 +58,7 @@ def test_dates_that_do_not_go_forward_are_refused(generator, name, order, kind):
     with pytest.raises(ValueError, match=message.replace(f"`{name}`", rf"`{name}\[1\]`")):
         use([series.sort_index().groupby(level=0).first(), series])
     if not repeats and not (name == "history" and kind == "uneven"):
-        use(series.sort_index())  # the way out is one
+        use(series.sort_index())  # the advice works
 
 
 @pytest.mark.parametrize("name", ["sequences", "history", "data"])
@@ -93,7 +93,7 @@ PANELS = {  # levels of an index of eight rows: the row and the level that tell 
 
 @pytest.mark.parametrize("kind", PANELS)
 @pytest.mark.parametrize("name", ["sequences", "history", "data"])
-def test_levels_beside_dates_tell_series_apart(generator, name, kind):
+def test_an_index_of_several_series_is_refused(generator, name, kind):
     levels, row, level, before, after = PANELS[kind]
     table = pd.DataFrame({"value": numbers(8)}, pd.MultiIndex.from_arrays([*levels.values()]))
     table.index.names = [None if each == 0 or each == 1 else each for each in levels]
@@ -105,7 +105,7 @@ def test_levels_beside_dates_tell_series_apart(generator, name, kind):
         use(table)
     with pytest.raises(ValueError, match=message.replace(f"`{name}`", rf"`{name}\[1\]`")):
         use([table[:row], table])
-    if kind != "no names":  # the way out is one, if groups are long enough
+    if kind != "no names":  # the advice works, if groups are long enough
         use([part for _, part in table.groupby(level=level) if len(part) > 3])
 
 
@@ -169,4 +169,4 @@ def test_groupby_is_refused_as_a_sequence(generator, name):
     grouped = table.groupby("group")["value"]
     with pytest.raises(TypeError, match=r"must be .*SeriesGroupBy.*part for _, part in"):
         uses(generator)[name](grouped)
-    uses(generator)[name]([part for _, part in grouped])  # the way out is one
+    uses(generator)[name]([part for _, part in grouped])  # the advice works

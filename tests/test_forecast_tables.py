@@ -18,7 +18,7 @@ def dates(*days, **kwargs):
     return pandas.DatetimeIndex(days, **kwargs)
 
 
-# An index that is cut after its first steps has to go on as it does by itself.
+# A whole index, and after how many steps it is cut: the rest has to be found again.
 CUT = {
     "days": (pandas.date_range("2024-02-25", periods=12), 5),
     "hours": (pandas.date_range("2024-02-28 20:30", periods=12, freq="h"), 5),
@@ -64,7 +64,7 @@ CUT = {
 @pytest.mark.parametrize("has_frequency", [True, False], ids=["freq", "no freq"])
 @pytest.mark.parametrize("named", [True, False], ids=["named", "nameless"])
 @pytest.mark.parametrize("kind", CUT)
-def test_an_index_goes_on(kind, named, has_frequency):
+def test_an_index_is_continued(kind, named, has_frequency):
     whole, cut = CUT[kind]
     whole = whole.rename("when") if named else whole
     known = whole[:cut]
@@ -119,30 +119,18 @@ DAYS = pandas.date_range("2026-01-01", periods=7)
 INDEX, AFTER = pandas.RangeIndex(4), pandas.RangeIndex(4, 7)
 
 
-def test_pandas_tables():
-    table = pandas.DataFrame(np.zeros((4, 2)), INDEX, ["a", "b"])
-    found = continue_table(table, VALUES)
-    pandas.testing.assert_frame_equal(found, pandas.DataFrame(VALUES, AFTER, ["a", "b"]))
-    # Some of its columns; in the order of the targets.
-    found = continue_table(table, VALUES, [1, 0])
-    pandas.testing.assert_frame_equal(found, pandas.DataFrame(VALUES, AFTER, ["b", "a"]))
-    found = continue_table(table, VALUES[:, :1], [1])
-    pandas.testing.assert_frame_equal(found, pandas.DataFrame(VALUES[:, :1], AFTER, ["b"]))
-    found = continue_table(table, VALUES[:, 0], 1)
-    pandas.testing.assert_series_equal(found, pandas.Series(VALUES[:, 0], AFTER, name="b"))
-    for name in "a", None, 3:
-        series = pandas.Series(np.zeros(4), INDEX, name=name)
-        found = continue_table(series, VALUES[:, 0])
-        pandas.testing.assert_series_equal(found, pandas.Series(VALUES[:, 0], AFTER, name=name))
-    # Columns that are no strings stay what they are.
-    table.columns = [2020, 2021]
-    assert continue_table(table, VALUES).columns.tolist() == [2020, 2021]
+@pytest.mark.parametrize("name", ["a", None, 3])
+def test_a_forecast_of_a_series_has_its_name(name):
+    series = pandas.Series(np.zeros(4), INDEX, name=name)
+    found = continue_table(series, VALUES[:, 0])
+    pandas.testing.assert_series_equal(found, pandas.Series(VALUES[:, 0], AFTER, name=name))
 
 
 @pytest.mark.parametrize(
     "columns",
     [
         pandas.Index(["a", "b"], name="item"),
+        pandas.Index([2020, 2021]),
         pandas.CategoricalIndex(["b", "a"]),
         pandas.period_range("2026-01", periods=2, freq="M"),
         pandas.MultiIndex.from_product([["shop"], ["a", "b"]], names=["store", "item"]),
@@ -160,7 +148,8 @@ def test_columns_keep_their_index(columns):
         kept = columns if places is None else columns[places]
         width = len(kept)
         found = continue_table(table, VALUES[:, :width], places)
-        pandas.testing.assert_index_equal(found.columns, kept, exact=True)
+        expected = pandas.DataFrame(VALUES[:, :width], AFTER, kept)
+        pandas.testing.assert_frame_equal(found, expected, check_column_type=True)
         many = continue_table(table, quantiles[..., :width], places, levels)
         assert many.columns.names == [*columns.names, "quantile"]
         for place, level in enumerate(levels):
@@ -168,27 +157,20 @@ def test_columns_keep_their_index(columns):
             np.testing.assert_array_equal(part, quantiles[place, :, :width])
             assert part.columns.tolist() == kept.tolist()
             assert part.columns.dtype == kept.dtype
-    assert continue_table(table, VALUES[:, 0], 1).name == columns[1]
+    found = continue_table(table, VALUES[:, 0], 1)
+    pandas.testing.assert_series_equal(found, pandas.Series(VALUES[:, 0], AFTER, name=columns[1]))
 
 
-def test_pandas_quantiles():
+def test_quantiles_of_one_column():
     levels = [0.1, 0.5, 0.9]
-    values = np.arange(18.0).reshape(3, 3, 2)  # quantiles, steps, columns
+    values = np.arange(9.0).reshape(3, 3)  # quantiles, steps
+    columns = pandas.Index(levels, name="quantile")
+    expected = pandas.DataFrame(values.T, AFTER, columns)
     series = pandas.Series(np.zeros(4), INDEX, name="a")
-    found = continue_table(series, values[..., 0], None, levels)
-    assert found.index.equals(AFTER)
-    assert found.columns.tolist() == levels
-    assert found.columns.name == "quantile"
     table = pandas.DataFrame(np.zeros((4, 2)), INDEX, ["a", "b"])
-    for columns, names in (None, "ab"), ([1, 0], "ba"):
-        many = continue_table(table, values, columns, levels)
-        assert many.columns.names == [None, "quantile"]
-        for k, level in enumerate(levels):
-            np.testing.assert_array_equal(found[level], values[k, :, 0])
-            for column, name in enumerate(names):
-                np.testing.assert_array_equal(many[name, level], values[k, :, column])
-    one = continue_table(table, values[..., 0], 1, levels)
-    pandas.testing.assert_frame_equal(one, found)
+    for history, target in (series, None), (table, 1):
+        found = continue_table(history, values, target, levels)
+        pandas.testing.assert_frame_equal(found, expected)
 
 
 WITHOUT_INDEX = pytest.mark.parametrize("library", [polars, arrow], ids=["polars", "pyarrow"])

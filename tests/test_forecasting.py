@@ -1,11 +1,11 @@
-"""Forecasts: each step is what the model says to the frame that ends before it."""
+"""Each step of a forecast is the model's output for the frame that ends before it."""
 
 import keras
 import numpy as np
 import pandas
 import pytest
 from keras import layers, ops
-from models import assert_same, contents, numbers, run, seeded
+from models import assert_same, contents, numbers, recurrent, run, seeded
 
 from seqframe import Generator, SequenceFramer, fit, reset_states
 from seqframe.model.state import carry_state, model_batch_size, stateful_layers
@@ -229,20 +229,10 @@ def test_feedback_makes_the_next_input(horizon, features):
 
 
 @pytest.mark.parametrize("stateful", [False, True])
-def test_several_series_are_each_forecast_as_by_themselves(stateful):
-    model = (
-        seeded(
-            keras.Sequential(
-                [
-                    keras.Input((1, 2), batch_size=3),
-                    layers.SimpleRNN(3, stateful=True),
-                    layers.Dense(2),
-                ]
-            )
-        )
-        if stateful
-        else flat(3, 2, 2)
-    )
+def test_several_series_are_each_forecast_as_single_series(stateful):
+    model = flat(3, 2, 2)
+    if stateful:
+        model = recurrent(steps=1, features=2, outputs=2, units=3, batch_size=3)
     generator = Generator(model)
     series = [numbers(length, 2, seed=length) for length in (3, 9, 5)]
     alone = [generator.forecast(one, STEPS) for one in series]
@@ -361,7 +351,7 @@ def test_noise_may_be_a_function(linear):
         linear.forecast(HISTORY, 3, num_samples=4, noise=lambda values, seed: values[:, 0])
 
 
-def test_quantiles_are_those_of_the_paths(linear):
+def test_quantiles_equal_quantiles_of_the_paths(linear):
     levels = [0.1, 0.5, 0.9]
     options = {"num_samples": 20, "noise": RESIDUALS}
     paths = linear.forecast(HISTORY, 5, **options)
@@ -382,18 +372,11 @@ def test_quantiles_are_those_of_the_paths(linear):
     assert_close(plain.to_numpy(), linear.forecast(HISTORY, 5))
 
 
-def dropping(*parts, batch_size=None, steps=3):
-    """Return a model that drops a half, with moving statistics of no batch."""
-    inputs = keras.Input((steps, 1), batch_size=batch_size)
-    model = seeded(keras.Sequential([inputs, *parts, layers.Dense(1)]))
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.set_weights(np.array([[1.5], [0.2], [0.3], [2.0]], "float32"))
-    return model
-
-
-def test_dropout_draws_units_and_leaves_the_model_alone():
-    model = dropping(layers.BatchNormalization(), layers.Flatten(), layers.Dropout(0.5))
+def test_dropout_draws_units_and_does_not_change_the_model():
+    normalize, drop = layers.BatchNormalization(), layers.Dropout(0.5)
+    parts = [keras.Input((3, 1)), normalize, layers.Flatten(), drop, layers.Dense(1)]
+    model = seeded(keras.Sequential(parts))
+    normalize.set_weights(np.array([[1.5], [0.2], [0.3], [2.0]], "float32"))
     model.compile("sgd", "mse")
     model.optimizer.build(model.trainable_variables)
     before, trainable = contents(model), [layer.trainable for layer in model.layers]
@@ -422,12 +405,10 @@ def test_dropout_draws_units_and_leaves_the_model_alone():
     )
 
 
-def stateless(*parts, steps, features=1, functional=False):
-    inputs = keras.Input((steps, features))
+def stateless(*parts, steps, functional=False):
+    inputs = keras.Input((steps, 1))
     model = keras.Sequential([inputs, *parts])
-    if functional:
-        model = keras.Model(inputs, model(inputs))
-    return model
+    return keras.Model(inputs, model(inputs)) if functional else model
 
 
 READ_STEP_BY_STEP = {
@@ -649,7 +630,7 @@ def test_tables_are_read_by_names(kind):
 
 
 @pytest.mark.parametrize("layout", ["timesteps", "features"])
-def test_features_must_be_those_of_the_model(layout):
+def test_features_must_fit_the_model(layout):
     """Otherwise a layer that normalizes would broadcast a single feature to three."""
     shape = (3, 3) if layout == "timesteps" else (1, 9)
     model = keras.Sequential([keras.Input(shape), layers.Normalization(), layers.Flatten()])

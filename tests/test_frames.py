@@ -3,10 +3,10 @@
 import copy
 import pickle
 import threading
-import tracemalloc
 
 import numpy as np
 import pytest
+from batches import peak_memory
 
 from seqframe import SequenceFramer, Vocabulary
 
@@ -109,14 +109,6 @@ def test_iteration_goes_through_all_frames():
 # --- Views and memory.
 
 
-def peak_memory(function):
-    tracemalloc.start()
-    function()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak
-
-
 @pytest.mark.parametrize("sequences", [1, 3])
 def test_framing_and_batching_take_the_memory_of_a_batch(sequences):
     data = [np.zeros((20_000, 8)) for _ in range(sequences)]  # 100 windows a batch: 640 KB
@@ -171,11 +163,11 @@ def test_frames_can_be_copied_and_sent_to_another_process(mode, duplicate):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"batch_size": 0}, ValueError, "`batch_size` must be an integer ≥ 1"),
-        ({"batch_size": 2.5}, TypeError, "`batch_size` must be an integer ≥ 1. Received: .*=2.5"),
-        ({"batch_size": 2, "seed": -1}, ValueError, "`seed` must be an integer ≥ 0"),
-        ({"batch_size": 2, "epoch": -1}, ValueError, "`epoch` must be an integer ≥ 0"),
-        ({"batch_size": 2, "epoch": 0.5}, TypeError, "`epoch` must be an integer ≥ 0"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
+        ({"batch_size": 2.5}, TypeError, "batch_size=2.5"),
+        ({"batch_size": 2, "seed": -1}, ValueError, "seed=-1"),
+        ({"batch_size": 2, "epoch": -1}, ValueError, "epoch=-1"),
+        ({"batch_size": 2, "epoch": 0.5}, TypeError, "epoch=0.5"),
     ],
 )
 def test_batches_check_their_arguments(arguments, error, message):
@@ -186,30 +178,16 @@ def test_batches_check_their_arguments(arguments, error, message):
 # --- Splits.
 
 
-def test_splitting_copies_nothing():
-    data = np.arange(100)
-    frames = SequenceFramer(3).frame(data, np.zeros(100))
-    for part in frames.split(0.5, 0.3, 0.2, share_history=True):
-        assert np.shares_memory(part.source.inputs.arrays[0], data)
-        assert len(part.source.targets.arrays[0]) == len(part.source.inputs.arrays[0])
-
-
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            {},
-            "a frame needs 4 steps. Received: 3 steps. Give it more steps, or pass `share_",
-        ),
-        ({"sampling_rate": 2}, "a frame needs 6 steps. Received: 3 steps"),
-        ({"mode": "prefixes", "min_length": 3}, "a frame needs 4 .* Give it more steps.$"),
-    ],
+    ("arguments", "needed"),
+    [({}, 4), ({"sampling_rate": 2}, 6), ({"mode": "prefixes", "min_length": 3}, 4)],
 )
-def test_a_part_has_a_frame(arguments, message):
+def test_a_part_has_a_frame(arguments, needed):
     frames = framed(3, np.arange(30), **arguments)
-    with pytest.raises(ValueError, match=f"Part 1 of the split has no frame: {message}"):
+    with pytest.raises(ValueError, match=rf"Part 1 .* {needed} steps\. .* 3 steps") as error:
         frames.split(0.9, 0.1)
     if "mode" not in arguments:
+        assert "`share_history=True`" in str(error.value)
         assert len(frames.split(0.9, 0.1, share_history=True)[1]) == 3
 
 
@@ -225,7 +203,7 @@ def test_redraw_draws_another_epoch():
     part = frames.split(0.5, 0.5)[1]
     assert part.redraw(1).steps(0).inputs.min() >= 20  # a part's draws stay its own
     assert values([part.redraw(0).arrays()]) == values([part.arrays()])
-    with pytest.raises(ValueError, match=r"`epoch` must be an integer ≥ 0. Received: epoch=-1"):
+    with pytest.raises(ValueError, match="epoch=-1"):
         frames.redraw(-1)
 
 

@@ -2,12 +2,10 @@
 
 import re
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
-from keras import layers
-from models import numbers, recurrent, seeded, user_warnings
+from models import numbers, recurrent, user_warnings, with_future
 
 from seqframe import Generator, SequenceFramer, backtest
 from seqframe.framing.dates import check_future, index_forecast
@@ -118,7 +116,7 @@ def test_dates_of_future_go_forward_by_themselves():
 
 
 @BOTH
-def test_indices_that_count_from_0_tell_nothing(whole):
+def test_indices_that_count_from_0_are_not_checked(whole):
     for index in (
         WHOLE["days"],
         pd.RangeIndex(16),
@@ -170,7 +168,7 @@ def test_forecasts_have_the_dates_of_their_future(kind, whole):
     for known in (None, future):
         found = index_forecast(history, STEPS, known, whole)
         assert found.equals(index[KNOWN : KNOWN + STEPS])
-    # The history's own dates tell nothing.
+    # The dates of this history have no frequency.
     index = no_freq(index.delete([3, 10])).rename("when")
     history, future, _ = tables(index, whole)
     found = index_forecast(history, STEPS, future.rename_axis("other"), whole)
@@ -180,7 +178,7 @@ def test_forecasts_have_the_dates_of_their_future(kind, whole):
         assert index_forecast(history, STEPS, None, whole) is None
 
 
-def test_few_dates_are_not_guessed_where_the_future_has_some():
+def test_dates_are_not_guessed_if_the_future_has_some():
     """Monday to Friday look like any five days."""
     days = no_freq(pd.bdate_range("2026-01-05", periods=9))
     history = pd.Series(np.arange(5.0), days[:5])
@@ -189,15 +187,8 @@ def test_few_dates_are_not_guessed_where_the_future_has_some():
     assert index_forecast(history, 3, None, False)[0] == pd.Timestamp("2026-01-10")
 
 
-def with_future():
-    past, future = keras.Input((3, 1), name="past"), keras.Input((2, 1), name="future")
-    merged = layers.Concatenate()([layers.Flatten()(past), layers.Flatten()(future)])
-    model = seeded(keras.Model({"past": past, "future": future}, layers.Dense(2)(merged)))
-    return Generator(model, SequenceFramer(3, horizon=2))
-
-
 def test_forecasts_after_a_hole(recwarn):
-    generator = with_future()
+    generator = Generator(with_future(), SequenceFramer(3, horizon=2))
     history = pd.Series(numbers(9), HOLE[:9])
     plans = pd.Series(numbers(4), HOLE[9:13])  # rounded up to whole horizons
     for given, found in (
@@ -220,7 +211,7 @@ def test_trading_calendars_continue_as_their_future_does(recwarn):
     """Trading days look like business days until a holiday comes, here on the 25th."""
     days = no_freq(pd.bdate_range("2024-12-02", "2025-01-08").drop(["2024-12-25", "2025-01-01"]))
     history, plans = pd.Series(numbers(17), days[:17]), pd.Series(numbers(4), days[17:21])
-    generator = with_future()
+    generator = Generator(with_future(), SequenceFramer(3, horizon=2))
     expected = generator.forecast(history.to_numpy(), 3, future=plans.to_numpy())
     assert not user_warnings(recwarn)
     with pytest.warns(UserWarning, match=r"with 2024-12-25.* with 2024-12-26") as warned:
@@ -255,7 +246,7 @@ def test_a_forecast_numbered_by_steps_says_so():
     assert whole.index.equals(WHOLE["days"][10:13])
 
 
-def test_periods_with_holes_go_on_as_dates_do(recwarn):
+def test_periods_with_holes_continue_as_dates_do(recwarn):
     generator = Generator(recurrent(steps=2), SequenceFramer(2))
     days = pd.date_range("2026-01-01", periods=33)
     third = pd.Series(numbers(11), days[::3].to_period("D"))
@@ -273,8 +264,8 @@ def test_periods_with_holes_go_on_as_dates_do(recwarn):
     assert generator.forecast(whole, 2).index.equals(days[12:14].to_period("D"))
 
 
-def test_a_backtest_is_told_of_its_own_dates():
-    generator = with_future()
+def test_a_backtest_checks_the_dates_of_its_future():
+    generator = Generator(with_future(), SequenceFramer(3, horizon=2))
     data = pd.Series(numbers(14), HOLE[:14])
     plans = pd.Series(numbers(15), HOLE)
     expected = backtest(generator, data.to_numpy(), 3, future=plans.to_numpy())

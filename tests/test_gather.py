@@ -90,8 +90,9 @@ def test_windows_of_one_array_are_slices(layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_windows_of_several_arrays_are_slices(layout):
     array, other = LAYOUTS[layout](), LAYOUTS[layout]()
-    # The lengths differ. One array lies within another, and one comes twice.
-    assert_takes_slices([array, other[:7], array[3:9], other])
+    # The lengths differ. One array lies within another, one comes twice, and some are empty.
+    assert_takes_slices([array, other[:7], array[3:9], other, other[12:]])
+    assert_takes_slices([array[:0], array, array[:0].copy(), other[:0]])
 
 
 def test_arrays_may_differ_in_memory_layout():
@@ -117,16 +118,6 @@ def test_an_array_of_one_row_does_not_set_the_strides():
     rows = Rows([single, others])
     taken = rows.take(np.array([0, 1, 1]), np.array([0, 0, 9]))
     np.testing.assert_array_equal(taken, [single[0], others[0], others[9]])
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_some_arrays_may_be_empty(layout):
-    steps = LAYOUTS[layout]()
-    for arrays in ([steps[:0], steps], [steps, steps[12:]], [steps[:0].copy(), steps, steps[:0]]):
-        full = [len(array) > 0 for array in arrays].index(True)
-        rows, row = Rows(arrays), np.arange(10)
-        taken = rows.take(np.full(10, full), row, ((3, 1),))
-        np.testing.assert_array_equal(taken, [steps[k : k + 3] for k in row])
 
 
 @settings(max_examples=60)

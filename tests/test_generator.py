@@ -35,7 +35,7 @@ def follower(vocabulary=ABC, **kwargs):
 
 
 def deaf(logits, activation=None):
-    """Return a model that says the same, whatever it hears."""
+    """Return a model that gives the same logits for every input."""
     model = keras.Sequential([keras.Input((1, 1)), layers.Dense(len(logits), activation)])
     model.set_weights([np.zeros((1, len(logits))), logits])
     return model
@@ -136,7 +136,7 @@ def test_random_symbols_follow_the_models_probabilities(activation, temperature)
     assert chi_square((4 * ids[:, ::2] + ids[:, 1::2]).ravel(), pairs) < CHI_SQUARE[15]
 
 
-def test_from_logits_can_be_told():
+def test_from_logits_can_be_passed():
     """The same output, taken for the one and for the other."""
     probabilities = softmax(4 * LOGITS)
     for from_logits, expected in (True, softmax(probabilities)), (False, probabilities):
@@ -279,7 +279,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("message", "make"), REFUSED)
-def test_generators_refuse_what_does_not_fit(message, make):
+def test_generators_refuse_models_and_framers_that_do_not_fit(message, make):
     with pytest.raises((TypeError, ValueError), match=f"(?s){message}"):
         make()
 
@@ -309,7 +309,7 @@ WRONG_PROMPTS = [
 
 
 @pytest.mark.parametrize(("framer", "prompt", "message"), WRONG_PROMPTS)
-def test_prompts_that_are_refused(framer, prompt, message):
+def test_wrong_prompts_are_refused(framer, prompt, message):
     generator = Generator(model_of(framer.sequence_length), framer)
     with pytest.raises(ValueError, match=message):
         generator.generate(prompt, 2)

@@ -1,4 +1,4 @@
-"""Row b of batch k + 1 continues row b of batch k, and every frame comes once."""
+"""Row b of batch k + 1 continues row b of batch k. Each frame is in one batch."""
 
 import copy
 import json
@@ -7,6 +7,7 @@ from itertools import islice, product
 
 import numpy as np
 import pytest
+from batches import assert_all_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +56,7 @@ def assert_batch_is(lanes, k, index, weight, reset):
     expected_x, expected_y, *_ = lanes.frames[index]
     np.testing.assert_array_equal(x, expected_x)
     np.testing.assert_array_equal(y, expected_y)
-    # An axis for each that targets have of steps: a loss has a value for each of these.
+    # Targets have an axis of steps and one of the horizon, and weights too: so has a loss.
     framer = lanes.frames.framer
     axes = (1,) * (framer.return_sequences + (framer.horizon > 1))
     np.testing.assert_array_equal(w, weight.reshape(-1, *axes))
@@ -237,18 +238,6 @@ LANES = {
 }
 
 
-def flat(batch):
-    x, *others = batch
-    return [*(x.values() if isinstance(x, dict) else [x]), *others]
-
-
-def assert_all_same(batches, expected):
-    for batch, other in zip(batches, expected, strict=True):
-        for array, same in zip(flat(batch), flat(other), strict=True):
-            np.testing.assert_array_equal(array, same)
-            assert array.dtype == same.dtype
-
-
 @pytest.mark.parametrize("make", LANES.values(), ids=LANES.keys())
 def test_batches_of_lanes_resume_on_lanes_made_anew(make):
     every = [make()[k] for k in range(len(make()))]
@@ -265,7 +254,7 @@ def test_batches_of_lanes_resume_on_lanes_made_anew(make):
             assert list(rest) == []
 
 
-def test_long_lanes_go_on_from_any_batch():
+def test_long_lanes_resume_at_any_batch():
     # More batches than places are worked out for together.
     lanes = framed([np.arange(9_000), np.arange(7_000)]).lanes(2)
     every = [(*x.ravel(), *y, *weight) for x, y, weight in lanes]

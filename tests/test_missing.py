@@ -1,11 +1,11 @@
 """Frames that touch a missing step are left out, and no others."""
 
-import tracemalloc
 from collections import Counter
 from itertools import product
 
 import numpy as np
 import pytest
+from batches import assert_same, peak_memory
 
 from seqframe import SequenceFramer
 from seqframe.framing import geometry, index
@@ -49,18 +49,7 @@ def whole_frames(frames, data, targets=None, future=None, sample_weight=None, va
     return kept
 
 
-def flat(batch):
-    """Return the arrays of a batch in a list, those of its inputs first."""
-    x, *rest = batch
-    return [*(x.values() if isinstance(x, dict) else [x]), *rest]
-
-
-def assert_same(batch, expected):
-    for array, other in zip(flat(batch), flat(expected), strict=True):
-        np.testing.assert_array_equal(array, other, strict=True)
-
-
-def assert_leaves_out_what_is_missing(framer, data, **given):
+def assert_skips_missing_steps(framer, data, **given):
     """Compare skipping with plain framing; return how many frames are left, and how many were."""
     valid = given.pop("valid", None)
     plain = framer.frame(data, **given)
@@ -119,7 +108,7 @@ def test_frames_without_missing_steps_stay(how):
     ]
     left, all_ = 0, 0
     for ahead, case in product(AHEAD, cases):
-        counts = assert_leaves_out_what_is_missing(SequenceFramer(**how, **ahead), **case)
+        counts = assert_skips_missing_steps(SequenceFramer(**how, **ahead), **case)
         left, all_ = left + counts[0], all_ + counts[1]
     assert 0 < left < all_
 
@@ -139,8 +128,8 @@ def test_frames_without_missing_steps_stay(how):
 def test_every_pattern_of_missing_steps(framer):
     for lost in product((False, True), repeat=7):
         data = np.where(lost, NAN, np.arange(7.0))
-        assert_leaves_out_what_is_missing(framer, data)
-        assert_leaves_out_what_is_missing(framer, np.arange(7), valid=~np.array(lost))
+        assert_skips_missing_steps(framer, data)
+        assert_skips_missing_steps(framer, np.arange(7), valid=~np.array(lost))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
@@ -232,19 +221,7 @@ def test_frame_raises_for_missing_steps_of_a_cycle():
     assert_same(clean.arrays(), framer.frame(np.arange(4.0)).arrays())
 
 
-# --- Without anything missing, nothing changes.
-
-
-@pytest.mark.parametrize("how", FRAMERS, ids=lambda how: "-".join(map(str, how.values())))
-def test_all_frames_stay_if_nothing_is_missing(how):
-    data, weights = np.arange(19.0), np.arange(19) / 7
-    for ahead in AHEAD:
-        framer = SequenceFramer(**how, **ahead)
-        plain = framer.frame(data, sample_weight=weights)
-        skipped = framer.frame(data, sample_weight=weights, skip_nan=True, valid=np.ones(19, bool))
-        assert_same(skipped.arrays(), plain.arrays())
-        assert skipped._breaks.tolist() == plain._breaks.tolist() == [0]
-        assert skipped.arrays()[0].flags.writeable == plain.arrays()[0].flags.writeable
+# --- Which values are missing.
 
 
 @pytest.mark.parametrize(
@@ -304,16 +281,8 @@ def test_only_steps_that_are_read_can_be_missing():
         dict(sequences=np.arange(9.0), valid=np.arange(9) % 3 > 0),  # no three in a row
     ],
 )
-@pytest.mark.parametrize(
-    "framer",
-    [
-        SequenceFramer(2),
-        SequenceFramer(2, mode="prefixes", min_length=2),
-        SequenceFramer(2, mode="subsequences", min_length=2, num_samples=5),
-    ],
-    ids=repr,
-)
-def test_frame_raises_if_no_frame_is_left(framer, given):
+def test_frame_raises_if_no_subsequence_is_left(given):
+    framer = SequenceFramer(2, mode="subsequences", min_length=2, num_samples=5)
     with pytest.raises(ValueError, match=r"No frame is left.*`skip_nan`.*`valid`"):
         framer.frame(**given)
 
@@ -340,15 +309,6 @@ def test_skipping_frames_needs_weights_for_steps(given, weights):
 
 
 # --- Memory.
-
-
-def peak_memory(function):
-    tracemalloc.start()
-    try:
-        function()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Frames against what NumPy and Keras make of the same data, where these are right."""
+"""Frames equal the windows and the padding of NumPy and Keras."""
 
 import itertools
 
@@ -18,7 +18,7 @@ SMALL = st.integers(1, 4)
 @given(
     length=SMALL, rate=SMALL, stride=SMALL, horizon=SMALL, gap=st.integers(-1, 3), data=st.data()
 )
-def test_windows_are_those_of_numpy(length, rate, stride, horizon, gap, data):
+def test_windows_equal_numpy(length, rate, stride, horizon, gap, data):
     span = rate * (length - 1) + 1
     ahead = max(gap + horizon, 0)
     steps = np.arange(data.draw(st.integers(span + ahead, span + ahead + 20)))
@@ -42,7 +42,7 @@ def by_keras(data, targets, **kwargs):
 
 
 @pytest.mark.parametrize(("length", "rate"), [*itertools.product((1, 3), (1, 2))])
-def test_windows_are_those_of_keras(length, rate):
+def test_windows_equal_keras(length, rate):
     data = np.arange(30, dtype="float32").reshape(-1, 2)
     span = rate * (length - 1) + 1
     for stride, gap in itertools.product((1, 2, 3), (0, 2)):

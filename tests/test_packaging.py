@@ -69,7 +69,7 @@ def test_the_wheel_holds_only_the_package(wheel):
     assert {"seqframe/py.typed", "seqframe/backend/tensorflow.py"} <= MODULES
 
 
-def test_the_metadata_of_the_wheel_are_those_of_the_project(wheel):
+def test_the_wheel_has_the_metadata_of_the_project(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (path,) = (name for name in archive.namelist() if name.endswith("METADATA"))
         metadata = email.message_from_string(archive.read(path).decode("utf-8"))
@@ -106,7 +106,7 @@ def test_the_sdist_and_the_tree_give_the_same_wheel(wheel, unpacked, tmp_path):
 def test_the_installed_wheel_runs_the_first_example(wheel, tmp_path):
     """The wheel is installed in a new environment, away from the repository.
 
-    The dependencies are those of the current environment: installing them anew takes a minute and
+    It uses the dependencies of the current environment: installing them anew takes a minute and
     tests nothing more.
     """
     home = tmp_path / "environment"

@@ -248,7 +248,7 @@ def test_values_of_any_kind_fit_into_their_row(kind):
         assert ((seen >= 0) & (seen <= 1.2)).all()
 
 
-def test_of_long_sequences_only_the_steps_of_frames_are_drawn():
+def test_only_the_steps_of_frames_are_drawn_of_long_sequences():
     frames = SequenceFramer(5000, horizon=500, sequence_stride=100).frame(np.arange(1e6))
     ax = check_frames(frames, [100, 101])
     x, y = line(ax, "sequence-0-values")
@@ -320,7 +320,7 @@ def test_only_the_chosen_batches_are_in_view(batches, limits, said):
             lanes.plot(wrong)
 
 
-def test_of_very_many_sequences_the_first_batches_are_drawn():
+def test_only_the_first_batches_are_drawn_of_very_many_sequences():
     lanes = SequenceFramer(1).frame([np.arange(3.0)] * 50_000).lanes(10)
     ax = lanes.plot()
     bars = [len(artist.get_paths()) for k in (0, 1) for artist in drawn(ax, f"continues-{k}")]
@@ -412,7 +412,7 @@ def test_a_prediction_interval_is_a_band_with_a_name(intervals, label):
         ({"forecast": QUANTILES, "quantiles": LEVELS, "intervals": {0.9: WIDE}}, 2, 1),
     ],
 )
-def test_bands_can_be_told_apart(arguments, filled, hatched):
+def test_bands_differ_by_colour_or_hatch(arguments, filled, hatched):
     ax = plot_forecast(HISTORY, arguments.pop("forecast", POINT), **arguments)
     patches = ax.get_legend().get_patches()
     hatches = [patch.get_hatch() for patch in patches if patch.get_hatch()]
@@ -615,7 +615,7 @@ def test_the_band_of_one_step_has_a_width(index):
         ({"ax": "here"}, "ax"),
     ],
 )
-def test_plot_forecast_refuses_what_does_not_fit(arguments, message):
+def test_plot_forecast_refuses_wrong_arguments(arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
         plot_forecast(**{"history": HISTORY, "forecast": POINT, **arguments})
     assert not pyplot.get_fignums()  # an error leaves no empty figure

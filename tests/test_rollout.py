@@ -293,7 +293,7 @@ def test_programs_are_compiled_for_sizes_not_for_each_prompt(generator):
     assert counter.calls == calls
 
 
-def test_a_generator_leaves_its_model_alone(tmp_path):
+def test_a_generator_does_not_change_its_model(tmp_path):
     model = compiled(functional(1, batch_size=2), metrics=["mae"])
     model(numbers(2, 1, 1))  # a state that is not fresh
     twin = keras.models.clone_model(model)

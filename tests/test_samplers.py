@@ -23,7 +23,7 @@ CHI_SQUARE = {1: 15.14, 2: 18.42, 3: 21.11, 4: 23.51, 15: 44.26}
 
 
 def chi_square(ids, probabilities):
-    """Return how far the frequencies of `ids` are from what is expected."""
+    """Return how far the frequencies of `ids` are from the expected frequencies."""
     expected = len(ids) * probabilities
     found = np.bincount(ids, minlength=len(probabilities))
     return float(np.sum((found - expected) ** 2 / expected))
@@ -36,7 +36,7 @@ def draw(sampler, logits, seed=3):
 
 
 def assert_drawn_as(ids, expected):
-    """Assert that ids are those of a distribution, and none of what it rules out."""
+    """Assert that ids are drawn from a distribution, and none has probability 0."""
     possible = np.flatnonzero(expected)
     assert set(ids.tolist()) <= set(possible.tolist())
     if len(possible) > 1:
@@ -55,7 +55,7 @@ BANNED = np.array([0.0, -np.inf, 1.0, -np.inf, -np.inf], "float32")
 
 
 def renormalized(logits, kept, temperature):
-    """Return the softmax of those logits that are kept, and 0 for the others."""
+    """Return the softmax of the logits that are kept, and 0 for the others."""
     weights = np.where(kept, np.exp(logits / temperature), 0)
     return weights / weights.sum()
 

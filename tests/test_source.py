@@ -1,9 +1,10 @@
-"""Parts of frames are frames of parts: whatever is on the clock is cut and chosen with it."""
+"""Parts of frames equal frames of parts, with their targets, future and weights."""
 
 from itertools import product
 
 import numpy as np
 import pytest
+from batches import assert_same
 
 from seqframe import SequenceFramer
 
@@ -45,7 +46,7 @@ FRAMERS = [
 def by_hand(framer, given, spans):
     """Frame the steps `start … stop - 1` of numbered sequences, those that have a frame.
 
-    Returns None where nothing is left, and what was framed.
+    Returns the frames, or None if none is left, and the spans that were framed.
     """
     spans = [(k, a, b) for k, a, b in spans if b - a >= framer.geometry.least_steps]
     if not spans:
@@ -63,11 +64,6 @@ def by_hand(framer, given, spans):
         return None, spans
 
 
-def flat(batch):
-    x, *rest = batch
-    return [*(x.values() if isinstance(x, dict) else [x]), *rest]
-
-
 def assert_parts(framer, given, parts, spans):
     """Compare what `parts` returns with framing by hand; return whether there are parts."""
     expected = [by_hand(framer, given, each) for each in spans]
@@ -77,8 +73,7 @@ def assert_parts(framer, given, parts, spans):
         return False
     for part, (frames, places) in zip(parts(), expected, strict=True):
         assert len(part) == len(frames)
-        for array, other in zip(flat(part.arrays()), flat(frames.arrays()), strict=True):
-            np.testing.assert_array_equal(array, other, strict=True)
+        assert_same(part.arrays(), frames.arrays())
         for i in range(len(part)):
             (k, start, _), mine, theirs = places[frames.steps(i)[0]], part.steps(i), frames.steps(i)
             assert mine.sequence == k
@@ -98,7 +93,7 @@ def every(test):
 
 
 @every
-def test_splits_are_frames_of_what_was_cut(framer, given):
+def test_splits_equal_frames_of_cut_sequences(framer, given):
     frames = framer.frame(**given)
     for tenths in ((10,), (5, 5), (3, 4, 3), (6,), (5, 2, 1, 2)):
         edges = [[length * sum(tenths[:j]) // 10 for length in LENGTHS] for j in range(5)]
@@ -115,7 +110,7 @@ def test_splits_are_frames_of_what_was_cut(framer, given):
 
 
 @every
-def test_folds_are_frames_of_what_was_cut(framer, given):
+def test_folds_equal_frames_of_cut_sequences(framer, given):
     frames = framer.frame(**given)
     found = 0
     for (n, size), gap, mode in product(((1, None), (2, 6)), (0, 2), ("expanding", "sliding")):
@@ -138,7 +133,7 @@ def test_folds_are_frames_of_what_was_cut(framer, given):
 
 
 @every
-def test_sequences_are_chosen_with_all_that_is_theirs(framer, given):
+def test_parts_by_sequences_are_frames_of_these_sequences(framer, given):
     frames = framer.frame(**given)
     wholes = [(k, 0, length) for k, length in enumerate(LENGTHS)]
     found = assert_parts(
@@ -160,7 +155,7 @@ def test_sequences_are_chosen_with_all_that_is_theirs(framer, given):
 
 
 @every
-def test_parts_of_parts_know_where_they_began(framer, given):
+def test_parts_of_parts_count_steps_from_the_whole_sequence(framer, given):
     frames = framer.frame(**given)
     last = frames.split(0.4, 0.6)[1].split(0.34, 0.66, by="sequences")[1]
     assert_parts(framer, given, lambda: [last], [[(1, 4, 12), (2, 6, 17)]])
@@ -168,7 +163,7 @@ def test_parts_of_parts_know_where_they_began(framer, given):
     assert_parts(framer, given, lambda: [again], [[(1, 7, 12), (2, 12, 17)]])
 
 
-def test_sequences_that_predict_themselves_stay_one():
+def test_sequences_that_are_their_own_targets_are_stored_once():
     frames = SequenceFramer(2).frame(np.arange(18.0), by=[0] * 9 + [1] * 9)
     other = SequenceFramer(2).frame([np.arange(9), np.arange(9)], [np.zeros(9), np.ones(9)])
     for part in frames, *frames.split(0.5, 0.5), *frames.split(0.5, 0.5, by="sequences"):

@@ -134,7 +134,7 @@ def test_masked_chunks_equal_the_masked_whole(x):
     for lengths in CHUNKS:
         reset_states(model)
         chunks = [run(model, chunk) for chunk in cut(x, lengths)]
-        # What stands at a masked step is Keras's: the output before it, within the chunk.
+        # At a masked step Keras repeats the output before it, within the chunk.
         assert_same(np.concatenate(chunks, axis=1)[real], whole[real], atol=1e-6)
         assert_same(get_states(model), state, atol=1e-6)
 

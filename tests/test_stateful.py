@@ -46,7 +46,7 @@ both_ways = pytest.mark.parametrize("train", [train_with_keras, train_with_seqfr
 
 @pytest.fixture(scope="module")
 def still():
-    """A model whose weights do not change, so that its states are those of a plain loop."""
+    """A model whose weights do not change, so that its states equal a plain loop's."""
     optimizer = keras.optimizers.SGD(0.0)
     model = compiled(recurrent(batch_size=BATCH, steps=1), optimizer)
     return model
@@ -245,7 +245,7 @@ def test_a_smaller_batch_raises(samples, use, learning):
         USES[use](model, (X[:samples], Y[:samples]), callbacks=[StatefulTrainer()])
     if (samples, use) != (5, "fit"):  # which has trained on the batches before
         assert_same(contents(model), before)
-    USES[use](model, (X, Y), callbacks=[StatefulTrainer()])  # what fits still runs
+    USES[use](model, (X, Y), callbacks=[StatefulTrainer()])  # batches that fit still run
 
 
 def test_a_stateless_model_is_refused():
@@ -348,7 +348,7 @@ def test_carry_state_may_be_nested(still):
     assert len(still.variables) == size
 
 
-def test_the_models_own_step_stays():
+def test_a_models_own_step_is_kept():
     model = compiled(recurrent(batch_size=BATCH, steps=1))
     seen = []
     own = model.test_step

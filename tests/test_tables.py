@@ -100,7 +100,7 @@ def test_columns_without_numbers_are_named(library, columns):
     table = library.DataFrame({name: values[name] for name in columns})
     with pytest.raises(TypeError, match=rf"`sequences`.* the columns '{columns[-1]}' \(.*`by`"):
         SequenceFramer(1).frame(table)
-    # What nobody asks for may hold anything.
+    # Other columns may hold anything.
     if "units" in columns:
         assert len(SequenceFramer(1, columns=["units"]).frame(table)) == 1
 
@@ -129,7 +129,7 @@ NULLABLE = {  # types of pandas' own, which are numbers column by column
 
 @pytest.mark.parametrize("one", NULLABLE)
 @pytest.mark.parametrize("other", [*NULLABLE, "int64", "float32"])
-def test_nullable_columns_are_what_they_are_as_series(one, other):
+def test_nullable_columns_equal_their_series(one, other):
     values = NULLABLE.get(other, [3, 4, 5])
     table = pd.DataFrame({"a": pd.array(NULLABLE[one], one), "b": pd.Series(values, dtype=other)})
     columns = [table[name].to_numpy() for name in table]

@@ -434,7 +434,7 @@ def rows_of(path):
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def test_callbacks_write_and_see_what_they_do_in_keras(tmp_path):
+def test_callbacks_write_and_see_the_same_as_in_keras(tmp_path):
     seen = {"seqframe": [], "keras": []}
 
     def callbacks(name):

@@ -124,7 +124,7 @@ def without_modules(type_):
 
 
 @pytest.mark.parametrize(("expression", "expected"), TOLD)
-def test_users_are_told_types_and_mistakes(told, expression, expected):
+def test_a_type_checker_gives_types_and_finds_mistakes(told, expression, expected):
     assert told[expression] == expected
 
 

@@ -211,7 +211,7 @@ def test_unknown_replaces_out_of_vocabulary_symbols(vocabulary, sequence, ids):
     assert f"unknown={vocabulary.unknown!r}" in repr(vocabulary)
 
 
-def test_the_unknown_is_one_of_the_symbols():
+def test_unknown_is_one_of_the_symbols():
     with pytest.raises(ValueError, match=r"`unknown` must be one.*unknown='\?'. Add it"):
         Vocabulary("AB", unknown="?")
 
@@ -221,7 +221,7 @@ def test_rare_symbols_become_unknown():
     vocabulary = Vocabulary.from_sequences(words, unknown="<unk>", min_count=2)
     assert vocabulary.symbols == ("<unk>", "a", "b")
     assert vocabulary.decode(vocabulary.encode(words)) == ["a", "b", "a", "<unk>", "b", "a"]
-    # One that stands in the data already is not added twice, however rare.
+    # A symbol that the data hold is not added twice, however rare.
     again = Vocabulary.from_sequences([*words, "<unk>"], unknown="<unk>", min_count=2)
     assert again == vocabulary
     with pytest.raises(ValueError, match=r"`min_count`.*min_count=2 without `unknown`"):

@@ -52,7 +52,7 @@ KINDS = {
 PROMPTS = ["ABCDB", "DACDAABC"]
 
 
-RANDOM = RandomSampler(3.0)  # it says one thing and another
+RANDOM = RandomSampler(3.0)  # hot, so that texts vary
 
 
 @functools.cache
@@ -141,7 +141,7 @@ BATCHED = [
 
 
 @pytest.mark.parametrize(("kind", "sampler"), BATCHED)
-def test_prompts_in_a_batch_give_what_they_give_by_themselves(kind, sampler):
+def test_prompts_in_a_batch_give_the_same_as_single_prompts(kind, sampler):
     generator = generator_of(kind, sampler)
     options = {"num_samples": 2, "return_scores": True}
     found, scores = generator.generate(PROMPTS, 20, **options)
@@ -153,7 +153,7 @@ def test_prompts_in_a_batch_give_what_they_give_by_themselves(kind, sampler):
 
 
 @pytest.mark.parametrize("kind", ["windows", "blocks", "stateful, blocks, gap", "stateful"])
-def test_a_stream_equals_what_is_generated(kind):
+def test_a_stream_equals_generate(kind):
     generator = generator_of(kind)
     whole = generator.generate(PROMPTS, 60)
     streamed = list(generator.stream(PROMPTS, 60))
@@ -309,7 +309,7 @@ def told(logits, generated, step):
 
 @pytest.mark.parametrize("sampler", ["random", "beam"])
 @pytest.mark.parametrize("kind", ["prefixes, padded after, gap", "stateful"])
-def test_a_processor_sees_what_was_generated(kind, sampler):
+def test_a_processor_sees_the_generated_ids(kind, sampler):
     rule, model = model_of(kind)
     generator = Generator(model, rule, sampler=sampler, logits_processor=told, seed=1)
     ids = []

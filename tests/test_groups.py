@@ -196,6 +196,15 @@ def test_columns_are_taken_by_their_place():
         SequenceFramer(2).frame(twice, by="g")
 
 
+def test_columns_without_the_labels_are_not_copied():
+    data = pd.DataFrame(
+        {"group": np.repeat([0, 1], 6000), "x": np.ones(12000), "y": np.ones(12000)}
+    )
+    frames = SequenceFramer(3).frame(data, by="group")
+    own = data[["x", "y"]].to_numpy()
+    assert all(np.shares_memory(array, own) for array in frames.source.inputs.arrays)
+
+
 def test_an_array_is_not_copied():
     data = np.zeros((22, 3))
     frames = SequenceFramer(2).frame(data, by=np.array(LABELS))

@@ -22,6 +22,7 @@ Column: TypeAlias = "np.ndarray | nw.Series[Any]"
 
 _NO_TABLES = (np.ndarray, np.generic, list, tuple, str, bytes, numbers.Number, type(None))
 _NUMBERS = "biufc"  # NumPy's kinds of numbers
+_MANY_ROWS = 10_000  # of a table, from which it is faster to leave out columns than to copy
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,16 @@ class Table:
         """Return the values as an array of the dtype that NumPy finds for all columns."""
         if isinstance(self.data, np.ndarray):
             return self.data
+        data, places = self.data, self.places
+        if places is not None and len(data) >= _MANY_ROWS and not _is_uniform(data):
+            # Without the columns of labels, a library may have an array to view.
+            data, places = self._opened[:, places].to_native(), None
         # A library makes an array of all columns faster than of one by one.
-        if 2 * len(self.columns) >= len(self.names) and self._is_uniform():
-            own = getattr(self.data, "to_numpy", None)  # PyArrow has none for tables
-            array = np.asarray(self.data if own is None else own())
+        if 2 * len(self.columns) >= len(data.columns) and _is_uniform(data):
+            own = getattr(data, "to_numpy", None)  # PyArrow has none for tables
+            array = np.asarray(data if own is None else own())
             if array.dtype.kind in _NUMBERS:
-                return array if self.places is None else array[:, self.places]
+                return array if places is None else array[:, places]
         read = [self.column(place) for place in range(len(self.columns))]
         columns = [column.to_numpy() for column in read]
         received = ", ".join(
@@ -112,11 +117,6 @@ class Table:
     def _opened(self) -> Any:
         """The data as narwhals reads them, or the array."""
         return self.data if isinstance(self.data, np.ndarray) else _open(self.data)
-
-    def _is_uniform(self) -> bool:
-        """Whether all columns have one dtype."""
-        own = getattr(self.data, "dtypes", None)  # much faster than narwhals, which translates
-        return len(set(self._opened.schema.values() if own is None else own)) == 1
 
 
 class _Kind(NamedTuple):
@@ -188,6 +188,12 @@ def _open(value: Any) -> Any:
         places = [*map(str, range(value.shape[1]))]
         rename = getattr(value, "rename_columns", None)  # of PyArrow
         return nw.from_native(rename(places) if rename else value.set_axis(places, axis=1))
+
+
+def _is_uniform(data: Any) -> bool:
+    """Whether all columns of a DataFrame of any library have one dtype."""
+    own = getattr(data, "dtypes", None)  # much faster than narwhals, which translates
+    return len(set(_open(data).schema.values() if own is None else own)) == 1
 
 
 def read_tables(values: Iterable[Any]) -> list[Any]:

@@ -194,6 +194,8 @@ def test_backtests_refuse_data_that_they_cannot_forecast():
     short = Generator(with_future(features=2), SequenceFramer(3, horizon=2), targets=[0])
     with pytest.raises(ValueError, match=r"`future` must have 7 rows"):
         backtest(short, numbers(20, 2), 3, future=numbers(6, 1))
+    with pytest.raises(ValueError, match=r"`future` must be a list.* Received: list of length 1"):
+        backtest(short, [numbers(20, 2)] * 2, 3, future=[numbers(20, 1)])
     symbols = SequenceFramer(2, vocabulary=Vocabulary("AB"))
     with pytest.raises(ValueError, match="real values"):
         backtest(Generator(recurrent(steps=2, outputs=2), symbols), "ABAB", 1)

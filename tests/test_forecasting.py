@@ -120,6 +120,9 @@ def test_models_are_shown_the_future_of_the_steps_they_predict(kind, known):
     found = generator.forecast([history, shorter], STEPS, future=[given, others])
     assert_close(found[0], expected)
     assert_close(found[1], generator.forecast(shorter, STEPS, future=others))
+    for wrong, received in (given, "ndarray"), ([given], "list of length 1"), (3, "int"):
+        with pytest.raises(ValueError, match=f"`future` must be a list.* Received: {received}"):
+            generator.forecast([history, shorter], STEPS, future=wrong)
 
     # One clock: a row less or more is an error that says how many are needed.
     for wrong in given[:-1], clock[first : len(history) + ahead + 1]:

@@ -15,7 +15,7 @@ from seqframe.framing.frames import Frames
 from seqframe.framing.sequences import split_sequences
 from seqframe.framing.tables import Table, read_table, table_names
 from seqframe.model.inspect import takes_future
-from seqframe.rollout.forecast import Forecaster, Known, warn_of_positions
+from seqframe.rollout.forecast import Forecaster, Known, split_future, warn_of_positions
 from seqframe.rollout.generator import Generator
 
 _ROWS = 256  # origins that are rolled out together, at most
@@ -289,7 +289,7 @@ class _Given(NamedTuple):
     """The sequences of a backtest."""
 
     raw: list[Any]
-    futures: list[Any] | None
+    futures: Sequence[Any] | None
     labels: Sequence[Hashable]
     begins: np.ndarray  # the raw step at which each sequence begins
     missing: list[np.ndarray] | None  # missing steps besides NaN; None: NaN is an error
@@ -303,8 +303,8 @@ def _read(generator: Generator, data: Any, future: Any, skip_nan: bool | None) -
     """Return the sequences of a backtest, from Frames or raw sequences."""
     if not isinstance(data, Frames):
         raw = split_sequences(data)
-        several = raw[0] is not data
-        futures = None if future is None else (list(future) if several else [future])
+        several, called = raw[0] is not data, f"{len(raw)} sequences"
+        futures = split_future(future, several, called, len(raw))
         none = [np.zeros(len(item), bool) for item in raw] if skip_nan else None
         return _Given(raw, futures, range(len(raw)), np.zeros(len(raw), np.int64), none)
     if future is not None:

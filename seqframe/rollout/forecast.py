@@ -79,14 +79,7 @@ class Forecaster:
         samples = _check_samples(num_samples, noise, quantiles)
         raw = split_sequences(history)
         several = raw[0] is not history
-        futures = [future] if not several and future is not None else future
-        if futures is not None and not (
-            isinstance(futures, (list, tuple)) and len(futures) == len(raw)
-        ):
-            raise ValueError(
-                f"`future` must be a list of one for each of {len(raw)} histories. Received: "
-                f"{type(future).__name__} of length {len(future)}."
-            )
+        futures = split_future(future, several, f"{len(raw)} histories", len(raw))
         known = self.read(raw, futures, "history")
         for array in known.values:
             check_prompt_length(len(array), self.rolled.framer, self.rolled.is_stepped, "history")
@@ -307,6 +300,19 @@ class Forecaster:
                 "`backtest(…).residuals`."
             )
         return found if plan.columns is None else found[..., plan.columns]
+
+
+def split_future(future: Any, several: bool, called: str, count: int) -> Sequence[Any] | None:
+    """Return a future for each of `count` sequences, which errors call `called`."""
+    if future is None or not several:
+        return None if future is None else [future]
+    if isinstance(future, (list, tuple)) and len(future) == count:
+        return future
+    size = f" of length {len(future)}" if isinstance(future, (list, tuple)) else ""
+    raise ValueError(
+        f"`future` must be a list with one for each of {called}. Received: "
+        f"{type(future).__name__}{size}."
+    )
 
 
 def choose_targets(

@@ -1,10 +1,9 @@
 """Data that stream to the device in blocks train as data that stay there."""
 
-import tracemalloc
-
 import keras
 import numpy as np
 import pytest
+from batches import peak_memory
 from keras import layers
 from models import Counter, assert_same, compiled, contents, numbers, put_back, recurrent, seeded
 
@@ -150,16 +149,6 @@ def mapped(tmp_path):
     return np.memmap(tmp_path / "steps", np.float32, "r", shape=SHAPE)
 
 
-def peak_of(run):
-    """Return the most bytes that NumPy holds at a time during a call."""
-    tracemalloc.start()
-    try:
-        run()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
 def test_a_memory_map_is_never_copied_as_a_whole(mapped, monkeypatch):
     monkeypatch.setattr(schedule, "_MOST_BYTES", LIMIT)
     frames = SequenceFramer(4, sequence_stride=4).frame(mapped)
@@ -176,7 +165,7 @@ def test_a_memory_map_is_never_copied_as_a_whole(mapped, monkeypatch):
     ]
     for run in runs:
         run()  # compiled before it is measured
-        assert peak_of(run) < mapped.nbytes / 3
+        assert peak_memory(run) < mapped.nbytes / 3
 
 
 def test_predictions_are_held_once(monkeypatch):
@@ -185,4 +174,4 @@ def test_predictions_are_held_once(monkeypatch):
     x = numbers(SHAPE[0], 1)
     run = lambda: predict(wider, x, batch_size=256, verbose=0)  # noqa: E731
     nbytes = run().nbytes
-    assert peak_of(run) < 1.3 * nbytes
+    assert peak_memory(run) < 1.3 * nbytes

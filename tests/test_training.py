@@ -555,7 +555,7 @@ def test_compiling_again_uses_the_new_optimizer_loss_and_frozen_weights():
     model.compile(optimizer, "mae")  # the same optimizer and metrics
     mean = fit(model, FULL, batch_size=8, verbose=0).history["mean"]
     expected = np.abs(predict(model, FULL[0], verbose=0) - FULL[1]).mean()
-    np.testing.assert_allclose(mean, expected, rtol=1e-5)
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
     model.layers[-1].trainable = False
     model.add(layers.Dense(1))
     model.compile("sgd", "mse")

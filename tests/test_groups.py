@@ -200,8 +200,10 @@ def test_columns_without_the_labels_are_not_copied():
     data = pd.DataFrame(
         {"group": np.repeat([0, 1], 6000), "x": np.ones(12000), "y": np.ones(12000)}
     )
-    frames = SequenceFramer(3).frame(data, by="group")
     own = data[["x", "y"]].to_numpy()
+    if not np.shares_memory(own, data[["x", "y"]].to_numpy()):
+        pytest.skip("pandas before 3 copies the columns that it selects")
+    frames = SequenceFramer(3).frame(data, by="group")
     assert all(np.shares_memory(array, own) for array in frames.source.inputs.arrays)
 
 

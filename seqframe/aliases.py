@@ -25,6 +25,7 @@ FoldMode = Literal["expanding", "sliding"]
 Reset = Literal["epoch", "batch", "never"] | int
 Verbose = Literal["auto", 0, 1, 2]
 JitCompile = Literal["auto"] | bool
+ProgramName = Literal["auto", "loop", "steps"]
 
 #: A model's recurrent states: for each stateful layer a list of arrays `(batch_size, …)`, nested
 #: if its cells are stacked.

@@ -2,10 +2,13 @@
 
 Each backend's module has these names, with the same meanings:
 
-- `StepLoop`: many of a model's own training, test or predict steps in one program;
+- `StepLoop`: many of a model's own training, test or predict steps, in one of the `FORMS`;
+- `promising`, `may_save`, `COMPILATION`: which forms may be fast, what they save, what they cost;
+- `XLA_REFUSALS`: the errors of a model that XLA cannot compile;
 - `compile_program`: a function of tensors as one compiled program;
 - `to_device`, `scalars`: convert NumPy arrays and integers for programs;
 - `carried_states`: a context in which stateful layers keep their state, as Keras documents it;
+- `compiles`: whether a model lets its steps be a program;
 - `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
   how many devices;
 - `values_kept`: a context in which a model keeps its values if Keras's `evaluate` raises;

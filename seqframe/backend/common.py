@@ -6,13 +6,13 @@ parts. The functions that do nothing are for backends that need nothing there.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from seqframe.aliases import JitCompile
+from seqframe.backend.internals import all_layers
 
 DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
 
@@ -26,28 +26,74 @@ Given = tuple[dict[str, Any], dict[str, Any], list[Any]]
 SizeCheck = Callable[[int | None], int | None]
 
 
+class Form(NamedTuple):
+    """How steps become programs: a loop of them or each by itself, with XLA or without."""
+
+    loop: bool
+    xla: bool
+
+    def __str__(self) -> str:
+        unit = "a loop of steps" if self.loop else "single steps"
+        return f"{unit}, {'compiled' if self.xla else 'not compiled'} with XLA"
+
+
+class Traits(NamedTuple):
+    """What decides which form of a model's steps is fast."""
+
+    recurrent: bool
+    convolves: bool
+    draws: bool  # random numbers
+    needs_no_xla: bool  # a layer says that it has better kernels, or none for XLA
+
+
+_CONVOLUTIONS = tuple(
+    getattr(keras.layers, f"{kind}{size}D{transposed}")
+    for kind in ("Conv", "SeparableConv", "DepthwiseConv", "ConvLSTM")
+    for size in (1, 2, 3)
+    for transposed in ("", "Transpose")
+    if hasattr(keras.layers, f"{kind}{size}D{transposed}")
+)
+_DRAWS = ("rate", "stddev", "dropout", "recurrent_dropout")  # attributes of Keras's layers
+
+
+def traits(model: keras.Model) -> Traits:
+    """Return what decides which form of a model's steps is fast.
+
+    >>> layers = [keras.layers.Conv1D(2, 3), keras.layers.Dropout(0.1), keras.layers.LSTM(2)]
+    >>> traits(keras.Sequential(layers))[:3]
+    (True, True, True)
+    """
+    layers = all_layers(model)
+    numbers = [getattr(layer, name, None) for layer in layers for name in _DRAWS]
+    return Traits(
+        recurrent=any(isinstance(layer, keras.layers.RNN) for layer in layers),
+        convolves=any(isinstance(layer, _CONVOLUTIONS) for layer in layers),
+        draws=any(isinstance(number, float) and number > 0 for number in numbers),
+        needs_no_xla=not all(layer.supports_jit for layer in layers),
+    )
+
+
 class StepLoop:
-    """Many steps of a model's own `train_step`, `test_step` or `predict_step`, in one program.
+    """Many steps of a model's own `train_step`, `test_step` or `predict_step`, in one form.
 
     `gather.batch(arrays, row)` makes the batch of a step. `states` are the variables that a
     schedule can reset. `outputs` is a nest like the predictions, of their names in the logs of
-    `run`. `compiled_for` holds the shapes compiled so far.
+    `run`. `compiled_for` holds the shapes compiled so far. If not `compiles_ahead`, the first step
+    compiles the program.
     """
 
+    compiles_ahead = True
+
     def __init__(
-        self,
-        model: keras.Model,
-        kind: str,
-        gather: Any,
-        states: list[Variable],
-        xla: JitCompile = "auto",
+        self, model: keras.Model, kind: str, gather: Any, states: list[Variable], form: Form
     ):
         self._model, self._kind, self._gather, self._states = model, kind, gather, states
         self._step = self._predict if kind == "predict" else getattr(model, f"{kind}_step")
         self._is_built = kind == "predict"
+        self.form = form
         self.outputs: Nest = None
         self.compiled_for: set[Any] = set()
-        self._compile(xla)
+        self._compile()
 
     def run(
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
@@ -68,7 +114,7 @@ class StepLoop:
         """
         raise NotImplementedError
 
-    def _compile(self, xla: JitCompile) -> None:
+    def _compile(self) -> None:
         raise NotImplementedError
 
     def _predict(self, *args: Any) -> Any:
@@ -205,6 +251,11 @@ def lasting() -> AbstractContextManager[None]:
 def seeded_draws(seed: int) -> AbstractContextManager[None]:
     """Do nothing: layers draw only by their seed generators."""
     return nullcontext()
+
+
+def compiles(model: keras.Model) -> bool:
+    """Return True: what a model is compiled with lets its steps be a program."""
+    return True
 
 
 def is_distributed(model: keras.Model) -> bool:

@@ -5,7 +5,7 @@ Each function says why. `tests/test_internals.py` fails as soon as one is not ne
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops, tree
@@ -78,6 +78,17 @@ def compiled_with(model: keras.Model) -> list[Any]:
     """
     names = ("optimizer", "_loss_tracker", "_compile_loss", "_compile_metrics")
     return [getattr(model, name, None) for name in names]
+
+
+def chosen_jit_compile(model: keras.Model) -> bool | Literal["auto"]:
+    """Return `jit_compile` of `model.compile`, if it is not what "auto" becomes.
+
+    Why: Keras keeps only what "auto" became, and its rule is private.
+    """
+    chosen = getattr(model, "jit_compile", None)
+    if chosen is None or not model.compiled or chosen == model._resolve_auto_jit_compile():
+        return "auto"
+    return bool(chosen)
 
 
 def has_unweighted_metrics(model: keras.Model) -> bool:

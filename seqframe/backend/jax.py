@@ -1,7 +1,11 @@
 """JAX: programs are jitted, and variables travel through them as values."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import signal
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import jax
@@ -13,15 +17,18 @@ from keras import tree
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
 from seqframe.backend.common import (
+    Form,
     Given,
     SizeCheck,
     by_row,
     checked_batch,
     first_batch,
     named_outputs,
+    traits,
 )
 from seqframe.backend.internals import (
     build_for_training,
+    chosen_jit_compile,
     put_values_back,
     traveling_states,
     values_at_hand,
@@ -33,11 +40,33 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
     return jax.jit(function)
 
 
-class StepLoop(common.StepLoop):
-    """Many steps of a model's own step, over several epochs, in one program."""
+# Under JAX every program is compiled with XLA. A loop saves the time of a call. Inside of it
+# convolutions run on one thread of a CPU, and random numbers are drawn more slowly.
+_STEPS, _LOOP = Form(False, True), Form(True, True)
+FORMS = (_STEPS, _LOOP)
+#: How many times as long as the first form it takes to compile each form, about.
+COMPILATION = {_STEPS: 1.0, _LOOP: 1.5}
+XLA_REFUSALS = ()
 
-    def _compile(self, xla: JitCompile) -> None:
-        self._run = jax.jit(self._loop)
+_CALL = 0.15e-3  # seconds of a call of a program, about
+
+
+def promising(model: keras.Model, forms: list[Form], steps: int) -> list[Form]:
+    """Return the forms that may be fastest for a model, in the order in which to try them."""
+    best = [_STEPS] if traits(model).convolves else [_STEPS, _LOOP]
+    return [form for form in best if form in forms] or forms
+
+
+def may_save(form: Form, seconds: float) -> float:
+    """Return how many seconds of a step a form may save, at best."""
+    return min(_CALL, seconds)
+
+
+class StepLoop(common.StepLoop):
+    """Many steps of a model's own step, over several epochs, in one form."""
+
+    def _compile(self) -> None:
+        self._programs: dict[Any, Callable[..., Any]] = {}  # by shapes
 
     def run(
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
@@ -46,12 +75,33 @@ class StepLoop(common.StepLoop):
             batch = jax.eval_shape(lambda given: first_batch(self._gather, given), given)
             build_for_training(self._model, batch)
             self._is_built = True
-        variables = self._variables()
-        values = tree.map_structure(lambda variable: variable.value, variables)
-        values, logs = self._run(values, given, first, steps, epochs, fresh)
-        for variable, value in zip(tree.flatten(variables), tree.flatten(values), strict=True):
-            variable.assign(value)
+        groups = self._variables()
+        program = self._program(_values(groups), given)
+        if not epochs:
+            return {}
+        run = self._run_loop if self.form.loop else self._run_steps
+        with _interrupts_put_off() as interrupts:
+            held = [_values_to_donate(groups)]
+            try:
+                logs = run(program, held, given, first, steps, epochs, fresh, interrupts)
+            finally:
+                # After an error, these are the values after the last whole step.
+                for variable, value in zip(tree.flatten(groups), tree.flatten(held[0]), strict=True):
+                    if not value.is_deleted():
+                        variable.assign(value)
         return {name: np.asarray(value)[:epochs] for name, value in logs.items()}
+
+    def _program(self, values: Any, given: Given) -> Callable[..., Any]:
+        """Return the compiled program for tensors of these shapes."""
+        shapes = tuple((x.shape, x.dtype) for x in tree.flatten((values, given)))
+        if shapes not in self._programs:
+            number = jnp.int32(0)
+            if self.form.loop:
+                function, numbers = self._loop, (number, number, number, jnp.bool_(False))
+            else:
+                function, numbers = self._counted, (number, jnp.bool_(False))
+            self._programs[shapes] = _shared_program(function, values, given, *numbers)
+        return self._programs[shapes]
 
     def _variables(self) -> tuple[list[Any], ...]:
         """Return the variables that a step takes and returns, in Keras's order."""
@@ -63,10 +113,52 @@ class StepLoop(common.StepLoop):
             groups.append(list(model.metrics_variables))
         return tuple(groups)
 
+    def _run_loop(
+        self,
+        program: Callable[..., Any],
+        held: list[Any],
+        given: Given,
+        first: int,
+        steps: int,
+        epochs: int,
+        fresh: bool,
+        interrupts: list[Any],
+    ) -> dict[str, Any]:
+        numbers = [jnp.int32(number) for number in (first, steps, epochs)]
+        held[0], logs = program(held[0], given, *numbers, jnp.bool_(fresh))
+        return logs
+
+    def _run_steps(
+        self,
+        program: Callable[..., Any],
+        held: list[Any],
+        given: Given,
+        first: int,
+        steps: int,
+        epochs: int,
+        fresh: bool,
+        interrupts: list[Any],
+    ) -> dict[str, Any]:
+        k, no, yes = jnp.int32(first), jnp.bool_(False), jnp.bool_(fresh)
+        records = []
+        for _ in range(epochs):
+            for number in range(steps):
+                # The number of the next step stays on the device: to send one takes longer.
+                held[0], k, logs = program(held[0], given, k, no if number else yes)
+                if interrupts:
+                    return {}
+            records.append(logs)
+        return {name: np.stack([logs[name] for logs in records]) for name in records[0]}
+
+    def _counted(self, values: Any, given: Given, k: Any, fresh: Any) -> Any:
+        """Run one step, and return the values after it, the next step's number, and the logs."""
+        logs, values = self._one(self._refreshed(values, fresh), given, k)
+        return values, k + 1, logs
+
     def _loop(
         self, values: Any, given: Given, first: Any, steps: Any, epochs: Any, fresh: Any
     ) -> Any:
-        _, logs = jax.eval_shape(self._one, values, given, 0)
+        logs, _ = jax.eval_shape(self._one, values, given, first)
         nothing = tree.map_structure(lambda log: jnp.zeros(log.shape, log.dtype), logs)
         capacity = tree.flatten(given[1])[0].shape[0]
         records = tree.map_structure(
@@ -75,12 +167,12 @@ class StepLoop(common.StepLoop):
 
         def epoch(number: Any, carry: Any) -> Any:
             values, records = carry
-            reset = self._reset_metrics(values)
-            values = tree.map_structure(lambda new, old: jnp.where(fresh, new, old), reset, values)
+            values = self._refreshed(values, fresh)
             begin = first + number * steps
 
             def step(k: Any, carry: Any) -> Any:
-                return self._one(carry[0], given, k)
+                logs, values = self._one(carry[0], given, k)
+                return values, logs
 
             values, logs = jax.lax.fori_loop(begin, begin + steps, step, (values, nothing))
             records = tree.map_structure(
@@ -96,7 +188,7 @@ class StepLoop(common.StepLoop):
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)
         logs, values = self._step(values, self._gather.batch(arrays, row))
-        return tuple(list(group) for group in values), logs
+        return logs, tuple(list(group) for group in values)
 
     def _reset_rows(self, values: Any, reset: Any, initial: Any) -> Any:
         trainable, others, *rest = values
@@ -112,14 +204,94 @@ class StepLoop(common.StepLoop):
         self.outputs, logs = named_outputs(outputs)
         return logs, (values[0], others)
 
-    def _reset_metrics(self, values: Any) -> Any:
+    def _refreshed(self, values: Any, fresh: Any) -> Any:
+        """Return values with metrics reset, if `fresh`."""
         if self._kind == "predict":
             return values
         *others, metrics = values
         variables = self._model.metrics_variables
         with keras.StatelessScope(list(zip(variables, metrics, strict=True))) as scope:
             self._model.reset_metrics()
-        return (*others, [scope.get_current_value(variable) for variable in variables])
+        reset = [scope.get_current_value(variable) for variable in variables]
+        metrics = [jnp.where(fresh, new, old) for new, old in zip(reset, metrics, strict=True)]
+        return (*others, metrics)
+
+
+_MOST_SHARED = 64  # compiled programs that are kept for other models
+_SHARED: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
+
+
+def _shared_program(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+    """Return a function as a compiled program for tensors like these. It donates the first ones.
+
+    Compilation takes some twenty times as long as lowering. So models whose programs are the same,
+    letter for letter, share one: clones, folds, the seeds of a search.
+    """
+    lowered = jax.jit(function, donate_argnums=0).lower(*args)
+    text = lowered.as_text()
+    where = tuple(sorted({str(value.sharding) for value in tree.flatten(args)}))
+    key = (text, lowered.in_tree, lowered.out_tree, where)
+    # The text names no Python function that it calls, and constants may lie outside of it.
+    if "callback" in text or getattr(jax.config, "jax_use_simplified_jaxpr_constants", False):
+        return lowered.compile()
+    if key not in _SHARED:
+        _SHARED[key] = lowered.compile()
+        if len(_SHARED) > _MOST_SHARED:
+            _SHARED.popitem(last=False)
+    _SHARED.move_to_end(key)
+    return _SHARED[key]
+
+
+def _values(groups: tuple[list[Any], ...]) -> Any:
+    return tree.map_structure(lambda variable: variable.value, groups)
+
+
+def _values_to_donate(groups: tuple[list[Any], ...]) -> Any:
+    """Return the values of variables, copied if anybody else holds them.
+
+    A program overwrites what it is given. The user may have kept a value, or assigned it to a
+    variable of another model.
+    """
+
+    def value(variable: Any) -> Any:
+        found = variable.value
+        # The variable holds it, this function, and the call that counts.
+        return found if sys.getrefcount(found) <= _HOLDERS else jnp.copy(found)
+
+    return tree.map_structure(value, groups)
+
+
+_HOLDERS = 3
+_INTERRUPTS = ("SIGINT", "SIGTERM", "SIGALRM")
+
+
+@contextmanager
+def _interrupts_put_off() -> Iterator[list[Any]]:
+    """Put off what interrupts Python: between a call and an assignment, values would be lost.
+
+    Yields a list of the interrupts that came so far.
+    """
+    received: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # only it is interrupted
+        for name in _INTERRUPTS:
+            number = getattr(signal, name, None)  # Windows has fewer
+            handler = None if number is None else signal.getsignal(number)
+            if callable(handler):
+                before[number] = handler
+
+    def put_off(number: int, frame: Any) -> None:
+        received.append((before[number], (number, frame)))
+
+    try:
+        for number in before:
+            signal.signal(number, put_off)
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for handler, args in received:
+            handler(*args)
 
 
 def to_device(value: Any) -> Any:
@@ -128,6 +300,11 @@ def to_device(value: Any) -> Any:
     On the CPU they may share memory. JAX's arrays are immutable, so nothing writes there.
     """
     return tree.map_structure(jnp.asarray, value)
+
+
+def compiles(model: keras.Model) -> bool:
+    """Whether a model is compiled without `jit_compile=False`."""
+    return chosen_jit_compile(model) is not False
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from keras import tree
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
 from seqframe.backend.common import (
+    Form,
     Given,
     SizeCheck,
     batch_size_of,
@@ -23,6 +24,7 @@ from seqframe.backend.common import (
     first_batch,
     named_outputs,
     scalars,
+    traits,
 )
 from seqframe.backend.internals import build_for_training
 
@@ -80,11 +82,46 @@ def _refuse_strings(args: Any) -> None:
         raise tf.errors.InvalidArgumentError(None, None, "It is given strings.")
 
 
-class StepLoop(common.StepLoop):
-    """Many steps of a model's own step, over several epochs, in one program."""
+# A graph takes batches of any size and is traced as fast as Keras's own. XLA saves the time of many
+# small operations, but takes longer to compile. If it compiles single steps, a loop around them
+# calls each. If it compiles the whole loop, there are no calls, but convolutions run on one thread
+# of a CPU, and random numbers are drawn slowly.
+_GRAPH, _XLA_STEPS, _XLA_LOOP = Form(True, False), Form(False, True), Form(True, True)
+FORMS = (_GRAPH, _XLA_STEPS, _XLA_LOOP)
+#: How many times as long as the first form it takes to compile each form, about.
+COMPILATION = {_GRAPH: 1.0, _XLA_STEPS: 3.0, _XLA_LOOP: 3.0}
+XLA_REFUSALS = _XLA_REFUSALS
 
-    def _compile(self, xla: JitCompile) -> None:
-        self._run = compile_program(self._loop, xla)
+_LONG_RUN = 20_000  # steps from which a recurrent network is compiled with XLA at once
+_SAVED = 0.6  # of a step that XLA saves, at best
+_CALL = 0.4e-3  # seconds that a graph needs to call a program of XLA
+
+
+def promising(model: keras.Model, forms: list[Form], steps: int) -> list[Form]:
+    """Return the forms that may be fastest for a model. The first one is tried first."""
+    known = traits(model)
+    if known.needs_no_xla and (not known.recurrent or tf.config.list_physical_devices("GPU")):
+        best = [_GRAPH]  # XLA has no cuDNN kernels, which are faster on a GPU
+    elif known.convolves or known.draws:
+        best = [_GRAPH, _XLA_STEPS]
+    elif known.recurrent and steps >= _LONG_RUN:
+        best = [_XLA_LOOP]
+    else:
+        best = [_GRAPH, _XLA_LOOP, _XLA_STEPS]
+    return [form for form in best if form in forms] or forms
+
+
+def may_save(form: Form, seconds: float) -> float:
+    """Return how many seconds of a step a form may save, at best."""
+    return _SAVED * seconds - (_CALL if form == _XLA_STEPS else 0.0)
+
+
+class StepLoop(common.StepLoop):
+    """Many steps of a model's own step, over several epochs, in one form."""
+
+    def _compile(self) -> None:
+        self._programs: dict[Any, Callable[..., Any]] = {}  # by structure, and by shapes with XLA
+        self.compiles_ahead = self.form != _XLA_STEPS  # XLA compiles a step when it is called
 
     def run(
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
@@ -92,27 +129,72 @@ class StepLoop(common.StepLoop):
         if not self._is_built:
             build_for_training(self._model, first_batch(self._gather, given))
             self._is_built = True
-        logs = self._run(given, *scalars(first, steps, epochs), tf.constant(fresh))
+        program, flat = self._program(given), tree.flatten(given)
+        logs = program(*scalars(first, steps, epochs), tf.constant(fresh), *flat)
         return {name: value[:epochs].numpy() for name, value in logs.items()}
+
+    def _program(self, given: Given) -> Callable[..., Any]:
+        """Return the traced program for tensors of these shapes."""
+        if self.form.xla:
+            _refuse_strings(given)
+        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tree.flatten(given)]
+        if not self.form.xla:
+            specs = self._any_length(given)
+        key = (str(tree.map_structure(lambda _: 0, given)), tuple(specs))
+        if key not in self._programs:
+
+            def function(*args: Any) -> Any:
+                return self._loop(tree.pack_sequence_as(given, list(args[4:])), *args[:4])
+
+            numbers = [tf.TensorSpec((), tf.int32)] * 3 + [tf.TensorSpec((), tf.bool)]
+            self._programs[key] = tf.function(
+                function,
+                autograph=False,
+                jit_compile=self.form.loop and self.form.xla,
+                input_signature=[*numbers, *specs],
+            ).get_concrete_function()
+        return self._programs[key]
+
+    def _any_length(self, given: Given) -> list[Any]:
+        """Return specs of tensors with any number of frames and steps, and of rows if stateless."""
+
+        def any_rows(tensor: Any) -> Any:
+            return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+
+        def any_batch(column: Any) -> Any:
+            size = column.shape[1] if self._states else None
+            return tf.TensorSpec((None, size), column.dtype)
+
+        arrays, schedule, initial = given
+        return tree.flatten(
+            (
+                tree.map_structure(any_rows, arrays),
+                tree.map_structure(any_batch, schedule),
+                tree.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), initial),
+            )
+        )
 
     def _loop(self, given: Given, first: Any, steps: Any, epochs: Any, fresh: Any) -> Any:
         arrays, schedule, initial = given
         one_step = self._trace_step(given)
-        capacity = tree.flatten(schedule)[0].shape[0]
-        nothing = tree.map_structure(
-            lambda spec: tf.zeros(spec.shape, spec.dtype), one_step.structured_outputs
-        )
-        records = tree.map_structure(
-            lambda zero: tf.zeros((capacity, *zero.shape), zero.dtype), nothing
-        )
+        capacity, batch_size = tf.unstack(tf.shape(schedule["index"]))
+
+        def zeros(spec: Any, *axes: Any) -> Any:
+            shape = [batch_size if length is None else length for length in spec.shape]
+            return tf.zeros((*axes, *shape), spec.dtype)
+
+        specs = one_step.structured_outputs
+        nothing = tree.map_structure(zeros, specs)
+        records = tree.map_structure(lambda spec: zeros(spec, capacity), specs)
 
         def epoch(number: Any, records: Any) -> Any:
-            tf.cond(fresh, self._reset_metrics, lambda: tf.constant(True))
             begin = first + number * steps
+            if self.compiles_ahead:
+                self._reset_metrics(fresh)
 
             def step(k: Any, _: Any) -> Any:
                 row = tree.map_structure(lambda column: column[k], schedule)
-                return k + 1, one_step(*tree.flatten((arrays, row, initial)))
+                return k + 1, one_step(fresh & (k == begin), *tree.flatten((arrays, row, initial)))
 
             _, logs = tf.while_loop(lambda k, _: k < begin + steps, step, (begin, nothing))
             records = tree.map_structure(
@@ -132,11 +214,17 @@ class StepLoop(common.StepLoop):
         arrays, schedule, initial = given
         structure = (arrays, tree.map_structure(lambda column: column[0], schedule), initial)
 
-        def one_step(*flat: Any) -> Any:
+        def one_step(fresh: Any, *flat: Any) -> Any:
+            if not self.compiles_ahead:
+                # Inside of the step, so that nothing is changed if XLA refuses it.
+                self._reset_metrics(fresh)
             return self._one(*tree.pack_sequence_as(structure, list(flat)))
 
-        specs = [tf.TensorSpec(t.shape, t.dtype) for t in tree.flatten(structure)]
-        return tf.function(one_step, autograph=False).get_concrete_function(*specs)
+        flags = [tf.TensorSpec((), tf.bool)]
+        specs = [*flags, *(tf.TensorSpec(t.shape, t.dtype) for t in tree.flatten(structure))]
+        compiled = self.form.xla and not self.form.loop
+        traced = tf.function(one_step, autograph=False, jit_compile=compiled)
+        return traced.get_concrete_function(*specs)
 
     def _one(self, arrays: Any, row: Any, initial: Any) -> Any:
         if "reset" in row:
@@ -153,10 +241,13 @@ class StepLoop(common.StepLoop):
             name: tf.ensure_shape(log, (batch_size, *log.shape[1:])) for name, log in logs.items()
         }
 
-    def _reset_metrics(self) -> Any:
-        if self._kind != "predict":
+    def _reset_metrics(self, fresh: Any) -> None:
+        def reset() -> Any:
             self._model.reset_metrics()
-        return tf.constant(True)
+            return tf.constant(True)
+
+        if self._kind != "predict":
+            tf.cond(fresh, reset, lambda: tf.constant(True))
 
 
 def traveling_values(variables: list[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from keras import ops, tree
 from seqframe.aliases import JitCompile
 from seqframe.backend import common
 from seqframe.backend.common import (
+    Form,
     Given,
     SizeCheck,
     by_row,
@@ -46,13 +47,27 @@ def lasting() -> AbstractContextManager[None]:
     return torch.inference_mode(False)
 
 
+# PyTorch has no XLA: there, `jit_compile` means `torch.compile`, as in Keras.
+FORMS = (Form(False, False), Form(False, True))
+COMPILATION = dict.fromkeys(FORMS, 1.0)
+XLA_REFUSALS = ()
+
+
+def promising(model: keras.Model, forms: list[Form], steps: int) -> list[Form]:
+    """Return the first form: PyTorch compiles only if it is told to, as under Keras."""
+    return forms[:1]
+
+
+def may_save(form: Form, seconds: float) -> float:
+    """Return 0: only one form is promising."""
+    return 0.0
+
+
 class StepLoop(common.StepLoop):
     """Many steps of a model's own step, one by one."""
 
-    def _compile(self, xla: JitCompile) -> None:
-        # "auto" is Keras's own switch, `model.compile(jit_compile=True)`, which is off by default.
-        self._compiles = bool(getattr(self._model, "jit_compile", False)) if xla == "auto" else xla
-        if self._compiles:
+    def _compile(self) -> None:
+        if self.form.xla:
             self._step = torch.compile(self._step)
 
     def run(
@@ -70,7 +85,7 @@ class StepLoop(common.StepLoop):
         # A function that `torch.compile` cannot compile runs uncompiled.
         fallback = torch._dynamo.config.patch(suppress_errors=True)
         with (
-            fallback if self._compiles else nullcontext(),
+            fallback if self.form.xla else nullcontext(),
             torch.set_grad_enabled(training),
         ):
             for number in range(epochs):

@@ -23,6 +23,8 @@ def runs_by_keras(model: keras.Model) -> bool:
     """Whether only Keras's own loops can run a model. A log line says why."""
     if getattr(model, "run_eagerly", False):
         reason = "it is compiled with `run_eagerly=True`"
+    elif not backend.compiles(model):
+        reason = "it is compiled with `jit_compile=False`, which under JAX means: not at all"
     elif keras.distribution.distribution() is not None:
         reason = "a `keras.distribution` is set"
     elif backend.is_distributed(model):

@@ -1,6 +1,5 @@
 """Epochs: the steps of a schedule in compiled programs, with Keras's hooks before and after."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +14,10 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
 from seqframe.backend.internals import resumed_epoch
 from seqframe.model.state import stateful_layers
-from seqframe.training.programs import flat_initial_state, step_loop
+from seqframe.training.programs import Program, flat_initial_state
 from seqframe.training.schedule import Chunk, Schedule, place_rows
 from seqframe.training.stateful import StatefulTrainer
 
-logger = logging.getLogger("seqframe")
-
-_WORTH_TELLING = 0.1  # seconds of compilation that a message reports
 _GROUPED_SECONDS = 0.5  # length of a call of several epochs
 _PROGRESS_UPDATES = 20  # updates of the progress bar in an epoch
 
@@ -39,15 +35,17 @@ class EpochRunner:
         schedule: Schedule,
         kind: str,
         policy: StatefulTrainer | None,
+        program: str,
         jit_compile: JitCompile,
         verbose: Verbose,
     ):
         self.model, self.schedule, self.kind = model, schedule, kind
         self.policy, self.verbose = policy, verbose
-        self._jit_compile = jit_compile
+        self.left = schedule.batches  # steps that are still to come
+        gather = schedule.feed.gather
+        self._program = Program(model, kind, gather, program, jit_compile, verbose)
         given = None if policy is None else policy.initial_state
         self._initial_state = flat_initial_state(model, given)
-        self._outputs: Any = None  # a nest like the predictions, of their names in the logs
 
     def train(
         self,
@@ -64,6 +62,9 @@ class EpochRunner:
         if not model.optimizer.built:  # some optimizers do not check this themselves
             model.optimizer.build(model.trainable_variables)
         model.stop_training = False
+        self.left = self.schedule.batches * (epochs - initial_epoch)
+        if validation is not None:
+            validation.expect(epochs - initial_epoch)
         with self._running():
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
@@ -117,7 +118,7 @@ class EpochRunner:
                 steps = len(next(iter(records.values())))
                 place = self.schedule.places(last + 1 - steps, last + 1)
                 rows = {name: row.reshape(-1, *row.shape[2:]) for name, row in records.items()}
-                outputs = tree.map_structure(rows.get, self._outputs)
+                outputs = tree.map_structure(rows.get, self._program.outputs)
                 found = place_rows(outputs, place, self.schedule.feed.size, found)
                 hooks.on_predict_batch_end(last, {"outputs": outputs})
             hooks.on_predict_end()
@@ -203,46 +204,21 @@ class EpochRunner:
             yield stop - 1, records
         if self.schedule.remainder:
             before(steps)
-            # One step of another shape is not worth compiling with XLA.
             chunk, fresh = self.schedule.batch(epoch, steps), steps == 0 and not predicts
-            yield steps, self._run(chunk, 0, 1, fresh=fresh, jit_compile=False)
+            yield steps, self._run(chunk, 0, 1, fresh=fresh)
 
     def _run(
-        self,
-        chunk: Chunk,
-        first: int,
-        steps: int,
-        epochs: int = 1,
-        *,
-        fresh: bool,
-        jit_compile: JitCompile | None = None,
+        self, chunk: Chunk, first: int, steps: int, epochs: int = 1, *, fresh: bool
     ) -> dict[str, np.ndarray]:
         """Run `epochs` times `steps` steps of a chunk, from its step `first` on.
 
         With `fresh`, metrics are reset before each epoch. Returns arrays `(epochs, …)` by name: the
         results of the last step of each epoch.
         """
-        jit_compile = self._jit_compile if jit_compile is None else jit_compile
-        loop = step_loop(self.model, self.kind, self.schedule.feed.gather, jit_compile)
         given = (*chunk, self._initial_state)
-        shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
-        if shapes not in loop.compiled_for:
-            begin = time.perf_counter()
-            # With no epoch the program is only compiled, so that an error changes nothing.
-            loop.run(given, first=0, steps=0, epochs=0, fresh=False)
-            loop.compiled_for.add(shapes)
-            self._tell_time(time.perf_counter() - begin)
-        logs = loop.run(given, first=first, steps=steps, epochs=epochs, fresh=fresh)
-        self._outputs = loop.outputs
+        logs = self._program.run(given, first, steps, epochs, fresh, self.left)
+        self.left -= steps * epochs
         return logs
-
-    def _tell_time(self, seconds: float) -> None:
-        if seconds < _WORTH_TELLING:
-            return
-        step = {"train": "training", "test": "validation", "predict": "prediction"}[self.kind]
-        logger.info("Compiled the %s step in %.1f s.", step, seconds)
-        if self.verbose == 2:
-            print(f"Compiled the {step} step in {seconds:.1f} s.")
 
     def _can_group(self, hooks: Hooks) -> bool:
         """Whether no callback needs the model between epochs."""
@@ -289,6 +265,11 @@ class Validation:
         if isinstance(self.frequency, int):
             return (epoch + 1) % self.frequency == 0
         return epoch + 1 in self.frequency
+
+    def expect(self, epochs: int) -> None:
+        """Tell the runner for how many epochs of training it validates, at most."""
+        if isinstance(self.data, EpochRunner):
+            self.data.left = self.data.schedule.batches * epochs
 
     def logs(self, model: keras.Model, hooks: Hooks) -> Logs:
         """Return the logs of validation, named `val_…`."""

@@ -47,7 +47,7 @@ class Windows:
         if self.offsets is None:
             return tree.map_structure(lambda rows: ops.take(rows, index, axis=0), array)
         steps = ops.expand_dims(index, 1) + ops.cast(np.array(self.offsets), index.dtype)
-        rows = ops.reshape(ops.take(array, steps, axis=0), (index.shape[0], *self.shape))
+        rows = ops.reshape(ops.take(array, steps, axis=0), (-1, *self.shape))
         return ops.mean(rows, axis=-1) if self.averaged else rows
 
 
@@ -304,7 +304,7 @@ def _joined(rows: "Rows", steps: np.ndarray) -> np.ndarray:
 def _times(weight: Any, rows: Any, shape: Shape) -> Any:
     """Return weights times one factor for each row, or the factors if there are no weights."""
     if weight is None:
-        return ops.reshape(rows, (rows.shape[0], *shape))
+        return ops.reshape(rows, (-1, *shape))
     return weight * ops.cast(by_row(rows, weight), weight.dtype)
 
 
@@ -316,10 +316,10 @@ def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:
             f"{tuple(y.shape[1:])}. Use sample weights instead."
         )
     one_hot = len(y.shape) == 2 and y.shape[1] > 1
-    label = ops.argmax(y, axis=-1) if one_hot else ops.reshape(y, (y.shape[0],))
+    label = ops.argmax(y, axis=-1) if one_hot else ops.reshape(y, (-1,))
     # Rounded as Keras does. A class need not fit the labels' own type.
     label = ops.cast(ops.round(ops.cast(label, "float32")), "int32")
-    weight = ops.ones((y.shape[0],), "float32")
+    weight = ops.ones_like(label, "float32")
     for number, value in class_weight:
         weight = ops.where(ops.equal(label, number), value, weight)
     return weight

@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 import keras
 
-from seqframe.aliases import JitCompile, Verbose
+from seqframe.aliases import JitCompile, ProgramName, Verbose
 from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
@@ -16,6 +16,7 @@ from seqframe.training.by_keras import KerasRunner, runs_by_keras
 from seqframe.training.epochs import Callbacks, EpochRunner, Validation, listed
 from seqframe.training.nan import warn_of_nan
 from seqframe.training.plan import find_policy, plan
+from seqframe.training.programs import PROGRAMS
 
 
 def fit(
@@ -33,6 +34,7 @@ def fit(
     initial_epoch: int = 0,
     class_weight: dict[int, float] | None = None,
     steps_per_execution: int | None = None,
+    program: ProgramName = "auto",
     jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
     redraw: bool = False,
@@ -110,7 +112,9 @@ def fit(
         )
     if isinstance(validation_data, list):
         validation_data = tuple(validation_data)  # Keras takes lists, too
-    callbacks, runner = _runners(model, callbacks, jit_compile, verbose, max_device_bytes)
+    callbacks, runner = _runners(
+        model, callbacks, program, jit_compile, verbose, max_device_bytes
+    )
     trainer = runner(
         frames,
         "train",
@@ -137,6 +141,7 @@ def fit(
 def _runners(
     model: keras.Model,
     callbacks: Sequence[keras.callbacks.Callback] | None,
+    program: ProgramName,
     jit_compile: JitCompile,
     verbose: Verbose,
     max_device_bytes: float,
@@ -146,6 +151,7 @@ def _runners(
     A runner uses compiled programs, or Keras's own loop. The function takes the arguments of
     `plan`.
     """
+    check_choice("program", program, PROGRAMS)
     check_choice("jit_compile", jit_compile, ("auto", True, False))
     policy, flat = find_policy(model, callbacks)
     by_keras = runs_by_keras(model)
@@ -155,7 +161,7 @@ def _runners(
         schedule = plan(model, data, kind, policy, max_device_bytes=limit, **arguments)
         if by_keras:
             return KerasRunner(model, schedule, policy, verbose)
-        return EpochRunner(model, schedule, kind, policy, jit_compile, verbose)
+        return EpochRunner(model, schedule, kind, policy, program, jit_compile, verbose)
 
     return flat, runner
 
@@ -169,6 +175,7 @@ def evaluate(
     verbose: Verbose = ...,
     callbacks: Sequence[keras.callbacks.Callback] | None = ...,
     return_dict: Literal[False] = ...,
+    program: ProgramName = ...,
     jit_compile: JitCompile = ...,
     max_device_bytes: float = ...,
 ) -> float | list[float]: ...
@@ -183,6 +190,7 @@ def evaluate(
     verbose: Verbose = ...,
     callbacks: Sequence[keras.callbacks.Callback] | None = ...,
     return_dict: Literal[True],
+    program: ProgramName = ...,
     jit_compile: JitCompile = ...,
     max_device_bytes: float = ...,
 ) -> dict[str, float]: ...
@@ -196,6 +204,7 @@ def evaluate(
     verbose: Verbose = "auto",
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     return_dict: bool = False,
+    program: ProgramName = "auto",
     jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
 ) -> float | list[float] | dict[str, float]:
@@ -228,7 +237,9 @@ def evaluate(
     3.5
     """
     check_compiled(model)
-    callbacks, runner = _runners(model, callbacks, jit_compile, verbose, max_device_bytes)
+    callbacks, runner = _runners(
+        model, callbacks, program, jit_compile, verbose, max_device_bytes
+    )
     logs = runner(frames, "test", batch_size=batch_size).evaluate(callbacks)
     if return_dict:
         return logs
@@ -243,6 +254,7 @@ def predict(
     batch_size: int | None = None,
     verbose: Verbose = "auto",
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    program: ProgramName = "auto",
     jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
 ) -> Any:
@@ -273,5 +285,7 @@ def predict(
     array([2., 3.], dtype=float32)
     """
     check_model(model)
-    callbacks, runner = _runners(model, callbacks, jit_compile, verbose, max_device_bytes)
+    callbacks, runner = _runners(
+        model, callbacks, program, jit_compile, verbose, max_device_bytes
+    )
     return runner(frames, "predict", batch_size=batch_size).predict(callbacks)

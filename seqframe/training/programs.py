@@ -1,14 +1,25 @@
-"""Programs: a model's own steps in a loop on the device, compiled once and kept until stale."""
+"""Programs: a model's own steps on the device, in the form that runs them fastest.
 
+A form says whether a program is a loop of steps or a single step, and whether XLA compiles it. Which
+form is fastest depends on the layers, the batch and the machine. So the first steps are timed: they
+are steps of the training like any other.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from seqframe import backend
-from seqframe.aliases import JitCompile, States
-from seqframe.backend.common import StepLoop
-from seqframe.backend.internals import compiled_with
+from seqframe.aliases import JitCompile, States, Verbose
+from seqframe.backend.common import Form, Given, StepLoop
+from seqframe.backend.internals import all_layers, chosen_jit_compile, compiled_with
 from seqframe.model.inspect import adapted_values, same_objects
 from seqframe.model.state import (
     checked_states,
@@ -19,33 +30,233 @@ from seqframe.model.state import (
 )
 from seqframe.training.feed import Gather
 
+logger = logging.getLogger("seqframe")
 
-class _Loops:
-    """Compiled loops, and the objects that they were compiled with.
+PROGRAMS = ("auto", "loop", "steps")
+
+_WORTH_TELLING = 0.1  # seconds of compilation that a message reports
+_PIECE = 0.05  # seconds of a timed piece
+_PIECES = 3  # timed pieces of each form; the fastest counts, because other work of a machine slows
+_SLOW = 2.0  # a form whose first piece takes this many times as long has no more pieces
+_PAYBACK = 2.0  # a form is tried if it may save this many times its compilation
+_LONGEST = 1.0  # seconds of a call, because an interrupt waits for its end
+
+
+@dataclass
+class Pace:
+    """What the clock has told about the forms of one network and batch size.
+
+    Attributes:
+        forms: the forms to choose from, in the order in which they are tried.
+        compilation, step: seconds of each form that was tried. Of a step, the least.
+        pieces: number of timed pieces of each form.
+    """
+
+    forms: Sequence[Form]
+    compilation: dict[Form, float] = field(default_factory=dict)
+    step: dict[Form, float] = field(default_factory=dict)
+    pieces: dict[Form, int] = field(default_factory=dict)
+
+    @property
+    def fastest(self) -> Form:
+        """The fastest form so far; before any was timed, the first one."""
+        return min(self.step, key=self.step.__getitem__, default=self.forms[0])
+
+    def is_timed(self, form: Form) -> bool:
+        """Whether a form had all its pieces, or was much slower than another."""
+        slow = self.step.get(form, 0.0) > _SLOW * self.step.get(self.fastest, math.inf)
+        return self.pieces.get(form, 0) >= _PIECES or slow
+
+    def next_form(self, left: int) -> Form:
+        """Return the form of the next steps, if so many are left."""
+        for form in self.forms:
+            if form in self.pieces and not self.is_timed(form):
+                return form
+        untried = [form for form in self.forms if form not in self.pieces]
+        if not self.pieces or not untried:
+            return self.fastest
+        seconds, cost = self.step[self.fastest], self.compilation.get(self.forms[0], 0.0)
+        saved = {form: backend.may_save(form, seconds) for form in untried}
+        form = max(untried, key=saved.__getitem__)
+        worth = left * saved[form] > _PAYBACK * backend.COMPILATION[form] * cost
+        return form if worth else self.fastest
+
+    def most_steps(self, form: Form) -> int | None:
+        """Return the steps that the next call of a form may take; None: any number."""
+        if len(self.forms) == 1 and not form.loop:
+            return None
+        if form not in self.step:
+            return 1
+        seconds = _LONGEST if self.is_timed(form) else _PIECE
+        return max(1, int(seconds / self.step[form]))
+
+    def note(self, form: Form, seconds: float) -> None:
+        """Take note of the seconds of a step in a piece."""
+        self.step[form] = min(seconds, self.step.get(form, math.inf))
+        self.pieces[form] = self.pieces.get(form, 0) + 1
+
+
+class _Kept:
+    """Compiled loops and their paces, and the objects that they were compiled with.
 
     It is a class, because Keras saves the contents of a model's lists and dicts.
     """
 
     def __init__(self, made_of: list[Any]):
         self.made_of = made_of
-        self.loops: dict[tuple[str, Gather, JitCompile], StepLoop] = {}
+        self.loops: dict[tuple[str, Gather, Form], StepLoop] = {}
+        self.paces: dict[Any, Pace] = {}
 
 
-def step_loop(model: keras.Model, kind: str, gather: Gather, jit_compile: JitCompile) -> StepLoop:
-    """Return a model's loop of steps, kept with the model until its parts change.
+class Program:
+    """The steps of a model: `kind` is "train", "test" or "predict".
 
-    They change when the model is compiled, its weights are replaced, or its layers adapt.
+    What was compiled and timed is kept with the model until its parts change. They change when the
+    model is compiled, its weights are replaced, or its layers adapt.
     """
-    states = state_variables(stateful_layers(model))
-    made_of = [*compiled_with(model), *model.trainable_variables, *states, *adapted_values(model)]
-    kept = getattr(model, "_seqframe_loops", None)
-    if kept is None or not same_objects(kept.made_of, made_of):
-        kept = _Loops(made_of)
-        model._seqframe_loops = kept
-    key = (kind, gather, jit_compile)
-    if key not in kept.loops:
-        kept.loops[key] = backend.StepLoop(model, kind, gather, states, jit_compile)
-    return kept.loops[key]
+
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        gather: Gather,
+        program: str,
+        jit_compile: JitCompile,
+        verbose: Verbose,
+    ):
+        self.outputs: Any = None  # a nest like the predictions, of their names in the logs
+        self._model, self._kind, self._gather, self._verbose = model, kind, gather, verbose
+        self._forms = forms_for(model, program, jit_compile)
+        self._states = state_variables(stateful_layers(model))
+
+    def run(
+        self, given: Given, first: int, steps: int, epochs: int, fresh: bool, left: int
+    ) -> dict[str, np.ndarray]:
+        """Run `epochs` times `steps` steps of a schedule, from its row `first` on.
+
+        With `fresh`, metrics are reset before each epoch. `left` is the number of steps that are
+        still to come, with these. Returns arrays `(epochs, …)` by name: the results of the last
+        step of each epoch.
+        """
+        kept = self._kept()
+        shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
+        key = (self._kind, self._gather, tuple(self._forms), given[1]["index"].shape[1])
+        if key not in kept.paces:
+            kept.paces[key] = Pace(backend.promising(self._model, self._forms, left))
+        pace = kept.paces[key]
+        # A call of one epoch, or of one step an epoch, can be cut into pieces.
+        total = steps if epochs == 1 else epochs if steps == 1 else 1
+
+        def run_piece(loop: StepLoop, done: int, count: int) -> dict[str, np.ndarray]:
+            if not count:
+                return loop.run(given, 0, 0, 0, fresh=False)  # it is only compiled
+            if epochs == 1:
+                return loop.run(given, first + done, count, 1, fresh and not done)
+            if steps == 1:
+                return loop.run(given, first + done, 1, count, fresh)
+            return loop.run(given, first, steps, epochs, fresh)
+
+        found: list[dict[str, np.ndarray]] = []
+        done = 0
+        while done < total:
+            form = pace.next_form(left - done)
+            loop = self._loop(kept, form)
+            is_new = shapes not in loop.compiled_for
+            if is_new:
+                # An error while it is compiled changes nothing.
+                count = 0 if loop.compiles_ahead else 1
+            else:
+                count = min(pace.most_steps(form) or total, total - done)
+            begin = time.perf_counter()
+            try:
+                logs = run_piece(loop, done, count)
+            except backend.XLA_REFUSALS as error:
+                if not form.xla or not is_new:
+                    raise
+                refusal = _refusal(self._model, error)
+                if len(pace.forms) == 1:
+                    raise ValueError(refusal) from error
+                pace.forms = [other for other in pace.forms if other != form]
+                logger.info("%s", refusal)
+                continue
+            seconds = time.perf_counter() - begin
+            if is_new:
+                loop.compiled_for.add(shapes)
+                pace.compilation.setdefault(form, seconds)
+                if seconds >= _WORTH_TELLING:
+                    self._tell(f"Compiled the {_STEPS[self._kind]} step in {seconds:.1f} s.")
+            else:
+                pace.note(form, seconds / (count if total > 1 else steps * epochs))
+                self._tell_choice(pace, form)
+            if count:
+                done += count
+                found = [logs] if epochs == 1 else [*found, logs]
+                self.outputs = loop.outputs
+        return {name: np.concatenate([logs[name] for logs in found]) for name in found[0]}
+
+    def _kept(self) -> _Kept:
+        model = self._model
+        adapted = adapted_values(model)
+        made_of = [*compiled_with(model), *model.trainable_variables, *self._states, *adapted]
+        kept = getattr(model, "_seqframe_programs", None)
+        if kept is None or not same_objects(kept.made_of, made_of):
+            kept = model._seqframe_programs = _Kept(made_of)
+        return kept
+
+    def _loop(self, kept: _Kept, form: Form) -> StepLoop:
+        key = (self._kind, self._gather, form)
+        if key not in kept.loops:
+            kept.loops[key] = backend.StepLoop(
+                self._model, self._kind, self._gather, self._states, form
+            )
+        return kept.loops[key]
+
+    def _tell_choice(self, pace: Pace, form: Form) -> None:
+        """Tell which form runs the steps, when a second one has just had its pieces."""
+        ended = pace.is_timed(form) and pace.pieces[form] <= _PIECES
+        if ended and len(pace.pieces) > 1:
+            timed = ", ".join(f"{form}: {each * 1e6:.0f} µs" for form, each in pace.step.items())
+            self._tell(f"The {_STEPS[self._kind]} steps run as {pace.fastest} ({timed} a step).")
+
+    def _tell(self, message: str) -> None:
+        logger.info("%s", message)
+        if self._verbose == 2:
+            print(message)
+
+
+_STEPS = {"train": "training", "test": "validation", "predict": "prediction"}
+
+
+def forms_for(model: keras.Model, program: str, jit_compile: JitCompile) -> list[Form]:
+    """Return the forms that the arguments of `fit` and of `model.compile` allow."""
+    if jit_compile == "auto":
+        jit_compile = chosen_jit_compile(model)
+    can_choose = {form.xla for form in backend.FORMS} == {True, False}
+    found = [
+        form
+        for form in backend.FORMS
+        if program in ("auto", "loop" if form.loop else "steps")
+        and (jit_compile in ("auto", form.xla) or not can_choose)
+    ]
+    if not found:
+        raise ValueError(
+            f"The backend {backend.name!r} has no such program. Received: program={program!r}, "
+            f'jit_compile={jit_compile}. Leave them out, or pass `program="auto"`.'
+        )
+    return found
+
+
+def _refusal(model: keras.Model, error: Exception) -> str:
+    """Return in words that XLA cannot compile a model, and which layer is to blame."""
+    text = str(error)
+    names = sorted((layer.name for layer in all_layers(model)[1:]), key=len, reverse=True)
+    blamed = next((name for name in names if name in text), None)
+    what = f"the layer {blamed!r}" if blamed else "a layer"
+    reason = text.strip().split("\n")[0][:200]
+    return (
+        f"XLA cannot compile {what} of the model {model.name!r}: {reason} Pass "
+        "`jit_compile=False`, or leave it out."
+    )
 
 
 def flat_initial_state(model: keras.Model, given: States | None) -> list[Any]:

@@ -20,6 +20,7 @@ _ROOM_INDICES = 2**20
 # A long epoch runs in several calls of at most this many indices, or bytes of a stream.
 _MOST_INDICES = 2**22
 _MOST_BYTES = 2**26
+_MOST_COPIED = 2**26  # bytes of an array that gets room for more rows
 
 Arrays = dict[str, Any]
 #: A schedule's columns, one row a step: "index", and if needed "weight" and "reset".
@@ -149,7 +150,7 @@ class Schedule:
 
     @cached_property
     def _resident(self) -> Arrays:
-        return backend.to_device(self.feed.arrays)
+        return backend.to_device(tree.map_structure(_with_room, self.feed.arrays))
 
     def _frame_numbers(self, epoch: int, first: int, stop: int) -> np.ndarray:
         if self._frames is not None:
@@ -178,9 +179,29 @@ def place_rows(rows: Any, place: np.ndarray, size: int, into: Any = None) -> Any
     return into
 
 
+def room_for(rows: int) -> int:
+    """Return the rows of an array with room for more, at most an eighth or 15 of them.
+
+    So data that are a little longer than the last time need no new program.
+
+    >>> [room_for(rows) for rows in (1, 16, 17, 1000, 1024, 1025)]
+    [16, 16, 32, 1024, 1024, 1152]
+    """
+    unit = 2 ** max(rows.bit_length() - 4, 4)
+    return -(-rows // unit) * unit
+
+
+def _with_room(array: np.ndarray) -> np.ndarray:
+    """Return an array with room for more rows, if it is not so large that a copy matters."""
+    if array.nbytes > _MOST_COPIED:
+        return array
+    return _padded(array, room_for(len(array)))
+
+
 def _filled(columns: Columns, count: int) -> Columns:
-    """Return columns of `count` rows, so that one program runs every chunk."""
-    return {
-        name: np.pad(column, [(0, count - len(column))] + [(0, 0)] * (column.ndim - 1))
-        for name, column in columns.items()
-    }
+    """Return columns with room for `count` rows, so that one program runs every chunk."""
+    return {name: _padded(column, room_for(count)) for name, column in columns.items()}
+
+
+def _padded(array: np.ndarray, rows: int) -> np.ndarray:
+    return np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))

@@ -8,11 +8,11 @@ Three groups of networks:
 - **ladder**: larger ones (LSTM units × batch size × time steps, from `32x1x1` to `256x128x200`), on
   TensorFlow and JAX;
 - **networks**: the ordinary networks of `_networks.py`, with a small and a larger batch, on all
-  backends. `conv-32` has batches of 32. **large** has batches of 128.
+  backends. `conv-32` has batches of 32, and `conv` is both. **large** has batches of 128.
 
 Of the networks with batches of 32 there are three more groups. **first**: ten epochs in a fresh
 process, with compilation, and the memory that they need. **evaluate** and **predict**: calls on all
-windows. Three small groups follow. **bar** and **bar-short**: the progress bar, on long and on
+windows. Their cases are named `first-conv`, and so on. Four small groups follow. **bar** and **bar-short**: the progress bar, on long and on
 short epochs. **twins**: the compilation of a second, identical model. **refit**: a fit on a series
 that is a step longer each time.
 
@@ -20,7 +20,7 @@ that is a step longer each time.
     python benchmarks/training.py --quick    # a smoke run: two networks, one backend
     python benchmarks/training.py --backend jax --only models 32x1x1 --systems seqframe fit-best
     python benchmarks/training.py --backend tensorflow --only networks
-    python benchmarks/training.py --only conv attention-32
+    python benchmarks/training.py --only conv attention-32 first-conv
 
 The systems:
 
@@ -131,22 +131,29 @@ FIRST = [README, *rungs(32, 64)]
 BEST = ("networks", "large", "evaluate", "predict")  # groups that are compared to Keras's best
 # Networks for which a single XLA program is the loop that an expert would write.
 LOOPED = {"lstm", "simple-rnn", "stateful-lstm", "custom-step", "bidirectional-lstm", "dense"}
-KINDS = [*TRAININGS, "weights", *RUNGS, "first"]
-NAMES = list(
-    dict.fromkeys(
-        [
-            *KINDS,
-            *(each.name for kind in TRAININGS.values() for each in kind),
-            README.name,
-            *NETWORKS,
-            *(each.name for cases, _ in RUNGS.values() for each in cases),
-        ]
-    )
-)
-QUICK = (
-    ["model-1", "dense-32", "bar-short", "refit", "weights"],
-    ["fit-arrays", "seqframe", "hand-written"],
-)
+
+
+def labels(kind: str, case: Training | Rung) -> list[str]:
+    """Return the names by which `--only` chooses a case: its group, and its own in that group."""
+    if isinstance(case, Training) and kind != "first":
+        return [kind, case.name]
+    names = [case.name, case.of.name] if isinstance(case, Rung) else [case.name]
+    return [kind, *(name if kind in ("networks", "large") else f"{kind}-{name}" for name in names)]
+
+
+GROUPS = TRAININGS | {kind: cases for kind, (cases, _) in RUNGS.items()} | {"first": FIRST}
+LABELS = [label for kind, cases in GROUPS.items() for case in cases for label in labels(kind, case)]
+NAMES = list(dict.fromkeys(["weights", *LABELS]))
+QUICK_CASES = [
+    "model-1",
+    "dense-4",
+    "evaluate-dense",
+    "first-dense",
+    "bar-short",
+    "refit",
+    "weights",
+]
+QUICK = QUICK_CASES, ["fit-arrays", "seqframe", "hand-written"]
 
 BY_HAND = ("seqframe", "hand-written")
 
@@ -348,11 +355,8 @@ def compare_networks(backend: str, options: Namespace) -> dict[str, Rows]:
 
 
 def chosen(kind: str, cases: list[Any], options: Namespace) -> list[Any]:
-    """Return the cases of a group that `--only` names, by group, name, or name of the network."""
-    only = {*options.only}
-    return [
-        each for each in cases if only & {kind, each.name, each.name.rpartition("-")[0] or kind}
-    ]
+    """Return the cases of a group that `--only` names."""
+    return [case for case in cases if {*options.only} & {*labels(kind, case)}]
 
 
 def scaled(case: Any, backend: str, options: Namespace) -> Any:

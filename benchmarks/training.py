@@ -10,11 +10,18 @@ Three groups of networks:
 - **networks**: the ordinary networks of `_networks.py`, with a small and a larger batch, on all
   backends. `conv-32` has batches of 32, and `conv` is both. **large** has batches of 128.
 
-Of the networks with batches of 32 there are three more groups. **first**: ten epochs in a fresh
-process, with compilation, and the memory that they need. **evaluate** and **predict**: calls on all
-windows. Their cases are named `first-conv`, and so on. Four small groups follow. **bar** and **bar-short**: the progress bar, on long and on
-short epochs. **twins**: the compilation of a second, identical model. **refit**: a fit on a series
-that is a step longer each time.
+Of the networks with batches of 32 there are three more groups. Their cases are named `first-conv`,
+and so on.
+
+- **first**: ten epochs in a fresh process, with compilation, and the memory that they need. The
+  README's example is `first-readme`.
+- **evaluate**, **predict**: calls on all windows.
+
+There are four small groups:
+
+- **bar**, **bar-short**: the progress bar, on long and on short epochs;
+- **twins**: the compilation of a second, identical model;
+- **refit**: a fit on a series that is a step longer each time.
 
     python benchmarks/training.py            # all: some hours
     python benchmarks/training.py --quick    # a smoke run: two networks, one backend

@@ -306,6 +306,10 @@ class ByHand(Trainer):
 
     def __init__(self, training: Training):
         super().__init__(training)
+        import keras
+
+        if keras.backend.backend() not in LOOPS:
+            raise NotMeasuredError("PyTorch compiles no loop")
         self.group = min(max(GROUP // self.epoch_steps, 1), training.epochs)
         self.epochs = self.group
         self.random = np.random.default_rng(SEED)

@@ -405,7 +405,8 @@ def main(options: Namespace) -> None:
         )
         for backend, apart in weights.items()
     ]
-    report(options, claims, results=results, weights=weights)
+    measured = [claim for claim in claims if claim.reached != show_number(math.nan)]
+    report(options, measured, results=results, weights=weights)
 
 
 if __name__ == "__main__":

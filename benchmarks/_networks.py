@@ -320,6 +320,12 @@ def stateful_lstm(x: Any, layers: Any) -> Any:
     return chain(x, layers.LSTM(32, stateful=True), layers.Dense(1))
 
 
+def large_embedding(x: Any, layers: Any) -> Any:
+    """A bag of words, whose parameters take 51 MB (fastText)."""
+    embedding = layers.Embedding(100_000, 128)
+    return chain(x, embedding, layers.GlobalAveragePooling1D(), layers.Dense(2))
+
+
 def dense(x: Any, layers: Any) -> Any:
     return chain(
         x, layers.Flatten(), layers.Dense(128, "relu"), layers.Dense(64, "relu"), layers.Dense(1)
@@ -360,6 +366,7 @@ NETWORKS = {
         Network("simple-rnn", simple_rnn, optimizer="rmsprop"),
         Network("lstm", lstm),
         Network("stateful-lstm", stateful_lstm, stateful=True),
+        Network("large-embedding", large_embedding, **TEXT),
         Network("dense", dense, optimizer="sgd"),
     )
 }

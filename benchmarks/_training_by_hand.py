@@ -16,10 +16,10 @@ Program = Callable[[np.ndarray], Any]  # of orders (epochs, steps, batch_size)
 def ready_network(training: Training) -> tuple[Any, list[Any]]:
     """Return the network with every variable that a step needs, and its recurrent states."""
     network = training.network()
-    x, y = (array[: training.model.batch_size] for array in training.arrays)
+    x, y = (array[: training.batch_size] for array in training.arrays)
     network.compute_metrics(x, y, network(x))
     network.optimizer.build(network.trainable_variables)
-    if not training.model.stateful:
+    if not training.stateful:
         return network, []
     lstm = network.layers[1]
     lstm.reset_states()
@@ -28,10 +28,10 @@ def ready_network(training: Training) -> tuple[Any, list[Any]]:
 
 def gather(training: Training, asarray: Any, take: Any) -> Callable[[Any], Any]:
     """Return a function that makes a batch from the numbers of its windows, on the device."""
-    x_shape = (training.model.batch_size, *training.frames.x_shape)
+    x_shape, y_shape = ((training.batch_size, *array.shape[1:]) for array in training.arrays)
     if training.is_padded:
         x, y = map(asarray, training.arrays)
-        return lambda rows: (take(x, rows, x_shape), take(y, rows, rows.shape))
+        return lambda rows: (take(x, rows, x_shape), take(y, rows, y_shape))
     text, length = asarray(training.text), training.model.framer["sequence_length"]
     offsets = np.arange(length, dtype=np.int32)
 

@@ -7,12 +7,14 @@ import functools
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from _measure import NotMeasuredError, System, Variants
+from _measure import NotMeasuredError, PeakMemory, Result, Results, System, Variants, run_apart
+from _networks import FEATURES, STEPS, Network
 from _training_by_hand import LOOPS
 from reproduce_chapter import ALPHABET, ChapterModel, build
 
@@ -34,6 +36,26 @@ class Training:
     name: str
     model: ChapterModel
     letters: int = len(ALPHABET)
+
+    @property
+    def batch_size(self) -> int:
+        """Windows of a batch."""
+        return self.model.batch_size
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole training."""
+        return self.model.epochs
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether windows are shuffled."""
+        return self.model.shuffle
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the network carries state from batch to batch."""
+        return self.model.stateful
 
     @functools.cached_property
     def frames(self) -> Any:
@@ -63,12 +85,12 @@ class Training:
     @property
     def steps(self) -> int:
         """Batches of an epoch."""
-        return len(self.frames) // self.model.batch_size
+        return len(self.frames) // self.batch_size
 
     @property
     def all_steps(self) -> int:
         """Batches of the whole training."""
-        return self.steps * self.model.epochs
+        return self.steps * self.epochs
 
     def network(self, **options: Any) -> Any:
         """Return the compiled network. `options` are further arguments of `compile`."""
@@ -81,10 +103,65 @@ class Training:
         return network
 
 
+@dataclass(frozen=True)
+class Rung:
+    """An ordinary network, and the arrays it is trained on. It has the attributes of a `Training`.
+
+    Attributes:
+        of: Network.
+        batch_size: int. Windows of a batch.
+        steps: int. Batches of an epoch.
+        epochs: int. Epochs of the whole training.
+    """
+
+    of: Network
+    batch_size: int
+    steps: int
+    epochs: int = 10
+    is_padded = True  # the loop by hand takes batches from arrays
+
+    @property
+    def name(self) -> str:
+        """The name that `--only` takes."""
+        return f"{self.of.name}-{self.batch_size}"
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the network carries state from batch to batch."""
+        return self.of.stateful
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether windows are shuffled."""
+        return not self.stateful
+
+    @property
+    def all_steps(self) -> int:
+        """Batches of the whole training."""
+        return self.steps * self.epochs
+
+    @functools.cached_property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """All windows and their targets, in memory."""
+        return self.of.data(self.steps * self.batch_size)
+
+    @property
+    def frames(self) -> tuple[np.ndarray, np.ndarray]:
+        """What `seqframe.fit` takes."""
+        return self.arrays
+
+    def network(self, **options: Any) -> Any:
+        """Return the compiled network. `options` are further arguments of `compile`."""
+        return self.of.build(self.batch_size, **options)
+
+
+Case = Training | Rung
+
+
 class Trainer(System):
     """A way to train `epochs` epochs of a training in a run."""
 
-    def __init__(self, training: Training):
+    def __init__(self, training: Case):
         self.training, self.epochs, self.epoch_steps = training, 1, training.steps
 
     @property
@@ -93,8 +170,12 @@ class Trainer(System):
 
     def grow(self, factor: float) -> bool:
         before = self.epochs
-        self.epochs = min(math.ceil(before * factor), self.training.model.epochs)
+        self.epochs = min(math.ceil(before * factor), self.training.epochs)
         return self.epochs > before
+
+    def complete(self) -> None:
+        """Make a run the whole training."""
+        self.epochs = self.training.epochs
 
 
 class KerasFit(Trainer):
@@ -115,8 +196,8 @@ class KerasFit(Trainer):
         **options: Any,
     ):
         super().__init__(training)
-        if whole_epoch:
-            options["steps_per_execution"] = training.steps
+        options = keras_options(training, whole_epoch, options)
+        if options:
             self.remark = ("dataset, " if dataset else "arrays, ") + str(options)
         self.make = keras_dataset if dataset else keras_arrays
         self.network = training.network(**options)
@@ -125,7 +206,7 @@ class KerasFit(Trainer):
     def cut(self, steps: int) -> None:
         """Give an epoch as many steps."""
         self.epoch_steps = steps
-        self.data = self.make(self.training, steps * self.training.model.batch_size)
+        self.data = self.make(self.training, steps * self.training.batch_size)
 
     def grow(self, factor: float) -> bool:
         steps = min(round(self.epoch_steps * factor), self.training.steps)
@@ -133,6 +214,10 @@ class KerasFit(Trainer):
             return super().grow(factor)
         self.cut(steps)
         return True
+
+    def complete(self) -> None:
+        super().complete()
+        self.cut(self.training.steps)
 
     def clock(self) -> float:
         # Only epochs count: with so few, the rest of a call would weigh too much.
@@ -147,18 +232,33 @@ class KerasFit(Trainer):
         return times[-1] - times[0]
 
     def run(self, *callbacks: Any) -> None:
-        if self.training.model.stateful:
+        if self.training.stateful:
             from seqframe import StatefulTrainer
 
             callbacks = (*callbacks, StatefulTrainer())
         self.network.fit(**self.data, epochs=self.epochs, verbose=0, callbacks=list(callbacks))
 
 
+def keras_options(training: Case, whole_epoch: bool, options: dict[str, Any]) -> dict[str, Any]:
+    """Return further arguments of `model.compile`, if the backend has a use for them."""
+    import keras
+
+    if whole_epoch:
+        options = {"steps_per_execution": training.steps, **options}
+    backend = keras.backend.backend()
+    if backend == "jax" and options.get("jit_compile") is False:
+        raise NotMeasuredError("JAX compiles by XLA only")
+    if backend == "torch" and options:
+        # `torch.compile` compiles Keras's layers again and again, until it gives up.
+        raise NotMeasuredError("PyTorch takes one step a call, without compilation")
+    return options
+
+
 def keras_arrays(training: Training, windows: int) -> dict[str, Any]:
     """Return the first windows, as arguments of `model.fit`."""
     x, y = training.arrays
-    model = training.model
-    return dict(x=x[:windows], y=y[:windows], batch_size=model.batch_size, shuffle=model.shuffle)
+    size, shuffle = training.batch_size, training.shuffle
+    return dict(x=x[:windows], y=y[:windows], batch_size=size, shuffle=shuffle)
 
 
 def keras_dataset(training: Training, windows: int) -> dict[str, Any]:
@@ -184,18 +284,18 @@ def keras_dataset(training: Training, windows: int) -> dict[str, Any]:
 
 
 class SeqframeFit(Trainer):
-    """`seqframe.fit`."""
+    """`seqframe.fit`, silent or with another `verbose`."""
 
-    def __init__(self, training: Training):
+    def __init__(self, training: Case, verbose: Any = 0):
         super().__init__(training)
-        self.network = training.network()
+        self.network, self.frames, self.verbose = training.network(), training.frames, verbose
 
     def run(self) -> None:
         from seqframe import fit
 
-        model = self.training.model
-        options = dict(batch_size=model.batch_size, shuffle=model.shuffle, seed=SEED, verbose=0)
-        fit(self.network, self.training.frames, epochs=self.epochs, **options)
+        size, shuffle = self.training.batch_size, self.training.shuffle
+        options = dict(batch_size=size, shuffle=shuffle, seed=SEED, verbose=self.verbose)
+        fit(self.network, self.frames, epochs=self.epochs, **options)
 
 
 class ByHand(Trainer):
@@ -206,7 +306,11 @@ class ByHand(Trainer):
 
     def __init__(self, training: Training):
         super().__init__(training)
-        self.group = min(max(GROUP // self.epoch_steps, 1), training.model.epochs)
+        import keras
+
+        if keras.backend.backend() not in LOOPS:
+            raise NotMeasuredError("PyTorch compiles no loop")
+        self.group = min(max(GROUP // self.epoch_steps, 1), training.epochs)
         self.epochs = self.group
         self.random = np.random.default_rng(SEED)
 
@@ -224,9 +328,8 @@ class ByHand(Trainer):
 
     def draw(self) -> np.ndarray:
         """Return the numbers of the windows of an epoch, `(steps, batch_size)`."""
-        model = self.training.model
-        draw = self.random.permutation if model.shuffle else np.arange
-        return draw(self.epoch_steps * model.batch_size).reshape(self.epoch_steps, -1)
+        draw = self.random.permutation if self.training.shuffle else np.arange
+        return draw(self.epoch_steps * self.training.batch_size).reshape(self.epoch_steps, -1)
 
     def grow(self, factor: float) -> bool:
         before = self.epochs
@@ -235,13 +338,79 @@ class ByHand(Trainer):
         return self.epochs > before
 
 
-def without_xla(training: Training) -> KerasFit:
-    """Return whole epochs of `model.fit` without XLA."""
-    import keras
+class Repeated(Trainer):
+    """A call that takes all data, again and again: `evaluate` or `predict`.
 
-    if keras.backend.backend() == "jax":
-        raise NotMeasuredError("JAX compiles by XLA only")
-    return KerasFit(training, whole_epoch=True, jit_compile=False)
+    Args:
+        training: Rung.
+        call: function of the network and the training.
+        whole_epoch: bool. Whether `steps_per_execution` is a whole epoch.
+        **options: of `model.compile`.
+    """
+
+    def __init__(
+        self,
+        training: Rung,
+        call: Callable[[Any, Rung], None],
+        whole_epoch: bool = False,
+        **options: Any,
+    ):
+        super().__init__(training)
+        options = keras_options(training, whole_epoch, options)
+        self.call, self.network = call, training.network(**options)
+        self.remark = str(options) if options else ""
+
+    def run(self) -> None:
+        for _ in range(self.epochs):
+            self.call(self.network, self.training)
+
+
+def keras_evaluate(network: Any, training: Rung) -> None:
+    network.evaluate(*training.arrays, batch_size=training.batch_size, verbose=0)
+
+
+def keras_predict(network: Any, training: Rung) -> None:
+    network.predict(training.arrays[0], batch_size=training.batch_size, verbose=0)
+
+
+def seqframe_evaluate(network: Any, training: Rung) -> None:
+    from seqframe import evaluate
+
+    evaluate(network, training.arrays, batch_size=training.batch_size, verbose=0)
+
+
+def seqframe_predict(network: Any, training: Rung) -> None:
+    from seqframe import predict
+
+    predict(network, training.arrays[0], batch_size=training.batch_size, verbose=0)
+
+
+class Refit(System):
+    """`seqframe.fit` for five epochs of one series, again and again. A run is one call.
+
+    Args:
+        training: Rung. The series has 5 frames more than it has windows.
+        grows: bool. Whether the series is a step longer each time.
+    """
+
+    steps = 1
+
+    def __init__(self, training: Rung, grows: bool = False):
+        self.training, self.grows, self.network = training, grows, training.network()
+        self.frames = training.steps * training.batch_size + 5  # the last batch is smaller
+        shape = (self.frames + STEPS + 100, FEATURES)
+        self.series = np.random.default_rng(SEED).normal(size=shape).astype(np.float32)
+
+    def run(self) -> None:
+        from seqframe import SequenceFramer, fit
+
+        self.frames += self.grows
+        series = self.series[: self.frames + STEPS]
+        frames = SequenceFramer(STEPS).frame(series, targets=series[:, 0])
+        fit(self.network, frames, batch_size=self.training.batch_size, epochs=5, verbose=0)
+
+    def grow(self, factor: float) -> bool:
+        return False
 
 
 SYSTEMS: dict[str, Variants] = {
@@ -251,11 +420,77 @@ SYSTEMS: dict[str, Variants] = {
     "fit-best": [
         partial(KerasFit, whole_epoch=True, jit_compile=True),
         partial(KerasFit, dataset=True, whole_epoch=True, jit_compile=True),
-        without_xla,
+        partial(KerasFit, whole_epoch=True, jit_compile=False),
     ],
     "seqframe": [SeqframeFit],
     "hand-written": [ByHand],
 }
+
+NETWORK_SYSTEMS: dict[str, Variants] = {
+    "fit-arrays": [KerasFit],
+    "fit-best": [
+        partial(KerasFit, jit_compile=False),
+        partial(KerasFit, whole_epoch=True, jit_compile=False),
+        partial(KerasFit, whole_epoch=True, jit_compile=True),
+    ],
+    "seqframe": [SeqframeFit],
+    "hand-written": [ByHand],
+}
+
+
+def repeated(ours: Callable[..., None], keras: Callable[..., None]) -> dict[str, Variants]:
+    """Return seqframe's call, and Keras's with each of the options that may be fastest."""
+    return {
+        "fit-arrays": [partial(Repeated, call=keras)],
+        "fit-best": [
+            partial(Repeated, call=keras, jit_compile=False),
+            partial(Repeated, call=keras, whole_epoch=True, jit_compile=False),
+            partial(Repeated, call=keras, whole_epoch=True, jit_compile=True),
+        ],
+        "seqframe": [partial(Repeated, call=ours)],
+    }
+
+
+CALLS = {
+    "evaluate": repeated(seqframe_evaluate, keras_evaluate),
+    "predict": repeated(seqframe_predict, keras_predict),
+}
+BARS: dict[str, Variants] = {
+    "seqframe": [SeqframeFit],
+    "seqframe, bar": [partial(SeqframeFit, verbose="auto")],
+}
+TWINS: dict[str, Variants] = {"seqframe": [SeqframeFit], "seqframe, second": [SeqframeFit]}
+REFITS: dict[str, Variants] = {
+    "seqframe": [Refit],
+    "seqframe, longer": [partial(Refit, grows=True)],
+}
+
+
+def first_runs(case: Case, backend: str, makers: dict[str, type[Trainer]], rounds: int) -> Results:
+    """Return each system's whole trainings with compilation, all in fresh processes."""
+    results = {}
+    for name in [*makers] * rounds:
+        result = results.setdefault(name, Result(steps=case.all_steps))
+        try:
+            seconds, peak = run_apart(first_run, case, backend, makers[name])
+        except NotMeasuredError as error:
+            result.remark = str(error)
+        else:
+            result.rounds.append(seconds / case.all_steps)
+            result.peak = float(np.fmin(peak, result.peak))
+    return results
+
+
+def first_run(case: Case, backend: str, make: type[Trainer]) -> tuple[float, float]:
+    """Return the seconds of a whole training, and the bytes that it holds at most."""
+    os.environ["KERAS_BACKEND"] = backend
+    trainer = make(case)
+    trainer.complete()
+    with PeakMemory() as memory:
+        start = time.perf_counter()
+        trainer.run()
+        seconds = time.perf_counter() - start
+    return seconds, memory.bytes
 
 
 def weights_apart(trainings: list[Training], backend: str) -> float:

@@ -86,7 +86,9 @@ class StepLoop(common.StepLoop):
                 logs = run(program, held, given, first, steps, epochs, fresh, interrupts)
             finally:
                 # After an error, these are the values after the last whole step.
-                for variable, value in zip(tree.flatten(groups), tree.flatten(held[0]), strict=True):
+                for variable, value in zip(
+                    tree.flatten(groups), tree.flatten(held[0]), strict=True
+                ):
                     if not value.is_deleted():
                         variable.assign(value)
         return {name: np.asarray(value)[:epochs] for name, value in logs.items()}

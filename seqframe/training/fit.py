@@ -112,9 +112,7 @@ def fit(
         )
     if isinstance(validation_data, list):
         validation_data = tuple(validation_data)  # Keras takes lists, too
-    callbacks, runner = _runners(
-        model, callbacks, program, jit_compile, verbose, max_device_bytes
-    )
+    callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
     trainer = runner(
         frames,
         "train",
@@ -237,9 +235,7 @@ def evaluate(
     3.5
     """
     check_compiled(model)
-    callbacks, runner = _runners(
-        model, callbacks, program, jit_compile, verbose, max_device_bytes
-    )
+    callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
     logs = runner(frames, "test", batch_size=batch_size).evaluate(callbacks)
     if return_dict:
         return logs
@@ -285,7 +281,5 @@ def predict(
     array([2., 3.], dtype=float32)
     """
     check_model(model)
-    callbacks, runner = _runners(
-        model, callbacks, program, jit_compile, verbose, max_device_bytes
-    )
+    callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
     return runner(frames, "predict", batch_size=batch_size).predict(callbacks)

@@ -187,6 +187,18 @@ def graphs_instead_of_xla(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     monkeypatch.setattr(tensorflow, "function", graph)
 
 
+@pytest.fixture
+def every_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the first steps of each fit in every form that the backend has, one after the other."""
+    from seqframe import backend
+    from seqframe.training import programs
+
+    monkeypatch.setattr(programs, "_PAYBACK", -float("inf"))
+    monkeypatch.setattr(programs, "_SLOW", float("inf"))
+    monkeypatch.setattr(programs, "_PIECES", 1)
+    monkeypatch.setattr(backend, "promising", lambda model, forms, steps: forms, raising=False)
+
+
 def names_xla(item: pytest.Item) -> bool:
     tested = getattr(item, "function", None)
     return bool(

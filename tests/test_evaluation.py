@@ -165,6 +165,7 @@ def test_streamed_equals_resident(case, monkeypatch):
 
 
 @pytest.mark.xla
+@pytest.mark.usefixtures("every_form")
 def test_evaluate_equals_keras(case):
     given = {"sample_weight": case.weight, "batch_size": case.batch_size, "verbose": 0}
     expected = case.model.evaluate(case.x, case.y, return_dict=True, **given)
@@ -174,6 +175,7 @@ def test_evaluate_equals_keras(case):
 
 
 @pytest.mark.xla
+@pytest.mark.usefixtures("every_form")
 def test_predict_equals_keras(case):
     expected = case.model.predict(case.x, batch_size=case.batch_size, verbose=0)
     assert_same(case.predictions, expected, atol=1e-5)

@@ -211,6 +211,7 @@ def by_both(make, data, arrays=None, callbacks=lambda name: [], **kwargs):
 
 
 @pytest.mark.xla
+@pytest.mark.usefixtures("every_form")
 @pytest.mark.parametrize("case", CASES)
 def test_fit_equals_keras(case):
     make, data, arrays, kwargs = CASES[case]
@@ -220,6 +221,7 @@ def test_fit_equals_keras(case):
 
 
 @pytest.mark.xla
+@pytest.mark.usefixtures("every_form")
 def test_fit_equals_keras_in_mixed_precision():
     weights = []
     for train in in_order, keras_fit:
@@ -342,6 +344,7 @@ def test_any_number_of_steps_a_call_gives_the_same(kwargs, simple):
 
 
 @pytest.mark.xla
+@pytest.mark.usefixtures("every_form")
 def test_stateful_epochs_in_one_call_equal_single_epochs():
     model = stateful()
     before = contents(model)
@@ -544,6 +547,7 @@ def test_one_program_trains_other_data_in_another_order():
 
 
 @pytest.mark.xla
+@pytest.mark.usefixtures("every_form")
 def test_compiling_again_uses_the_new_optimizer_loss_and_frozen_weights():
     model = dense(kind=OwnMetrics, optimizer=keras.optimizers.SGD(0.1))
     fit(model, FULL, batch_size=2, verbose=0)
@@ -604,7 +608,7 @@ def test_programs_that_xla_refuses_run_as_a_graph(operation, caplog, monkeypatch
     assert_same(*weights)
 
     before = contents(model)
-    with pytest.raises(ValueError, match="(?s)layer 'foreign'.* `jit_compile=False`"):
+    with pytest.raises(ValueError, match=r"(?s)layer 'foreign'.* `jit_compile=False`"):
         fit(model, FULL, batch_size=2, verbose=0, jit_compile=True)
     assert_same(contents(model), before)
 

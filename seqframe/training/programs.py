@@ -1,8 +1,8 @@
 """Programs: a model's own steps on the device, in the form that runs them fastest.
 
-A form says whether a program is a loop of steps or a single step, and whether XLA compiles it. Which
-form is fastest depends on the layers, the batch and the machine. So the first steps are timed: they
-are steps of the training like any other.
+A form says whether a program is a loop of steps or a single step, and whether XLA compiles it.
+Which one is fastest depends on the layers, the batch and the machine. So the first steps are timed.
+They are steps of the training like any other.
 """
 
 import logging
@@ -38,24 +38,25 @@ _WORTH_TELLING = 0.1  # seconds of compilation that a message reports
 _PIECE = 0.05  # seconds of a timed piece
 _PIECES = 3  # timed pieces of each form; the fastest counts, because other work of a machine slows
 _SLOW = 2.0  # a form whose first piece takes this many times as long has no more pieces
-_PAYBACK = 2.0  # a form is tried if it may save this many times its compilation
-_LONGEST = 1.0  # seconds of a call, because an interrupt waits for its end
+_PAYBACK = 1.5  # a form is tried if it may save this many times its compilation
 
 
 @dataclass
-class Pace:
+class Trial:
     """What the clock has told about the forms of one network and batch size.
 
     Attributes:
         forms: the forms to choose from, in the order in which they are tried.
         compilation, step: seconds of each form that was tried. Of a step, the least.
         pieces: number of timed pieces of each form.
+        steps: number of steps that have run, in all forms and calls.
     """
 
     forms: Sequence[Form]
     compilation: dict[Form, float] = field(default_factory=dict)
     step: dict[Form, float] = field(default_factory=dict)
     pieces: dict[Form, int] = field(default_factory=dict)
+    steps: int = 0
 
     @property
     def fastest(self) -> Form:
@@ -68,7 +69,10 @@ class Pace:
         return self.pieces.get(form, 0) >= _PIECES or slow
 
     def next_form(self, left: int) -> Form:
-        """Return the form of the next steps, if so many are left."""
+        """Return the form of the next steps, if so many are left.
+
+        Nobody knows whether more calls follow. So as many steps are expected as there were so far.
+        """
         for form in self.forms:
             if form in self.pieces and not self.is_timed(form):
                 return form
@@ -78,26 +82,24 @@ class Pace:
         seconds, cost = self.step[self.fastest], self.compilation.get(self.forms[0], 0.0)
         saved = {form: backend.may_save(form, seconds) for form in untried}
         form = max(untried, key=saved.__getitem__)
-        worth = left * saved[form] > _PAYBACK * backend.COMPILATION[form] * cost
-        return form if worth else self.fastest
+        saving = (left + self.steps) * saved[form]
+        return form if saving > _PAYBACK * backend.COMPILATION[form] * cost else self.fastest
 
     def most_steps(self, form: Form) -> int | None:
-        """Return the steps that the next call of a form may take; None: any number."""
-        if len(self.forms) == 1 and not form.loop:
+        """Return the steps of the next piece of a form; None: any number."""
+        if len(self.forms) == 1 or self.is_timed(form):
             return None
-        if form not in self.step:
-            return 1
-        seconds = _LONGEST if self.is_timed(form) else _PIECE
-        return max(1, int(seconds / self.step[form]))
+        return max(1, int(_PIECE / self.step[form])) if form in self.step else 1
 
-    def note(self, form: Form, seconds: float) -> None:
-        """Take note of the seconds of a step in a piece."""
-        self.step[form] = min(seconds, self.step.get(form, math.inf))
+    def note(self, form: Form, seconds: float, steps: int) -> None:
+        """Take note of the seconds that a piece of so many steps took."""
+        self.steps += steps
+        self.step[form] = min(seconds / steps, self.step.get(form, math.inf))
         self.pieces[form] = self.pieces.get(form, 0) + 1
 
 
 class _Kept:
-    """Compiled loops and their paces, and the objects that they were compiled with.
+    """Compiled loops and their trials, and the objects that they were compiled with.
 
     It is a class, because Keras saves the contents of a model's lists and dicts.
     """
@@ -105,7 +107,7 @@ class _Kept:
     def __init__(self, made_of: list[Any]):
         self.made_of = made_of
         self.loops: dict[tuple[str, Gather, Form], StepLoop] = {}
-        self.paces: dict[Any, Pace] = {}
+        self.trials: dict[Any, Trial] = {}
 
 
 class Program:
@@ -141,9 +143,9 @@ class Program:
         kept = self._kept()
         shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
         key = (self._kind, self._gather, tuple(self._forms), given[1]["index"].shape[1])
-        if key not in kept.paces:
-            kept.paces[key] = Pace(backend.promising(self._model, self._forms, left))
-        pace = kept.paces[key]
+        if key not in kept.trials:
+            kept.trials[key] = Trial(backend.promising(self._model, self._forms, left))
+        trial = kept.trials[key]
         # A call of one epoch, or of one step an epoch, can be cut into pieces.
         total = steps if epochs == 1 else epochs if steps == 1 else 1
 
@@ -159,14 +161,14 @@ class Program:
         found: list[dict[str, np.ndarray]] = []
         done = 0
         while done < total:
-            form = pace.next_form(left - done)
+            form = trial.next_form(left - done)
             loop = self._loop(kept, form)
             is_new = shapes not in loop.compiled_for
             if is_new:
                 # An error while it is compiled changes nothing.
                 count = 0 if loop.compiles_ahead else 1
             else:
-                count = min(pace.most_steps(form) or total, total - done)
+                count = min(trial.most_steps(form) or total, total - done)
             begin = time.perf_counter()
             try:
                 logs = run_piece(loop, done, count)
@@ -174,20 +176,20 @@ class Program:
                 if not form.xla or not is_new:
                     raise
                 refusal = _refusal(self._model, error)
-                if len(pace.forms) == 1:
+                if len(trial.forms) == 1:
                     raise ValueError(refusal) from error
-                pace.forms = [other for other in pace.forms if other != form]
+                trial.forms = [other for other in trial.forms if other != form]
                 logger.info("%s", refusal)
                 continue
             seconds = time.perf_counter() - begin
             if is_new:
                 loop.compiled_for.add(shapes)
-                pace.compilation.setdefault(form, seconds)
+                trial.compilation.setdefault(form, seconds)
                 if seconds >= _WORTH_TELLING:
                     self._tell(f"Compiled the {_STEPS[self._kind]} step in {seconds:.1f} s.")
             else:
-                pace.note(form, seconds / (count if total > 1 else steps * epochs))
-                self._tell_choice(pace, form)
+                trial.note(form, seconds, count if total > 1 else steps * epochs)
+                self._tell_choice(trial, form)
             if count:
                 done += count
                 found = [logs] if epochs == 1 else [*found, logs]
@@ -211,12 +213,12 @@ class Program:
             )
         return kept.loops[key]
 
-    def _tell_choice(self, pace: Pace, form: Form) -> None:
+    def _tell_choice(self, trial: Trial, form: Form) -> None:
         """Tell which form runs the steps, when a second one has just had its pieces."""
-        ended = pace.is_timed(form) and pace.pieces[form] <= _PIECES
-        if ended and len(pace.pieces) > 1:
-            timed = ", ".join(f"{form}: {each * 1e6:.0f} µs" for form, each in pace.step.items())
-            self._tell(f"The {_STEPS[self._kind]} steps run as {pace.fastest} ({timed} a step).")
+        ended = trial.is_timed(form) and trial.pieces[form] <= _PIECES
+        if ended and len(trial.pieces) > 1:
+            timed = ", ".join(f"{form}: {each * 1e6:.0f} µs" for form, each in trial.step.items())
+            self._tell(f"The {_STEPS[self._kind]} steps run as {trial.fastest} ({timed} a step).")
 
     def _tell(self, message: str) -> None:
         logger.info("%s", message)

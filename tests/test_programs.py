@@ -1,0 +1,297 @@
+"""Programs: which form runs the steps, and that every form computes the same."""
+
+import signal
+import threading
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from models import assert_same, compiled, contents, numbers, recurrent, seeded
+
+from seqframe import SequenceFramer, evaluate, fit, predict
+from seqframe import backend as own
+from seqframe.backend.common import Form
+from seqframe.training.programs import Trial, forms_for
+
+BACKEND = keras.backend.backend()
+X, Y = numbers(22, 2, 1), numbers(22, 1, seed=1)  # five batches of 4, and 2 more samples
+
+only_jax = pytest.mark.skipif(BACKEND != "jax", reason="elsewhere variables keep their values")
+no_torch = pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing by itself")
+
+
+def network(*more, **kwargs):
+    inner = [keras.Input((2, 1)), *more, layers.Flatten(), layers.Dense(3), layers.Dense(1)]
+    return compiled(seeded(keras.Sequential(inner)), "adam", **kwargs)
+
+
+# --- The choice, without a network.
+
+FIRST, SECOND, THIRD = Form(True, False), Form(False, True), Form(True, True)
+
+
+@pytest.fixture
+def savings(monkeypatch):
+    """Let the second form save half of a step, and the third one a quarter."""
+    shares = {SECOND: 0.5, THIRD: 0.25}
+    monkeypatch.setattr(
+        own, "may_save", lambda form, seconds: shares[form] * seconds, raising=False
+    )
+    monkeypatch.setattr(own, "COMPILATION", dict.fromkeys([FIRST, *shares], 2.0), raising=False)
+
+
+def paced(seconds, left, compilation=1.0):
+    """Return the forms of the pieces of a run, if a step of each form takes these seconds."""
+    trial, used = Trial([FIRST, SECOND, THIRD]), []
+    for _ in range(12):
+        form = trial.next_form(left)
+        trial.compilation.setdefault(form, compilation)
+        trial.note(form, seconds[form], 1)
+        used.append(form)
+    return used
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "used"),
+    [
+        # Too few steps to pay for a compilation.
+        ((1.0, 0.5, 0.5), 2, [FIRST] * 12),
+        # The second form pays and is faster. The third one could save too little then.
+        ((1.0, 0.5, 0.5), 12, [FIRST] * 3 + [SECOND] * 9),
+        # With very many steps all are tried.
+        ((1.0, 0.5, 0.4), 1e6, [FIRST] * 3 + [SECOND] * 3 + [THIRD] * 6),
+        # A form that is much slower is dropped after one piece.
+        ((1.0, 9.0, 9.0), 1e6, [FIRST] * 3 + [SECOND, THIRD] + [FIRST] * 7),
+    ],
+)
+def test_forms_are_tried_if_they_may_pay(savings, seconds, left, used):
+    assert paced(dict(zip([FIRST, SECOND, THIRD], seconds, strict=True)), left) == used
+
+
+def test_many_short_calls_pay_like_a_long_one(savings):
+    trial = Trial([FIRST, SECOND])
+    trial.compilation[FIRST] = 1.0
+    used = []
+    for _ in range(20):
+        form = trial.next_form(left=1)
+        trial.note(form, 1.0 if form == FIRST else 0.5, 1)
+        used.append(form)
+    assert used[:3] == [FIRST] * 3
+    assert used[-1] == SECOND
+
+
+# --- Every form computes the same.
+
+
+def trained(model, data, **kwargs):
+    """Return the weights, the History, the logs and the predictions of a model."""
+    common = dict(batch_size=4, verbose=0, **kwargs)
+    history = fit(model, data, epochs=3, shuffle=False, validation_data=data, **common)
+    logs = evaluate(model, data, return_dict=True, **common)
+    found = predict(model, data[0] if isinstance(data, tuple) else data, **common)
+    return [contents(model), history.history, logs, found]
+
+
+@pytest.mark.parametrize("form", own.FORMS, ids=str)
+def test_every_form_trains_as_keras_does(form):
+    if BACKEND == "torch" and form.xla:
+        pytest.skip("test_training.py compares `torch.compile`")
+    forced = dict(program="loop" if form.loop else "steps", jit_compile=form.xla)
+    model, twin = network(layers.Dropout(0.0)), network(layers.Dropout(0.0))
+    found = trained(model, (X, Y), **forced)
+    history = twin.fit(
+        X, Y, batch_size=4, epochs=3, shuffle=False, validation_data=(X, Y), verbose=0
+    )
+    assert found[1].keys() == history.history.keys()
+    for name, values in history.history.items():
+        np.testing.assert_allclose(found[1][name], values, rtol=1e-5)
+    assert_same(found[0], contents(twin), atol=1e-5)
+    assert_same(found[3], twin.predict(X, verbose=0), atol=1e-5)
+
+
+@pytest.mark.usefixtures("every_form")
+def test_lanes_keep_their_state_from_form_to_form():
+    lanes = SequenceFramer(1).frame([numbers(25, seed=2), numbers(15, seed=3)]).lanes(2)
+    results = []
+    for program in "auto", "steps":
+        model = compiled(recurrent(batch_size=2, steps=1))
+        history = fit(model, lanes, epochs=2, verbose=0, program=program)
+        results.append([contents(model), history.history])
+    assert_same(*results, atol=1e-6)
+
+
+# --- What the user says.
+
+
+def test_a_program_that_the_backend_has_not_is_an_error():
+    model = network()
+    before = contents(model)
+    with pytest.raises(ValueError, match="program"):
+        fit(model, (X, Y), program="whole")
+    if BACKEND == "torch":
+        with pytest.raises(ValueError, match=r"torch.*program='loop'"):
+            fit(model, (X, Y), program="loop")
+    if BACKEND == "tensorflow":
+        with pytest.raises(ValueError, match=r"program='steps', jit_compile=False"):
+            fit(model, (X, Y), program="steps", jit_compile=False)
+    assert_same(contents(model), before)
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="under JAX, Keras's own loop runs such models")
+def test_jit_compile_of_compile_counts():
+    unlike = not network().jit_compile  # what "auto" does not become
+    model = network(jit_compile=unlike)
+    assert {form.xla for form in forms_for(model, "auto", "auto")} == {unlike}
+    assert {form.xla for form in forms_for(model, "auto", not unlike)} == {not unlike}
+
+
+@only_jax
+def test_without_jit_compile_keras_itself_trains(caplog):
+    model, twin = network(jit_compile=False), network()
+    fit(model, (X, Y), batch_size=4, shuffle=False, verbose=0)
+    assert "jit_compile=False" in caplog.text
+    fit(twin, (X, Y), batch_size=4, shuffle=False, verbose=0)
+    assert_same(contents(model), contents(twin), atol=1e-6)
+
+
+@no_torch
+@pytest.mark.usefixtures("every_form")
+def test_the_choice_is_told(caplog, capsys):
+    with caplog.at_level("INFO", "seqframe"):
+        fit(network(), (X, Y), batch_size=4, epochs=3, verbose=2)
+    for text in caplog.text, capsys.readouterr().out:
+        assert "The training steps run as" in text
+        assert "µs" in text
+
+
+# --- Errors and interrupts.
+
+
+@no_torch
+@pytest.mark.usefixtures("every_form")
+def test_an_error_in_a_trial_leaves_the_model_as_after_the_last_whole_step():
+    class Failing(layers.Layer):
+        traced = 0
+
+        def call(self, x):
+            Failing.traced += 1
+            if Failing.traced > allowed:
+                raise RuntimeError("Enough.")
+            return x
+
+    allowed = 10**6
+    fit(network(Failing()), (X, Y), batch_size=4, verbose=0, program=first_program())
+    model = network(Failing())
+    Failing.traced, allowed = 0, Failing.traced  # the second form cannot be traced
+    with pytest.raises(RuntimeError, match="Enough"):
+        fit(model, (X, Y), batch_size=4, epochs=2, shuffle=False, verbose=0)
+    steps = int(ops.convert_to_numpy(model.optimizer.iterations))
+    assert 0 < steps < 10
+    expected = network()
+    expected.fit(X[: 4 * steps], Y[: 4 * steps], batch_size=4, shuffle=False, verbose=0)
+    assert_same(model.get_weights(), expected.get_weights(), atol=1e-6)
+
+
+def first_program():
+    return "loop" if own.FORMS[0].loop else "steps"
+
+
+@only_jax
+@pytest.mark.parametrize("program", ["loop", "steps"])
+def test_an_interrupt_loses_no_values(program):
+    """Programs overwrite the values that they are given."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    model = network()
+    fit(model, (X, Y), batch_size=4, verbose=0, program=program)
+    try:
+        for attempt in range(20):
+            signal.setitimer(signal.ITIMER_REAL, 1e-3 * (1 + attempt))
+            with pytest.raises(KeyboardInterrupt):
+                while True:
+                    fit(model, (X, Y), batch_size=4, epochs=50, verbose=0, program=program)
+            assert all(np.isfinite(values).all() for values in contents(model)[0])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@only_jax
+def test_values_that_others_hold_are_not_overwritten():
+    model, other = network(), network()
+    kept = [variable.value for variable in model.variables]
+    for mine, its in zip(model.variables, other.variables, strict=True):
+        its.assign(mine)
+    expected = [np.array(value) for value in kept]
+    fit(model, (X, Y), batch_size=4, epochs=2, verbose=0)
+    assert_same([np.array(value) for value in kept], expected)
+    assert_same(other.get_weights(), expected[: len(other.get_weights())])
+
+
+# --- What is compiled anew.
+
+
+@pytest.fixture
+def compilations(monkeypatch, caplog):
+    """Return a function that says how many programs were compiled so far."""
+    monkeypatch.setattr("seqframe.training.programs._WORTH_TELLING", 0.0)
+    caplog.set_level("INFO", "seqframe")
+    return lambda: caplog.text.count("Compiled the")
+
+
+@no_torch
+@pytest.mark.parametrize("form", own.FORMS, ids=str)
+def test_a_longer_series_needs_no_new_program(form, compilations):
+    forced = dict(program="loop" if form.loop else "steps", jit_compile=form.xla)
+    model = network()
+    counts = []
+    for steps in 66, 67, 68, 69:
+        frames = SequenceFramer(2).frame(numbers(steps))
+        fit(model, frames, batch_size=1, verbose=0, **forced)
+        counts.append(compilations())
+    assert counts[0] >= 1
+    assert len(set(counts)) == 1
+
+
+@only_jax
+def test_identical_models_share_their_programs():
+    from seqframe.backend.jax import _SHARED
+
+    fit(network(), (X, Y), batch_size=4, verbose=0)
+    before = list(_SHARED)
+    twin = network()
+    fit(twin, (X, Y), batch_size=4, shuffle=False, verbose=0)
+    assert set(_SHARED) == set(before)
+    expected = network()
+    expected.fit(X, Y, batch_size=4, shuffle=False, verbose=0)
+    assert_same(contents(twin), contents(expected), atol=1e-6)
+
+
+@only_jax
+def test_models_that_differ_in_a_constant_share_nothing():
+    def scaled(mean):
+        return network(layers.Normalization(mean=mean, variance=1.0))
+
+    found = []
+    for mean in 0.0, 1.0:
+        model, twin = scaled(mean), scaled(mean)
+        fit(model, (X, Y), batch_size=4, shuffle=False, verbose=0)
+        twin.fit(X, Y, batch_size=4, shuffle=False, verbose=0)
+        assert_same(model.get_weights(), twin.get_weights(), atol=1e-6)
+        found.append(model.get_weights()[0])
+    assert not np.allclose(*found)
+
+
+def test_training_in_a_thread_works():
+    model, twin = network(), network()
+    thread = threading.Thread(
+        target=fit, args=(model, (X, Y)), kwargs=dict(batch_size=4, shuffle=False, verbose=0)
+    )
+    thread.start()
+    thread.join()
+    fit(twin, (X, Y), batch_size=4, shuffle=False, verbose=0)
+    assert_same(contents(model), contents(twin))

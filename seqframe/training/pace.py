@@ -5,7 +5,7 @@ _FIRST_SHOWN, _FIRST_SILENT = 1, 32
 _SECONDS_SHOWN = 0.15  # Keras draws a bar every 0.05 seconds at most
 _SECONDS_SILENT = 0.5  # so soon an interruption ends a call
 # A short call measures its own cost more than its steps', so the next one may be far longer.
-_GROWTH = 16
+_GROWTH = 64
 
 
 class Pace:

@@ -3,6 +3,7 @@
 import itertools
 import re
 from types import SimpleNamespace
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -35,12 +36,16 @@ def simple():
 
 @pytest.fixture
 def set_clock(monkeypatch):
-    """Return a function that lets the runner read a clock with these seconds between readings."""
+    """Return a function that sets the seconds between readings of the runner's clock.
+
+    The runner also forgets the speed of its model.
+    """
 
     def use(seconds):
         readings = itertools.accumulate(itertools.cycle(seconds))
         clock = SimpleNamespace(perf_counter=lambda: next(readings))
         monkeypatch.setattr("seqframe.training.epochs.time", clock)
+        monkeypatch.setattr("seqframe.training.pace._paces", WeakKeyDictionary())
 
     return use
 
@@ -142,6 +147,16 @@ def test_calls_take_the_steps_that_their_time_allows(
     assert sorted(calls) == sorted(expected + validation)
     if not validation:
         assert calls == expected
+
+
+def test_the_next_fit_goes_on_at_the_speed_of_the_last_one(simple, set_clock, calls):
+    set_clock(CLOCKS["stands still"])
+    for verbose, expected in [(1, [1, 9]), (1, [10]), (0, [10]), ("auto", [10])]:
+        train(simple, epochs=1, verbose=verbose)
+        assert calls == expected
+        calls.clear()
+    train(simple, epochs=1, verbose=1, batch_size=4)  # each batch size has a speed of its own
+    assert calls == [1, 4]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class EpochRunner:
         self._jit_compile = jit_compile
         given = None if policy is None else policy.initial_state
         self._initial_state = flat_initial_state(model, given)
-        self._pace = pace_of_calls(verbose in ("auto", 1))
+        self._pace = pace_of_calls(model, kind, schedule.batch_size, verbose in ("auto", 1))
         self._outputs: Any = None  # a nest like the predictions, of their names in the logs
 
     def train(

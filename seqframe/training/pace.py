@@ -1,5 +1,8 @@
 """Pace: how many steps a call of a program takes."""
 
+from typing import Any
+from weakref import WeakKeyDictionary
+
 # The first call is short, because nothing is known of the speed yet.
 _FIRST_SHOWN, _FIRST_SILENT = 1, 32
 _SECONDS_SHOWN = 0.15  # Keras draws a bar every 0.05 seconds at most
@@ -45,8 +48,18 @@ class Pace:
         return -(-left // max(round(left / self.steps), 1))
 
 
-def pace_of_calls(is_shown: bool) -> Pace:
-    """Return the pace of calls whose ends a progress bar shows, or of calls that nobody sees."""
-    if is_shown:
-        return Pace(_FIRST_SHOWN, _SECONDS_SHOWN)
-    return Pace(_FIRST_SILENT, _SECONDS_SILENT)
+#: Each model's paces. A `fit` of one short epoch would not learn the speed again in time.
+_paces: WeakKeyDictionary[Any, dict[tuple[str, int, bool], Pace]] = WeakKeyDictionary()
+
+
+def pace_of_calls(model: Any, kind: str, batch_size: int, is_shown: bool) -> Pace:
+    """Return the pace of a model's calls, as the last run left it.
+
+    Args:
+        model: keras.Model.
+        kind: "train" | "test" | "predict".
+        batch_size: int.
+        is_shown: bool. Whether a progress bar shows the end of each call.
+    """
+    start = (_FIRST_SHOWN, _SECONDS_SHOWN) if is_shown else (_FIRST_SILENT, _SECONDS_SILENT)
+    return _paces.setdefault(model, {}).setdefault((kind, batch_size, is_shown), Pace(*start))

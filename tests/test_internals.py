@@ -3,6 +3,9 @@
 A workaround for one backend is tested only there.
 """
 
+import re
+from inspect import signature
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from seqframe import get_states, reset_states
 from seqframe.backend.internals import (
     all_layers,
     any_time_steps,
+    begin_earlier,
     borrowed_states,
     build_for_training,
     compiled_with,
@@ -134,6 +138,15 @@ def test_contexts_leave_nothing_behind(name):
             raise OwnError
         assert contents_of(model, layer) == inside  # the outer one goes on
     assert contents_of(model, layer) == before
+
+
+def test_keras_has_no_bar_that_began_before_its_making(capsys):
+    assert not [name for name in signature(keras.utils.Progbar).parameters if "start" in name]
+    bar = keras.utils.Progbar(2, verbose=2)
+    begin_earlier(bar, 7000.0)
+    bar.update(2, finalize=True)
+    (seconds,) = re.findall(r"2/2 - (\d+)s", capsys.readouterr().out)
+    assert 7000 <= int(seconds) < 7100
 
 
 def test_keras_has_no_public_way_back_to_its_own_input_spec():

@@ -212,8 +212,7 @@ def test_an_interrupt_loses_no_values(program):
         for attempt in range(20):
             signal.setitimer(signal.ITIMER_REAL, 1e-3 * (1 + attempt))
             with pytest.raises(KeyboardInterrupt):
-                while True:
-                    fit(model, (X, Y), batch_size=4, epochs=50, verbose=0, program=program)
+                fit(model, (X, Y), batch_size=4, epochs=10**6, verbose=0, program=program)
             assert all(np.isfinite(values).all() for values in contents(model)[0])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -108,6 +108,14 @@ def resumed_epoch(model: keras.Model) -> int | None:
     return getattr(model, "_initial_epoch", None)
 
 
+def begin_earlier(bar: Any, seconds: float) -> None:
+    """Let a `keras.utils.Progbar` count its time from some seconds before its making.
+
+    Why: the bars of epochs that share a call are made after the call.
+    """
+    bar._start -= seconds
+
+
 class _StateBox:
     """A stand-in for a seed generator: an object with a variable named `state`."""
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import keras
@@ -12,18 +13,18 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
-from seqframe.backend.internals import resumed_epoch
+from seqframe.backend.internals import begin_earlier, resumed_epoch
 from seqframe.model.state import stateful_layers
+from seqframe.training.pace import Pace, pace_of_calls
 from seqframe.training.programs import Program, flat_initial_state
 from seqframe.training.schedule import Chunk, Schedule, place_rows
 from seqframe.training.stateful import StatefulTrainer
 
-_GROUPED_SECONDS = 0.5  # length of a call of several epochs
-_PROGRESS_UPDATES = 20  # updates of the progress bar in an epoch
-
 Logs = dict[str, Any]
 Hooks: TypeAlias = keras.callbacks.CallbackList
 Callbacks: TypeAlias = list[keras.callbacks.Callback]
+#: An epoch's number and logs, and the hook that ends it.
+Epoch: TypeAlias = tuple[int, Logs, Callable[[int, Logs], Any]]
 
 
 class EpochRunner:
@@ -46,6 +47,7 @@ class EpochRunner:
         self._program = Program(model, kind, gather, program, jit_compile, verbose)
         given = None if policy is None else policy.initial_state
         self._initial_state = flat_initial_state(model, given)
+        self._pace = pace_of_calls(model, kind, schedule.batch_size, verbose in ("auto", 1))
 
     def train(
         self,
@@ -68,22 +70,18 @@ class EpochRunner:
         with self._running():
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
-            grouped = self.verbose == 0 and validation is None and steps_per_execution is None
-            if grouped and self._can_group(hooks) and not model.stop_training:
+            together = validation is None and steps_per_execution is None
+            if together and self._can_group(hooks) and not model.stop_training:
                 run = self._run_grouped(hooks, initial_epoch, epochs)
-                # Keras's list looks for values to convert, which takes longer than a small epoch.
-                ended = hooks.callbacks
             else:
                 run = self._run_single(hooks, initial_epoch, epochs, steps_per_execution)
-                ended = [hooks]
             logs: Logs = {}
-            for epoch, logs in run:
+            for epoch, logs, end in run:
                 if epoch == initial_epoch:
                     on_first_loss(logs.get("loss"))
                 if validation is not None and validation.is_due(epoch):
                     logs |= validation.logs(model, hooks)
-                for callback in ended:
-                    callback.on_epoch_end(epoch, logs)
+                end(epoch, logs)
                 if model.stop_training:
                     break
             if epochs > 0:
@@ -94,12 +92,12 @@ class EpochRunner:
     def evaluate(self, callbacks: Callbacks | Hooks) -> Logs:
         """Run one pass of validation and return its logs."""
         hooks = self._hooks(callbacks)
-        stride = self._stride(hooks, self.model.steps_per_execution, self.schedule.steps)
+        pace = self._pace_for(hooks, self.model.steps_per_execution)
         self.model.stop_evaluating = False
         logs: Logs = {}
         with self._running():
             hooks.on_test_begin()
-            for last, records in self._calls(0, stride, hooks.on_test_batch_begin):
+            for last, records in self._calls(0, pace, hooks.on_test_batch_begin):
                 logs = _logs_of(records, 0)
                 hooks.on_test_batch_end(last, logs)
                 if self.model.stop_evaluating:
@@ -111,10 +109,10 @@ class EpochRunner:
         """Run one pass and return the predictions, a nest of arrays in the order of the frames."""
         found: Any = None
         hooks = self._hooks(callbacks)
-        stride = self._stride(hooks, 1, self.schedule.chunk_steps)
+        pace = self._pace_for(hooks, 1)
         with self._running():
             hooks.on_predict_begin()
-            for last, records in self._calls(0, stride, hooks.on_predict_batch_begin):
+            for last, records in self._calls(0, pace, hooks.on_predict_batch_begin):
                 steps = len(next(iter(records.values())))
                 place = self.schedule.places(last + 1 - steps, last + 1)
                 rows = {name: row.reshape(-1, *row.shape[2:]) for name, row in records.items()}
@@ -141,58 +139,69 @@ class EpochRunner:
 
     def _run_single(
         self, hooks: Hooks, initial_epoch: int, epochs: int, steps_per_execution: int | None
-    ) -> Iterator[tuple[int, Logs]]:
+    ) -> Iterator[Epoch]:
         """Run each epoch by itself, with hooks before, between and after its calls."""
-        updates = _PROGRESS_UPDATES if self.verbose in ("auto", 1) else 1
-        most = -(-self.schedule.steps // updates)
-        stride = steps_per_execution
-        stride = stride or self._stride(hooks, self.model.steps_per_execution, most)
+        pace = self._pace_for(hooks, self.model.steps_per_execution)
+        if steps_per_execution is not None:
+            pace = Pace(steps_per_execution)
         for epoch in range(initial_epoch, epochs):
-            hooks.on_epoch_begin(epoch)
-            if self.model.stop_training:  # Keras ends after one call of its own
-                stride = self.model.steps_per_execution
-            logs: Logs = {}
-            for last, records in self._calls(epoch, stride, hooks.on_train_batch_begin):
-                logs = _logs_of(records, 0)
-                hooks.on_train_batch_end(last, logs)
-                if self.model.stop_training:
-                    break
-            yield epoch, logs
+            yield epoch, self._run_epoch(hooks, epoch, pace), hooks.on_epoch_end
 
-    def _run_grouped(
-        self, hooks: Hooks, initial_epoch: int, epochs: int
-    ) -> Iterator[tuple[int, Logs]]:
-        """Run several epochs in each call: as many as fit and take about half a second."""
-        epoch, count = initial_epoch, 1
+    def _run_grouped(self, hooks: Hooks, initial_epoch: int, epochs: int) -> Iterator[Epoch]:
+        """Run short epochs several in a call, as many as its pace allows, and other epochs singly.
+
+        The hooks of epochs that share a call follow the call.
+        """
+        epoch, steps = initial_epoch, self.schedule.steps
         while epoch < epochs:
-            count = min(count, self.schedule.epochs_a_call, epochs - epoch)
+            count = min(self._pace.steps // steps, self.schedule.epochs_a_call, epochs - epoch)
+            if count < 2:
+                yield epoch, self._run_epoch(hooks, epoch, self._pace), hooks.on_epoch_end
+                epoch += 1
+                continue
             chunk = self.schedule.epochs(epoch, count)
             begin = time.perf_counter()
-            logs = self._run(chunk, 0, self.schedule.steps, count, fresh=True)
+            logs = self._run(chunk, 0, steps, count, fresh=True)
             seconds = time.perf_counter() - begin
+            self._pace.learn(count * steps, seconds)
             for number in range(count):
                 if self.policy is not None:
                     # The program has reset the state between these epochs, but not after the last.
                     self.policy.paused = number < count - 1
-                for callback in hooks.callbacks:
-                    callback.on_epoch_begin(epoch + number)
-                yield epoch + number, _logs_of(logs, number)
+                _begin_epoch(hooks, epoch + number, seconds / count)
+                yield epoch + number, _logs_of(logs, number), partial(_end_epoch, hooks)
             epoch += count
-            count = max(1, min(2 * count, int(count * _GROUPED_SECONDS / seconds)))
+
+    def _run_epoch(self, hooks: Hooks, epoch: int, pace: Pace) -> Logs:
+        """Run one epoch and return its logs."""
+        hooks.on_epoch_begin(epoch)
+        if self.model.stop_training:  # Keras ends after one call of its own
+            pace = Pace(self.model.steps_per_execution)
+        logs: Logs = {}
+        for last, records in self._calls(epoch, pace, hooks.on_train_batch_begin):
+            logs = _logs_of(records, 0)
+            hooks.on_train_batch_end(last, logs)
+            if self.model.stop_training:
+                break
+        return logs
 
     def _calls(
-        self, epoch: int, stride: int, before: Callable[[int], None]
+        self, epoch: int, pace: Pace, before: Callable[[int], None]
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Run an epoch, `stride` steps in each call.
+        """Run an epoch, at a pace of steps in each call.
 
         Yields the number of a call's last step and its result; for predictions, all results.
         """
         steps, size = self.schedule.steps, self.schedule.chunk_steps
         predicts = self.kind == "predict"
-        for first in range(0, steps, stride):
-            stop = min(first + stride, steps)
+        first = 0
+        while first < steps:
+            stop = first + pace.next(steps - first)
+            if predicts:  # a call returns the predictions of one chunk
+                stop = min(stop, (first // size + 1) * size)
             before(first)
             records: dict[str, np.ndarray] = {}
+            began = time.perf_counter()
             # A call ends with the chunk that is on the device.
             for number in range(first // size, (stop - 1) // size + 1):
                 begin, end = max(first, number * size), min(stop, (number + 1) * size)
@@ -201,7 +210,9 @@ class EpochRunner:
                 shape = (1, end - begin) if predicts else (end - begin, 1)
                 fresh = begin == 0 and not predicts
                 records = self._run(chunk, row, *shape, fresh=fresh)
+            pace.learn(stop - first, time.perf_counter() - began)
             yield stop - 1, records
+            first = stop
         if self.schedule.remainder:
             before(steps)
             chunk, fresh = self.schedule.batch(epoch, steps), steps == 0 and not predicts
@@ -226,10 +237,10 @@ class EpochRunner:
         watched = any(_overrides(callback, hooked) for callback in hooks.callbacks)
         return not watched and self.schedule.can_group
 
-    def _stride(self, hooks: Hooks, watched: int, unwatched: int) -> int:
-        """Return the number of steps in a call: `watched` if a callback looks at batches."""
+    def _pace_for(self, hooks: Hooks, steps: int) -> Pace:
+        """Return the pace of calls; calls of `steps` steps if a callback looks at batches."""
         looks = any(_looks_at_batches(callback, self.kind) for callback in hooks.callbacks)
-        return max(watched if looks else unwatched, 1)
+        return Pace(steps) if looks else self._pace
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -294,7 +305,24 @@ def listed(model: keras.Model, logs: Logs) -> list[Any]:
 def _logs_of(logs: dict[str, np.ndarray], epoch: int) -> Logs:
     """Return one epoch's logs by name, as Keras does: numbers, and arrays of several numbers."""
     found = {name: logs[name][epoch] for name in sorted(logs)}
-    return {name: log if np.ndim(log) else float(log) for name, log in found.items()}
+    return {name: float(log.item()) if log.size == 1 else log for name, log in found.items()}
+
+
+# Keras's list of callbacks looks for values to convert, which takes as long as a small epoch. So
+# epochs that share a call bypass it.
+
+
+def _begin_epoch(hooks: Hooks, epoch: int, seconds: float) -> None:
+    """Call the hooks of an epoch that began some seconds ago."""
+    for callback in hooks.callbacks:
+        callback.on_epoch_begin(epoch)
+        if isinstance(callback, keras.callbacks.ProgbarLogger):
+            begin_earlier(callback.progbar, seconds)
+
+
+def _end_epoch(hooks: Hooks, epoch: int, logs: Logs) -> None:
+    for callback in hooks.callbacks:
+        callback.on_epoch_end(epoch, logs)
 
 
 _EPOCH_HOOKS = ("on_epoch_begin", "on_epoch_end")

@@ -60,13 +60,13 @@ def fit(
             these epochs, counted from 1.
         callbacks: list of keras.callbacks.Callback. A StatefulTrainer says when a stateful model
             is reset. Without one, it is reset at the beginning and end of each epoch.
-        verbose: "auto" | 0 | 1 | 2, as in Keras. With a progress bar ("auto", 1), an epoch takes
-            up to 20 calls of the program. With 0, short epochs may share a call.
+        verbose: "auto" | 0 | 1 | 2, as in Keras. Short epochs may share a call of the program, and
+            their lines are then printed together.
         initial_epoch: int. Number of the first epoch, counted from 0.
         class_weight: dict of class to weight.
-        steps_per_execution: int ≥ 1. Steps of one call of the program. None: the whole epoch, or a
-            twentieth of it with a progress bar. If a callback has hooks for batches, None takes the
-            model's own `steps_per_execution`.
+        steps_per_execution: int ≥ 1. Steps of one call of the program. None: as many as take about
+            half a second, or about 0.15 seconds with a progress bar ("auto", 1). If a callback has
+            hooks for batches, None takes the model's own `steps_per_execution`.
         jit_compile: "auto": with XLA if it works; if not, a log line says why. True: with XLA, or
             an error (PyTorch: `torch.compile`). False: without. JAX always compiles.
         max_device_bytes: number. If the raw sequences take more bytes, they stream to the device in

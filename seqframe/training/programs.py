@@ -37,7 +37,7 @@ PROGRAMS = ("auto", "loop", "steps")
 _WORTH_TELLING = 0.1  # seconds of compilation that a message reports
 _PIECE = 0.05  # seconds of a timed piece
 _PIECES = 3  # timed pieces of each form; the fastest counts, because other work of a machine slows
-_SLOW = 2.0  # a form whose first piece takes this many times as long has no more pieces
+_SLOW = 2.0  # a form that takes this many times as long in two pieces has no third one
 _PAYBACK = 1.5  # a form is tried if it may save this many times its compilation
 
 
@@ -64,9 +64,9 @@ class Trial:
         return min(self.step, key=self.step.__getitem__, default=self.forms[0])
 
     def is_timed(self, form: Form) -> bool:
-        """Whether a form had all its pieces, or was much slower than another."""
+        """Whether a form had all its pieces, or was much slower than another twice."""
         slow = self.step.get(form, 0.0) > _SLOW * self.step.get(self.fastest, math.inf)
-        return self.pieces.get(form, 0) >= _PIECES or slow
+        return self.pieces.get(form, 0) >= (2 if slow else _PIECES)
 
     def next_form(self, left: int) -> Form:
         """Return the form of the next steps, if so many are left.
@@ -146,40 +146,34 @@ class Program:
         if key not in kept.trials:
             kept.trials[key] = Trial(backend.promising(self._model, self._forms, left))
         trial = kept.trials[key]
-        # A call of one epoch, or of one step an epoch, can be cut into pieces.
-        total = steps if epochs == 1 else epochs if steps == 1 else 1
+        # Pieces are epochs, or the steps of a single one.
+        total, unit = (epochs, steps) if epochs > 1 else (steps, 1)
 
         def run_piece(loop: StepLoop, done: int, count: int) -> dict[str, np.ndarray]:
             if not count:
                 return loop.run(given, 0, 0, 0, fresh=False)  # it is only compiled
-            if epochs == 1:
-                return loop.run(given, first + done, count, 1, fresh and not done)
-            if steps == 1:
-                return loop.run(given, first + done, 1, count, fresh)
-            return loop.run(given, first, steps, epochs, fresh)
+            shape = (steps, count) if epochs > 1 else (count, 1)
+            return loop.run(given, first + done * unit, *shape, fresh and (epochs > 1 or not done))
 
         found: list[dict[str, np.ndarray]] = []
         done = 0
         while done < total:
-            form = trial.next_form(left - done)
+            form = trial.next_form(left - done * unit)
             loop = self._loop(kept, form)
             is_new = shapes not in loop.compiled_for
             if is_new:
                 # An error while it is compiled changes nothing.
                 count = 0 if loop.compiles_ahead else 1
             else:
-                count = min(trial.most_steps(form) or total, total - done)
+                most = trial.most_steps(form) or total * unit
+                count = min(max(most // unit, 1), total - done)
             begin = time.perf_counter()
             try:
                 logs = run_piece(loop, done, count)
             except backend.XLA_REFUSALS as error:
-                if not form.xla or not is_new:
+                if not (form.xla and is_new):
                     raise
-                refusal = _refusal(self._model, error)
-                if len(trial.forms) == 1:
-                    raise ValueError(refusal) from error
-                trial.forms = [other for other in trial.forms if other != form]
-                logger.info("%s", refusal)
+                self._give_up(trial, form, error)
                 continue
             seconds = time.perf_counter() - begin
             if is_new:
@@ -188,11 +182,11 @@ class Program:
                 if seconds >= _WORTH_TELLING:
                     self._tell(f"Compiled the {_STEPS[self._kind]} step in {seconds:.1f} s.")
             else:
-                trial.note(form, seconds, count if total > 1 else steps * epochs)
+                trial.note(form, seconds, count * unit)
                 self._tell_choice(trial, form)
             if count:
                 done += count
-                found = [logs] if epochs == 1 else [*found, logs]
+                found = [*found, logs] if epochs > 1 else [logs]
                 self.outputs = loop.outputs
         return {name: np.concatenate([logs[name] for logs in found]) for name in found[0]}
 
@@ -212,6 +206,19 @@ class Program:
                 self._model, self._kind, self._gather, self._states, form
             )
         return kept.loops[key]
+
+    def _give_up(self, trial: Trial, form: Form, error: Exception) -> None:
+        """Go on without a form that XLA refuses, or raise if there is no other one."""
+        names = sorted((layer.name for layer in all_layers(self._model)[1:]), key=len, reverse=True)
+        blamed = next((repr(name) for name in names if name in str(error)), "")
+        refusal = (
+            f"XLA cannot compile the layer {blamed} of the model {self._model.name!r}. It says: "
+            f"{str(error).strip().splitlines()[0][:200]} Pass `jit_compile=False`."
+        )
+        if len(trial.forms) == 1:
+            raise ValueError(refusal) from error
+        trial.forms = [other for other in trial.forms if other != form]
+        logger.info("%s", refusal)
 
     def _tell_choice(self, trial: Trial, form: Form) -> None:
         """Tell which form runs the steps, when a second one has just had its pieces."""
@@ -246,19 +253,6 @@ def forms_for(model: keras.Model, program: str, jit_compile: JitCompile) -> list
             f'jit_compile={jit_compile}. Leave them out, or pass `program="auto"`.'
         )
     return found
-
-
-def _refusal(model: keras.Model, error: Exception) -> str:
-    """Return in words that XLA cannot compile a model, and which layer is to blame."""
-    text = str(error)
-    names = sorted((layer.name for layer in all_layers(model)[1:]), key=len, reverse=True)
-    blamed = next((name for name in names if name in text), None)
-    what = f"the layer {blamed!r}" if blamed else "a layer"
-    reason = text.strip().split("\n")[0][:200]
-    return (
-        f"XLA cannot compile {what} of the model {model.name!r}: {reason} Pass "
-        "`jit_compile=False`, or leave it out."
-    )
 
 
 def flat_initial_state(model: keras.Model, given: States | None) -> list[Any]:

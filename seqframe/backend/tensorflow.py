@@ -85,7 +85,7 @@ def _refuse_strings(args: Any) -> None:
 # A graph takes batches of any size and is traced as fast as Keras's own. XLA saves the time of many
 # small operations, but takes longer to compile. If it compiles single steps, a loop around them
 # calls each. If it compiles the whole loop, there are no calls, but convolutions run on one thread
-# of a CPU, and random numbers are drawn slowly.
+# of a CPU.
 _GRAPH, _XLA_STEPS, _XLA_LOOP = Form(True, False), Form(False, True), Form(True, True)
 FORMS = (_GRAPH, _XLA_STEPS, _XLA_LOOP)
 #: How many times as long as the first form it takes to compile each form, about.
@@ -102,7 +102,9 @@ def promising(model: keras.Model, forms: list[Form], steps: int) -> list[Form]:
     known = traits(model)
     if known.needs_no_xla and (not known.recurrent or tf.config.list_physical_devices("GPU")):
         best = [_GRAPH]  # XLA has no cuDNN kernels, which are faster on a GPU
-    elif known.convolves or known.draws:
+    elif known.draws:
+        best = [_GRAPH]  # with XLA it draws other numbers, so the clock would decide about results
+    elif known.convolves:
         best = [_GRAPH, _XLA_STEPS]
     elif known.recurrent and steps >= _LONG_RUN:
         best = [_XLA_LOOP]

@@ -39,9 +39,9 @@ def fit(
     max_device_bytes: float = 2**30,
     redraw: bool = False,
 ) -> keras.callbacks.History:
-    """Train a model as `model.fit` does, in a compiled program of up to whole epochs.
+    """Train a model as `model.fit` does, in compiled programs of up to whole epochs.
 
-    The program runs the model's own `train_step`. Losses, metrics, callbacks, progress bar and
+    A program runs the model's own `train_step`. Losses, metrics, callbacks, progress bar and
     History are Keras's. PyTorch cannot compile such a program, so it runs a plain loop.
 
     Args:
@@ -67,8 +67,10 @@ def fit(
         steps_per_execution: int ≥ 1. Steps of one call of the program. None: as many as take about
             half a second, or about 0.15 seconds with a progress bar ("auto", 1). If a callback has
             hooks for batches, None takes the model's own `steps_per_execution`.
-        jit_compile: "auto": with XLA if it works; if not, a log line says why. True: with XLA, or
-            an error (PyTorch: `torch.compile`). False: without. JAX always compiles.
+        program: "auto" | "loop" | "steps". Whether a program is a loop of many steps, or one step.
+            "auto" chooses by the layers and by the clock. The log and `verbose=2` tell the choice.
+        jit_compile: "auto" | bool. Whether XLA compiles it. "auto": as `model.compile` was told, or
+            else what is faster. JAX always compiles. For PyTorch, True means `torch.compile`.
         max_device_bytes: number. If the raw sequences take more bytes, they stream to the device in
             blocks.
         redraw: bool. Whether to draw random subsequences anew in each epoch, as
@@ -78,8 +80,8 @@ def fit(
         keras.callbacks.History.
 
     Raises:
-        ValueError: if the model is not compiled, or `frames`, `shuffle` or `batch_size` do not fit
-            it. Nothing is trained then.
+        ValueError: if the model is not compiled, if `frames`, `shuffle` or `batch_size` do not fit
+            it, or if the backend cannot make the program. Nothing is trained then.
         TypeError: if `frames` is of another type, such as a dataset.
 
     Example:
@@ -215,7 +217,7 @@ def evaluate(
     Args:
         model, frames, batch_size, verbose, callbacks: as for `fit`.
         return_dict: bool. Whether to return a dict by name.
-        jit_compile, max_device_bytes: as for `fit`.
+        program, jit_compile, max_device_bytes: as for `fit`.
 
     Returns:
         float if there is only a loss, else a list of the loss and the metrics; or a dict.
@@ -262,7 +264,7 @@ def predict(
     Args:
         model: keras.Model.
         frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a nest of arrays.
-        batch_size, verbose, callbacks, jit_compile, max_device_bytes: as for `fit`.
+        batch_size, verbose, callbacks, program, jit_compile, max_device_bytes: as for `fit`.
 
     Returns:
         array `(frames, …)`, one prediction for each frame, in order. If the model has several

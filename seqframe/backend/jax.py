@@ -97,12 +97,12 @@ class StepLoop(common.StepLoop):
         """Return the compiled program for tensors of these shapes."""
         shapes = tuple((x.shape, x.dtype) for x in tree.flatten((values, given)))
         if shapes not in self._programs:
-            number = jnp.int32(0)
-            if self.form.loop:
-                function, numbers = self._loop, (number, number, number, jnp.bool_(False))
-            else:
-                function, numbers = self._counted, (number, jnp.bool_(False))
-            self._programs[shapes] = _shared_program(function, values, given, *numbers)
+            number, flag = jnp.int32(0), jnp.bool_(False)
+            self._programs[shapes] = (
+                _shared_program(self._loop, values, given, number, number, number, flag)
+                if self.form.loop
+                else _shared_program(self._counted, values, given, number, flag)
+            )
         return self._programs[shapes]
 
     def _variables(self) -> tuple[list[Any], ...]:
@@ -274,12 +274,11 @@ def _interrupts_put_off() -> Iterator[list[Any]]:
     Yields a list of the interrupts that came so far.
     """
     received: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-    before = {}
+    before: dict[int, Callable[..., Any]] = {}
     if threading.current_thread() is threading.main_thread():  # only it is interrupted
         for name in _INTERRUPTS:
             number = getattr(signal, name, None)  # Windows has fewer
-            handler = None if number is None else signal.getsignal(number)
-            if callable(handler):
+            if number is not None and callable(handler := signal.getsignal(number)):
                 before[number] = handler
 
     def put_off(number: int, frame: Any) -> None:

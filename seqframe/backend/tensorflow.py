@@ -31,7 +31,7 @@ from seqframe.backend.internals import build_for_training
 logger = logging.getLogger("seqframe")
 
 # XLA's answers to an operation that it has no kernel for.
-_XLA_REFUSALS = (
+XLA_REFUSALS = (
     tf.errors.InvalidArgumentError,
     tf.errors.UnimplementedError,
     tf.errors.NotFoundError,
@@ -63,7 +63,7 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
         try:
             _refuse_strings(args)
             return compiled(*args)
-        except _XLA_REFUSALS as error:
+        except XLA_REFUSALS as error:
             if xla != "auto":
                 raise
             reason = str(error).strip().split("\n")[0][:300]
@@ -90,7 +90,6 @@ _GRAPH, _XLA_STEPS, _XLA_LOOP = Form(True, False), Form(False, True), Form(True,
 FORMS = (_GRAPH, _XLA_STEPS, _XLA_LOOP)
 #: How many times as long as the first form it takes to compile each form, about.
 COMPILATION = {_GRAPH: 1.0, _XLA_STEPS: 3.0, _XLA_LOOP: 3.0}
-XLA_REFUSALS = _XLA_REFUSALS
 
 _LONG_RUN = 20_000  # steps from which a recurrent network is compiled with XLA at once
 _SAVED = 0.6  # of a step that XLA saves, at best

@@ -235,19 +235,27 @@ def check_networks(backend: str, kinds: dict[str, Rows]) -> list[Claim]:
 
 def peak_ratios(rows: Rows) -> dict[str, float]:
     """Return how many times as much memory as Keras seqframe holds."""
-    return {name: row["seqframe"].peak / row["fit-arrays"].peak for name, row in rows.items()}
+    return {
+        name: divide(row["seqframe"].peak, row["fit-arrays"].peak) for name, row in rows.items()
+    }
 
 
 def bar_milliseconds(row: Results) -> float:
     """Return what the progress bar adds to an epoch."""
-    steps = RUNGS["bar-short"][0][0].steps
-    bar, silent = row["seqframe, bar"], row["seqframe"]
+    steps, nothing = RUNGS["bar-short"][0][0].steps, Result()
+    bar, silent = row.get("seqframe, bar", nothing), row.get("seqframe", nothing)
     return (bar.microseconds - silent.microseconds) / 1000 * steps
 
 
 def setup_ratio(row: Results) -> float:
     """Return how long compilation of a second, identical model takes beside the first one's."""
-    return row["seqframe, second"].setup / row["seqframe"].setup
+    first, second = row.get("seqframe", Result()), row.get("seqframe, second", Result())
+    return divide(second.setup, first.setup)
+
+
+def divide(one: float, other: float) -> float:
+    """Return a ratio, or NaN if there was nothing to compare to."""
+    return one / other if other else math.nan
 
 
 def total_ratio(models: Rows) -> float:
@@ -368,7 +376,7 @@ def chosen(kind: str, cases: list[Any], options: Namespace) -> list[Any]:
 
 def scaled(case: Any, backend: str, options: Namespace) -> Any:
     """Return the case with shorter epochs for PyTorch, whose steps take longer, and `--quick`."""
-    if isinstance(case, Training):
+    if isinstance(case, Training) or case.steps <= 32:
         return case
     shorter = (4 if backend == "torch" else 1) * (4 if options.quick else 1)
     return replace(case, steps=max(case.steps // shorter, 4))

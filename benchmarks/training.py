@@ -27,7 +27,8 @@ There are four small groups:
     python benchmarks/training.py --quick    # a smoke run: two networks, one backend
     python benchmarks/training.py --backend jax --only models 32x1x1 --systems seqframe fit-best
     python benchmarks/training.py --backend tensorflow --only networks
-    python benchmarks/training.py --only conv attention-32 first-conv
+    python benchmarks/training.py --only conv attention-32 first-conv --json part.json
+    python benchmarks/training.py --stored part.json other.json    # print tables of parts
 
 The systems:
 
@@ -67,6 +68,7 @@ from _report import (
     at_most,
     compare,
     figures_table,
+    load,
     machine,
     markdown_table,
     parse,
@@ -343,11 +345,11 @@ def print_check(kind: str, backend: str, rows: Rows) -> None:
     print(f"\n**{kind}**, {backend}\n\n{step}\n\n{setup}", flush=True)
 
 
-def compare_networks(backend: str, options: Namespace) -> dict[str, Rows]:
-    """Measure the chosen ordinary networks, and print what was measured."""
+def compare_networks(backend: str, options: Namespace, stored: dict[str, Rows]) -> dict[str, Rows]:
+    """Measure the chosen ordinary networks, and print what was measured or stored."""
     results: dict[str, Rows] = {}
     for kind, (cases, systems) in RUNGS.items():
-        rows = {}
+        rows = stored.get(kind, {})
         for case in chosen(kind, cases, options):
             own = systems if case.of.name in LOOPED else systems | {"hand-written": []}
             rows[case.name] = compare(scaled(case, backend, options), backend, own, options)
@@ -358,7 +360,7 @@ def compare_networks(backend: str, options: Namespace) -> dict[str, Rows]:
         elif rows:
             print_check(kind, backend, rows)
     rounds, makers = 1 if options.quick else 2, {"fit-arrays": KerasFit, "seqframe": SeqframeFit}
-    results["first"] = {}
+    results["first"] = stored.get("first", {})
     for case in chosen("first", FIRST, options):
         show_progress(f"{backend}, ten epochs of {case.name}")
         case = scaled(case, backend, options)
@@ -386,12 +388,13 @@ def main(options: Namespace) -> None:
     """Measure what the options choose, and print it."""
     print(machine())
     results: dict[str, dict[str, Rows]] = {}
-    claims = []
+    claims, stored = [], load(options.stored or ())
     for backend in options.backend:
         kinds: dict[str, Rows] = {}
+        earlier = stored.get(backend, {})
         # PyTorch compiles no loop, so the models and the ladder show nothing there.
         for kind, trainings in TRAININGS.items() if backend != "torch" else ():
-            rows = {
+            rows = earlier.get(kind, {}) | {
                 each.name: compare(each, backend, SYSTEMS, options)
                 for each in chosen(kind, trainings, options)
             }
@@ -401,7 +404,7 @@ def main(options: Namespace) -> None:
                 print_tables(kind, backend, trainings, rows)
         if kinds:
             claims += check_claims(backend, kinds)
-        networks = compare_networks(backend, options)
+        networks = compare_networks(backend, options, earlier)
         claims += check_networks(backend, networks)
         results[backend] = kinds | networks
     checked = options.backend if "weights" in options.only else ()
@@ -418,4 +421,4 @@ def main(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(parse(__doc__, NAMES, list(SYSTEMS), *QUICK))
+    main(parse(__doc__, NAMES, list(SYSTEMS), *QUICK, in_parts=True))

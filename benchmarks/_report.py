@@ -38,6 +38,7 @@ def parse(
     quick_cases: Sequence[str],
     quick_systems: Sequence[str],
     by_backend: bool = True,
+    in_parts: bool = False,
 ) -> argparse.Namespace:
     """Return the options of a command.
 
@@ -48,6 +49,7 @@ def parse(
         quick_cases: the cases of `--quick`.
         quick_systems: the systems of `--quick`.
         by_backend: bool. Whether there is a `--backend`.
+        in_parts: bool. Whether there is a `--stored`.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -62,9 +64,13 @@ def parse(
     if by_backend:
         parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="default: all installed")
     parser.add_argument("--json", type=Path, help="where to write the results as JSON")
+    if in_parts:
+        stored = "results of earlier runs, printed too; without --only nothing else is measured"
+        parser.add_argument("--stored", nargs="+", type=Path, metavar="JSON", help=stored)
     options = parser.parse_args()
     quick = options.quick
-    options.only = options.only or (quick_cases if quick else cases)
+    all_cases = [] if in_parts and options.stored else cases
+    options.only = options.only or (quick_cases if quick else all_cases)
     options.systems = options.systems or (quick_systems if quick else systems)
     if by_backend:
         options.backend = options.backend or ([chosen] if quick else installed)
@@ -165,6 +171,24 @@ def report(options: argparse.Namespace, claims: Iterable[Claim], **results: Any)
         everything = dict(machine=machine(), **results, claims=claims)
         plain = json.loads(json.dumps(everything, default=asdict), parse_constant=lambda _: None)
         options.json.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+
+
+def load(paths: Iterable[Path]) -> dict[str, dict[str, dict[str, Results]]]:
+    """Return the results that `report` wrote as JSON: by backend, group, and case."""
+    results: dict[str, dict[str, dict[str, Results]]] = {}
+    for path in paths:
+        for backend, groups in json.loads(path.read_text())["results"].items():
+            for group, rows in groups.items():
+                mine = results.setdefault(backend, {}).setdefault(group, {})
+                mine |= {case: _read_row(row) for case, row in rows.items()}
+    return results
+
+
+def _read_row(row: dict[str, dict[str, Any]]) -> Results:
+    return {
+        system: Result(**{key: math.nan if it is None else it for key, it in result.items()})
+        for system, result in row.items()
+    }
 
 
 def figures_table(

@@ -27,7 +27,8 @@ There are four small groups:
     python benchmarks/training.py --quick    # a smoke run: two networks, one backend
     python benchmarks/training.py --backend jax --only models 32x1x1 --systems seqframe fit-best
     python benchmarks/training.py --backend tensorflow --only networks
-    python benchmarks/training.py --only conv attention-32 first-conv
+    python benchmarks/training.py --only conv attention-32 first-conv --json part.json
+    python benchmarks/training.py --stored part.json other.json    # print tables of parts
 
 The systems:
 
@@ -67,6 +68,7 @@ from _report import (
     at_most,
     compare,
     figures_table,
+    load,
     machine,
     markdown_table,
     parse,
@@ -235,19 +237,27 @@ def check_networks(backend: str, kinds: dict[str, Rows]) -> list[Claim]:
 
 def peak_ratios(rows: Rows) -> dict[str, float]:
     """Return how many times as much memory as Keras seqframe holds."""
-    return {name: row["seqframe"].peak / row["fit-arrays"].peak for name, row in rows.items()}
+    return {
+        name: divide(row["seqframe"].peak, row["fit-arrays"].peak) for name, row in rows.items()
+    }
 
 
 def bar_milliseconds(row: Results) -> float:
     """Return what the progress bar adds to an epoch."""
-    steps = RUNGS["bar-short"][0][0].steps
-    bar, silent = row["seqframe, bar"], row["seqframe"]
+    steps, nothing = RUNGS["bar-short"][0][0].steps, Result()
+    bar, silent = row.get("seqframe, bar", nothing), row.get("seqframe", nothing)
     return (bar.microseconds - silent.microseconds) / 1000 * steps
 
 
 def setup_ratio(row: Results) -> float:
     """Return how long compilation of a second, identical model takes beside the first one's."""
-    return row["seqframe, second"].setup / row["seqframe"].setup
+    first, second = row.get("seqframe", Result()), row.get("seqframe, second", Result())
+    return divide(second.setup, first.setup)
+
+
+def divide(one: float, other: float) -> float:
+    """Return a ratio, or NaN if there was nothing to compare to."""
+    return one / other if other else math.nan
 
 
 def total_ratio(models: Rows) -> float:
@@ -335,11 +345,11 @@ def print_check(kind: str, backend: str, rows: Rows) -> None:
     print(f"\n**{kind}**, {backend}\n\n{step}\n\n{setup}", flush=True)
 
 
-def compare_networks(backend: str, options: Namespace) -> dict[str, Rows]:
-    """Measure the chosen ordinary networks, and print what was measured."""
+def compare_networks(backend: str, options: Namespace, stored: dict[str, Rows]) -> dict[str, Rows]:
+    """Measure the chosen ordinary networks, and print what was measured or stored."""
     results: dict[str, Rows] = {}
     for kind, (cases, systems) in RUNGS.items():
-        rows = {}
+        rows = stored.get(kind, {})
         for case in chosen(kind, cases, options):
             own = systems if case.of.name in LOOPED else systems | {"hand-written": []}
             rows[case.name] = compare(scaled(case, backend, options), backend, own, options)
@@ -350,7 +360,7 @@ def compare_networks(backend: str, options: Namespace) -> dict[str, Rows]:
         elif rows:
             print_check(kind, backend, rows)
     rounds, makers = 1 if options.quick else 2, {"fit-arrays": KerasFit, "seqframe": SeqframeFit}
-    results["first"] = {}
+    results["first"] = stored.get("first", {})
     for case in chosen("first", FIRST, options):
         show_progress(f"{backend}, ten epochs of {case.name}")
         case = scaled(case, backend, options)
@@ -368,7 +378,7 @@ def chosen(kind: str, cases: list[Any], options: Namespace) -> list[Any]:
 
 def scaled(case: Any, backend: str, options: Namespace) -> Any:
     """Return the case with shorter epochs for PyTorch, whose steps take longer, and `--quick`."""
-    if isinstance(case, Training):
+    if isinstance(case, Training) or case.steps <= 32:
         return case
     shorter = (4 if backend == "torch" else 1) * (4 if options.quick else 1)
     return replace(case, steps=max(case.steps // shorter, 4))
@@ -378,12 +388,13 @@ def main(options: Namespace) -> None:
     """Measure what the options choose, and print it."""
     print(machine())
     results: dict[str, dict[str, Rows]] = {}
-    claims = []
+    claims, stored = [], load(options.stored or ())
     for backend in options.backend:
         kinds: dict[str, Rows] = {}
+        earlier = stored.get(backend, {})
         # PyTorch compiles no loop, so the models and the ladder show nothing there.
         for kind, trainings in TRAININGS.items() if backend != "torch" else ():
-            rows = {
+            rows = earlier.get(kind, {}) | {
                 each.name: compare(each, backend, SYSTEMS, options)
                 for each in chosen(kind, trainings, options)
             }
@@ -393,7 +404,7 @@ def main(options: Namespace) -> None:
                 print_tables(kind, backend, trainings, rows)
         if kinds:
             claims += check_claims(backend, kinds)
-        networks = compare_networks(backend, options)
+        networks = compare_networks(backend, options, earlier)
         claims += check_networks(backend, networks)
         results[backend] = kinds | networks
     checked = options.backend if "weights" in options.only else ()
@@ -410,4 +421,4 @@ def main(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(parse(__doc__, NAMES, list(SYSTEMS), *QUICK))
+    main(parse(__doc__, NAMES, list(SYSTEMS), *QUICK, in_parts=True))

@@ -163,6 +163,11 @@ def scalars(*numbers: int) -> list[Any]:
     return [ops.convert_to_tensor(number, "int32") for number in numbers]
 
 
+def operand(array: np.ndarray) -> Tensor:
+    """Return an array as an argument of a program."""
+    return ops.convert_to_tensor(array)
+
+
 def repeat(count: Tensor, body: Callable[..., Any], *carry: Nest) -> tuple[Nest, ...]:
     """Return what `carry = body(number, *carry)` becomes after `count` times."""
     _, *carry = ops.while_loop(

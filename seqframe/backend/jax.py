@@ -122,6 +122,16 @@ class StepLoop(common.StepLoop):
         return (*others, [scope.get_current_value(variable) for variable in variables])
 
 
+def scalars(*numbers: int) -> list[Any]:
+    """Return integers as arguments of a program that is compiled once for all values."""
+    return [np.int32(number) for number in numbers]
+
+
+def operand(array: np.ndarray) -> Any:
+    """Return the array itself: to make a tensor of it first would compile a program for that."""
+    return array
+
+
 def to_device(value: Any) -> Any:
     """Return a nest of NumPy arrays as tensors.
 

@@ -294,13 +294,11 @@ class Run:
         states = prompts.states and [self._filled(state) for state in prompts.states]
         with backend.lasting():
             self._carry = (
-                ops.convert_to_tensor(self._filled(prompts.buffer)),
+                backend.operand(self._filled(prompts.buffer)),
                 rollout.states(states),
-                [ops.convert_to_tensor(extra) for extra in extras],
+                [backend.operand(extra) for extra in extras],
             )
-            self._given = tuple(
-                None if item is None else ops.convert_to_tensor(item) for item in given
-            )
+            self._given = tuple(None if item is None else backend.operand(item) for item in given)
         # The position of the next pass.
         self._next = prompts.width - rollout.framer.gap - 1
         if rollout.is_stepped:
@@ -340,7 +338,9 @@ class Run:
     def _filled(self, rows: np.ndarray) -> np.ndarray:
         """Return rows for the whole program: after the last one, the first one again and again."""
         missing = self._rollout.rows - len(rows)
-        return rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
+        return (
+            rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
+        )
 
 
 def state_variables(layers: list[keras.Layer], rows: int) -> list[Any]:

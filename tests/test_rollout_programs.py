@@ -127,3 +127,34 @@ def test_functions_of_noise_are_not_all_kept(generator):
     assert sum(noise() is not None for noise in kept) <= 4
     # What was dropped is compiled again, and gives the same.
     assert_same(forecast(shift(0)), first)
+
+
+SCALE = 1.0
+
+
+@compiles
+def test_functions_that_compute_the_same_share_a_program(generator):
+    def paths(scale):
+        options = {"num_samples": 2, "noise": lambda prediction, seed: prediction + scale}
+        return generator.forecast(numbers(6), 3, **options)
+
+    first = paths(0.5)
+    before = traces(generator)
+    assert_same(paths(0.5), first)
+    assert traces(generator) == before
+    assert (paths(1.0) != first).all()
+    assert traces(generator) > before
+
+
+def test_functions_that_may_compute_something_else_share_no_program(generator, monkeypatch):
+    def paths(noise):
+        return generator.forecast(numbers(6), 3, num_samples=2, noise=noise)
+
+    shift = np.array([0.5], "float32")
+    made = [lambda p, seed: p + shift[0], lambda p, seed: p + SCALE]
+    before = [paths(noise) for noise in made]
+    shift[0] = 2.0
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    made = [lambda p, seed: p + shift[0], lambda p, seed: p + SCALE]
+    for noise, old in zip(made, before, strict=True):
+        assert (paths(noise) != old).any()

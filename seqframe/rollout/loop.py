@@ -188,7 +188,7 @@ class Rollout:
             seeds, dropped = self._seeds(seed, target - width + drawn)
             # Rows whose prompt has not begun yet keep their fresh state.
             begun = k >= begins if self.is_stepped and begins is not None else None
-            real = lengths + (k + 1 - width)
+            real = lengths + (k + 1 - width) if self.framer.geometry.pads else None
             x = self._input(at, real)
             read, after = self._call(weights, dropped, states, x, real, rows=begun)
             choice = backend.call_with_values(seeds, self.choose, read, at, extras)
@@ -215,7 +215,10 @@ class Rollout:
         return [(self._seed.state, drawn)], dropped
 
     def _read(self, x: Tensor, real: Tensor) -> list[Tensor]:
-        """Return the parts of the model's output that the chooser needs."""
+        """Return the parts of the model's output that the chooser needs.
+
+        `real` is the number of steps of `x` that are not padding; None if the framer never pads.
+        """
         output = self._model(x) if self._is_plain else self._model(x, training=self._dropout)
         if self.framer.return_sequences:
             output = self._last_step(output, real)

@@ -6,19 +6,21 @@ Keras reads its backend when it is imported, so functions import it.
 import contextlib
 import functools
 import math
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from _measure import NotMeasuredError, System, Variants
+from _measure import NotMeasuredError, PeakMemory, System, Variants
 from _rollout_by_hand import LOOPS, torch_loop
 
 SEED = 7
 STEPS = 1000  # of a run, if that does not take too long
 CHECKED = 8  # steps on which systems must agree; slow ones begin with as many
 APART = 1e-4  # relative to the largest value
+HELD_ROWS, HELD_STEPS, HELD_CALLS = 256, 500, 3  # of calls whose memory is measured
 HEADS, BLOCKS = 4, 2  # of the transformer
 DIFFERS = "it generates something else"
 
@@ -228,6 +230,29 @@ class Seqframe(Roller):
 
     def run(self) -> np.ndarray:
         return np.stack(self.roll_out(list(self.network.prompt), self.steps))
+
+
+def held_bytes(network: Network, backend: str) -> float:
+    """Return the bytes that seqframe holds at most for each number it generates.
+
+    They are what a call of ten times the steps holds more. Many rows make many numbers, beside
+    which the pages of an allocator weigh little. A call that is the first to need a buffer or a
+    thread holds more, once. So the least of several calls counts.
+    """
+    os.environ["KERAS_BACKEND"] = backend  # before Keras is imported
+    system = Seqframe(replace(network, batch_size=HELD_ROWS))
+    few, many = (_least_peak(system, steps) for steps in (HELD_STEPS // 10, HELD_STEPS))
+    return (many - few) / (HELD_ROWS * (HELD_STEPS - HELD_STEPS // 10))
+
+
+def _least_peak(system: Seqframe, steps: int) -> float:
+    """Return the bytes that a call of so many steps holds at most."""
+    system.steps, peaks = steps, []
+    for _ in range(HELD_CALLS):
+        with PeakMemory() as memory:
+            system.run()
+        peaks.append(memory.bytes)
+    return min(peaks)
 
 
 class ByHand(Roller):

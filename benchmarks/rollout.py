@@ -30,15 +30,16 @@ median over rounds. A ratio is the median of the ratios of each round, because o
 machine hits neighbours alike. A run generates 1,000 steps, or fewer if that takes too long, marked
 "≈". A time contains everything that a call does: prompts go in and arrays come out.
 
-"long" measures calls of ten times as many steps. There the rest of a call weighs little. It takes
-the networks that `--only` names besides, or all. The last table holds what is claimed of seqframe,
+"long" measures calls of ten times as many steps. There the rest of a call weighs little. "memory"
+measures the bytes that seqframe holds for each number, with 256 rows. Both take the networks that
+`--only` names besides, or all. The last table holds what is claimed of seqframe,
 and what this run reached.
 """
 
 import math
 from argparse import Namespace
 
-from _measure import Result, Results
+from _measure import NotMeasuredError, Result, Results, run_apart
 from _report import (
     PARITY,
     Claim,
@@ -47,13 +48,14 @@ from _report import (
     compare,
     figures_table,
     machine,
+    markdown_table,
     parse,
     ratios,
     report,
     show_number,
     show_progress,
 )
-from _rollout_systems import DIFFERS, LONG_CALLS, STEPS, SYSTEMS, Network
+from _rollout_systems import DIFFERS, LONG_CALLS, STEPS, SYSTEMS, Network, held_bytes
 
 NETWORKS = [
     Network("lstm-16", "LSTM", 16, symbols=26),
@@ -62,14 +64,14 @@ NETWORKS = [
     Network("gru-32", "GRU", 32, symbols=26, embedded=True),
     Network("transformer-32", "Transformer", 64, window=32, symbols=26, embedded=True),
 ]
-NAMES = [*(network.name for network in NETWORKS), "long"]
+NAMES = [*(network.name for network in NETWORKS), "long", "memory"]
 QUICK = ["lstm-16", "lstm-64x48"], ["on-batch", "seqframe", "hand-written"]
 PAIRS = [("predict", "seqframe"), ("seqframe", "hand-written"), ("seqframe", "bare-loop")]
 
 Rows = dict[str, Results]  # by network
 
 
-def check_claims(backend: str, rows: Rows, long: Rows) -> list[Claim]:
+def check_claims(backend: str, rows: Rows, long: Rows, held: dict[str, float]) -> list[Claim]:
     """Return what is claimed of seqframe on a backend, with what was measured."""
     step = f"{backend}: step of"
     predict = ratios(rows, "predict", "seqframe")
@@ -91,22 +93,22 @@ def check_claims(backend: str, rows: Rows, long: Rows) -> list[Claim]:
         claims.append(at_most(f"{by_hand}, long calls", floor, 1.3))
     longer = ratios(long, "seqframe", "seqframe, short")
     times = {name: 10 * ratio for name, ratio in longer.items()}
-    held = f"{backend}: memory of seqframe for each number it generates"
     return [
         *claims,
         at_most(f"{backend}: seqframe, ten times the steps / time", times, 12),
         # A buffer of at most twice the size, and copies of it.
-        at_most(held, {name: bytes_each(name, row) for name, row in long.items()}, 64, "bytes"),
+        at_most(f"{backend}: memory for each number that seqframe generates", held, 64, "bytes"),
         same_claim(backend, rows),
     ]
 
 
-def bytes_each(name: str, row: Results) -> float:
-    """Return the bytes that a long call holds more than a short one, for each number more."""
-    few, many = (row.get(system, Result()) for system in ("seqframe, short", "seqframe"))
-    batch_size = next(network.batch_size for network in NETWORKS if network.name == name)
-    numbers = (many.steps - few.steps) * batch_size
-    return (many.peak - few.peak) / numbers if numbers else math.nan
+def held_of(network: Network, backend: str) -> float:
+    """Return the bytes that seqframe holds for each number; NaN if they cannot be measured."""
+    show_progress(f"{backend}, {network.name}, memory")
+    try:
+        return float(run_apart(held_bytes, network, backend))
+    except NotMeasuredError:
+        return math.nan
 
 
 def same_claim(backend: str, rows: Rows) -> Claim:
@@ -121,8 +123,8 @@ def same_claim(backend: str, rows: Rows) -> Claim:
     return Claim(what, "all", reached, not differ if same or differ else None)
 
 
-def print_tables(backend: str, rows: Rows, long: Rows) -> None:
-    """Print microseconds of a step, seconds of a first call, and long calls."""
+def print_tables(backend: str, rows: Rows, long: Rows, held: dict[str, float]) -> None:
+    """Print microseconds of a step, seconds of a first call, long calls, and memory."""
 
     def step(name: str, result: Result) -> str:
         return show_number(result.microseconds, about="≈ " * (result.steps < STEPS))
@@ -139,6 +141,10 @@ def print_tables(backend: str, rows: Rows, long: Rows) -> None:
     if long:
         table = figures_table("µs/step", long, long_step, PAIRS)
         print(f"\n**long calls**, {backend}\n\n{table}", flush=True)
+    if held:
+        lines = [(name, show_number(each)) for name, each in held.items()]
+        table = markdown_table(["bytes held for each number", "seqframe"], lines)
+        print(f"\n**memory**, {backend}\n\n{table}", flush=True)
 
 
 def main(options: Namespace) -> None:
@@ -150,10 +156,12 @@ def main(options: Namespace) -> None:
         rows = {each.name: compare(each, backend, SYSTEMS, options) for each in chosen}
         grown = (chosen or NETWORKS) if "long" in options.only else []
         long = {each.name: compare(each, backend, LONG_CALLS, options) for each in grown}
+        weighed = (chosen or NETWORKS) if "memory" in options.only else []
+        held = {each.name: held_of(each, backend) for each in weighed}
         show_progress()
-        print_tables(backend, rows, long)
-        results[backend] = dict(short=rows, long=long)
-        claims += check_claims(backend, rows, long)
+        print_tables(backend, rows, long, held)
+        results[backend] = dict(short=rows, long=long, held=held)
+        claims += check_claims(backend, rows, long, held)
     report(options, claims, results=results)
 
 

@@ -6,7 +6,7 @@ Each backend's module has these names, with the same meanings:
 - `promising`, `may_save`, `COMPILATION`: which forms may be fast, what they save, what they cost;
 - `XLA_REFUSALS`: the errors of a model that XLA cannot compile;
 - `compile_program`: a function of tensors as one compiled program;
-- `to_device`, `scalars`: convert NumPy arrays and integers for programs;
+- `to_device`, `operand`, `scalars`: convert NumPy arrays and integers for programs;
 - `carried_states`: a context in which stateful layers keep their state, as Keras documents it;
 - `compiles`: whether a model lets its steps be a program;
 - `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
@@ -14,7 +14,9 @@ Each backend's module has these names, with the same meanings:
 - `values_kept`: a context in which a model keeps its values if Keras's `evaluate` raises;
 - `PureFunction`, `call_with_values`, `traveling_values`: calls with other values of variables;
 - `lasting`: a context whose tensors may be assigned outside of it;
-- `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`: the parts of a rollout;
+- `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`, `cast`, `likeliest`:
+  the parts of a rollout;
+- `COMPILES_ROLLOUTS`: whether another number of rows needs another program;
 - `checked_function`: Keras's function of a model's step, with a check of each batch's size.
 """
 

@@ -14,6 +14,7 @@ from keras import ops, tree
 
 from seqframe.backend.internals import all_layers
 
+COMPILES_ROLLOUTS = True  # or runs them as plain loops
 DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
 
 # A tensor, a variable, or a nest of these: each backend has its own types.
@@ -208,6 +209,11 @@ def scalars(*numbers: int) -> list[Any]:
     return [ops.convert_to_tensor(number, "int32") for number in numbers]
 
 
+def operand(array: np.ndarray) -> Tensor:
+    """Return an array as an argument of a program."""
+    return ops.convert_to_tensor(array)
+
+
 def repeat(count: Tensor, body: Callable[..., Any], *carry: Nest) -> tuple[Nest, ...]:
     """Return what `carry = body(number, *carry)` becomes after `count` times."""
     _, *carry = ops.while_loop(
@@ -231,8 +237,21 @@ def read_steps(buffer: Tensor, begin: Tensor, count: int) -> Tensor:
     return ops.slice(buffer, _start(buffer, begin), (buffer.shape[0], count, *buffer.shape[2:]))
 
 
+def cast(tensor: Tensor, dtype: Any) -> Tensor:
+    """Return a tensor in a dtype, and the tensor itself if it has it: an operation costs time."""
+    same = keras.backend.standardize_dtype(tensor.dtype) == keras.backend.standardize_dtype(dtype)
+    return tensor if same else ops.cast(tensor, dtype)
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """Return the id of each row's largest logit; -1 if one of its logits is NaN."""
+    is_broken = ops.any(ops.isnan(logits), axis=-1)
+    return ops.where(is_broken, -1, cast(ops.argmax(logits, axis=-1), "int32"))
+
+
 def write_steps(buffer: Tensor, begin: Tensor, steps: Tensor, due: Tensor) -> Tensor:
-    """Return a buffer with `steps` written from `begin` on, if `due`."""
+    """Return a buffer with `steps`, cast to its dtype, written from `begin` on, if `due`."""
+    steps = cast(steps, buffer.dtype)
     if due is not True:
         steps = ops.where(due, steps, read_steps(buffer, begin, steps.shape[1]))
     return ops.slice_update(buffer, _start(buffer, begin), steps)

@@ -295,6 +295,16 @@ def _interrupts_put_off() -> Iterator[list[Any]]:
             handler(*args)
 
 
+def scalars(*numbers: int) -> list[Any]:
+    """Return integers as arguments of a program that is compiled once for all values."""
+    return [np.int32(number) for number in numbers]
+
+
+def operand(array: np.ndarray) -> Any:
+    """Return the array itself: to make a tensor of it first would compile a program for that."""
+    return array
+
+
 def to_device(value: Any) -> Any:
     """Return a nest of NumPy arrays as tensors.
 

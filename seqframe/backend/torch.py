@@ -25,6 +25,8 @@ from seqframe.backend.common import (
 )
 from seqframe.backend.internals import build_for_training, copied_states
 
+COMPILES_ROLLOUTS = False
+
 _LOCK = RLock()
 
 
@@ -118,6 +120,8 @@ class PureFunction(common.PureFunction):
     next call overwrites them.
     """
 
+    _last: list[torch.Tensor] | None = None
+
     def __call__(
         self,
         read: list[torch.Tensor],
@@ -129,9 +133,11 @@ class PureFunction(common.PureFunction):
         if rows is not None and rows.all():
             rows = None
         before = values if rows is None else [value.clone() for value in values]
-        pairs = [*fixed, *zip(self._assigns, values, strict=True)]
+        # What the last call returned is what the variables hold.
+        moved = [] if values is self._last else zip(self._assigns, values, strict=True)
+        pairs = [*fixed, *moved]
         result = call_with_values(pairs, self._function, *arguments)
-        after = traveling_values(self._assigns)
+        self._last = after = traveling_values(self._assigns)
         return result, after if rows is None else update_rows(rows, before, after)
 
 
@@ -182,8 +188,22 @@ def read_steps(buffer: torch.Tensor, begin: int, count: int) -> torch.Tensor:
     return buffer[:, begin : begin + count].clone()
 
 
+def cast(tensor: torch.Tensor, dtype: Any) -> torch.Tensor:
+    """Return a tensor in a dtype."""
+    return tensor.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+
+
+def likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """Return the id of each row's largest logit; -1 if one of its logits is NaN.
+
+    Keras's operations take longer than PyTorch's own. The largest of a row with NaN is NaN.
+    """
+    largest, ids = logits.max(-1)
+    return ids.masked_fill_(largest.isnan(), -1)
+
+
 def write_steps(buffer: torch.Tensor, begin: int, steps: Any, due: bool) -> torch.Tensor:
-    """Return the buffer with `steps` written into it from `begin` on, if `due`."""
+    """Return the buffer with `steps` cast and written into it from `begin` on, if `due`."""
     if due:
         buffer[:, begin : begin + steps.shape[1]] = steps
     return buffer

@@ -1,5 +1,6 @@
 """The inputs and outputs of a Keras model, and checks that data fit it before anything runs."""
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,27 @@ def _takes_probabilities(loss: Any) -> bool | None:
         return not loss.get_config()["from_logits"]
     functions = ("categorical_crossentropy", "sparse_categorical_crossentropy")
     return True if any(loss is getattr(keras.losses, name) for name in functions) else None
+
+
+def infers_by_default(model: keras.Model) -> bool:
+    """Whether `model(x)` is `model(x, training=False)`. To pass the argument takes time.
+
+    It is so for Keras's own layers, unless `training` is True by default.
+
+    >>> infers_by_default(keras.Sequential([keras.layers.Dropout(0.5)]))
+    True
+    >>> infers_by_default(keras.Sequential([keras.layers.RandomFlip()]))
+    False
+    """
+    return all(
+        type(layer).__module__.startswith("keras.") and not _trains_by_default(layer)
+        for layer in all_layers(model)
+    )
+
+
+def _trains_by_default(layer: keras.Layer) -> bool:
+    training = inspect.signature(layer.call).parameters.get("training")
+    return training is not None and training.default not in (None, False)
 
 
 # These layers compute with constants, not variables. A compiled program keeps the old ones.

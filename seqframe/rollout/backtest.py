@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from seqframe import backend
 from seqframe.framing.checks import check_integer
 from seqframe.framing.dates import check_future, continue_table
 from seqframe.framing.frames import Frames
@@ -17,8 +18,9 @@ from seqframe.framing.tables import Table, read_table, table_names
 from seqframe.model.inspect import takes_future
 from seqframe.rollout.forecast import Forecaster, Known, split_future, warn_of_positions
 from seqframe.rollout.generator import Generator
+from seqframe.rollout.prompts import rounded_rows
 
-_ROWS = 256  # origins that are rolled out together, at most
+_LEAST_ROWS, _ROWS = 16, 256  # origins that are rolled out together
 
 
 @dataclass(frozen=True)
@@ -256,12 +258,14 @@ def backtest(
         ahead = ahead[: len(item) + generator.framer.horizon - 1]
         check_future(item, ahead, begins_with_history=True)
     origins, left_out = tester.find_origins(horizon, start, stride, season)
-    free_run = tester.forecast(origins, horizon)
+    # One program suffices if each step by itself is forecast in as many rows as the free runs.
+    rows = _count_rows(len(origins)) if backend.COMPILES_ROLLOUTS else _ROWS
+    free_run = tester.forecast(origins, horizon, rows)
     # Origins overlap, so each step is forecast only once.
     times = sorted({(n, o + step) for n, o in origins for step in range(horizon)})
     possible = [tester.can_forecast(n, t, 1) for n, t in times]
     one_step = np.full((len(times), *free_run.shape[2:]), np.nan, free_run.dtype)
-    one_step[possible] = tester.forecast(list(itertools.compress(times, possible)), 1)[:, 0]
+    one_step[possible] = tester.forecast(list(itertools.compress(times, possible)), 1, rows)[:, 0]
     number = {time: k for k, time in enumerate(times)}
     which = np.array([[number[n, o + step] for step in range(horizon)] for n, o in origins])
     truth = tester.truth
@@ -283,6 +287,11 @@ def backtest(
         labels=given.labels,
         left_out=left_out,
     )
+
+
+def _count_rows(origins: int) -> int:
+    """Return how many rows run at once: few origins take a few more, which cost little."""
+    return rounded_rows(min(_ROWS, max(origins, _LEAST_ROWS)))
 
 
 class _Given(NamedTuple):
@@ -455,9 +464,12 @@ class _Tester:
             "or `start`."
         )
 
-    def forecast(self, places: list[tuple[int, int]], steps: int) -> np.ndarray:
-        """Return forecasts of `steps` steps from each place, `(places, steps, …)`."""
-        rows = min(_ROWS, len(places))
+    def forecast(self, places: list[tuple[int, int]], steps: int, rows: int) -> np.ndarray:
+        """Return forecasts of `steps` steps from each place, `(places, steps, …)`.
+
+        `rows` places run at once, padded if programs are compiled.
+        """
+        rows = rows if backend.COMPILES_ROLLOUTS else min(rows, len(places))
         found = []
         for first in range(0, len(places), rows):
             chunk = places[first : first + rows]

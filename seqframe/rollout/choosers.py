@@ -49,6 +49,15 @@ class Chooser(Protocol):
     @property
     def draws(self) -> bool: ...  # whether anything is drawn at random
 
+    @property
+    def num_samples(self) -> int: ...  # rows of each prompt
+
+    @property
+    def calls_user(self) -> bool: ...  # whether a function of the user's sees the rows
+
+    @property
+    def is_brief(self) -> bool: ...  # whether each call may bring a new one
+
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]: ...  # the first `extras`
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]: ...  # the parts that a choice needs
@@ -75,6 +84,15 @@ class SymbolChooser:
         return type(self.sampler) not in (GreedySampler, BeamSampler)
 
     @property
+    def calls_user(self) -> bool:
+        known = isinstance(self.sampler, (Sampler, BeamSampler))
+        return not known or self.processor is not None or self.feedback is not None
+
+    @property
+    def is_brief(self) -> bool:
+        return False  # its functions are arguments of the Generator
+
+    @property
     def _takes_any_scale(self) -> bool:
         """Whether probabilities serve as well as their logarithms."""
         return type(self.sampler) is GreedySampler and not (self.processor or self.scored)
@@ -94,17 +112,15 @@ class SymbolChooser:
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
         """Return logits `(rows * horizon, symbols)` and whether one is NaN. If only the output
         decides, return the ids."""
-        logits = _shaped(ops.cast(output, "float32"), rows * self.horizon, output.shape[-1])
+        logits = _shaped(backend.cast(output, "float32"), rows * self.horizon, output.shape[-1])
         if not self.from_logits and not self._takes_any_scale:
             logits = ops.log(logits)
         if self.padding_id is not None:
             is_padding = ops.arange(logits.shape[-1]) == self.padding_id
             logits = ops.where(is_padding, -float("inf"), logits)
-        is_broken = ops.any(ops.isnan(logits), axis=-1)
-        if not self._output_decides:
-            return [logits, is_broken]
-        ids = ops.cast(self.sampler(logits, None), "int32")
-        return [_shaped(ops.where(is_broken, -1, ids), rows, self.horizon)]
+        if self._output_decides:
+            return [_shaped(backend.likeliest(logits), rows, self.horizon)]
+        return [logits, ops.any(ops.isnan(logits), axis=-1)]
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
         """Return the chosen ids; -1 if a logit is NaN."""
@@ -118,7 +134,7 @@ class SymbolChooser:
             logits = self.processor(logits, _generated(at), step)
         if isinstance(self.sampler, BeamSampler):
             return self._choose_beams(self.sampler, logits, is_broken, at, extras)
-        ids = ops.cast(self._sample(logits, at.seed), "int32")
+        ids = backend.cast(self._sample(logits, at.seed), "int32")
         if self.scored:
             likelihoods = ops.log_softmax(logits, axis=-1)
             found = ops.take_along_axis(likelihoods, ids[:, None], axis=-1)
@@ -178,6 +194,17 @@ class ValueChooser:
     def draws(self) -> bool:
         return self.noise is not None
 
+    @property
+    def calls_user(self) -> bool:
+        return not (
+            isinstance(self.noise, ResidualNoise | None)
+            and isinstance(self.feedback, KnownColumns | None)
+        )
+
+    @property
+    def is_brief(self) -> bool:
+        return self.noise is not None
+
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
         return []
 
@@ -187,13 +214,13 @@ class ValueChooser:
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
         """Return the values of the next steps."""
-        predicted = ops.cast(read[0], at.buffer.dtype)
+        predicted = backend.cast(read[0], at.buffer.dtype)
         if isinstance(self.noise, ResidualNoise):
             predicted = self.noise.add(predicted, at.seed, self.num_samples)
         elif self.noise is not None:
             noisy = self.noise(predicted, at.seed)
             _check_shape("noise", noisy, predicted.shape)
-            predicted = ops.cast(noisy, at.buffer.dtype)
+            predicted = backend.cast(noisy, at.buffer.dtype)
         return Choice(_feed_back(predicted, at, self.feedback), None, extras)
 
 

@@ -23,6 +23,7 @@ from seqframe.framing.tables import (
 )
 from seqframe.model.inspect import check_features, check_prompt_length
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
+from seqframe.rollout.functions import SharedFunction
 from seqframe.rollout.loop import RolledModel, Run
 from seqframe.rollout.prompts import lay_out
 
@@ -373,7 +374,7 @@ def _check_samples(num_samples: int | None, noise: Any, quantiles: Quantiles | N
 def _as_noise(noise: Any, horizon: int, predicted: Shape, is_column: bool) -> Any:
     """Return noise as a rollout takes it; `is_column` if `targets` is one column, not a list."""
     if callable(noise):
-        return noise
+        return SharedFunction(noise)
     if np.ndim(noise) == 0:
         raise TypeError(
             '`noise` must be a function, an array of errors, or "dropout". Received: noise='

@@ -25,15 +25,18 @@ from seqframe.model.inspect import (
     arranged,
     context_steps,
     declared_shape,
+    infers_by_default,
     least_prompt,
     same_objects,
     takes_future,
 )
 from seqframe.model.state import fresh_state
 from seqframe.rollout.choosers import Chooser, Position
-from seqframe.rollout.prompts import Prompts
+from seqframe.rollout.prompts import Prompts, rounded_rows
 
-_KEPT = 32  # compiled rollouts that a generator keeps
+# A compiled rollout holds some megabytes.
+_KEPT = 16  # rollouts that a generator keeps
+_KEPT_BRIEF = 4  # of these, with noise: each call may bring a new function
 _SEEDS_APART = 7919  # distance of the seeds of layers that draw at random
 
 
@@ -75,12 +78,21 @@ class RolledModel:
         known = tuple(size for size in shape or () if size is not None)
         return known if shape and len(known) == len(shape) else None
 
+    @property
+    def _declared_rows(self) -> list[int | None]:
+        """Batch sizes that the model's inputs declare: its layers may rely on them."""
+        return [each.shape[0] for each in getattr(self.model, "inputs", None) or []]
+
     def rollout(self, choose: Chooser, rows: int, dropout: bool = False) -> "Rollout":
-        """Return the rollout of a chooser for some rows, compiled once and kept.
+        """Return the rollout of a chooser for some rows or a few more, compiled once and kept.
 
         Programs hold the values that a layer learned by `adapt`. They are dropped when these
         change.
         """
+        # What the user's functions and dropout draw depends on the number of rows.
+        is_free = not (choose.calls_user or dropout or rows in self._declared_rows)
+        if backend.COMPILES_ROLLOUTS and is_free:
+            rows = rounded_rows(rows // choose.num_samples) * choose.num_samples
         adapted = adapted_values(self.model)
         if not same_objects(adapted, self._adapted):
             self._rollouts.clear()
@@ -89,8 +101,9 @@ class RolledModel:
         if key not in self._rollouts:
             self._rollouts[key] = Rollout(self, rows, choose, dropout)
         self._rollouts.move_to_end(key)
-        if len(self._rollouts) > _KEPT:
-            self._rollouts.popitem(last=False)
+        brief = [key for key, rollout in self._rollouts.items() if rollout.choose.is_brief]
+        for old in {*list(self._rollouts)[:-_KEPT], *brief[:-_KEPT_BRIEF]}:
+            del self._rollouts[old]
         return self._rollouts[key]
 
 
@@ -111,6 +124,10 @@ class Rollout:
         with backend.lasting():
             self._seed = keras.random.SeedGenerator(0)
         self._flat_states = tree.flatten(self._states)
+        self._is_plain = not dropout and infers_by_default(model)
+        inputs = getattr(model, "inputs", None) or []
+        # Keras would cast ids for the model, which takes longer.
+        self._input_dtype = inputs[0].dtype if len(inputs) == 1 else None
         self._context = context_steps(framer, self.is_stepped)
         self._pads_after = framer.geometry.pads and framer.padding == "post" and self._context > 1
         self._call = backend.PureFunction(self._read, model.variables, self._flat_states)
@@ -171,14 +188,14 @@ class Rollout:
             seeds, dropped = self._seeds(seed, target - width + drawn)
             # Rows whose prompt has not begun yet keep their fresh state.
             begun = k >= begins if self.is_stepped and begins is not None else None
-            real = lengths + (k + 1 - width)
+            real = lengths + (k + 1 - width) if self.framer.geometry.pads else None
             x = self._input(at, real)
             read, after = self._call(weights, dropped, states, x, real, rows=begun)
             choice = backend.call_with_values(seeds, self.choose, read, at, extras)
             if choice.rows is not None:
                 buffer = ops.take(buffer, choice.rows, axis=0)
                 after = [ops.take(state, choice.rows, axis=0) for state in after]
-            buffer = backend.write_steps(buffer, target, ops.cast(choice.steps, buffer.dtype), due)
+            buffer = backend.write_steps(buffer, target, choice.steps, due)
             return buffer, after, choice.extras
 
         with borrowed_states(self._layers, self._states), any_time_steps(self._model):
@@ -198,8 +215,11 @@ class Rollout:
         return [(self._seed.state, drawn)], dropped
 
     def _read(self, x: Tensor, real: Tensor) -> list[Tensor]:
-        """Return the parts of the model's output that the chooser needs."""
-        output = self._model(x, training=self._dropout)
+        """Return the parts of the model's output that the chooser needs.
+
+        `real` is the number of steps of `x` that are not padding; None if the framer never pads.
+        """
+        output = self._model(x) if self._is_plain else self._model(x, training=self._dropout)
         if self.framer.return_sequences:
             output = self._last_step(output, real)
         return self.choose.read(output, self.rows)
@@ -212,6 +232,7 @@ class Rollout:
         if geometry.rate > 1:
             x = x[:, :: geometry.rate]
         x = _laid_out(self._padded(x, real), self.framer.layout)
+        x = x if self._input_dtype is None else backend.cast(x, self._input_dtype)
         if at.future is None or not takes_future(self._model):
             return x
         return arranged(self._model, {"past": x, "future": self._future(at, begin, real)})
@@ -266,19 +287,21 @@ class Run:
 
     def __init__(self, rollout: Rollout, prompts: Prompts):
         self._rollout, self.prompts, self.made = rollout, prompts, 0
-        extras = rollout.choose.begin(*prompts.buffer.shape[:2])
-        begins = prompts.begins.astype("int32")
-        given = [prompts.lengths.astype("int32"), begins if np.ptp(begins) else None]
-        given += [] if prompts.future is None else [prompts.future]
+        self._rows, capacity = prompts.buffer.shape[:2]
+        extras = rollout.choose.begin(rollout.rows, capacity)
+        begins = self._filled(prompts.begins.astype("int32"))
+        # A stateless model sees its window, wherever its prompt begins.
+        differ = rollout.is_stepped and np.ptp(begins)
+        given = [self._filled(prompts.lengths.astype("int32")), begins if differ else None]
+        given += [] if prompts.future is None else [self._filled(prompts.future)]
+        states = prompts.states and [self._filled(state) for state in prompts.states]
         with backend.lasting():
             self._carry = (
-                ops.convert_to_tensor(prompts.buffer),
-                rollout.states(prompts.states),
-                [ops.convert_to_tensor(extra) for extra in extras],
+                backend.operand(self._filled(prompts.buffer)),
+                rollout.states(states),
+                [backend.operand(extra) for extra in extras],
             )
-            self._given = tuple(
-                None if item is None else ops.convert_to_tensor(item) for item in given
-            )
+            self._given = tuple(None if item is None else backend.operand(item) for item in given)
         # The position of the next pass.
         self._next = prompts.width - rollout.framer.gap - 1
         if rollout.is_stepped:
@@ -305,15 +328,22 @@ class Run:
 
     def states(self) -> list[np.ndarray]:
         """Return the flat states."""
-        return [ops.convert_to_numpy(state).copy() for state in self._carry[1]]
+        return [ops.convert_to_numpy(state)[: self._rows].copy() for state in self._carry[1]]
 
     def extras(self) -> list[np.ndarray]:
         """Return the values that the chooser keeps."""
-        return [ops.convert_to_numpy(extra) for extra in self._carry[2]]
+        return [ops.convert_to_numpy(extra)[: self._rows] for extra in self._carry[2]]
 
     def _read(self, start: int) -> np.ndarray:
         stop = self.prompts.width + self.made
-        return ops.convert_to_numpy(self._carry[0])[:, start:stop].copy()
+        return ops.convert_to_numpy(self._carry[0])[: self._rows, start:stop].copy()
+
+    def _filled(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows for the whole program: after the last one, the first one again and again."""
+        missing = self._rollout.rows - len(rows)
+        return (
+            rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
+        )
 
 
 def state_variables(layers: list[keras.Layer], rows: int) -> list[Any]:

@@ -111,6 +111,18 @@ def lay_out(
     )
 
 
+def rounded_rows(count: int) -> int:
+    """Return `count` rows or a few more, so that a few more series need no other program.
+
+    At most a quarter is added to many rows, at most one to few, and none to one row.
+
+    >>> [rounded_rows(count) for count in (1, 2, 3, 5, 6, 9, 17, 130)]
+    [1, 2, 4, 6, 6, 10, 20, 160]
+    """
+    step = 1 if count == 1 else max(2 ** (count - 1).bit_length() // 8, 2)
+    return -(-count // step) * step
+
+
 def _doubled(size: int, least: int) -> int:
     """Return `least`, doubled until it is `size` or more."""
     while least < size:

@@ -5,6 +5,7 @@ Each backend's module has these names, with the same meanings:
 - `StepLoop`: many of a model's own training, test or predict steps in one program;
 - `compile_program`: a function of tensors as one compiled program;
 - `to_device`, `scalars`: convert NumPy arrays and integers for programs;
+- `give_to_device`: the same for arrays that nobody else has, without a copy where that can be;
 - `carried_states`: a context in which stateful layers keep their state, as Keras documents it;
 - `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
   how many devices;

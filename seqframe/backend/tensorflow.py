@@ -181,6 +181,11 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(lambda array: tf.convert_to_tensor(np.array(array)), value)
 
 
+def give_to_device(value: Any) -> Any:
+    """Return a nest of NumPy arrays, which nobody else has, as tensors."""
+    return tree.map_structure(tf.convert_to_tensor, value)
+
+
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
     """Do nothing: under TensorFlow stateful layers keep their state."""
     return nullcontext()

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -64,6 +64,7 @@ class EpochRunner:
         if not model.optimizer.built:  # some optimizers do not check this themselves
             model.optimizer.build(model.trainable_variables)
         model.stop_training = False
+        self.schedule.last_epoch = epochs - 1
         with self._running():
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
@@ -259,7 +260,8 @@ class EpochRunner:
     def _running(self) -> Iterator[None]:
         """Let the program keep and reset the state. After an exception, undo what hooks began."""
         policy, trains = self.policy, self.kind == "train"
-        with backend.carried_states(self.model, stateful_layers(self.model)):
+        carried = backend.carried_states(self.model, stateful_layers(self.model))
+        with closing(self.schedule), carried:
             if policy is None:
                 yield
                 return

@@ -22,7 +22,7 @@ _ROOM_STEPS = 4096
 _ROOM_INDICES = 2**20
 # A long epoch runs in several calls of at most this many indices, or bytes of a stream.
 _MOST_INDICES = 2**22
-_MOST_BYTES = 2**24
+_MOST_BYTES = 2**23
 
 #: On the device: arrays that frames are gathered from, and columns that say which ones.
 Chunk = tuple[Arrays, Columns]

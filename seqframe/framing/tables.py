@@ -116,8 +116,8 @@ class Table:
                 f"`{name}` must hold numbers. Received: a table with the columns {received}. Name "
                 f"the columns of group labels as `by`; {index}leave others out, or convert them."
             )
-        # Each column is one run of memory, as in a table.
-        return np.stack(columns).T
+        # Each column is one run of memory, as in a table. A single one need not be copied.
+        return columns[0][:, None] if len(columns) == 1 else np.stack(columns).T
 
     @cached_property
     def _opened(self) -> Any:

@@ -147,7 +147,7 @@ def set_up(table: Grouped, options: Namespace) -> Results:
         return {name: Result(remark=str(error)) for name in variants}
 
 
-def table_claims(rows: dict[str, Results]) -> list[Claim]:
+def table_claims(tables: list[Grouped], rows: dict[str, Results]) -> list[Claim]:
     """Return what is claimed of tables of groups, with what was measured."""
     pairs = [
         ("seqframe-pandas", "pandas-groupby-values"),
@@ -159,7 +159,7 @@ def table_claims(rows: dict[str, Results]) -> list[Claim]:
         at_most(f"set-up of groups: {ours} / {other}", ratios(rows, ours, other), 1.0)
         for ours, other in pairs
     ]
-    nbytes = {table.name: table.nbytes for table in TABLES}
+    nbytes = {table.name: table.nbytes for table in tables}
     for ours in "seqframe-pandas", "seqframe-polars", "seqframe-list":
         peaks = {name: row.get(ours, Result()).peak / nbytes[name] for name, row in rows.items()}
         claims.append(at_most(f"set-up of groups: peak of {ours} / the table", peaks, 1.0))
@@ -259,12 +259,12 @@ def main(options: Namespace) -> None:
             if chosen:
                 print_tables(title, chosen, {each.name: results[each.name] for each in chosen})
     tables = [each for each in TABLES if each.name in options.only]
-    chosen = [each.shrink() if options.quick else each for each in tables]
-    grouped = {each.name: set_up(each, options) for each in chosen}
+    tables = [each.shrink() if options.quick else each for each in tables]
+    grouped = {each.name: set_up(each, options) for each in tables}
     show_progress()
     if any(grouped.values()):
-        print_groups(chosen, grouped)
-    claims = [*check_claims(results), *table_claims(grouped)]
+        print_groups(tables, grouped)
+    claims = [*check_claims(results), *table_claims(tables, grouped)]
     report(options, claims, workloads=results, tables=grouped)
 
 

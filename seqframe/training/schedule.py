@@ -1,7 +1,6 @@
 """Schedules: the frames that each step of an epoch takes, and the state rows that it resets."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import cached_property
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -211,17 +210,21 @@ class _InThread(Thread):
     """A call of a function in a thread of its own, which ends with the call."""
 
     def __init__(self, function: Callable[..., Any], *args: Any):
-        super().__init__(daemon=True)
-        self._call, self._future = (function, args), Future[Any]()
+        super().__init__(name="seqframe-stream", daemon=True)
+        self._call, self._returned = (function, args), None
+        self._error: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         function, args = self._call
         try:
-            self._future.set_result(function(*args))
+            self._returned = function(*args)
         except BaseException as error:  # the caller raises it
-            self._future.set_exception(error)
+            self._error = error
 
     def result(self) -> Any:
         """Return what the function returns, or raise what it raises."""
-        return self._future.result()
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._returned

@@ -6,8 +6,9 @@ Epochs of batches `(x, y)` in float32: x is a window, y the step after it. seqfr
 other libraries deliver them, each in a process of its own, without workers.
 
     python benchmarks/framing.py             # all: a quarter of an hour, mostly for the peers
-    python benchmarks/framing.py --quick     # a smoke run: small workloads, only NumPy
+    python benchmarks/framing.py --quick     # a smoke run: small workloads, NumPy and pandas
     python benchmarks/framing.py --only short wide --systems seqframe copyto torch-loader
+    python benchmarks/framing.py --only long-groups short-groups
 
 The tables:
 
@@ -30,6 +31,14 @@ Systems that need a word:
 - **keras-tf** and **keras-grain** are the formats of `keras.utils.timeseries_dataset_from_array`.
 - **keras-grain** and **tsai** copy all windows up front. **tf-window** and **gluonts** shuffle
   through a buffer of 1,000 windows, **keras-tf** through one of eight batches.
+
+Tables of groups are only set up, in turn and in one process. Their rows follow each other by group.
+
+- **seqframe-pandas** and **seqframe-polars** are `frame(table, by="by")`. **seqframe-batch** also
+  takes the first shuffled batch. **seqframe-list** frames a list of the groups' arrays.
+- **pandas-groupby** is `[group.to_numpy() for _, group in table.groupby("by")]`, and
+  **pandas-groupby-values** the same for the columns of values only.
+- **polars-partition** is the same with `table.partition_by`, without the column of labels.
 """
 
 import math
@@ -40,7 +49,16 @@ from functools import partial
 
 from _epochs import Epochs, Workload
 from _framing_systems import FRAMINGS
-from _measure import LEAST_ROUNDS, NotMeasuredError, Result, Results, measure_in_turn, run_apart
+from _group_systems import SYSTEMS, Grouped, SetUps
+from _measure import (
+    LEAST_ROUNDS,
+    ROUNDS,
+    NotMeasuredError,
+    Result,
+    Results,
+    measure_in_turn,
+    run_apart,
+)
 from _report import (
     PARITY,
     Claim,
@@ -60,7 +78,7 @@ LIGHT = ("seqframe", "numpy-index-matrix", "copyto")
 # Libraries that do not copy all windows up front.
 PEERS = ("keras-tf", "tf-window", "torch-loader", "grain")
 PEERS += ("darts", "gluonts", "pytorch-forecasting")
-ALONE = ("memory-map", "in-order")  # without lazy peers
+ALONE = ("memory-map", "in-order", "short-series")  # without lazy peers
 ALL = (*LIGHT, *PEERS, "keras-grain", "tsai")
 MAPPED = ("seqframe", "numpy-given-starts", "grain")
 IN_ORDER = ("seqframe", "view-slices-copied", "seqframe-arrays", "view-slices")
@@ -74,14 +92,24 @@ GROUPS = {
         Workload("one-series", 499_950, 50, 1, 64),
         Workload("long", 200_000, 50, 1, 64),
     ),
+    "shuffled, of many short series": (
+        LIGHT,
+        Workload("short-series", 2_000_000, 16, 1, 64, series=100_000),
+    ),
     "2,000 batches of a memory map": (
         MAPPED,
         Workload("memory-map", 10**8, 50, 1, 256, file="steps.float32", batches=2_000),
     ),
     "in order": (IN_ORDER, Workload("in-order", 100_000, 100, 8, 256)),
 }
+TABLES = [
+    Grouped("long-groups", 200, 40_000, 60_000, features=4),
+    Grouped("short-groups", 100_000, 20, 50, features=1),
+]
 NAMES = [workload.name for _, *workloads in GROUPS.values() for workload in workloads]
+NAMES += [table.name for table in TABLES]
 QUICK = [name for name in FRAMINGS if name in {*LIGHT, *MAPPED, *IN_ORDER} - {*PEERS}]
+QUICK += [name for name in SYSTEMS if "polars" not in name]
 
 
 def measure(workload: Workload, systems: list[str], options: Namespace) -> Results:
@@ -104,6 +132,40 @@ def measure(workload: Workload, systems: list[str], options: Namespace) -> Resul
     return results
 
 
+def set_up(table: Grouped, options: Namespace) -> Results:
+    """Return each system's result on a table of groups, measured in one process, in turn."""
+    show_progress(table.name)
+    variants = {
+        name: [partial(SetUps, prepare=prepare)]
+        for name, prepare in SYSTEMS.items()
+        if name in options.systems
+    }
+    rounds = LEAST_ROUNDS if options.quick else ROUNDS
+    try:
+        return run_apart(measure_in_turn, table, "tensorflow", variants, rounds, options.seconds)
+    except NotMeasuredError as error:
+        return {name: Result(remark=str(error)) for name in variants}
+
+
+def table_claims(tables: list[Grouped], rows: dict[str, Results]) -> list[Claim]:
+    """Return what is claimed of tables of groups, with what was measured."""
+    pairs = [
+        ("seqframe-pandas", "pandas-groupby-values"),
+        ("seqframe-batch", "pandas-groupby-values"),
+        ("seqframe-list", "pandas-groupby-values"),
+        ("seqframe-polars", "polars-partition"),
+    ]
+    claims = [
+        at_most(f"set-up of groups: {ours} / {other}", ratios(rows, ours, other), 1.0)
+        for ours, other in pairs
+    ]
+    nbytes = {table.name: table.nbytes for table in tables}
+    for ours in "seqframe-pandas", "seqframe-polars", "seqframe-list":
+        peaks = {name: row.get(ours, Result()).peak / nbytes[name] for name, row in rows.items()}
+        claims.append(at_most(f"set-up of groups: peak of {ours} / the table", peaks, 1.0))
+    return claims
+
+
 def check_claims(rows: dict[str, Results]) -> list[Claim]:
     """Return what is claimed of seqframe, with what was measured."""
 
@@ -115,12 +177,13 @@ def check_claims(rows: dict[str, Results]) -> list[Claim]:
     many, one, mapped = (
         ours.get(name, Result()) for name in ("many-series", "one-series", "memory-map")
     )
-    setups = {name: result.setup * 1e3 for name, result in ours.items()}
+    setups = {name: each.setup * 1e3 for name, each in ours.items() if name != "short-series"}
     keras = ratios(rows, "keras-tf", "seqframe").get("short", math.nan)
     return [
         at_least("short: keras-tf / seqframe", keras, 1_000),
         within("short", "numpy-index-matrix", PARITY),
         within("wide", "copyto", 1.5),
+        within("short-series", "numpy-index-matrix", PARITY),
         at_most("a batch of many-series / of one-series", many.times(one), 1.3),
         *(lazy_claim(name, row) for name, row in rows.items() if name not in ALONE),
         within("memory-map", "numpy-given-starts", PARITY),
@@ -158,6 +221,21 @@ def print_tables(title: str, workloads: list[Workload], rows: dict[str, Results]
     print(f"\n{setup}", flush=True)
 
 
+def print_groups(tables: list[Grouped], rows: dict[str, Results]) -> None:
+    """Print what each table is, and the time and memory of each system's set-up."""
+    print("\n**tables of groups**\n")
+    for each in tables:
+        count, sizes = f"{each.groups:,} groups", f"{each.least:,} to {each.most:,} rows"
+        print(f"- {each.name}: {count} of {sizes}, {each.nbytes / 1e6:,.0f} MB")
+
+    def milliseconds(_: str, result: Result) -> str:
+        return show_number(result.microseconds / 1e3)
+
+    print(f"\n{figures_table('set-up ms', rows, milliseconds, remarks=True)}")
+    peak = figures_table("peak MB", rows, lambda _, result: show_number(result.peak / 1e6))
+    print(f"\n{peak}", flush=True)
+
+
 def main(options: Namespace) -> None:
     """Measure what the options choose, and print it."""
     print(machine())
@@ -180,8 +258,15 @@ def main(options: Namespace) -> None:
             show_progress()
             if chosen:
                 print_tables(title, chosen, {each.name: results[each.name] for each in chosen})
-    report(options, check_claims(results), workloads=results)
+    tables = [each for each in TABLES if each.name in options.only]
+    tables = [each.shrink() if options.quick else each for each in tables]
+    grouped = {each.name: set_up(each, options) for each in tables}
+    show_progress()
+    if any(grouped.values()):
+        print_groups(tables, grouped)
+    claims = [*check_claims(results), *table_claims(tables, grouped)]
+    report(options, claims, workloads=results, tables=grouped)
 
 
 if __name__ == "__main__":
-    main(parse(__doc__, NAMES, list(FRAMINGS), NAMES, QUICK, by_backend=False))
+    main(parse(__doc__, NAMES, [*FRAMINGS, *SYSTEMS], NAMES, QUICK, by_backend=False))

@@ -12,6 +12,7 @@ from models import assert_same, numbers
 
 from seqframe import SequenceFramer
 from seqframe.backend import to_device
+from seqframe.backend.common import first_batch
 from seqframe.training.feed import feed_arrays, feed_frames
 
 WINDOWS = [
@@ -31,8 +32,8 @@ SEQUENCES = {
 
 def gathered(feed, index):
     """Return the batch of a step that takes the frames at `index`."""
-    arrays, rows = feed.load(np.asarray(index)[None], room=1)
-    batch = feed.gather.batch(*to_device((arrays, {"index": rows[0]})))
+    given = to_device(feed.load(np.asarray(index)[None], room=1))
+    batch = first_batch(feed.gather, (*given, []))
     return keras.tree.map_structure(ops.convert_to_numpy, list(batch))
 
 

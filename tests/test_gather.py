@@ -171,3 +171,16 @@ def test_a_copy_reads_its_own_memory(duplicate, used):
     for array in arrays:
         array[:] = -1
     assert_takes_slices([a[:20] for a in before], twin)
+
+
+@pytest.mark.parametrize("step", [1, 2, -1])
+def test_cuts_and_selections_lie_where_their_arrays_do(step):
+    """Empty cuts among them, whose place in memory NumPy decides."""
+    arrays = [np.arange(n, n + 20)[::step] for n in (100, 200, 300)]
+    for starts, stops in ([2, 0, 5], [9, 4, 9]), ([5, 7, 20], [2, 7, 30]), ([0, 3, 1], [1, 3, 2]):
+        cut = Rows(arrays).select([2, 0, 2]).cut(starts, stops)
+        for number, (which, start, stop) in enumerate(zip([2, 0, 2], starts, stops, strict=True)):
+            expected = arrays[which][start:stop]
+            assert cut.lengths[number] == len(expected)
+            row = np.arange(len(expected))
+            np.testing.assert_array_equal(cut.take(np.full_like(row, number), row), expected)

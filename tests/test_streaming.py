@@ -1,5 +1,7 @@
 """Data that stream to the device in blocks train as data that stay there."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -117,21 +119,64 @@ def test_redraw_draws_subsequences_anew_in_each_epoch(eagerly, monkeypatch):
     assert not np.allclose(fit(model, frames, epochs=3, **each).history["loss"], other)
 
 
-def test_an_error_while_streaming_is_raised(monkeypatch):
+def threads_of_streams():
+    """Return the threads that load blocks. A backend may start others, and keep them."""
+    return [each for each in threading.enumerate() if each.name == "seqframe-stream"]
+
+
+@pytest.mark.parametrize("failing_call", [2, 4, 10])  # 9 blocks an epoch
+def test_an_error_while_streaming_is_raised(failing_call, monkeypatch):
     monkeypatch.setattr(schedule, "_MOST_INDICES", 2)
     frames = SequenceFramer(2).frame(numbers(20))
     take, calls = frames._take, []
 
     def failing(index):
         calls.append(len(index))
-        if len(calls) == 4:
+        if len(calls) == failing_call:
             raise OSError("the disk is gone")
         return take(index)
 
     monkeypatch.setattr(frames, "_take", failing)
     model = dense(keras.Input((2, 1)))
     with pytest.raises(OSError, match="the disk is gone"):
-        fit(model, frames, batch_size=2, verbose=0, max_device_bytes=0)
+        fit(model, frames, batch_size=2, epochs=2, verbose=0, max_device_bytes=0)
+    assert not threads_of_streams()
+
+
+class StopIn(keras.callbacks.Callback):
+    """Stops the training at a batch, or after its epoch."""
+
+    def __init__(self, batch):
+        super().__init__()
+        self.batch = batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training |= batch == self.batch
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+@pytest.mark.parametrize("stop_at", [1, None])
+def test_blocks_are_prepared_once_and_no_thread_is_left(stop_at, monkeypatch):
+    """Only the first block is loaded while nothing runs."""
+    monkeypatch.setattr(schedule, "_MOST_INDICES", 4)
+    frames = SequenceFramer(2).frame(numbers(18))  # four blocks of two steps
+    take, taken = frames._take, []
+
+    def noted(index):
+        taken.append((threading.current_thread() not in threads_of_streams(), index.tolist()))
+        return take(index)
+
+    model = dense(keras.Input((2, 1)))
+    kwargs = {"batch_size": 2, "verbose": 0, "max_device_bytes": 0, "shuffle": False}
+    fit(model, frames, **kwargs)
+    monkeypatch.setattr(frames, "_take", noted)
+    fit(model, frames, epochs=3, **kwargs)
+    assert taken == [(k == 0, [*range(k % 16, k % 16 + 4)]) for k in range(0, 48, 4)]
+    assert not threads_of_streams()
+    fit(model, frames, epochs=3, callbacks=[StopIn(stop_at)], steps_per_execution=1, **kwargs)
+    assert not threads_of_streams()
 
 
 # Memory.

@@ -7,6 +7,7 @@ Each backend's module has these names, with the same meanings:
 - `XLA_REFUSALS`: the errors of a model that XLA cannot compile;
 - `compile_program`: a function of tensors as one compiled program;
 - `to_device`, `operand`, `scalars`: convert NumPy arrays and integers for programs;
+- `give_to_device`: the same for arrays that nobody else has, without a copy where that can be;
 - `carried_states`: a context in which stateful layers keep their state, as Keras documents it;
 - `compiles`: whether a model lets its steps be a program;
 - `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over

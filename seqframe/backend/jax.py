@@ -318,6 +318,14 @@ def compiles(model: keras.Model) -> bool:
     return chosen_jit_compile(model) is not False
 
 
+def give_to_device(value: Any) -> Any:
+    """Return a nest of NumPy arrays, which nobody writes to again, as tensors.
+
+    On the CPU they share memory, if it is aligned.
+    """
+    return tree.map_structure(lambda array: jax.device_put(array, may_alias=True), value)
+
+
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
     """Let stateful layers keep their state inside `fit`, `evaluate` and `predict`."""
     return traveling_states(model, layers)

@@ -164,7 +164,7 @@ class StepLoop(common.StepLoop):
 
         def any_batch(column: Any) -> Any:
             size = column.shape[1] if self._states else None
-            return tf.TensorSpec((None, size), column.dtype)
+            return tf.TensorSpec((None, size, *column.shape[2:]), column.dtype)
 
         arrays, schedule, initial = given
         return tree.flatten(
@@ -178,7 +178,7 @@ class StepLoop(common.StepLoop):
     def _loop(self, given: Given, first: Any, steps: Any, epochs: Any, fresh: Any) -> Any:
         arrays, schedule, initial = given
         one_step = self._trace_step(given)
-        capacity, batch_size = tf.unstack(tf.shape(schedule["index"]))
+        capacity, batch_size = tf.unstack(tf.shape(tree.flatten(schedule)[0])[:2])
 
         def zeros(spec: Any, *axes: Any) -> Any:
             shape = [batch_size if length is None else length for length in spec.shape]
@@ -271,6 +271,11 @@ def to_device(value: Any) -> Any:
     """Return a nest of NumPy arrays as tensors with memory of their own."""
     # TensorFlow takes over the memory of an aligned array, and may write into it.
     return tree.map_structure(lambda array: tf.convert_to_tensor(np.array(array)), value)
+
+
+def give_to_device(value: Any) -> Any:
+    """Return a nest of NumPy arrays, which nobody else has, as tensors."""
+    return tree.map_structure(tf.convert_to_tensor, value)
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:

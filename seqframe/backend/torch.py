@@ -227,6 +227,9 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(ops.convert_to_tensor, value)
 
 
+give_to_device = to_device
+
+
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
     """Let stateful layers compute from a copy of their state, which their step overwrites."""
     return copied_states(layers)

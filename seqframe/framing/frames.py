@@ -204,7 +204,7 @@ class Frames:
         array([[False, False,  True],
                [ True,  True,  True]])
         """
-        return self._geometry.places(self.lengths(index))[1]
+        return self._geometry.real_places(self.lengths(index))
 
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.

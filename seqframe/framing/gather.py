@@ -28,17 +28,31 @@ class Rows:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are not copied, unless
             their memory layouts differ.
         columns: list of int, or None for all. Columns of each row that are kept.
+        addresses: int array. Where arrays of equal strides begin in memory; None: it is looked up.
+
+    Attributes:
+        arrays: tuple of the arrays.
+        lengths: int array. Number of rows of each array.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], columns: list[int] | None = None):
+    def __init__(
+        self,
+        arrays: Sequence[np.ndarray],
+        columns: list[int] | None = None,
+        addresses: np.ndarray | None = None,
+    ):
         first = arrays[0]
         self.dtype, self._whole_shape, self.columns = first.dtype, first.shape[1:], columns
         contiguous = _contiguous_strides(first)
         strides = first.strides
-        if any(array.strides != strides for array in arrays):
-            # An axis of one step may report any stride, so no array's strides hold for all.
-            arrays, strides = [np.ascontiguousarray(array) for array in arrays], contiguous
-        self.arrays = tuple(arrays)
+        if addresses is None:
+            if any(array.strides != strides for array in arrays):
+                # An axis of one step may report any stride, so no array's strides hold for all.
+                arrays, strides = [np.ascontiguousarray(array) for array in arrays], contiguous
+            found = [array.__array_interface__["data"][0] for array in arrays]
+            addresses = np.array(found, np.int64)
+        self.arrays, self._addresses = tuple(arrays), addresses
+        self.lengths = np.fromiter(map(len, self.arrays), np.int64)
         self._row_stride, *self._inner_strides = strides
         self._packed = self._row_stride == contiguous[0] and all(
             strides[axis] == contiguous[axis] or first.shape[axis] == 1
@@ -57,13 +71,11 @@ class Rows:
     @property
     def nbytes(self) -> int:
         """Bytes of all rows, with the columns that are kept."""
-        rows = sum(map(len, self.arrays))
-        return rows * math.prod(self.row_shape) * self.dtype.itemsize
+        return int(self.lengths.sum()) * math.prod(self.row_shape) * self.dtype.itemsize
 
     def _place(self) -> None:
-        addresses = np.array([a.__array_interface__["data"][0] for a in self.arrays], np.int64)
-        lengths = np.array([len(array) for array in self.arrays])
-        reach = self._row_stride * np.maximum(lengths - 1, 0)  # bytes to an array's last row
+        addresses = self._addresses
+        reach = self._row_stride * np.maximum(self.lengths - 1, 0)  # bytes to an array's last row
         lows = addresses + np.minimum(reach, 0)
         lowest = int(np.argmin(lows))
         self._lowest = self.arrays[lowest][-1:] if self._row_stride < 0 else self.arrays[lowest][:1]
@@ -131,12 +143,19 @@ class Rows:
 
     def cut(self, starts: Numbers, stops: Numbers) -> "Rows":
         """Return the rows `start … stop - 1` of each array."""
-        spans = zip(self.arrays, starts, stops, strict=True)
-        return Rows([array[start:stop] for array, start, stop in spans], self.columns)
+        starts, stops = np.asarray(starts), np.asarray(stops)
+        # To look up the addresses of many arrays takes much longer than to compute them. NumPy lets
+        # an empty slice begin where its array does.
+        any_rows = starts < np.minimum(stops, self.lengths)
+        addresses = self._addresses + starts * any_rows * self._row_stride
+        spans = zip(self.arrays, starts.tolist(), stops.tolist(), strict=True)
+        return Rows([array[start:stop] for array, start, stop in spans], self.columns, addresses)
 
     def select(self, numbers: Numbers) -> "Rows":
         """Return some of the arrays, in the order given."""
-        return Rows([self.arrays[number] for number in numbers], self.columns)
+        chosen = np.asarray(numbers)
+        arrays = [self.arrays[number] for number in chosen.tolist()]
+        return Rows(arrays, self.columns, self._addresses[chosen])
 
     def _kept(self, rows: np.ndarray) -> np.ndarray:
         """Return rows, or windows of them, with the columns that are kept."""

@@ -136,10 +136,22 @@ class Geometry:
         >>> step.tolist(), real.tolist()
         ([[0, 0, 0], [0, 1, 2]], [[False, False, True], [True, True, True]])
         """
-        length = length[:, None]
-        first = self.sequence_length - length if self.padding == "pre" else 0
+        longest = length[:, None]
+        first = self.sequence_length - longest if self.padding == "pre" else 0
         step = np.arange(self.sequence_length) - first
-        return np.clip(step, 0, length - 1), (step >= 0) & (step < length)
+        # Much faster than `np.clip`, which looks up the limits of the dtype.
+        return np.minimum(np.maximum(step, 0), longest - 1), self.real_places(length)
+
+    def real_places(self, length: np.ndarray) -> np.ndarray:
+        """Return which places of a frame are real, not padding: bool array `(n, sequence_length)`.
+
+        >>> Prefixes(3).real_places(np.array([1, 3])).tolist()
+        [[False, False, True], [True, True, True]]
+        """
+        place, length = np.arange(self.sequence_length), length[:, None]
+        if self.padding == "pre":
+            return np.asarray(place >= self.sequence_length - length)
+        return np.asarray(place < length)
 
     def steps(
         self, start: np.ndarray, length: np.ndarray, cycle: np.ndarray
@@ -149,6 +161,10 @@ class Geometry:
         Input steps are `(n, sequence_length)`. Target steps are `(n, horizon)`, with
         `return_sequences` `(n, sequence_length, horizon)`. `cycle` is the length of each sequence.
         """
+        if not self.pads:
+            inputs = start[:, None] + self.input_offsets
+            targets = np.add.outer(start, self.target_offsets)
+            return inputs, np.ones(inputs.shape, bool), targets
         step, real = self.places(length)
         inputs = start[:, None] + self.rate * step
         targets = self._targets(

@@ -122,27 +122,38 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
 def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -> list[np.ndarray]:
     """Return several sequences as arrays that agree in features, columns and dtype."""
     raw = read_tables(raw)
-    labels = [name] if len(raw) == 1 else [f"{name}[{i}]" for i in range(len(raw))]
-    arrays = [to_array(item, label, vocabulary) for item, label in zip(raw, labels, strict=True)]
+
+    def called(number: int) -> str:
+        return name if len(raw) == 1 else f"{name}[{number}]"
+
+    arrays = [
+        item if _is_array_of_numbers(item) else to_array(item, called(number), vocabulary)
+        for number, item in enumerate(raw)
+    ]
     first, names = arrays[0], column_names(raw[0])
-    for label, item, array in zip(labels, raw, arrays, strict=True):
+    for number, (item, array) in enumerate(zip(raw, arrays, strict=True)):
         if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
             raise ValueError(
-                f"`{name}` must agree in features and dtype. Received: `{labels[0]}` with "
-                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{label}` with "
-                f"{array.shape[1:]} and {array.dtype}."
+                f"`{name}` must agree in features and dtype. Received: `{called(0)}` with "
+                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{called(number)}` "
+                f"with {array.shape[1:]} and {array.dtype}."
             )
-        columns = column_names(item)
+        columns = column_names(item) if isinstance(item, Table) else None
         if columns != names:
             raise ValueError(
                 f"`{name}` must have the same columns in the same order. Received: "
-                f"`{labels[0]}` with {names}, `{label}` with {columns}."
+                f"`{called(0)}` with {names}, `{called(number)}` with {columns}."
             )
     if 0 in first.shape[1:]:
         raise ValueError(
             f"`{name}` must have at least one feature. Received: steps of shape {first.shape[1:]}."
         )
     return arrays
+
+
+def _is_array_of_numbers(item: Any) -> bool:
+    """Whether an item is an array that `to_array` returns as it is, which takes it much longer."""
+    return type(item) is np.ndarray and item.dtype.kind in "biufcmM" and item.ndim > 0
 
 
 def find_columns(

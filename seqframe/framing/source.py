@@ -69,7 +69,7 @@ class Source:
     @property
     def steps(self) -> np.ndarray:
         """Length of each sequence, an int array."""
-        return np.fromiter(map(len, self.inputs.arrays), np.int64)
+        return self.inputs.lengths
 
     @property
     def may_leave_out(self) -> bool:
@@ -141,7 +141,8 @@ def read_source(
         if not any(map(len, tables)):
             raise _no_frame(framer, 0 if len(tables) > 1 else None, 0)
         vocabulary = Vocabulary.from_sequences(*map(as_plain, tables))
-    tables = [select_columns(item, framer.columns, "sequences") for item in tables]
+    if framer.columns is not None:
+        tables = [select_columns(item, framer.columns, "sequences") for item in tables]
     inputs = Rows(to_arrays(tables, "sequences", vocabulary))
     _check_inputs(framer, inputs, vocabulary)
     columns = framer.columns or table_names(tables[0])

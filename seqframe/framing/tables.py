@@ -67,7 +67,10 @@ class Table:
             return replace(self, data=self.data[:, places], columns=columns)
         if self.places is not None:
             places = [self.places[place] for place in places]
-        return replace(self, columns=columns, places=places)
+        table = replace(self, columns=columns, places=places)
+        if "_opened" in vars(self):  # to open it again would take longer than to read a column
+            vars(table)["_opened"] = self._opened
+        return table
 
     @property
     def labels(self) -> Any:
@@ -81,7 +84,10 @@ class Table:
 
     def column(self, place: int) -> Any:
         """Return one column as the table holds it, an array or a Series of narwhals."""
-        return self._opened[:, place if self.places is None else self.places[place]]
+        place = place if self.places is None else self.places[place]
+        if isinstance(self.data, np.ndarray):
+            return self.data[:, place]
+        return self._opened.get_column(self._opened.columns[place])
 
     def to_numpy(self, name: str = "table") -> np.ndarray:
         """Return the values as an array of the dtype that NumPy finds for all columns."""
@@ -110,8 +116,8 @@ class Table:
                 f"`{name}` must hold numbers. Received: a table with the columns {received}. Name "
                 f"the columns of group labels as `by`; {index}leave others out, or convert them."
             )
-        # Each column is one run of memory, as in a table.
-        return np.stack(columns).T
+        # Each column is one run of memory, as in a table. A single one need not be copied.
+        return columns[0][:, None] if len(columns) == 1 else np.stack(columns).T
 
     @cached_property
     def _opened(self) -> Any:
@@ -395,7 +401,11 @@ def drop_labels(
     names = column_names(table) or []
     own = [column for column in by or () if column in names]
     for column in own:
-        labels = _distinct(table.column(names.index(column)))
+        values = table.column(names.index(column))
+        if isinstance(values, np.ndarray) or values.n_unique() > 1:
+            labels = _distinct(values)
+        else:
+            labels = []
         if len(labels) > 1:
             raise ValueError(
                 f"`{name}` must be one series: {column!r} tells series apart. Received: "

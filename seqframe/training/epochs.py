@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -67,6 +67,7 @@ class EpochRunner:
         self.left = self.schedule.batches * (epochs - initial_epoch)
         if validation is not None:
             validation.expect(epochs - initial_epoch)
+        self.schedule.last_epoch = epochs - 1
         with self._running():
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
@@ -246,7 +247,8 @@ class EpochRunner:
     def _running(self) -> Iterator[None]:
         """Let the program keep and reset the state. After an exception, undo what hooks began."""
         policy, trains = self.policy, self.kind == "train"
-        with backend.carried_states(self.model, stateful_layers(self.model)):
+        carried = backend.carried_states(self.model, stateful_layers(self.model))
+        with closing(self.schedule), carried:
             if policy is None:
                 yield
                 return

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 #: Arrays by name: "x", and if there are any "y", "future" and "weight". Arrays may be nests.
 Arrays = dict[str, Any]
+#: A schedule's columns, one row a step: "index" or "batch", and if needed "weight" and "reset".
+Columns = dict[str, Any]
 ClassWeight = dict[int, float] | None
+
+_COPY_BYTES = 2**18  # frames that are copied together into a block, which fit into caches
+_ALIGNMENT = 64  # bytes; JAX shares the memory of arrays that begin at a multiple
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,10 @@ class Windows:
     averaged: bool = False  # over the last axis
 
     def __call__(self, arrays: Arrays, index: Any) -> Any:
+        """Return the frames at an index; without an index, `arrays` are a batch already."""
         array = arrays[self.array]
+        if index is None:
+            return array
         if self.offsets is None:
             return tree.map_structure(lambda rows: ops.take(rows, index, axis=0), array)
         steps = ops.expand_dims(index, 1) + ops.cast(np.array(self.offsets), index.dtype)
@@ -64,7 +72,7 @@ class Gather:
 
     def batch(self, arrays: Arrays, row: dict[str, Any]) -> tuple[Any, ...]:
         """Return `(x,)`, `(x, y)` or `(x, y, sample_weight)` of a row of a schedule."""
-        index = row["index"]
+        arrays, index = row.get("batch", arrays), row.get("index")
         x = self.x(arrays, index)
         if self.future is not None:
             x = {"past": x, "future": self.future(arrays, index)}
@@ -99,32 +107,52 @@ class Feed:
         rows = len(tree.flatten(self.arrays["x"])[0])
         return index.astype(np.int32 if rows < 2**31 else np.int64)
 
-    def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, np.ndarray]:
-        """Return the arrays that hold some frames, and the index for `gather`.
+    def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, Columns]:
+        """Return the arrays that hold some frames, and the columns for `gather`.
 
-        `frames` are numbers `(steps, batch_size)`. Arrays of a Stream have room for `room` steps.
+        `frames` are numbers `(steps, batch_size)`. Columns of a Stream have room for `room` steps.
         """
-        return self.arrays, self.index(frames)
+        return self.arrays, {"index": self.index(frames)}
 
 
 class Stream(Feed):
     """Data that go to the device in blocks, because they are too large or new in each epoch.
 
-    `take` returns the arrays of frames by their numbers and an epoch. A frame has `nbytes` bytes.
+    A block holds the batches of several steps. `take_in(epoch)` returns a function of frames'
+    numbers, which returns their arrays. A frame has `nbytes` bytes.
     """
 
     def __init__(
-        self, take: Callable[[np.ndarray, int], Arrays], gather: Gather, size: int, nbytes: int
+        self,
+        take_in: Callable[[int], Callable[[np.ndarray], Arrays]],
+        gather: Gather,
+        size: int,
+        nbytes: int,
     ):
         super().__init__({}, gather, size)
-        self._take, self.nbytes_streamed = take, max(nbytes, 1)
+        self._take_in, self.nbytes_streamed = take_in, max(nbytes, 1)
 
-    def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, np.ndarray]:
-        steps, batch_size = frames.shape
-        # Every block has the same number of rows, so that one program runs all.
-        rows = np.resize(frames, (room, batch_size)).ravel()
-        arrays = tree.map_structure(as_keras_takes_it, self._take(rows, epoch))
-        return arrays, np.arange(frames.size, dtype=np.int32).reshape(steps, batch_size)
+    def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, Columns]:
+        # Every block has room for as many steps, so that one program runs all.
+        batch_size = frames.shape[1]
+        block = self._block(frames.ravel(), room * batch_size, self._take_in(epoch))
+        batch = tree.map_structure(lambda a: a.reshape(room, batch_size, *a.shape[1:]), block)
+        return {}, {"batch": batch}
+
+    def _block(self, frames: np.ndarray, rows: int, take: Callable[[np.ndarray], Arrays]) -> Arrays:
+        """Return arrays of `rows` rows whose first ones are the frames, as Keras takes them.
+
+        Few frames are gathered at a time, and converted while they are in the caches.
+        """
+        few = max(_COPY_BYTES // self.nbytes_streamed, 1)
+        block: Any = None
+        for first in range(0, len(frames), few):
+            part = take(frames[first : first + few])
+            if block is None:
+                block = tree.map_structure(lambda a: _aligned(rows, a.shape[1:], a.dtype), part)
+            for whole, some in zip(tree.flatten(block), tree.flatten(part), strict=True):
+                whole[first : first + len(some)] = some
+        return block
 
 
 def feed_frames(
@@ -160,14 +188,14 @@ def feed_frames(
     whole = frame_weight_shape(framer)
     weights: dict[str, Any] = {"class_weight": _pairs(class_weight), "frame_weight": whole}
 
-    def take(index: np.ndarray, epoch: int) -> Arrays:
+    def take_in(epoch: int) -> Callable[[np.ndarray], Arrays]:
         drawn = frames.redraw(epoch) if redraw else frames
-        return dict(zip(names, drawn._take(index), strict=False))
+        return lambda index: dict(zip(names, drawn._take(index), strict=False))
 
     if redraw or nbytes > max_device_bytes:
         held = names if source.weight is not None else names[:2]  # with a future, "x" is a nest
         gather = Gather(**_whole_rows(held), **weights)
-        return Stream(take, gather, len(frames), frames._nbytes)
+        return Stream(take_in, gather, len(frames), frames._nbytes)
     if geometry.pads:
         ready = dict(zip(names, frames.arrays(), strict=False))
         return feed_arrays(**ready, class_weight=class_weight, frame_weight=whole)
@@ -251,10 +279,10 @@ def feed_arrays(
     if nbytes <= max_device_bytes:
         return Feed(tree.map_structure(as_keras_takes_it, arrays), gather, size)
 
-    def take(index: np.ndarray, epoch: int) -> Arrays:
-        return tree.map_structure(lambda array: array[index], arrays)
+    def take(index: np.ndarray) -> Arrays:
+        return tree.map_structure(lambda array: _take_rows(array, index), arrays)
 
-    return Stream(take, gather, size, nbytes // size)
+    return Stream(lambda epoch: take, gather, size, nbytes // size)
 
 
 def to_model_arrays(items: Any, name: str) -> Any:
@@ -281,9 +309,29 @@ def check_real(dtype: np.dtype, name: str) -> None:
 def as_keras_takes_it(array: Any) -> np.ndarray:
     """Return an array in this machine's byte order, and floats in Keras's precision."""
     array = np.asarray(array)
-    if array.dtype.kind == "f":
-        return array.astype(keras.config.floatx(), copy=False)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array.astype(_as_keras_reads(array.dtype), copy=False)
+
+
+def _as_keras_reads(dtype: np.dtype) -> np.dtype:
+    return np.dtype(keras.config.floatx()) if dtype.kind == "f" else dtype.newbyteorder("=")
+
+
+def _aligned(rows: int, shape: Shape, dtype: np.dtype) -> np.ndarray:
+    """Return a new array `(rows, *shape)`, not filled, in memory that any backend can share."""
+    dtype = _as_keras_reads(dtype)
+    size = rows * math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % _ALIGNMENT
+    return memory[begin : begin + size].view(dtype).reshape(rows, *shape)
+
+
+def _take_rows(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Return rows of an array."""
+    first, last = index[0], index[-1]
+    if last - first == len(index) - 1 and (np.diff(index) == 1).all():
+        return array[first : last + 1]
+    # `take` is much faster, but copies an array that has gaps.
+    return array.take(index, axis=0) if array.flags.c_contiguous else array[index]
 
 
 def _whole_rows(names: Iterable[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import Reset
+from seqframe.backend.common import first_batch
 from seqframe.backend.internals import has_unweighted_metrics
 from seqframe.framing.checks import check_integer
 from seqframe.framing.frames import Frames
@@ -176,8 +177,8 @@ def _checked_arrays(arrays: Any, kind: str, name: str) -> tuple[Any, Any, Any]:
 
 def _first_inputs(feed: Feed, batch_size: int) -> Any:
     """Return the inputs of a batch on the device."""
-    arrays, index = feed.load(np.zeros((1, batch_size), np.int64), room=1)
-    return feed.gather.batch(*backend.to_device((arrays, {"index": index[0]})))[0]
+    arrays, columns = feed.load(np.zeros((1, batch_size), np.int64), room=1)
+    return first_batch(feed.gather, (*backend.to_device((arrays, columns)), []))[0]
 
 
 def _build(model: keras.Model, feed: Feed, batch_size: int | None) -> None:

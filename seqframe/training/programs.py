@@ -142,7 +142,8 @@ class Program:
         """
         kept = self._kept()
         shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
-        key = (self._kind, self._gather, tuple(self._forms), given[1]["index"].shape[1])
+        batch_size = tree.flatten(given[1])[0].shape[1]
+        key = (self._kind, self._gather, tuple(self._forms), batch_size)
         if key not in kept.trials:
             kept.trials[key] = Trial(backend.promising(self._model, self._forms, left))
         trial = kept.trials[key]

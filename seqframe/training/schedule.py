@@ -1,7 +1,8 @@
 """Schedules: the frames that each step of an epoch takes, and the state rows that it resets."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from functools import cached_property
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.framing.order import epoch_order
+from seqframe.training.feed import Arrays, Columns
 
 if TYPE_CHECKING:
     from seqframe.framing.lanes import Lanes
@@ -19,14 +21,11 @@ _ROOM_STEPS = 4096
 _ROOM_INDICES = 2**20
 # A long epoch runs in several calls of at most this many indices, or bytes of a stream.
 _MOST_INDICES = 2**22
-_MOST_BYTES = 2**26
+_MOST_BYTES = 2**23
 _MOST_COPIED = 2**26  # bytes of an array that gets room for more rows
 
-Arrays = dict[str, Any]
-#: A schedule's columns, one row a step: "index", and if needed "weight" and "reset".
-Columns = dict[str, np.ndarray]
 #: On the device: arrays that frames are gathered from, and columns that say which ones.
-Chunk = tuple[dict[str, Any], dict[str, Any]]
+Chunk = tuple[Arrays, Columns]
 
 
 class Schedule:
@@ -43,7 +42,10 @@ class Schedule:
         steps, remainder: full batches of an epoch, and frames of a smaller last one.
         epochs_a_call: epochs for which one call's schedule has room.
         chunk_steps: steps of an epoch that one call's schedule holds, at most.
+        last_epoch: the epoch after which a stream prepares no other one.
     """
+
+    last_epoch = 0
 
     def __init__(
         self,
@@ -70,8 +72,7 @@ class Schedule:
             room, most = 1, min(most, _MOST_BYTES // bytes_each)
         self.epochs_a_call = max(room, 1)
         self.chunk_steps = min(self.steps, max(most // batch_size, 1))
-        self._thread = ThreadPoolExecutor(1) if feed.nbytes_streamed else None
-        self._next: dict[tuple[int, int], Future[tuple[Arrays, Columns]]] = {}
+        self._next: tuple[Any, _InThread | None] = (None, None)
         self._kept: tuple[Any, Any] = (None, None)
         self._frames: np.ndarray | None = None
         self._fixed: Columns = {}  # the same in each epoch
@@ -98,28 +99,41 @@ class Schedule:
         orders = [self._frame_numbers(first + k, 0, self.steps) for k in range(count)]
         columns = {name: np.concatenate([column] * count) for name, column in self._fixed.items()}
         columns["index"] = self.feed.index(np.concatenate(orders))
-        return self._on_device({}, _filled(columns, self.steps * self.epochs_a_call))
+        return self._on_device({}, _filled(columns, room_for(self.steps * self.epochs_a_call)))
 
     def chunk(self, epoch: int, number: int) -> Chunk:
         """Return the chunk number `number` of an epoch. A stream prepares the next one."""
-        if self._kept[0] != (epoch, number):
+        place = (epoch, number)
+        if self._kept[0] != place:
             self._kept = (None, None)  # no longer needed, and may be large
-            made = self._next.pop((epoch, number), None)
-            found = made.result() if made else self._load(epoch, number)
-            self._next.clear()
-            if self._thread is not None and (number + 1) * self.chunk_steps < self.steps:
-                following = (epoch, number + 1)
-                self._next[following] = self._thread.submit(self._load, *following)
-            self._kept = ((epoch, number), self._on_device(*found))
+            (prepared, thread), self._next = self._next, (None, None)
+            found = thread.result() if thread is not None and prepared == place else None
+            self._kept = (place, found or self._load(*place))
+            following = self._following(*place)
+            if following is not None:
+                self._next = (following, _InThread(self._load, *following))
         return self._kept[1]
+
+    def close(self) -> None:
+        """Wait for the thread that prepares a chunk, and give up the chunk."""
+        (_, thread), self._next = self._next, (None, None)
+        if thread is not None:
+            thread.join()
+
+    def _following(self, epoch: int, number: int) -> tuple[int, int] | None:
+        """Return the epoch and the number of the chunk that a stream prepares, if any."""
+        if not self.feed.nbytes_streamed:
+            return None
+        if (number + 1) * self.chunk_steps < self.steps:
+            return epoch, number + 1
+        return (epoch + 1, 0) if epoch < self.last_epoch else None
 
     def batch(self, epoch: int, number: int) -> Chunk:
         """Return the batch number `number` of an epoch, as a chunk of one step."""
         if number < self.steps:
             return self._on_device(*self._rows(epoch, number, number + 1, room=1))
         positions = np.arange(self.steps * self.batch_size, self.feed.size)
-        arrays, index = self.feed.load(self._order(positions, epoch)[None], 1, epoch)
-        return self._on_device(arrays, {"index": index})
+        return self._on_device(*self.feed.load(self._order(positions, epoch)[None], 1, epoch))
 
     def places(self, first: int, stop: int) -> np.ndarray:
         """Return the frame in each row of unshuffled batches; -1 if there is none."""
@@ -130,23 +144,29 @@ class Schedule:
             return frames
         return np.where(self._fixed["weight"][first:stop].ravel() > 0, frames, -1)
 
-    def _load(self, epoch: int, number: int) -> tuple[Arrays, Columns]:
-        """Return a chunk on the host, padded to the size of a call."""
+    def _load(self, epoch: int, number: int) -> Chunk:
+        """Return a chunk on the device, padded to the size of a call."""
         first = number * self.chunk_steps
         stop = min(first + self.chunk_steps, self.steps)
         arrays, columns = self._rows(epoch, first, stop, self.chunk_steps)
+        if self.feed.nbytes_streamed:
+            return self._on_device(arrays, _filled(columns, self.chunk_steps))
         whole = self.chunk_steps == self.steps
-        return arrays, _filled(columns, self.chunk_steps * (self.epochs_a_call if whole else 1))
+        room = room_for(self.chunk_steps * (self.epochs_a_call if whole else 1))
+        return self._on_device(arrays, _filled(columns, room))
 
     def _rows(self, epoch: int, first: int, stop: int, room: int) -> tuple[Arrays, Columns]:
-        """Return the steps `first … stop - 1` of an epoch; arrays have room for `room` steps."""
-        arrays, index = self.feed.load(self._frame_numbers(epoch, first, stop), room, epoch)
+        """Return the steps `first … stop - 1` of an epoch; a stream's have room for `room`."""
+        arrays, columns = self.feed.load(self._frame_numbers(epoch, first, stop), room, epoch)
         fixed = {name: column[first:stop] for name, column in self._fixed.items()}
-        return arrays, {"index": index, **fixed}
+        return arrays, {**columns, **fixed}
 
     def _on_device(self, arrays: Arrays, columns: Columns) -> Chunk:
-        arrays = self._resident if self._thread is None else backend.to_device(arrays)
-        return arrays, backend.to_device(columns)
+        if not self.feed.nbytes_streamed:
+            return self._resident, backend.to_device(columns)
+        batch = backend.give_to_device(columns["batch"])
+        others = {name: column for name, column in columns.items() if name != "batch"}
+        return {}, {"batch": batch, **backend.to_device(others)}
 
     @cached_property
     def _resident(self) -> Arrays:
@@ -199,9 +219,38 @@ def _with_room(array: np.ndarray) -> np.ndarray:
 
 
 def _filled(columns: Columns, count: int) -> Columns:
-    """Return columns with room for `count` rows, so that one program runs every chunk."""
-    return {name: _padded(column, room_for(count)) for name, column in columns.items()}
+    """Return columns of `count` rows, so that one program runs every chunk."""
+    return {
+        name: tree.map_structure(lambda array: _padded(array, count), column)
+        for name, column in columns.items()
+    }
 
 
 def _padded(array: np.ndarray, rows: int) -> np.ndarray:
+    if len(array) >= rows:
+        return array
     return np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
+
+
+class _InThread(Thread):
+    """A call of a function in a thread of its own, which ends with the call."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any):
+        super().__init__(name="seqframe-stream", daemon=True)
+        self._call, self._returned = (function, args), None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        function, args = self._call
+        try:
+            self._returned = function(*args)
+        except BaseException as error:  # the caller raises it
+            self._error = error
+
+    def result(self) -> Any:
+        """Return what the function returns, or raise what it raises."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._returned

@@ -186,7 +186,8 @@ def test_an_error_in_a_trial_leaves_the_model_as_after_the_last_whole_step():
     full, allowed = (X[:20], Y[:20]), math.inf
     first, model = network(Failing()), network(Failing())
     Failing.traced = 0
-    fit(first, full, batch_size=4, verbose=0, program=first_program())
+    only_one = dict(program=first_program(), jit_compile=own.FORMS[0].xla)
+    fit(first, full, batch_size=4, verbose=0, **only_one)
     Failing.traced, allowed = 0, Failing.traced  # the second form cannot be traced
     with pytest.raises(RuntimeError, match="Enough"):
         fit(model, full, batch_size=4, epochs=2, shuffle=False, verbose=0)

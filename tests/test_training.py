@@ -344,7 +344,6 @@ def test_any_number_of_steps_a_call_gives_the_same(kwargs, simple):
 
 
 @pytest.mark.xla
-@pytest.mark.usefixtures("every_form")
 def test_stateful_epochs_in_one_call_equal_single_epochs():
     model = stateful()
     before = contents(model)

@@ -196,7 +196,7 @@ def every_form(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "_PAYBACK", -float("inf"))
     monkeypatch.setattr(programs, "_SLOW", float("inf"))
     monkeypatch.setattr(programs, "_PIECES", 1)
-    monkeypatch.setattr(backend, "promising", lambda model, forms, steps: forms, raising=False)
+    monkeypatch.setattr(backend, "promising", lambda known, forms, *run: forms, raising=False)
 
 
 def names_xla(item: pytest.Item) -> bool:

@@ -3,7 +3,7 @@
 Each backend's module has these names, with the same meanings:
 
 - `StepLoop`: many of a model's own training, test or predict steps, in one of the `FORMS`;
-- `promising`, `may_save`, `COMPILATION`: which forms may be fast, what they save, what they cost;
+- `traits`, `promising`, `may_save`, `COMPILATION`: which forms may be fast, save, and cost;
 - `XLA_REFUSALS`: the errors of a model that XLA cannot compile;
 - `compile_program`: a function of tensors as one compiled program;
 - `to_device`, `operand`, `scalars`: convert NumPy arrays and integers for programs;

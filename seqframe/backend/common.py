@@ -43,7 +43,8 @@ class Traits(NamedTuple):
 
     recurrent: bool
     convolves: bool
-    draws: bool  # random numbers
+    draws: bool  # random numbers in training
+    draws_much: bool  # a number for each activation
     needs_no_xla: bool  # a layer says that it has better kernels, or none for XLA
 
 
@@ -54,24 +55,37 @@ _CONVOLUTIONS = tuple(
     for transposed in ("", "Transpose")
     if hasattr(keras.layers, f"{kind}{size}D{transposed}")
 )
-_DRAWS = ("rate", "stddev", "dropout", "recurrent_dropout")  # attributes of Keras's layers
+# Attributes of Keras's layers. Recurrent layers draw one mask for all time steps.
+_DRAWS, _DRAWS_LITTLE = ("rate", "stddev"), ("dropout", "recurrent_dropout")
+_ONE_MASK = (
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
 
 
 def traits(model: keras.Model) -> Traits:
     """Return what decides which form of a model's steps is fast.
 
-    >>> layers = [keras.layers.Conv1D(2, 3), keras.layers.Dropout(0.1), keras.layers.LSTM(2)]
-    >>> traits(keras.Sequential(layers))[:3]
-    (True, True, True)
+    >>> layers = [keras.layers.Conv1D(2, 3), keras.layers.LSTM(2, dropout=0.1)]
+    >>> traits(keras.Sequential(layers))[:4]
+    (True, True, True, False)
     """
     layers = all_layers(model)
-    numbers = [getattr(layer, name, None) for layer in layers for name in _DRAWS]
+    many = [layer for layer in layers if not isinstance(layer, _ONE_MASK)]
+    draws_much = _any_positive(many, _DRAWS)
     return Traits(
         recurrent=any(isinstance(layer, keras.layers.RNN) for layer in layers),
         convolves=any(isinstance(layer, _CONVOLUTIONS) for layer in layers),
-        draws=any(isinstance(number, float) and number > 0 for number in numbers),
+        draws=draws_much or _any_positive(layers, (*_DRAWS, *_DRAWS_LITTLE)),
+        draws_much=draws_much,
         needs_no_xla=not all(layer.supports_jit for layer in layers),
     )
+
+
+def _any_positive(layers: list[keras.Layer], names: tuple[str, ...]) -> bool:
+    values = [getattr(layer, name, None) for layer in layers for name in names]
+    return any(isinstance(value, float) and value > 0 for value in values)
 
 
 class StepLoop:

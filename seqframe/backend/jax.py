@@ -20,11 +20,11 @@ from seqframe.backend.common import (
     Form,
     Given,
     SizeCheck,
+    Traits,
     by_row,
     checked_batch,
     first_batch,
     named_outputs,
-    traits,
 )
 from seqframe.backend.internals import (
     build_for_training,
@@ -51,9 +51,9 @@ XLA_REFUSALS = ()
 _CALL = 0.15e-3  # seconds of a call of a program, about
 
 
-def promising(model: keras.Model, forms: list[Form], steps: int) -> list[Form]:
-    """Return the forms that may be fastest for a model, in the order in which to try them."""
-    best = [_STEPS] if traits(model).convolves else [_STEPS, _LOOP]
+def promising(known: Traits, forms: list[Form], steps: int, trains: bool) -> list[Form]:
+    """Return the forms that may be fastest for a model. The first one is tried first."""
+    best = [_STEPS] if known.convolves else [_STEPS, _LOOP]
     return [form for form in best if form in forms] or forms
 
 

@@ -18,13 +18,13 @@ from seqframe.backend.common import (
     Form,
     Given,
     SizeCheck,
+    Traits,
     batch_size_of,
     by_row,
     checked_batch,
     first_batch,
     named_outputs,
     scalars,
-    traits,
 )
 from seqframe.backend.internals import build_for_training
 
@@ -91,18 +91,20 @@ FORMS = (_GRAPH, _XLA_STEPS, _XLA_LOOP)
 #: How many times as long as the first form it takes to compile each form, about.
 COMPILATION = {_GRAPH: 1.0, _XLA_STEPS: 3.0, _XLA_LOOP: 3.0}
 
-_LONG_RUN = 20_000  # steps from which a recurrent network is compiled with XLA at once
+# Steps from which a recurrent network is compiled with XLA: with dropout, and at once.
+_LONG_ENOUGH, _LONG_RUN = 1_000, 20_000
 _SAVED = 0.6  # of a step that XLA saves, at best
 _CALL = 0.4e-3  # seconds that a graph needs to call a program of XLA
 
 
-def promising(model: keras.Model, forms: list[Form], steps: int) -> list[Form]:
+def promising(known: Traits, forms: list[Form], steps: int, trains: bool) -> list[Form]:
     """Return the forms that may be fastest for a model. The first one is tried first."""
-    known = traits(model)
     if known.needs_no_xla and (not known.recurrent or tf.config.list_physical_devices("GPU")):
         best = [_GRAPH]  # XLA has no cuDNN kernels, which are faster on a GPU
-    elif known.draws:
-        best = [_GRAPH]  # with XLA it draws other numbers, so the clock would decide about results
+    elif trains and known.draws:
+        # With XLA it draws other numbers. So the clock must not decide, or results would differ.
+        pays = known.recurrent and not known.draws_much and steps >= _LONG_ENOUGH
+        best = [_XLA_STEPS if pays else _GRAPH]
     elif known.convolves:
         best = [_GRAPH, _XLA_STEPS]
     elif known.recurrent and steps >= _LONG_RUN:

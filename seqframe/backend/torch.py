@@ -16,6 +16,7 @@ from seqframe.backend.common import (
     Form,
     Given,
     SizeCheck,
+    Traits,
     by_row,
     checked_batch,
     first_batch,
@@ -55,7 +56,7 @@ COMPILATION = dict.fromkeys(FORMS, 1.0)
 XLA_REFUSALS = ()
 
 
-def promising(model: keras.Model, forms: list[Form], steps: int) -> list[Form]:
+def promising(known: Traits, forms: list[Form], steps: int, trains: bool) -> list[Form]:
     """Return the first form: PyTorch compiles only if it is told to, as under Keras."""
     return forms[:1]
 

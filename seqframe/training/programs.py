@@ -46,13 +46,15 @@ class Trial:
     """What the clock has told about the forms of one network and batch size.
 
     Attributes:
-        forms: the forms to choose from, in the order in which they are tried.
+        forms: the forms to choose from. The first one is tried first.
+        refused: the forms that cannot be compiled.
         compilation, step: seconds of each form that was tried. Of a step, the least.
         pieces: number of timed pieces of each form.
         steps: number of steps that have run, in all forms and calls.
     """
 
-    forms: Sequence[Form]
+    forms: Sequence[Form] = ()
+    refused: list[Form] = field(default_factory=list)
     compilation: dict[Form, float] = field(default_factory=dict)
     step: dict[Form, float] = field(default_factory=dict)
     pieces: dict[Form, int] = field(default_factory=dict)
@@ -61,7 +63,12 @@ class Trial:
     @property
     def fastest(self) -> Form:
         """The fastest form so far; before any was timed, the first one."""
-        return min(self.step, key=self.step.__getitem__, default=self.forms[0])
+        timed = [form for form in self.forms if form in self.step]
+        return min(timed, key=self.step.__getitem__, default=self.forms[0])
+
+    def possible(self, forms: Sequence[Form]) -> list[Form]:
+        """Return the forms that were not refused."""
+        return [form for form in forms if form not in self.refused]
 
     def is_timed(self, form: Form) -> bool:
         """Whether a form had all its pieces, or was much slower than another twice."""
@@ -77,7 +84,7 @@ class Trial:
             if form in self.pieces and not self.is_timed(form):
                 return form
         untried = [form for form in self.forms if form not in self.pieces]
-        if not self.pieces or not untried:
+        if len(untried) in (0, len(self.forms)):
             return self.fastest
         seconds, cost = self.step[self.fastest], self.compilation.get(self.forms[0], 0.0)
         saved = {form: backend.may_save(form, seconds) for form in untried}
@@ -87,7 +94,7 @@ class Trial:
 
     def most_steps(self, form: Form) -> int | None:
         """Return the steps of the next piece of a form; None: any number."""
-        if len(self.forms) == 1 or self.is_timed(form):
+        if len(self.forms) < 2 or self.is_timed(form):
             return None
         return max(1, int(_PIECE / self.step[form])) if form in self.step else 1
 
@@ -104,8 +111,8 @@ class _Kept:
     It is a class, because Keras saves the contents of a model's lists and dicts.
     """
 
-    def __init__(self, made_of: list[Any]):
-        self.made_of = made_of
+    def __init__(self, model: keras.Model, made_of: list[Any]):
+        self.made_of, self.traits = made_of, backend.traits(model)
         self.loops: dict[tuple[str, Gather, Form], StepLoop] = {}
         self.trials: dict[Any, Trial] = {}
 
@@ -144,9 +151,10 @@ class Program:
         shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
         batch_size = tree.flatten(given[1])[0].shape[1]
         key = (self._kind, self._gather, tuple(self._forms), batch_size)
-        if key not in kept.trials:
-            kept.trials[key] = Trial(backend.promising(self._model, self._forms, left))
-        trial = kept.trials[key]
+        trial = kept.trials.setdefault(key, Trial())
+        if len(trial.forms) < 2:  # nothing is being compared
+            run = (left + trial.steps, self._kind == "train")
+            trial.forms = backend.promising(kept.traits, trial.possible(self._forms), *run)
         # Pieces are epochs, or the steps of a single one.
         total, unit = (epochs, steps) if epochs > 1 else (steps, 1)
 
@@ -197,7 +205,7 @@ class Program:
         made_of = [*compiled_with(model), *model.trainable_variables, *self._states, *adapted]
         kept = getattr(model, "_seqframe_programs", None)
         if kept is None or not same_objects(kept.made_of, made_of):
-            kept = model._seqframe_programs = _Kept(made_of)
+            kept = model._seqframe_programs = _Kept(model, made_of)
         return kept
 
     def _loop(self, kept: _Kept, form: Form) -> StepLoop:
@@ -216,9 +224,10 @@ class Program:
             f"XLA cannot compile the layer {blamed} of the model {self._model.name!r}. It says: "
             f"{str(error).strip().splitlines()[0][:200]} Pass `jit_compile=False`."
         )
-        if len(trial.forms) == 1:
+        trial.refused.append(form)
+        trial.forms = trial.possible(self._forms)
+        if not trial.forms:
             raise ValueError(refusal) from error
-        trial.forms = [other for other in trial.forms if other != form]
         logger.info("%s", refusal)
 
     def _tell_choice(self, trial: Trial, form: Form) -> None:

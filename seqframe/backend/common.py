@@ -4,6 +4,7 @@ Variables that travel through a program as values suit TensorFlow and JAX. PyTor
 parts. The functions that do nothing are for backends that need nothing there.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ class Traits(NamedTuple):
     recurrent: bool
     convolves: bool
     draws: bool  # random numbers in training
-    draws_much: bool  # a number for each activation
+    draws_much: bool  # many numbers for each sample
     needs_no_xla: bool  # a layer says that it has better kernels, or none for XLA
 
 
@@ -55,37 +56,45 @@ _CONVOLUTIONS = tuple(
     for transposed in ("", "Transpose")
     if hasattr(keras.layers, f"{kind}{size}D{transposed}")
 )
-# Attributes of Keras's layers. Recurrent layers draw one mask for all time steps.
-_DRAWS, _DRAWS_LITTLE = ("rate", "stddev"), ("dropout", "recurrent_dropout")
-_ONE_MASK = (
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-)
+_DRAWS = ("rate", "stddev")  # attributes of Keras's layers
+_DRAWS_MASKS = ("dropout", "recurrent_dropout")  # of its recurrent ones: one mask for all steps
+_MUCH = 256  # random numbers for a sample
 
 
 def traits(model: keras.Model) -> Traits:
     """Return what decides which form of a model's steps is fast.
 
     >>> layers = [keras.layers.Conv1D(2, 3), keras.layers.LSTM(2, dropout=0.1)]
-    >>> traits(keras.Sequential(layers))[:4]
+    >>> traits(keras.Sequential([keras.Input((48, 8)), *layers]))[:4]
     (True, True, True, False)
+    >>> traits(keras.Sequential([keras.Input((48, 8)), keras.layers.Dropout(0.1)]))[:4]
+    (False, False, True, True)
     """
     layers = all_layers(model)
-    many = [layer for layer in layers if not isinstance(layer, _ONE_MASK)]
-    draws_much = _any_positive(many, _DRAWS)
+    draw_each_time = [layer for layer in layers if _is_positive(layer, _DRAWS)]
     return Traits(
         recurrent=any(isinstance(layer, keras.layers.RNN) for layer in layers),
         convolves=any(isinstance(layer, _CONVOLUTIONS) for layer in layers),
-        draws=draws_much or _any_positive(layers, (*_DRAWS, *_DRAWS_LITTLE)),
-        draws_much=draws_much,
+        draws=any(_is_positive(layer, (*_DRAWS, *_DRAWS_MASKS)) for layer in layers),
+        draws_much=sum(map(_numbers_drawn, draw_each_time)) > _MUCH,
         needs_no_xla=not all(layer.supports_jit for layer in layers),
     )
 
 
-def _any_positive(layers: list[keras.Layer], names: tuple[str, ...]) -> bool:
-    values = [getattr(layer, name, None) for layer in layers for name in names]
+def _is_positive(layer: keras.Layer, names: tuple[str, ...]) -> bool:
+    values = [getattr(layer, name, None) for name in names]
     return any(isinstance(value, float) and value > 0 for value in values)
+
+
+def _numbers_drawn(layer: keras.Layer) -> float:
+    """Return how many random numbers a layer draws for a sample; infinity if that is unknown."""
+    try:
+        shape = layer.output.shape[1:]
+    except (AttributeError, ValueError):  # the layer is called inside of another one
+        return math.inf
+    masks = (keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D)
+    sizes = shape[-1:] if isinstance(layer, masks) else shape
+    return math.inf if None in sizes else math.prod(sizes)
 
 
 class StepLoop:

@@ -91,8 +91,8 @@ FORMS = (_GRAPH, _XLA_STEPS, _XLA_LOOP)
 #: How many times as long as the first form it takes to compile each form, about.
 COMPILATION = {_GRAPH: 1.0, _XLA_STEPS: 3.0, _XLA_LOOP: 3.0}
 
-# Steps from which a recurrent network is compiled with XLA: with dropout, and at once.
-_LONG_ENOUGH, _LONG_RUN = 1_000, 20_000
+_LONG_ENOUGH = 1_000  # steps from which a network with some dropout is compiled with XLA
+_LONG_RUN = 20_000  # steps from which a recurrent network is compiled with XLA at once
 _SAVED = 0.6  # of a step that XLA saves, at best
 _CALL = 0.4e-3  # seconds that a graph needs to call a program of XLA
 
@@ -103,7 +103,7 @@ def promising(known: Traits, forms: list[Form], steps: int, trains: bool) -> lis
         best = [_GRAPH]  # XLA has no cuDNN kernels, which are faster on a GPU
     elif trains and known.draws:
         # With XLA it draws other numbers. So the clock must not decide, or results would differ.
-        pays = known.recurrent and not known.draws_much and steps >= _LONG_ENOUGH
+        pays = steps >= _LONG_ENOUGH and not known.draws_much
         best = [_XLA_STEPS if pays else _GRAPH]
     elif known.convolves:
         best = [_GRAPH, _XLA_STEPS]

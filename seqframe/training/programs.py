@@ -48,7 +48,8 @@ class Trial:
     Attributes:
         forms: the forms to choose from. The first one is tried first.
         refused: the forms that cannot be compiled.
-        compilation, step: seconds of each form that was tried. Of a step, the least.
+        compilation: seconds of each form that was compiled, for this batch size or another one.
+        step: seconds of a step in each form that was tried, the least.
         pieces: number of timed pieces of each form.
         steps: number of steps that have run, in all forms and calls.
     """
@@ -115,6 +116,7 @@ class _Kept:
         self.made_of, self.traits = made_of, backend.traits(model)
         self.loops: dict[tuple[str, Gather, Form], StepLoop] = {}
         self.trials: dict[Any, Trial] = {}
+        self.costs: dict[Any, dict[Form, float]] = {}  # seconds of compilation
 
 
 class Program:
@@ -151,7 +153,8 @@ class Program:
         shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
         batch_size = tree.flatten(given[1])[0].shape[1]
         key = (self._kind, self._gather, tuple(self._forms), batch_size)
-        trial = kept.trials.setdefault(key, Trial())
+        costs = kept.costs.setdefault((self._kind, self._gather), {})
+        trial = kept.trials.setdefault(key, Trial(compilation=costs))
         if len(trial.forms) < 2:  # nothing is being compared
             run = (left + trial.steps, self._kind == "train")
             trial.forms = backend.promising(kept.traits, trial.possible(self._forms), *run)
@@ -187,7 +190,7 @@ class Program:
             seconds = time.perf_counter() - begin
             if is_new:
                 loop.compiled_for.add(shapes)
-                trial.compilation.setdefault(form, seconds)
+                trial.compilation[form] = max(seconds, trial.compilation.get(form, 0.0))
                 if seconds >= _WORTH_TELLING:
                     self._tell(f"Compiled the {_STEPS[self._kind]} step in {seconds:.1f} s.")
             else:

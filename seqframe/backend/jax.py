@@ -97,7 +97,7 @@ class StepLoop(common.StepLoop):
         """Return the compiled program for tensors of these shapes."""
         shapes = tuple((x.shape, x.dtype) for x in tree.flatten((values, given)))
         if shapes not in self._programs:
-            number, flag = jnp.int32(0), jnp.bool_(False)
+            number, flag = np.int32(0), np.bool_(False)
             self._programs[shapes] = (
                 _shared_program(self._loop, values, given, number, number, number, flag)
                 if self.form.loop
@@ -126,8 +126,8 @@ class StepLoop(common.StepLoop):
         fresh: bool,
         interrupts: list[Any],
     ) -> dict[str, Any]:
-        numbers = [jnp.int32(number) for number in (first, steps, epochs)]
-        held[0], logs = program(held[0], given, *numbers, jnp.bool_(fresh))
+        numbers = [np.int32(number) for number in (first, steps, epochs)]
+        held[0], logs = program(held[0], given, *numbers, np.bool_(fresh))
         return logs
 
     def _run_steps(
@@ -141,7 +141,7 @@ class StepLoop(common.StepLoop):
         fresh: bool,
         interrupts: list[Any],
     ) -> dict[str, Any]:
-        k, no, yes = jnp.int32(first), jnp.bool_(False), jnp.bool_(fresh)
+        k, no, yes = jax.device_put((np.int32(first), np.bool_(False), np.bool_(fresh)))
         records = []
         for _ in range(epochs):
             for number in range(steps):
@@ -231,7 +231,7 @@ def _shared_program(function: Callable[..., Any], *args: Any) -> Callable[..., A
     """
     lowered = jax.jit(function, donate_argnums=0).lower(*args)
     text = lowered.as_text()
-    where = tuple(sorted({str(value.sharding) for value in tree.flatten(args)}))
+    where = tuple(sorted({str(value.sharding) for value in tree.flatten(args[:2])}))
     key = (text, lowered.in_tree, lowered.out_tree, where)
     # The text names no Python function that it calls, and constants may lie outside of it.
     if "callback" in text or getattr(jax.config, "jax_use_simplified_jaxpr_constants", False):

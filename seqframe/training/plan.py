@@ -196,15 +196,16 @@ def _build(model: keras.Model, feed: Feed, batch_size: int | None) -> None:
 
 def _output_bytes(model: keras.Model, feed: Feed) -> int:
     """Return the bytes that a frame's predictions take."""
-    x = _first_inputs(feed, model_batch_size(model) or 1)
     # Kept, because Keras traces the model to find them. `__setattr__` would track the dict.
     known = vars(model).setdefault("_seqframe_output_bytes", {})
-    shapes = str(tree.map_structure(lambda item: (tuple(item.shape), item.dtype), x))
-    if shapes not in known:
+    arrays = [(array.shape[1:], str(array.dtype)) for array in tree.flatten(feed.arrays)]
+    key = str((feed.gather, arrays, feed.nbytes_streamed))
+    if key not in known:
+        x = _first_inputs(feed, model_batch_size(model) or 1)
         specs = tree.map_structure(lambda item: keras.KerasTensor(item.shape, item.dtype), x)
         outputs = tree.flatten(model.compute_output_spec(specs))
-        known[shapes] = sum(math.prod(output.shape[1:]) * 4 for output in outputs)
-    return known[shapes]
+        known[key] = sum(math.prod(output.shape[1:]) * 4 for output in outputs)
+    return known[key]
 
 
 def _resets(

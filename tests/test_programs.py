@@ -263,6 +263,16 @@ def test_a_longer_series_needs_no_new_program(form, compilations):
     assert len(set(counts)) == 1
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="it counts TensorFlow's programs")
+def test_one_epoch_and_many_share_a_program():
+    lanes = SequenceFramer(1).frame(numbers(23)).lanes(2)
+    model = compiled(recurrent(batch_size=2, steps=1))
+    for _ in range(3):
+        fit(model, lanes, epochs=9, verbose=0)
+    (loop,) = model._seqframe_programs.loops.values()
+    assert len(loop._programs) == 1
+
+
 @only_jax
 def test_identical_models_share_their_programs():
     from seqframe.backend.jax import _SHARED

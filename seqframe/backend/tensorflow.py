@@ -143,7 +143,8 @@ class StepLoop(common.StepLoop):
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tree.flatten(given)]
         if not self.form.xla:
             specs = self._any_length(given)
-        key = (str(tree.map_structure(lambda _: 0, given)), tuple(specs))
+        paths = tuple(path for path, _ in tree.flatten_with_path(given))
+        key = (paths, tuple(specs))
         if key not in self._programs:
 
             def function(*args: Any) -> Any:

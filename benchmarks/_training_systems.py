@@ -306,9 +306,9 @@ class SettledFit(SeqframeFit):
     compared after the first run.
     """
 
-    def __init__(self, training: Case):
+    def __init__(self, training: Case, verbose: Any = 0):
         settle(at_once=isinstance(training, Training))
-        super().__init__(training)
+        super().__init__(training, verbose)
         self._trials = TRIALS
 
     def clock(self) -> float:
@@ -493,8 +493,8 @@ CALLS = {
     "predict": repeated(seqframe_predict, keras_predict),
 }
 BARS: dict[str, Variants] = {
-    "seqframe": [SeqframeFit],
-    "seqframe, bar": [partial(SeqframeFit, verbose="auto")],
+    "seqframe": [SettledFit],
+    "seqframe, bar": [partial(SettledFit, verbose="auto")],
 }
 TWINS: dict[str, Variants] = {"seqframe": [SeqframeFit], "seqframe, second": [SeqframeFit]}
 REFITS: dict[str, Variants] = {

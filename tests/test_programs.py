@@ -227,6 +227,26 @@ def test_an_interrupt_loses_no_values(program):
 
 
 @only_jax
+@pytest.mark.parametrize("program", ["loop", "steps"])
+def test_a_signal_whose_handler_returns_skips_no_step(program):
+    """The handler sees the model's values, as one does that saves them."""
+    model, twin = network(), network()
+    fit(model, (X, Y), batch_size=4, epochs=1, shuffle=False, verbose=0, program=program)
+    seen = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(contents(model)))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+        fit(model, (X, Y), batch_size=4, epochs=200, shuffle=False, verbose=0, program=program)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert seen
+    for epochs in 1, 200:
+        fit(twin, (X, Y), batch_size=4, epochs=epochs, shuffle=False, verbose=0, program=program)
+    assert_same(contents(model), contents(twin))
+
+
+@only_jax
 def test_values_that_others_hold_are_not_overwritten():
     model, other = network(), network()
     kept = [variable.value for variable in model.variables]

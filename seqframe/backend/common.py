@@ -71,11 +71,13 @@ def traits(model: keras.Model) -> Traits:
     (False, False, True, True)
     """
     layers = all_layers(model)
-    draw_each_time = [layer for layer in layers if _is_positive(layer, _DRAWS)]
+    draw_each_time = [
+        layer for layer in layers if _is_positive(layer, _DRAWS) or _has_own_generator(layer)
+    ]
     return Traits(
         recurrent=any(isinstance(layer, keras.layers.RNN) for layer in layers),
         convolves=any(isinstance(layer, _CONVOLUTIONS) for layer in layers),
-        draws=any(_is_positive(layer, (*_DRAWS, *_DRAWS_MASKS)) for layer in layers),
+        draws=bool(draw_each_time) or any(_is_positive(layer, _DRAWS_MASKS) for layer in layers),
         draws_much=sum(map(_numbers_drawn, draw_each_time)) > _MUCH,
         needs_no_xla=not all(layer.supports_jit for layer in layers),
     )
@@ -84,6 +86,12 @@ def traits(model: keras.Model) -> Traits:
 def _is_positive(layer: keras.Layer, names: tuple[str, ...]) -> bool:
     values = [getattr(layer, name, None) for name in names]
     return any(isinstance(value, float) and value > 0 for value in values)
+
+
+def _has_own_generator(layer: keras.Layer) -> bool:
+    """Whether a layer that is not Keras's own draws random numbers."""
+    own = not type(layer).__module__.startswith("keras.")
+    return own and any(isinstance(x, keras.random.SeedGenerator) for x in vars(layer).values())
 
 
 def _numbers_drawn(layer: keras.Layer) -> float:

@@ -4,8 +4,8 @@ import signal
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -79,18 +79,35 @@ class StepLoop(common.StepLoop):
         program = self._program(_values(groups), given)
         if not epochs:
             return {}
-        run = self._run_loop if self.form.loop else self._run_steps
-        with _interrupts_put_off() as interrupts:
-            held = [_values_to_donate(groups)]
+        held = [_values_to_donate(groups)]
+
+        def assign() -> None:
+            # After an error, these are the values after the last whole step.
+            pairs = zip(tree.flatten(groups), tree.flatten(held[0]), strict=True)
+            for variable, value in pairs:
+                if not value.is_deleted():
+                    variable.assign(value)
+
+        with _Interrupts() as interrupts:
             try:
-                logs = run(program, held, given, first, steps, epochs, fresh, interrupts)
+                if self.form.loop:
+                    numbers = [np.int32(number) for number in (first, steps, epochs)]
+                    held[0], logs = program(held[0], given, *numbers, np.bool_(fresh))
+                else:
+                    k, no, yes = jax.device_put((np.int32(first), np.bool_(False), np.bool_(fresh)))
+                    records = []
+                    for number in range(epochs * steps):
+                        # The next step's number stays on the device: to send one takes longer.
+                        is_first = number % steps == 0
+                        held[0], k, logs = program(held[0], given, k, yes if is_first else no)
+                        if (number + 1) % steps == 0:
+                            records.append(logs)
+                        if interrupts.received:
+                            assign()
+                            interrupts.serve()
+                    logs = {name: np.stack([log[name] for log in records]) for name in records[0]}
             finally:
-                # After an error, these are the values after the last whole step.
-                for variable, value in zip(
-                    tree.flatten(groups), tree.flatten(held[0]), strict=True
-                ):
-                    if not value.is_deleted():
-                        variable.assign(value)
+                assign()
         return {name: np.asarray(value)[:epochs] for name, value in logs.items()}
 
     def _program(self, values: Any, given: Given) -> Callable[..., Any]:
@@ -114,43 +131,6 @@ class StepLoop(common.StepLoop):
         if self._kind != "predict":
             groups.append(list(model.metrics_variables))
         return tuple(groups)
-
-    def _run_loop(
-        self,
-        program: Callable[..., Any],
-        held: list[Any],
-        given: Given,
-        first: int,
-        steps: int,
-        epochs: int,
-        fresh: bool,
-        interrupts: list[Any],
-    ) -> dict[str, Any]:
-        numbers = [np.int32(number) for number in (first, steps, epochs)]
-        held[0], logs = program(held[0], given, *numbers, np.bool_(fresh))
-        return logs
-
-    def _run_steps(
-        self,
-        program: Callable[..., Any],
-        held: list[Any],
-        given: Given,
-        first: int,
-        steps: int,
-        epochs: int,
-        fresh: bool,
-        interrupts: list[Any],
-    ) -> dict[str, Any]:
-        k, no, yes = jax.device_put((np.int32(first), np.bool_(False), np.bool_(fresh)))
-        records = []
-        for _ in range(epochs):
-            for number in range(steps):
-                # The number of the next step stays on the device: to send one takes longer.
-                held[0], k, logs = program(held[0], given, k, no if number else yes)
-                if interrupts:
-                    return {}
-            records.append(logs)
-        return {name: np.stack([logs[name] for logs in records]) for name in records[0]}
 
     def _counted(self, values: Any, given: Given, k: Any, fresh: Any) -> Any:
         """Run one step, and return the values after it, the next step's number, and the logs."""
@@ -267,42 +247,35 @@ _HOLDERS = 3
 _INTERRUPTS = ("SIGINT", "SIGTERM", "SIGALRM")
 
 
-@contextmanager
-def _interrupts_put_off() -> Iterator[list[Any]]:
-    """Put off what interrupts Python: between a call and an assignment, values would be lost.
+class _Interrupts:
+    """Puts off what interrupts Python: between a call and an assignment, values would be lost.
 
-    Yields a list of the interrupts that came so far.
+    The handlers run at the end of the `with` block, or when `serve` is called.
     """
-    received: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-    before: dict[int, Callable[..., Any]] = {}
-    if threading.current_thread() is threading.main_thread():  # only it is interrupted
-        for name in _INTERRUPTS:
-            number = getattr(signal, name, None)  # Windows has fewer
-            if number is not None and callable(handler := signal.getsignal(number)):
-                before[number] = handler
 
-    def put_off(number: int, frame: Any) -> None:
-        received.append((before[number], (number, frame)))
+    def __init__(self) -> None:
+        self.received: list[tuple[int, Any]] = []
+        self._handlers: dict[int, Callable[..., Any]] = {}
 
-    try:
-        for number in before:
-            signal.signal(number, put_off)
-        yield received
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> "_Interrupts":
+        if threading.current_thread() is threading.main_thread():  # only it is interrupted
+            for name in _INTERRUPTS:
+                number = getattr(signal, name, None)  # Windows has fewer
+                if number is not None and callable(handler := signal.getsignal(number)):
+                    self._handlers[number] = handler
+                    signal.signal(number, lambda *received: self.received.append(received))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        for handler, args in received:
-            handler(*args)
+        self.serve()
 
-
-def scalars(*numbers: int) -> list[Any]:
-    """Return integers as arguments of a program that is compiled once for all values."""
-    return [np.int32(number) for number in numbers]
-
-
-def operand(array: np.ndarray) -> Any:
-    """Return the array itself: to make a tensor of it first would compile a program for that."""
-    return array
+    def serve(self) -> None:
+        """Call the handlers of what was received. They may raise."""
+        while self.received:
+            number, frame = self.received.pop(0)
+            self._handlers[number](number, frame)
 
 
 def to_device(value: Any) -> Any:

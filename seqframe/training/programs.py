@@ -222,9 +222,9 @@ class Program:
     def _give_up(self, trial: Trial, form: Form, error: Exception) -> None:
         """Go on without a form that XLA refuses, or raise if there is no other one."""
         names = sorted((layer.name for layer in all_layers(self._model)[1:]), key=len, reverse=True)
-        blamed = next((repr(name) for name in names if name in str(error)), "")
+        blamed = next((f"the layer {name!r}" for name in names if name in str(error)), "a layer")
         refusal = (
-            f"XLA cannot compile the layer {blamed} of the model {self._model.name!r}. It says: "
+            f"XLA cannot compile {blamed} of the model {self._model.name!r}. It says: "
             f"{str(error).strip().splitlines()[0][:200]} Pass `jit_compile=False`."
         )
         trial.refused.append(form)

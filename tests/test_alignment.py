@@ -163,10 +163,12 @@ def test_tables_need_the_dates_of_the_sequence(name, kind):
     for wrong in clock[1:6], clock[:5][::-1], clock[[0, 1, 2, 4, 5]]:
         with pytest.raises(ValueError, match=f"`{name}` must have the dates of the sequence"):
             frame(wrong)
-        with pytest.raises(ValueError, match=f"`{name}` must have the dates of the sequence"):
+        with pytest.raises(ValueError, match=rf"`{name}\[1\]` must have the dates"):
             frame(wrong, [series, series])
-    # What has no dates says nothing of them.
-    assert len(frame(range(7, 12))) == 3
+    # An index that only counts rows says nothing of dates. Other numbers cannot be dates.
+    assert len(frame(range(5))) == 3
+    with pytest.raises(ValueError, match=f"`{name}` must have the dates .* Received: 7 in an index"):
+        frame(range(7, 12))
     assert len(frame(clock[1:6], series.to_numpy())) == 3
 
 
@@ -185,8 +187,13 @@ def test_dates_of_groups_are_compared_group_by_group():
     plans = PLANS.set_index(DAYS[:6].append(DAYS[2:].append(DAYS[:1] + pd.Timedelta(days=9))))
     frames = SequenceFramer(2).frame(sales, by="store", future=plans)
     assert len(frames) == 4
-    late = PLANS.set_index(DAYS[:6].append(DAYS[1:]))
-    with pytest.raises(ValueError, match=r"Received: 2026-01-02 .* instead of 2026-01-03"):
+    # A future may begin before its group.
+    early = PLANS.set_index(DAYS[:6].append(DAYS[1:]))
+    x, _ = SequenceFramer(2).frame(sales, by="store", future=early).arrays()
+    prices = PLANS["price"].to_numpy()
+    assert x["future"].ravel().tolist() == prices[[2, 3, 9, 10]].tolist()
+    late = PLANS.set_index(DAYS[:6].append(DAYS[3:].append(DAYS[:2] + pd.Timedelta(days=9))))
+    with pytest.raises(ValueError, match=r"Received: 2026-01-04 .* instead of .*-03 .*of 's'"):
         SequenceFramer(2).frame(sales, by="store", future=late)
     weights = pd.Series(np.ones(8), DAYS[:4].append(DAYS[1:5]))
     with pytest.raises(ValueError, match=r"`sample_weight` must have the dates"):

@@ -134,7 +134,7 @@ class SequenceFramer:
         self.seed = None if seed is None else check_integer("seed", seed, 0)
         self.columns = check_names("columns", columns)
         self.future_columns = check_names("future_columns", future_columns)
-        self.target_columns = check_targets(target_columns, self.columns)
+        self.target_columns = check_targets(target_columns)
         self.by = check_names("by", [by] if isinstance(by, str) else by)
         self._check_mode()
 

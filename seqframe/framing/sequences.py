@@ -108,7 +108,9 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {kind}.{way_out}"
         )
-    if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
+    # Short floats such as bfloat16 are void to NumPy, too, but of a type of their own.
+    is_record = issubclass(array.dtype.type, np.void)
+    if array.dtype.kind in "OSTU" or is_record:
         raise TypeError(
             f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
             f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "

@@ -600,7 +600,9 @@ def _fits(value: float, dtype: np.dtype) -> bool:
         limits = np.iinfo(dtype)
         return value == value // 1 and limits.min <= value <= limits.max
     if dtype.kind in "fc":
-        return bool(not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max))
+        # An integer may be too large for NumPy.
+        largest = float(np.finfo(dtype).max)
+        return bool(value != value or abs(value) == np.inf or abs(value) <= largest)
     if dtype.kind == "b":
         return value in (0, 1)
     return dtype.kind == "V"  # NumPy's kind for short floats such as bfloat16

@@ -17,11 +17,12 @@ def check_integer(name: str, value: Any, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value!r}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value}.")
-    if value >= 2**63:
-        raise ValueError(f"`{name}` must be an integer below 2**63. Received: {name}={value}.")
-    return int(value)
+    number = int(value)
+    if number < least:
+        raise ValueError(f"`{name}` must be an integer ≥ {least}. Received: {name}={number}.")
+    if number >= 2**63:
+        raise ValueError(f"`{name}` must be an integer below 2**63. Received: {name}={number}.")
+    return number
 
 
 def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choice:

@@ -14,7 +14,7 @@ _LEAST_TO_GUESS = 8  # dates that are needed to guess their distance
 def dates_of(table: Any) -> Any:
     """Return the pandas index of a table if it holds dates, else None."""
     index = index_of(table)
-    return index if _is_clock(index) else None
+    return index if is_clock(index) else None
 
 
 def index_of(table: Any) -> Any:
@@ -22,7 +22,8 @@ def index_of(table: Any) -> Any:
     return table.index if isinstance(table, Table) else None
 
 
-def _is_clock(index: Any) -> bool:
+def is_clock(index: Any) -> bool:
+    """Whether an index holds dates, periods or time differences."""
     if index is None:
         return False
     import pandas
@@ -57,7 +58,7 @@ def check_dates(
     index = index_of(table)
     if index is not None and index.nlevels > 1:
         index = _dates_of_level(index, name, edges)
-    if not _is_clock(index) or len(index) < 2:
+    if not is_clock(index) or len(index) < 2:
         return
     ticks = index.asi8
     back = ticks[1:] <= ticks[:-1]
@@ -80,7 +81,7 @@ def check_dates(
 
 def _dates_of_level(index: Any, name: str, edges: np.ndarray | None) -> Any:
     """Return the last level of dates of an index of several levels, or None."""
-    dated = [k for k, level in enumerate(index.levels) if _is_clock(level)]
+    dated = [k for k, level in enumerate(index.levels) if is_clock(level)]
     if not dated:
         return None
     for level in set(range(index.nlevels)) - set(dated):
@@ -213,7 +214,7 @@ def check_future(history: Any, future: Any, begins_with_history: bool, stackleve
     >>> check_future(history, pandas.Series([3.0, 4.0], days[2:]), False)
     """
     before, ahead = index_of(history), index_of(future)
-    if _is_clock(ahead) and not _is_clock(before):
+    if is_clock(ahead) and not is_clock(before):
         check_dates(future, "future")
     if before is None or not len(before) or ahead is None or not _are_comparable(before, ahead):
         return
@@ -225,7 +226,7 @@ def check_future(history: Any, future: Any, begins_with_history: bool, stackleve
     # Dates after these only need to go forward.
     last = expected[-1:] if told else before[[before.argmax()]]
     previous = last.append(ahead[told:-1])[: len(ahead) - told]
-    wrong = np.append(~_same_places(ahead[:told], expected), ~(ahead[told:] > previous))
+    wrong = np.append(~same_labels(ahead[:told], expected), ~(ahead[told:] > previous))
     if wrong.any():
         row = int(np.argmax(wrong))
         due = expected[row] if row < told else f"a step after {previous[row - told]}"
@@ -251,8 +252,8 @@ def check_future(history: Any, future: Any, begins_with_history: bool, stackleve
 
 def _are_comparable(before: Any, ahead: Any) -> bool:
     """Whether two indexes can be compared. Raise if their dates are of different kinds."""
-    if _is_clock(before) and _is_clock(ahead):
-        if _kind_of(before) != _kind_of(ahead):
+    if is_clock(before) and is_clock(ahead):
+        if kind_of_clock(before) != kind_of_clock(ahead):
             raise ValueError(
                 "`future` must have dates of the same kind as the history. Received: an index of "
                 f"{ahead.dtype} for a history with {before.dtype}. Convert one of them, with "
@@ -265,13 +266,17 @@ def _are_comparable(before: Any, ahead: Any) -> bool:
     return not (counts or before.hasnans or ahead.hasnans)
 
 
-def _kind_of(index: Any) -> tuple[type, bool, Any]:
+def kind_of_clock(index: Any) -> tuple[type, bool, Any]:
+    """Return a value that two indexes of dates share if their dates can be compared."""
     # All time zones can be compared. Periods compare only with periods of their length.
     is_zoned = getattr(index, "tz", None) is not None
     return type(index), is_zoned, getattr(index.dtype, "freq", None)
 
 
-def _same_places(found: Any, expected: Any) -> np.ndarray:
+def same_labels(found: Any, expected: Any) -> np.ndarray:
+    """Return which labels of two indexes of one length are the same, place by place."""
+    if found.dtype.kind == "O" or expected.dtype.kind == "O":  # categories may differ, too
+        return np.asarray(np.asarray(found, object) == np.asarray(expected, object), bool)
     if "f" in found.dtype.kind + expected.dtype.kind:
         return np.asarray(np.isclose(found, expected, rtol=1e-9, atol=1e-9), bool)
     return np.asarray(found == expected, bool)

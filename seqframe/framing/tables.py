@@ -249,7 +249,9 @@ def proper_names(names: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _only_count(names: Sequence[str]) -> bool:
-    return list(names) == [str(place) for place in range(len(names))]
+    # pandas counts them 0, 1, …; polars column_0, column_1, …
+    counts = [[f"{start}{place}" for place in range(len(names))] for start in ("", "column_")]
+    return list(names) in counts
 
 
 def select_columns(table: Any, columns: tuple[str, ...] | None, name: str) -> Any:
@@ -294,15 +296,9 @@ def check_names(name: str, names: Any) -> tuple[str, ...] | None:
     return tuple(map(str, items))
 
 
-def check_targets(targets: Any, columns: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-    """Return the name of one target column, or a tuple of several; raise if `columns` lacks one."""
-    names = (targets,) if isinstance(targets, str) else check_names("target_columns", targets)
-    if columns is not None and not set(names or ()) <= set(columns):
-        raise ValueError(
-            f"`target_columns` must be some of `columns`, {list(columns)}. Received: "
-            f"target_columns={targets!r}. Choose from `columns`."
-        )
-    return targets if isinstance(targets, str) else names
+def check_targets(targets: Any) -> str | tuple[str, ...] | None:
+    """Return the name of one target column, or a tuple of several."""
+    return targets if isinstance(targets, str) else check_names("target_columns", targets)
 
 
 def check_width(array: np.ndarray, columns: tuple[str, ...] | None, name: str) -> None:
@@ -420,6 +416,21 @@ def drop_labels(
             f"columns {names}."
         )
     return table[:, rest] if labels else table
+
+
+def label_of(table: Any, by: tuple[str, ...] | None) -> dict[str, Hashable]:
+    """Return the labels of a table of one series, by the names of its columns of labels.
+
+    >>> import pandas
+    >>> label_of(pandas.DataFrame({"store": ["n", "n"], "units": [3, 4]}), ("store", "item"))
+    {'store': 'n'}
+    """
+    table = read_table(table)
+    names = column_names(table) or []
+    if not names or not len(table):
+        return {}
+    first = [(column, table.column(names.index(column))) for column in by or () if column in names]
+    return {column: _as_labels(values[:1])[0] for column, values in first}
 
 
 def _distinct(column: "Column") -> list[Any]:

@@ -197,7 +197,7 @@ def test_a_stream_equals_generate(kind):
 
 
 def test_a_seed_gives_the_same_text_on_every_backend(babbler):
-    assert babbler.generate(["A", "A"], 12) == ["GOLDEN0", "GOLDEN1"]
+    assert babbler.generate(["A", "A"], 12) == ["ATYUVUYVAQOU", "YGBYVWTSOKLX"]
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +366,8 @@ def test_nan_is_an_error(sampler, feedback):
     """A beam with NaN is not dropped as if it were unlikely, nor does `feedback` hide it."""
     model = keras.Sequential([keras.Input((1, 1)), NanAfterC()])
     framer = SequenceFramer(1, vocabulary=ABCD)
-    generator = Generator(model, framer, sampler=sampler, feedback=feedback, seed=3)
+    options = {"feedback": feedback, "from_logits": True, "seed": 3}
+    generator = Generator(model, framer, sampler=sampler, **options)
     for options in {}, {"stop": "BBB"}:
         with pytest.raises(ValueError, match=r"NaN at step \d+ of row"):
             generator.generate(["A", "A"], 60, **options)

@@ -81,8 +81,8 @@ def outputs_probabilities(model: keras.Model) -> bool | None:
 def _is_softmax(last: Any) -> bool | None:
     """Whether a layer or an operation gives probabilities; None if that is not known."""
     if isinstance(last, keras.Model):
-        outputs = tree.flatten(_outputs(last))
-        return _made_by_softmax(outputs[0]) if len(outputs) == 1 else None
+        outputs = _outputs(last)
+        return _is_softmax(_last_change(outputs[0])) if len(outputs) == 1 else None
     if isinstance(last, keras.layers.TimeDistributed):
         return _is_softmax(last.layer)
     # A user's layer, or one that computes more than its activation, may compute anything.
@@ -96,20 +96,23 @@ def _is_softmax(last: Any) -> bool | None:
     return False if activation in _LOGITS else None
 
 
-def _made_by_softmax(tensor: Any) -> bool | None:
-    """Return `_is_softmax` of the last operation before a tensor that changes values."""
+def _last_change(tensor: Any) -> Any:
+    """Return the last operation before a symbolic tensor that changes values, or the input."""
     while True:
         last, inputs = producer(tensor)
-        if not _keeps_values(last) or not inputs:
-            return _is_softmax(last)
+        outputs = _outputs(last) if isinstance(last, keras.Model) else []
+        if len(outputs) == 1:
+            inner = _last_change(outputs[0])
+            if not isinstance(inner, keras.layers.InputLayer):
+                return inner
+        elif not _keeps_values(last):
+            return last
         tensor = inputs[0]
 
 
-def _outputs(model: keras.Model) -> Any:
-    try:
-        return model.outputs or []
-    except (AttributeError, ValueError):  # a subclass declares none
-        return []
+def _outputs(model: keras.Model) -> list[Any]:
+    """Return a model's symbolic outputs; none if it declares none."""
+    return list(getattr(model, "outputs", None) or [])
 
 
 #: Activations that give no probabilities.

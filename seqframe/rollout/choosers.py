@@ -221,9 +221,9 @@ class SymbolChooser:
             ops.where(is_broken, float("inf"), ops.where(is_dead, -float("inf"), totals)),
             finished,
         )
-        # The best beam of a prompt is dropped only if all are.
-        is_best = ops.arange(rows.shape[0]) % sampler.num_beams == 0
-        all_dead = is_best & (found == -float("inf"))
+        # The best beam of a prompt comes first. It is dropped only if all are.
+        best = ops.reshape(found, (-1, sampler.num_beams))[:, :1]
+        all_dead = ops.repeat(best[:, 0] == -float("inf"), sampler.num_beams)
         fault = ops.where(ops.take(is_broken, rows, axis=0), ops.take(fault, rows, axis=0), 0)
         fault = _first_fault(fault, all_dead, ALL_BANNED)
         own = ops.arange(rows.shape[0], dtype=rows.dtype)

@@ -428,8 +428,9 @@ class Generator:
 
         After `served = tf.saved_model.load(path)`, call `served.run(prompt, steps, seed)`. The
         prompt is a tensor `(batch_size, length)` of ids or values, with one more axis if there are
-        several columns. `steps` and `seed` are int32. The result is the next `steps` steps. If the
-        vocabulary is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
+        several columns. `steps` and `seed` are int32. The result is the next `steps` steps. An id
+        below 0 says that no symbol could be chosen, for instance because of NaN. If the vocabulary
+        is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
         `(batch_size,)`.
 
         Args:

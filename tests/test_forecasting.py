@@ -322,10 +322,13 @@ def test_the_same_seed_gives_the_same_paths(linear):
     assert_same(paths(4), first)
     assert np.abs(paths(5) - first).max() > 0.05
     assert np.abs(paths(None) - paths(None)).max() > 0.05
-    # Each of several histories gets what it gets by itself.
-    together = paths(4, [HISTORY, numbers(4, seed=2)])
-    assert_close(together[0], first)
-    assert_close(together[1], paths(4, numbers(4, seed=2)))
+    # Paths are numbered over all histories, and draw by their number.
+    other = numbers(4, seed=2)
+    for histories in [HISTORY], [HISTORY, other], [HISTORY, other, other]:
+        assert_close(paths(4, histories)[0], first)
+    one, same = paths(4, [HISTORY, HISTORY])
+    assert np.abs(one - same).max() > 0.05
+    assert_close(paths(4, [other, HISTORY])[1], same)
     # Errors that change take effect.
     generator.seed, errors = 4, RESIDUALS.copy()
     before = generator.forecast(HISTORY, 5, num_samples=3, noise=errors)
@@ -363,7 +366,7 @@ def test_quantiles_equal_quantiles_of_the_paths(linear):
     assert_close(found, np.quantile(paths, levels, axis=0))
     assert_close(linear.forecast(HISTORY, 5, quantiles=0.5, **options), found[1:2])
     both = linear.forecast([HISTORY, HISTORY], 5, quantiles=levels, **options)
-    assert_close(both[1], found)
+    assert_close(both[0], found)
     series = pandas.Series(HISTORY, pandas.date_range("2024-01-01", periods=6), name="price")
     table = linear.forecast(series, 5, quantiles=levels, **options)
     assert table.columns.tolist() == levels

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops, tree
 
 from seqframe.backend.internals import all_layers
+from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = True  # or runs them as plain loops
 DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
@@ -261,6 +262,11 @@ def seed_of_step(seed: Tensor, step: Tensor) -> Tensor:
     Each draw adds one to the second number, so that the steps' numbers are well apart.
     """
     return ops.stack([seed, step * DRAWS_A_STEP])
+
+
+def random_bits(seed: Tensor, rows: int, count: int) -> Tensor:
+    """Return random integers below 2**32, `(rows, count)`, by seed, row and column only."""
+    return bits_of_rows(ops.cast(seed, "uint32"), rows, count, ops)
 
 
 def read_steps(buffer: Tensor, begin: Tensor, count: int) -> Tensor:

@@ -19,6 +19,15 @@ def all_layers(model: keras.Model) -> list[keras.Layer]:
     return list(model._flatten_layers(include_self=True, recursive=True))
 
 
+def producer(tensor: Any) -> tuple[Any, list[Any]]:
+    """Return the operation that made a symbolic tensor of a functional model, and its inputs.
+
+    Why: a tensor has no public link to its operation, which may have been called more than once.
+    """
+    operation, node, _ = tensor._keras_history
+    return operation, operation._inbound_nodes[node].input_tensors
+
+
 @contextmanager
 def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
     """Let recurrent layers, stateful or not, carry other state variables, of any batch size.

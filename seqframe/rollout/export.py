@@ -30,7 +30,7 @@ def export_rollout(
     kind: ExportKind | None,
     *,
     sampler: Any,
-    from_logits: bool,
+    from_logits: bool | None,
     processor: Processor | None,
     feedback: Feedback | None,
     batch_size: int,

@@ -2,14 +2,14 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import keras
-import numpy as np
 import pytest
 from keras import layers
-from models import assert_same, compiled, contents, numbers, recurrent, seeded
+from models import assert_same, contents, numbers, seeded
 
-from seqframe import Generator, SequenceFramer, Vocabulary, fit, get_states
+from seqframe import Generator, SequenceFramer, Vocabulary
 from seqframe.backend.internals import all_layers
 
 THREADS = 8
@@ -54,13 +54,17 @@ def at_once(function, arguments):
 def test_threads_get_what_each_call_gives_and_leave_the_model_as_it_was(kind, shares):
     prompts = [["the"] * k for k in (1, 2, 3, 4) * 4]
     for _ in range(ROUNDS):
-        model, generator = symbols(kind)
+        model, make = symbols(kind)
         before = attributes(model)
-        one = generator()
-        found = at_once(lambda p: (one if shares else generator()).generate(p, 9), prompts)
+        make_or_take = partial(lambda generator: generator, make()) if shares else make
+        found = at_once(partial(generate, make_or_take), prompts)
         assert_unchanged(model, before)
-        _, generator = symbols(kind)
-        assert found == [generator().generate(prompt, 9) for prompt in prompts]
+        _, make = symbols(kind)
+        assert found == [generate(make, prompt) for prompt in prompts]
+
+
+def generate(make, prompt):
+    return make().generate(prompt, 9)
 
 
 def assert_unchanged(model, before):
@@ -70,8 +74,12 @@ def assert_unchanged(model, before):
 
 
 def test_threads_that_drop_units_leave_the_model_as_it_was():
-    parts = [layers.LSTM(4, recurrent_dropout=0.5), layers.BatchNormalization(), layers.Dropout(0.5)]
-    model = seeded(keras.Sequential([keras.Input((3, 1)), *parts, layers.Dense(1)]))
+    parts = [
+        layers.LSTM(4, recurrent_dropout=0.5),
+        layers.BatchNormalization(),
+        layers.Dropout(0.5),
+    ]
+    model = keras.Sequential([keras.Input((3, 1)), *parts, layers.Dense(1)])
     before = attributes(model)
     options = {"num_samples": 3, "noise": "dropout"}
 

@@ -189,7 +189,7 @@ class PureFunction:
     ) -> tuple[Nest, list[Tensor]]:
         """Return the function's result, and the assigned variables' values after it.
 
-        `read` are values from `traveling_values`. `fixed` are pairs of another variable and its
+        `read` are values from `values_of`. `fixed` are pairs of another variable and its
         value. `values` are the assigned variables' values before. Only `rows` change; None: all.
         """
         # Without values to read, as in an exported function, variables are read where they are.
@@ -201,13 +201,17 @@ class PureFunction:
         with keras.StatelessScope(mapping) as scope:
             result = self._function(*arguments)
             after = [scope.get_current_value(variable) for variable in self._assigns]
-            if any(scope.get_current_value(variable) is not None for variable in self._others):
-                raise ValueError(
-                    "A stateful layer must be an attribute of the model or layer that calls it. "
-                    "Received: one that is called through a function or another object, so it "
-                    "would change its own state here. Call it as `self.layer(x)`."
-                )
+            self._check(scope)
         return result, after if rows is None else update_rows(rows, values, after)
+
+    def _check(self, scope: keras.StatelessScope) -> None:
+        """Raise if the function has assigned one of the others."""
+        if any(scope.get_current_value(variable) is not None for variable in self._others):
+            raise ValueError(
+                "A stateful layer must be an attribute of the model or layer that calls it. "
+                "Received: one that is called through a function or another object, so it would "
+                "change its own state here. Call it as `self.layer(x)`."
+            )
 
 
 def update_rows(rows: Tensor, before: list[Tensor], after: list[Tensor]) -> list[Tensor]:

@@ -120,12 +120,12 @@ class PureFunction(common.PureFunction):
 
     The values do not travel: a scope that carries them takes longer than a small model's step. So
     variables are assigned in place. The values that are returned are the variables' own, and the
-    next call overwrites them. A scope carries the values of the first call, which checks the
-    function, and of calls with `fixed` variables, which are the user's.
+    next call overwrites them. The first call uses a scope, to see what the function assigns. So do
+    all calls if it assigns variables of the user's model, such as the seeds of dropout.
     """
 
     _last: list[torch.Tensor] | None = None
-    _is_checked = False
+    _needs_scope = True
 
     def __call__(
         self,
@@ -135,8 +135,7 @@ class PureFunction(common.PureFunction):
         *arguments: Any,
         rows: torch.Tensor | None = None,
     ) -> tuple[Any, list[torch.Tensor]]:
-        if fixed or not self._is_checked:
-            self._is_checked = True
+        if fixed or self._needs_scope:
             return super().__call__(read, fixed, values, *arguments, rows=rows)
         if rows is not None and rows.all():
             rows = None
@@ -146,6 +145,11 @@ class PureFunction(common.PureFunction):
         result = call_with_values(moved, self._function, *arguments)
         self._last = after = values_of(self._assigns)
         return result, after if rows is None else update_rows(rows, before, after)
+
+    def _check(self, scope: keras.StatelessScope) -> None:
+        super()._check(scope)
+        assigned = [scope.get_current_value(variable) for variable in self._reads]
+        self._needs_scope = any(value is not None for value in assigned)
 
 
 def call_with_values(

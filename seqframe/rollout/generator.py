@@ -172,10 +172,13 @@ class Generator:
         self._roll()
 
     def _roll(self) -> None:
-        carried = stateful_layers(self.model)
-        if self.stateful and not carried:
-            carried = layers_to_carry(self.model, self.framer)
-        self._rolled = rolled_model(self.model, self.framer, carried)
+        model, framer = self.model, self.framer
+
+        def find() -> list[keras.Layer]:
+            own = stateful_layers(model)
+            return layers_to_carry(model, framer) if self.stateful and not own else own
+
+        self._rolled = rolled_model(model, framer, bool(self.stateful), find)
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled programs belong to the process.

@@ -8,7 +8,7 @@ window. A stateful model sees the single step, and carries its state along.
 
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import RLock
@@ -61,7 +61,10 @@ class RolledModel:
     framer: SequenceFramer
     carried: list[keras.Layer]
     _rollouts: OrderedDict[Hashable, "Rollout"] = field(default_factory=OrderedDict, init=False)
-    _made_of: list[Any] = field(default_factory=list, init=False)
+    made_of: list[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.made_of = parts_of(self.model)
 
     @property
     def is_stepped(self) -> bool:
@@ -102,12 +105,12 @@ class RolledModel:
         is_free = not (choose.calls_user or dropout or rows in self._declared_rows)
         if backend.COMPILES_ROLLOUTS and is_free:
             rows = rounded_rows(rows // choose.num_samples) * choose.num_samples
-        made_of = [*all_layers(self.model), *own_variables(self.model), *adapted_values(self.model)]
+        made_of = parts_of(self.model)
         key = (choose, rows, dropout)
         with _making:
-            if not same_objects(made_of, self._made_of):
+            if not same_objects(made_of, self.made_of):
                 self._rollouts.clear()
-                self._made_of = made_of
+                self.made_of = made_of
             if key not in self._rollouts:
                 self._rollouts[key] = Rollout(self, rows, choose, dropout)
             self._rollouts.move_to_end(key)
@@ -118,17 +121,25 @@ class RolledModel:
 
 
 def rolled_model(
-    model: keras.Model, framer: SequenceFramer, carried: list[keras.Layer]
+    model: keras.Model, framer: SequenceFramer, stateful: bool, find: Callable[[], list[Any]]
 ) -> RolledModel:
-    """Return a model to roll out, with what other generators have compiled for it."""
-    # `__setattr__` is avoided, because Keras would look for layers in a dict.
+    """Return a model to roll out, with what other generators have compiled for it.
+
+    `find` returns the layers that carry their state.
+    """
     with _making:
+        # `__setattr__` is avoided, because Keras would look for layers in a dict.
         kept = vars(model).setdefault("_seqframe_rollouts", {})
-        key = (framer, *map(id, carried))
-        if key not in kept:
-            kept[key] = RolledModel(model, framer, carried)
+        key = (framer, stateful)
+        if key not in kept or not same_objects(kept[key].made_of, parts_of(model)):
+            kept[key] = RolledModel(model, framer, find())
         found: RolledModel = kept[key]
         return found
+
+
+def parts_of(model: keras.Model) -> list[Any]:
+    """Return what a model's rollouts are made of: layers, variables, and constants."""
+    return [*all_layers(model), *own_variables(model), *adapted_values(model)]
 
 
 class Rollout:

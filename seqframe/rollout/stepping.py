@@ -56,8 +56,9 @@ def _compare(model: keras.Model, recurrent: list[Any], framer: SequenceFramer) -
     whole = inference_copy(model, [], [])
     stepped = inference_copy(model, recurrent, carried_variables(recurrent, _ROWS))
     try:
-        expected = _output(whole, x)
-        found = [_output(stepped, single) for single in singles]
+        with keras.StatelessScope():  # layers may draw, and assign their seeds
+            expected = _output(whole, x)
+            found = [_output(stepped, single) for single in singles]
     except Exception as error:
         raise _not_stepped(model, "one of its layers cannot take a single step") from error
     result = np.concatenate(found, axis=1) if framer.return_sequences else found[-1]

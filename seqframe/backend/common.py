@@ -167,12 +167,18 @@ class PureFunction:
         function: function of tensors that returns a tensor or a nest of them.
         reads: list of variables that the function only reads.
         assigns: list of variables `(batch_size, …)` that it assigns.
+        others: list of variables that it must not assign.
     """
 
     def __init__(
-        self, function: Callable[..., Nest], reads: list[Variable], assigns: list[Variable]
+        self,
+        function: Callable[..., Nest],
+        reads: list[Variable],
+        assigns: list[Variable],
+        others: list[Variable],
     ):
         self._function, self._reads, self._assigns = function, reads, assigns
+        self._others = others
 
     def __call__(
         self,
@@ -184,10 +190,10 @@ class PureFunction:
     ) -> tuple[Nest, list[Tensor]]:
         """Return the function's result, and the assigned variables' values after it.
 
-        `read` are values from `traveling_values`. `fixed` are pairs of another variable and its
+        `read` are values from `values_of`. `fixed` are pairs of another variable and its
         value. `values` are the assigned variables' values before. Only `rows` change; None: all.
         """
-        # Only JAX passes values to read. TensorFlow reads variables where they are.
+        # Without values to read, as in an exported function, variables are read where they are.
         mapping = [
             *zip(self._reads, read, strict=False),
             *fixed,
@@ -196,7 +202,17 @@ class PureFunction:
         with keras.StatelessScope(mapping) as scope:
             result = self._function(*arguments)
             after = [scope.get_current_value(variable) for variable in self._assigns]
+            self._check(scope)
         return result, after if rows is None else update_rows(rows, values, after)
+
+    def _check(self, scope: keras.StatelessScope) -> None:
+        """Raise if the function has assigned one of the others."""
+        if any(scope.get_current_value(variable) is not None for variable in self._others):
+            raise ValueError(
+                "A stateful layer must be an attribute of the model or layer that calls it. "
+                "Received: one that is called through a function or another object, so it would "
+                "change its own state here. Call it as `self.layer(x)`."
+            )
 
 
 def update_rows(rows: Tensor, before: list[Tensor], after: list[Tensor]) -> list[Tensor]:
@@ -217,9 +233,13 @@ def call_with_values(
         return function(*arguments)
 
 
-def traveling_values(variables: list[Variable]) -> list[Tensor]:
-    """Return the values of variables, for a `PureFunction` to read."""
+def values_of(variables: list[Variable]) -> list[Tensor]:
+    """Return the present values of variables, for a `PureFunction` to read."""
     return [variable.value for variable in variables]
+
+
+def finish(tensors: Nest) -> None:
+    """Wait until tensors are computed."""
 
 
 def named_outputs(outputs: Nest) -> tuple[Nest, dict[str, Tensor]]:

@@ -3,8 +3,9 @@
 Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any, Literal
 
 import keras
@@ -28,46 +29,57 @@ def producer(tensor: Any) -> tuple[Any, list[Any]]:
     return operation, operation._inbound_nodes[node].input_tensors
 
 
-@contextmanager
-def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
-    """Let recurrent layers, stateful or not, carry other state variables, of any batch size.
+def inference_copy(model: keras.Model, layers: list[Any], states: list[Any]) -> keras.Model:
+    """Return a copy of a model for rollouts. It has the same variables, and layers of its own.
 
-    Why: a stateful layer is tied to the batch size of its build. Its `states` have that shape, and
-    Keras compares each input with it. `__setattr__` is avoided, because it would take the variables
-    for weights.
+    The recurrent `layers`, stateful or not, carry the variables `states` in it, of any batch size.
+    It takes any number of time steps. Its batch normalization never learns.
+
+    Why: a stateful layer is tied to the batch size of its build, and a functional model to the
+    number of steps that it declares. To change a layer for a while would change the user's model in
+    other threads. A clone would have other variables, and needs `get_config` of every layer.
     """
-    given = [{"states": s, "stateful": True, "_expected_batch_size": None} for s in states]
-    with _attributes(layers, given):
-        yield
+    copies: dict[int, Any] = {}
 
+    def copied(value: Any) -> Any:
+        """Return a value with copies in place of the layers in it; the value itself without any."""
+        if isinstance(value, keras.Layer):
+            return copies[id(value)] if id(value) in copies else copied_layer(value)
+        if isinstance(value, MethodType) and isinstance(value.__self__, keras.Layer):
+            return MethodType(value.__func__, copied(value.__self__))
+        if isinstance(value, dict):
+            items = {key: copied(item) for key, item in value.items()}
+            return value if all(items[key] is value[key] for key in items) else items
+        if isinstance(value, (list, tuple)):
+            found = [copied(item) for item in value]
+            if all(one is other for one, other in zip(found, value, strict=True)):
+                return value
+            if isinstance(value, tuple):
+                return type(value)(*found) if hasattr(value, "_fields") else tuple(found)
+            return found
+        return value
 
-@contextmanager
-def any_time_steps(model: keras.Model) -> Iterator[None]:
-    """Let a functional model take inputs of another number of time steps than it declares.
+    def copied_layer(layer: keras.Layer) -> Any:
+        copies[id(layer)] = copy = object.__new__(type(layer))  # first, because layers form rings
+        vars(copy).update({name: copied(value) for name, value in vars(layer).items()})
+        if hasattr(copy, "_run_through_graph"):
+            # The nodes of a functional model name its own layers.
+            def run(inputs: Any, operation_fn: Any = lambda op: op, **kwargs: Any) -> Any:
+                def own(operation: Any) -> Any:
+                    return operation_fn(copies.get(id(operation), operation))
 
-    Why: its `input_spec` fixes the number, and a manual spec cannot be unset publicly.
-    """
-    functional = [layer for layer in all_layers(model) if isinstance(layer, keras.Model)]
-    with _attributes(functional, [{"_manual_input_spec": None}] * len(functional)):
-        yield
+                return type(copy)._run_through_graph(copy, inputs, own, **kwargs)
 
+            vars(copy).update(_run_through_graph=run, _manual_input_spec=None)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            vars(copy)["_trainable"] = False  # its `trainable` would change the variables
+        return copy
 
-@contextmanager
-def _attributes(layers: Sequence[Any], values: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Give layers other attributes, untracked, then give back their own."""
-    before = [
-        {name: vars(layer)[name] for name in given if name in vars(layer)}
-        for layer, given in zip(layers, values, strict=True)
-    ]
-    try:
-        for layer, given in zip(layers, values, strict=True):
-            vars(layer).update(given)
-        yield
-    finally:
-        for layer, given, own in zip(layers, values, before, strict=True):
-            for name in given:
-                vars(layer).pop(name, None)
-            vars(layer).update(own)
+    found = copied(model)
+    # `__setattr__` is avoided, because it would take the states for weights.
+    for layer, own in zip(layers, states, strict=True):
+        vars(copies[id(layer)]).update(states=own, stateful=True, _expected_batch_size=None)
+    return found
 
 
 def build_for_training(model: keras.Model, data: Any) -> None:

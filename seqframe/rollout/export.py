@@ -190,7 +190,7 @@ class _Served:
         extras = rollout.choose.begin(*buffer.shape[:2])
         carry = (buffer, rollout.states(None), list(map(tf.constant, extras)))
         given = (tf.minimum(lengths, width), begins)
-        numbers = (seed, tf.constant(width), first, passes, tf.constant(0))
+        numbers = (seed, tf.constant(width), first, tf.constant(0), passes)
         return rollout.roll([], carry, given, numbers)[0]
 
 

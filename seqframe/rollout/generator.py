@@ -26,7 +26,7 @@ from seqframe.rollout.choosers import Feedback, Processor
 from seqframe.rollout.export import export_rollout
 from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
 from seqframe.rollout.functions import check_function
-from seqframe.rollout.loop import RolledModel
+from seqframe.rollout.loop import rolled_model
 from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
@@ -166,8 +166,6 @@ class Generator:
         check_framer(model, framer, bool(carried))
         if framer.vocabulary is not None:
             check_embedding(model, len(framer.vocabulary))
-        if stateful and not carried:
-            carried = layers_to_carry(model, framer)
         self.model, self.framer, self.stateful = model, framer, stateful
         self.sampler = get_sampler(sampler)
         check_function("sampler", self.sampler, "logits", "seed")
@@ -182,7 +180,24 @@ class Generator:
                 "Beams and a `logits_processor` need a model that predicts one step at a time. "
                 f"Received: a framer with horizon={framer.horizon}."
             )
-        self._rolled = RolledModel(model, framer, carried)
+        self._roll()
+
+    def _roll(self) -> None:
+        model, framer = self.model, self.framer
+
+        def find() -> list[keras.Layer]:
+            own = stateful_layers(model)
+            return layers_to_carry(model, framer) if self.stateful and not own else own
+
+        self._rolled = rolled_model(model, framer, bool(self.stateful), find)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled programs belong to the process.
+        return {name: value for name, value in vars(self).items() if name != "_rolled"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._roll()
 
     def __repr__(self) -> str:
         # A function's own repr is an address.

@@ -20,6 +20,7 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, States, Verbose
 from seqframe.backend.common import Form, Given, StepLoop
 from seqframe.backend.internals import all_layers, chosen_jit_compile, compiled_with
+from seqframe.backend.locks import lock_of
 from seqframe.model.inspect import adapted_values, same_objects
 from seqframe.model.state import (
     checked_states,
@@ -139,6 +140,7 @@ class Program:
         self._model, self._kind, self._gather, self._verbose = model, kind, gather, verbose
         self._forms = forms_for(model, program, jit_compile)
         self._states = state_variables(stateful_layers(model))
+        self._lock = lock_of(model)  # rollouts in other threads read weights between two calls
 
     def run(
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool, left: int
@@ -165,7 +167,9 @@ class Program:
             if not count:
                 return loop.run(given, 0, 0, 0, fresh=False)  # it is only compiled
             shape = (steps, count) if epochs > 1 else (count, 1)
-            return loop.run(given, first + done * unit, *shape, fresh and (epochs > 1 or not done))
+            is_fresh = fresh and (epochs > 1 or not done)
+            with self._lock:
+                return loop.run(given, first + done * unit, *shape, is_fresh)
 
         found: list[dict[str, np.ndarray]] = []
         done = 0

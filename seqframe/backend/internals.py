@@ -4,7 +4,7 @@ Each function says why. `tests/test_internals.py` fails as soon as one is not ne
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import keras
@@ -41,6 +41,14 @@ def any_time_steps(model: keras.Model) -> Iterator[None]:
     functional = [layer for layer in all_layers(model) if isinstance(layer, keras.Model)]
     with _attributes(functional, [{"_manual_input_spec": None}] * len(functional)):
         yield
+
+
+def replaced(model: keras.Model, **attributes: Any) -> AbstractContextManager[None]:
+    """Give a model other attributes, such as methods, then give back its own.
+
+    Why: `__setattr__` tracks what it is given, and Keras saves it.
+    """
+    return _attributes([model], [attributes])
 
 
 @contextmanager
@@ -91,13 +99,54 @@ def chosen_jit_compile(model: keras.Model) -> bool | Literal["auto"]:
     return bool(chosen)
 
 
-def has_unweighted_metrics(model: keras.Model) -> bool:
-    """Whether a model was compiled with `metrics`, which ignore sample weights.
+def unweighted_metrics(model: keras.Model) -> list[Any]:
+    """Return the `metrics` that a model was compiled with, which ignore sample weights.
 
     Why: Keras shows these and `weighted_metrics` as one list.
     """
     compiled = getattr(model, "_compile_metrics", None)
-    return bool(compiled is not None and compiled._user_metrics)
+    given = None if compiled is None else compiled._user_metrics
+    return [metric for metric in tree.flatten(given or []) if metric is not None]
+
+
+@contextmanager
+def counted_rows(model: keras.Model, rows: Any, weight_shape: tuple[int, ...]) -> Iterator[None]:
+    """Let a step of `evaluate` count only some rows of its batch: where `rows` is 1, not 0.
+
+    The loss is the mean over these rows, and the mean of the losses weighs a batch by their number.
+    `metrics` get the rows as sample weights `(batch_size, *weight_shape)`. The sample weights of
+    the batch must be 0 in the other rows.
+
+    Why: Keras divides a loss by all rows of a batch, and gives `metrics` no weights.
+    """
+    size, count = rows.shape[0], ops.sum(rows)
+    compiled = getattr(model, "_compile_metrics", None)
+    lists = compiled._flat_metrics if compiled is not None and compiled.built else []
+    metrics = [metric for each in lists if each is not None for metric in each.metrics]
+    weights = ops.reshape(rows, (-1, *weight_shape))
+    loss, tracker = model.compute_loss, getattr(model, "_loss_tracker", None)
+
+    def compute_loss(
+        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
+    ) -> Any:
+        if sample_weight is not None:
+            sample_weight = sample_weight * ops.cast(size / count, sample_weight.dtype)
+        return loss(x, y, y_pred, sample_weight, **kwargs)
+
+    def weighted(own: Any, value: Any) -> Any:
+        def update_state(*args: Any, sample_weight: Any = None, **kwargs: Any) -> Any:
+            return own(*args, sample_weight=value, **kwargs)
+
+        return update_state
+
+    pairs = [
+        (metric, {"update_state": weighted(metric.update_state, weights)}) for metric in metrics
+    ]
+    if tracker is not None:
+        pairs.append((tracker, {"update_state": weighted(tracker.update_state, count)}))
+    pairs.append((model, {"compute_loss": compute_loss}))
+    with _attributes([item for item, _ in pairs], [given for _, given in pairs]):
+        yield
 
 
 def resumed_epoch(model: keras.Model) -> int | None:

@@ -169,7 +169,7 @@ class StepLoop(common.StepLoop):
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)
-        logs, values = self._step(values, self._gather.batch(arrays, row))
+        logs, values = self._step_of_row(row, values, self._gather.batch(arrays, row))
         return logs, tuple(list(group) for group in values)
 
     def _reset_rows(self, values: Any, reset: Any, initial: Any) -> Any:

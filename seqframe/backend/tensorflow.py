@@ -235,7 +235,7 @@ class StepLoop(common.StepLoop):
             for variable, value in zip(self._states, initial, strict=True):
                 mask = by_row(row["reset"], variable)
                 variable.assign(tf.where(mask, value, variable.value))
-        return self._step(self._gather.batch(arrays, row))
+        return self._step_of_row(row, self._gather.batch(arrays, row))
 
     def _predict(self, data: Any) -> Any:
         self.outputs, logs = named_outputs(self._model.predict_step(data))

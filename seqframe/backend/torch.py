@@ -96,7 +96,7 @@ class StepLoop(common.StepLoop):
                     self._model.reset_metrics()
                 begin = first + number * steps
                 for k in range(begin, begin + steps):
-                    logs = self._step(self._batch(given, k))
+                    logs = self._one(given, k)
                 records.append(tree.map_structure(_as_numpy, logs))
         return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 
@@ -104,13 +104,13 @@ class StepLoop(common.StepLoop):
         self.outputs, logs = named_outputs(self._model.predict_step(data))
         return logs
 
-    def _batch(self, given: Given, k: int) -> tuple[Any, ...]:
+    def _one(self, given: Given, k: int) -> Any:
         arrays, schedule, initial = given
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row and bool(row["reset"].any()):
             for variable, value in zip(self._states, initial, strict=True):
                 variable.assign(ops.where(by_row(row["reset"], variable), value, variable))
-        return self._gather.batch(arrays, row)
+        return self._step_of_row(row, self._gather.batch(arrays, row))
 
 
 class PureFunction(common.PureFunction):

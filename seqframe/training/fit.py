@@ -52,6 +52,7 @@ def fit(
         epochs: int. Number of the last epoch, as in Keras.
         shuffle: bool. None: True for stateless models, False for stateful models. True is an error
             for a stateful model. It takes Frames as lanes of its batch size, and arrays in order.
+            Lanes cut the sequences if there are fewer than rows. A log line says so.
         seed: int ≥ 0. Seed of the shuffle. None: a random one.
         validation_data: Frames, Lanes or arrays as for `frames`, or a dataset that
             `model.evaluate` takes. A stateful model validates on a fresh state, and gets its
@@ -210,9 +211,10 @@ def evaluate(
 ) -> float | list[float] | dict[str, float]:
     """Return a model's loss and metrics on frames, as `model.evaluate` does.
 
-    A stateful model begins with a fresh state, takes the frames in lanes, and gets its own state
-    back. The loss and `metrics` also count rows of lanes that ran out of data, as Keras does.
-    `weighted_metrics` count only frames.
+    A stateful model begins with a fresh state, and gets its own state back. It reads each sequence
+    whole in one row of its batches, also if `frames` are Lanes. Rows without a sequence count for
+    nothing. The loss is then the mean over all frames, and so are the metrics. Exceptions are a
+    `test_step` or `compute_loss` of your own that ignores sample weights.
 
     Args:
         model, frames, batch_size, verbose, callbacks: as for `fit`.
@@ -258,8 +260,9 @@ def predict(
 ) -> Any:
     """Return a model's predictions for frames, as `model.predict` does.
 
-    A stateful model begins with a fresh state, takes the frames in lanes, and gets its own state
-    back.
+    A stateful model begins with a fresh state, and gets its own state back. It reads each sequence
+    whole in one row of its batches, also if `frames` are Lanes. So a sequence has the same
+    predictions whatever else is predicted, with any batch size.
 
     Args:
         model: keras.Model.

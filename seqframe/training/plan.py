@@ -1,5 +1,6 @@
 """Plans: frames or arrays, checked against a model and laid out as a schedule."""
 
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -13,16 +14,18 @@ from keras import tree
 from seqframe import backend
 from seqframe.aliases import Reset
 from seqframe.backend.common import first_batch
-from seqframe.backend.internals import has_unweighted_metrics
+from seqframe.backend.internals import unweighted_metrics
 from seqframe.framing.checks import check_integer
 from seqframe.framing.frames import Frames
-from seqframe.framing.lanes import Lanes
+from seqframe.framing.lanes import Lanes, warn_of_overlap
 from seqframe.framing.order import random_seed
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, feed_frames
 from seqframe.training.schedule import Schedule
 from seqframe.training.stateful import StatefulTrainer, require_batch_size, reset_interval
+
+logger = logging.getLogger("seqframe")
 
 _FEW = 0.98  # from this share of frames among a lane's rows, the other rows hardly matter
 
@@ -100,7 +103,9 @@ def plan(
     size = batch_size or own or min(32, feed.size)
     require_batch_size(size, own)
     nbytes = _output_bytes(model, feed) if kind == "predict" else 0
+    training = kind == "train"
     if policy is None:
+        lanes = lanes if training else None  # without a state, frames need no lanes
         return Schedule(
             feed,
             min(size, feed.size),
@@ -110,17 +115,34 @@ def plan(
             nbytes=nbytes,
         )
     # Validation uses a fresh state, whatever the policy in training.
-    training = kind == "train"
-    given = (lanes or policy.lanes) if training else lanes
-    if lanes is None and isinstance(framed, Frames):
-        lanes = framed.lanes(size)
+    given = (lanes or policy.lanes) if training else None
+    if isinstance(framed, Frames):
+        lanes = _lanes(model, framed, size, lanes, training)
     if lanes is None and feed.size % size:
         require_batch_size(feed.size % size, own)
     steps = feed.size // size if lanes is None else len(lanes)
     resets = _resets(policy.reset if training else "epoch", steps, size, lanes, given)
-    if lanes is not None and kind != "predict":
+    if lanes is not None and training:
         _warn_of_metrics(model, lanes)
     return Schedule(feed, size, lanes=lanes, resets=resets, nbytes=nbytes)
+
+
+def _lanes(
+    model: keras.Model, frames: Frames, batch_size: int, given: Lanes | None, training: bool
+) -> Lanes:
+    """Return the lanes of a stateful model: in training as given, or else of whole sequences."""
+    if not training:
+        if given is None:
+            warn_of_overlap(frames.framer.geometry, stacklevel=5)
+        return Lanes(frames, batch_size, cut=False)
+    lanes = given or frames.lanes(batch_size)
+    if lanes._is_cut:
+        logger.info(
+            "Sequences are cut into %d lanes to train %r, because there are fewer sequences.",
+            batch_size,
+            model.name,
+        )
+    return lanes
 
 
 def _frames_feed(
@@ -235,7 +257,7 @@ def _resets(
 def _warn_of_metrics(model: keras.Model, lanes: Lanes) -> None:
     """Warn if metrics count many rows that are no frames."""
     rows, frames = len(lanes) * lanes.batch_size, len(lanes.frames)
-    if frames < _FEW * rows and has_unweighted_metrics(model):
+    if frames < _FEW * rows and unweighted_metrics(model):
         warnings.warn(
             f"{rows - frames} of {rows} rows of the lanes ran out of data, and `metrics` count "
             "them. Pass these metrics to `compile` as `weighted_metrics`, which leave them out.",

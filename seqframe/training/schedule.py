@@ -43,6 +43,7 @@ class Schedule:
         epochs_a_call: epochs for which one call's schedule has room.
         chunk_steps: steps of an epoch that one call's schedule holds, at most.
         last_epoch: the epoch after which a stream prepares no other one.
+        fixed: the columns that are the same in each epoch. "weight" is 0 in idle rows.
     """
 
     last_epoch = 0
@@ -75,13 +76,13 @@ class Schedule:
         self._next: tuple[Any, _InThread | None] = (None, None)
         self._kept: tuple[Any, Any] = (None, None)
         self._frames: np.ndarray | None = None
-        self._fixed: Columns = {}  # the same in each epoch
+        self.fixed: Columns = {}
         if lanes is not None:
             self._frames, weight, _ = lanes._index(np.arange(self.steps))
             if not weight.all():
-                self._fixed["weight"] = weight
+                self.fixed["weight"] = weight
         if resets is not None and resets.any():
-            self._fixed["reset"] = resets
+            self.fixed["reset"] = resets
 
     @property
     def batches(self) -> int:
@@ -97,7 +98,7 @@ class Schedule:
     def epochs(self, first: int, count: int) -> Chunk:
         """Return the full batches of several epochs as one chunk."""
         orders = [self._frame_numbers(first + k, 0, self.steps) for k in range(count)]
-        columns = {name: np.concatenate([column] * count) for name, column in self._fixed.items()}
+        columns = {name: np.concatenate([column] * count) for name, column in self.fixed.items()}
         columns["index"] = self.feed.index(np.concatenate(orders))
         return self._on_device({}, _filled(columns, room_for(self.steps * self.epochs_a_call)))
 
@@ -140,9 +141,9 @@ class Schedule:
         if self.lanes is None:
             return np.arange(first * self.batch_size, min(stop * self.batch_size, self.feed.size))
         frames = self._frame_numbers(0, first, stop).ravel()
-        if "weight" not in self._fixed:
+        if "weight" not in self.fixed:
             return frames
-        return np.where(self._fixed["weight"][first:stop].ravel() > 0, frames, -1)
+        return np.where(self.fixed["weight"][first:stop].ravel() > 0, frames, -1)
 
     def _load(self, epoch: int, number: int) -> Chunk:
         """Return a chunk on the device, padded to the size of a call."""
@@ -158,7 +159,7 @@ class Schedule:
     def _rows(self, epoch: int, first: int, stop: int, room: int) -> tuple[Arrays, Columns]:
         """Return the steps `first … stop - 1` of an epoch; a stream's have room for `room`."""
         arrays, columns = self.feed.load(self._frame_numbers(epoch, first, stop), room, epoch)
-        fixed = {name: column[first:stop] for name, column in self._fixed.items()}
+        fixed = {name: column[first:stop] for name, column in self.fixed.items()}
         return arrays, {**columns, **fixed}
 
     def _on_device(self, arrays: Arrays, columns: Columns) -> Chunk:

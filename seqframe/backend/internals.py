@@ -10,6 +10,8 @@ from typing import Any, Literal
 import keras
 from keras import ops, tree
 
+from seqframe.backend.interrupts import PutOff
+
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
     """Return a model's layers, also those inside models, wrappers and the user's own layers.
@@ -63,10 +65,11 @@ def _attributes(layers: Sequence[Any], values: Sequence[dict[str, Any]]) -> Iter
             vars(layer).update(given)
         yield
     finally:
-        for layer, given, own in zip(layers, values, before, strict=True):
-            for name in given:
-                vars(layer).pop(name, None)
-            vars(layer).update(own)
+        with PutOff():
+            for layer, given, own in zip(layers, values, before, strict=True):
+                for name in given:
+                    vars(layer).pop(name, None)
+                vars(layer).update(own)
 
 
 def build_for_training(model: keras.Model, data: Any) -> None:
@@ -181,18 +184,21 @@ def traveling_states(model: keras.Model, layers: list[Any]) -> Iterator[None]:
     JAX's stateless steps neither take nor return them, and `stateful=True` has no effect in `fit`,
     `evaluate` and `predict`. States of seed generators do travel and are no weights.
     """
-    boxes = [(layer, box) for layer in layers for box in _boxes(layer)]
-    for _, box in boxes:
-        box.users += 1
+    boxes: list[tuple[Any, _StateBox]] = []
     try:
+        with PutOff():  # whose end may raise
+            boxes = [(layer, box) for layer in layers for box in _boxes(layer)]
+            for _, box in boxes:
+                box.users += 1
         yield
     finally:
-        # After an exception in `evaluate` or `predict`, Keras has not put the values back.
-        model.jax_state_sync()
-        for layer, box in boxes:
-            box.users -= 1
-            if not box.users:
-                list.remove(layer._seed_generators, box)
+        with PutOff():
+            # After an exception in `evaluate` or `predict`, Keras has not put the values back.
+            model.jax_state_sync()
+            for layer, box in boxes:
+                box.users -= 1
+                if not box.users:
+                    list.remove(layer._seed_generators, box)
 
 
 def _boxes(layer: Any) -> list[_StateBox]:
@@ -242,17 +248,21 @@ def copied_states(layers: list[Any]) -> Iterator[None]:
     Why: the layer overwrites its state after the fused LSTM or GRU has read it. PyTorch cannot
     differentiate through overwritten values.
     """
-    for layer in layers:
-        if not hasattr(layer.inner_loop, "users"):
-            vars(layer)["inner_loop"] = _copying(layer.inner_loop)
-        layer.inner_loop.users += 1
+    copying: list[Any] = []
     try:
+        with PutOff():  # whose end may raise
+            for layer in layers:
+                if not hasattr(layer.inner_loop, "users"):
+                    vars(layer)["inner_loop"] = _copying(layer.inner_loop)
+                layer.inner_loop.users += 1
+            copying = layers
         yield
     finally:
-        for layer in layers:
-            layer.inner_loop.users -= 1
-            if not layer.inner_loop.users:
-                del vars(layer)["inner_loop"]
+        with PutOff():
+            for layer in copying:
+                layer.inner_loop.users -= 1
+                if not layer.inner_loop.users:
+                    del vars(layer)["inner_loop"]
 
 
 def _copying(inner_loop: Any) -> Any:

@@ -25,6 +25,7 @@ from seqframe.backend.common import (
     update_rows,
 )
 from seqframe.backend.internals import build_for_training, copied_states
+from seqframe.backend.interrupts import PutOff
 
 COMPILES_ROLLOUTS = False
 
@@ -79,7 +80,8 @@ class StepLoop(common.StepLoop):
         if not epochs:
             # Nothing is compiled, but metrics are made now, so that their errors change nothing.
             if not self._is_built:
-                build_for_training(self._model, first_batch(self._gather, given))
+                with PutOff():
+                    build_for_training(self._model, first_batch(self._gather, given))
             return {}
         training = self._kind == "train"
         # Keras's own trainer does so too, for PyTorch layers inside the model.
@@ -90,6 +92,7 @@ class StepLoop(common.StepLoop):
         with (
             fallback if self.form.xla else nullcontext(),
             torch.set_grad_enabled(training),
+            PutOff() as interrupts,
         ):
             for number in range(epochs):
                 if fresh:
@@ -97,6 +100,7 @@ class StepLoop(common.StepLoop):
                 begin = first + number * steps
                 for k in range(begin, begin + steps):
                     logs = self._one(given, k)
+                    interrupts.serve()  # between two whole steps
                 records.append(tree.map_structure(_as_numpy, logs))
         return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 

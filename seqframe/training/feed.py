@@ -101,6 +101,12 @@ class Feed:
     ):
         self.arrays, self.gather, self.size, self._starts = arrays, gather, size, starts
 
+    @property
+    def form(self) -> str:
+        """Tell how frames are gathered, and their shapes. The number of frames is no part of it."""
+        arrays = [(array.shape[1:], str(array.dtype)) for array in tree.flatten(self.arrays)]
+        return str((self.gather, arrays, self.nbytes_streamed))
+
     def index(self, frames: np.ndarray) -> np.ndarray:
         """Return the index by which `gather` finds frames of these numbers."""
         index = frames if self._starts is None else self._starts(frames)

@@ -15,6 +15,7 @@ from seqframe import backend
 from seqframe.aliases import Reset
 from seqframe.backend.common import first_batch
 from seqframe.backend.internals import unweighted_metrics
+from seqframe.backend.interrupts import PutOff
 from seqframe.framing.checks import check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes, warn_of_overlap
@@ -211,17 +212,18 @@ def _build(model: keras.Model, feed: Feed, batch_size: int | None) -> None:
             "A stateful model that is not built yet needs `batch_size`. Received: "
             "batch_size=None. Pass it, or give the model an `Input(batch_shape=…)`."
         )
-    model(_first_inputs(feed, batch_size or 1))
-    if stateful:
-        reset_states(model)
+    inputs = _first_inputs(feed, batch_size or 1)
+    with PutOff():
+        model(inputs)
+        if stateful:
+            reset_states(model)
 
 
 def _output_bytes(model: keras.Model, feed: Feed) -> int:
     """Return the bytes that a frame's predictions take."""
     # Kept, because Keras traces the model to find them. `__setattr__` would track the dict.
     known = vars(model).setdefault("_seqframe_output_bytes", {})
-    arrays = [(array.shape[1:], str(array.dtype)) for array in tree.flatten(feed.arrays)]
-    key = str((feed.gather, arrays, feed.nbytes_streamed))
+    key = feed.form
     if key not in known:
         x = _first_inputs(feed, model_batch_size(model) or 1)
         specs = tree.map_structure(lambda item: keras.KerasTensor(item.shape, item.dtype), x)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import tree
 
 from seqframe import backend
+from seqframe.backend.interrupts import PutOff
 from seqframe.framing.order import epoch_order
 from seqframe.training.feed import Arrays, Columns
 
@@ -107,19 +108,22 @@ class Schedule:
         place = (epoch, number)
         if self._kept[0] != place:
             self._kept = (None, None)  # no longer needed, and may be large
-            (prepared, thread), self._next = self._next, (None, None)
+            prepared, thread = self._next  # kept until it ends, so that `close` can wait for it
             found = thread.result() if thread is not None and prepared == place else None
+            self.close()
             self._kept = (place, found or self._load(*place))
             following = self._following(*place)
             if following is not None:
-                self._next = (following, _InThread(self._load, *following))
+                with PutOff():  # otherwise an interruption could lose a thread that has begun
+                    self._next = (following, _InThread(self._load, *following))
         return self._kept[1]
 
     def close(self) -> None:
         """Wait for the thread that prepares a chunk, and give up the chunk."""
-        (_, thread), self._next = self._next, (None, None)
-        if thread is not None:
-            thread.join()
+        with PutOff():
+            (_, thread), self._next = self._next, (None, None)
+            if thread is not None:
+                thread.wait()
 
     def _following(self, epoch: int, number: int) -> tuple[int, int] | None:
         """Return the epoch and the number of the chunk that a stream prepares, if any."""
@@ -240,6 +244,7 @@ class _InThread(Thread):
         super().__init__(name="seqframe-stream", daemon=True)
         self._call, self._returned = (function, args), None
         self._error: BaseException | None = None
+        self._has_ended = Event()
         self.start()
 
     def run(self) -> None:
@@ -248,10 +253,17 @@ class _InThread(Thread):
             self._returned = function(*args)
         except BaseException as error:  # the caller raises it
             self._error = error
+        finally:
+            self._has_ended.set()
+
+    def wait(self) -> None:
+        """Wait until the call has ended. `join` takes a thread for ended if it is interrupted."""
+        self._has_ended.wait()
+        self.join()
 
     def result(self) -> Any:
         """Return what the function returns, or raise what it raises."""
-        self.join()
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._returned

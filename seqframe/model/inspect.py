@@ -87,6 +87,17 @@ def outputs_probabilities(model: keras.Model) -> bool:
     return activation not in _OTHER_ACTIVATIONS and bool(by_loss)
 
 
+def loss_lacks_probabilities(model: keras.Model) -> bool:
+    """Whether a model's loss takes probabilities, and its last layer gives other numbers.
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> model.compile(loss="categorical_crossentropy")
+    >>> loss_lacks_probabilities(model)
+    True
+    """
+    return _takes_probabilities(model.loss) is True and not outputs_probabilities(model)
+
+
 # These make no probabilities of several symbols.
 _OTHER_ACTIVATIONS = [
     getattr(keras.activations, name)

@@ -135,7 +135,7 @@ def fit(
         epochs,
         steps_per_execution,
         None if validation_data is None else Validation(validation_data, validation_freq),
-        on_first_loss=partial(warn_of_nan, frames),
+        on_first_loss=partial(warn_of_nan, model, frames),
     )
 
 

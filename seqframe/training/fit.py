@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from numbers import Real
 from typing import Any, Literal, overload
 
 import keras
@@ -107,14 +106,9 @@ def fit(
         validation_freq = [check_integer("validation_freq", each, 1) for each in validation_freq]
     else:
         validation_freq = check_integer("validation_freq", validation_freq, 1)
-    if isinstance(validation_data, (Real, str)):
-        raise TypeError(
-            "`validation_data` must be `Frames`, `Lanes`, arrays `(X, y)` or a dataset. Received: "
-            f"validation_data={validation_data!r}. To hold out a share, cut the frames first: "
-            "`train, validation = frames.split(0.8, 0.2)`."
-        )
     if isinstance(validation_data, list):
         validation_data = tuple(validation_data)  # Keras takes lists, too
+    _check_validation_data(validation_data)
     callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
     trainer = runner(
         frames,
@@ -139,6 +133,19 @@ def fit(
     )
 
 
+def _check_validation_data(data: Any) -> None:
+    """Raise before training if data can be neither framed nor given to `model.evaluate`."""
+    if data is None or isinstance(data, (Frames, Lanes, tuple, keras.utils.PyDataset)):
+        return
+    is_dataset = isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict, set))
+    if not is_dataset or hasattr(data, "__array__"):
+        raise TypeError(
+            "`validation_data` must be `Frames`, `Lanes`, arrays `(X, y)` or a dataset. Received: "
+            f"{type(data).__name__}. To hold out a share, cut the frames first: "
+            "`train, validation = frames.split(0.8, 0.2)`."
+        )
+
+
 def _runners(
     model: keras.Model,
     callbacks: Sequence[keras.callbacks.Callback] | None,
@@ -154,6 +161,7 @@ def _runners(
     """
     check_choice("program", program, PROGRAMS)
     check_choice("jit_compile", jit_compile, ("auto", True, False))
+    check_choice("verbose", verbose, ("auto", 0, 1, 2))
     policy, flat = find_policy(model, callbacks)
     by_keras = runs_by_keras(model)
     limit = 0 if by_keras else max_device_bytes  # Keras's loop takes ready batches

@@ -16,13 +16,20 @@ from seqframe.aliases import Reset
 from seqframe.backend.common import first_batch
 from seqframe.backend.internals import unweighted_metrics
 from seqframe.backend.interrupts import PutOff
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes, warn_of_overlap
 from seqframe.framing.order import random_seed
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
-from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, feed_frames
+from seqframe.training.feed import (
+    ClassWeight,
+    Feed,
+    check_class_weight,
+    check_real,
+    feed_arrays,
+    feed_frames,
+)
 from seqframe.training.schedule import Schedule
 from seqframe.training.stateful import StatefulTrainer, require_batch_size, reset_interval
 
@@ -35,8 +42,13 @@ def find_policy(
     model: keras.Model, callbacks: Sequence[keras.callbacks.Callback] | None
 ) -> tuple[StatefulTrainer | None, list[keras.callbacks.Callback]]:
     """Return the StatefulTrainer of a stateful model, made if needed, and all callbacks."""
-    flat = tree.flatten(callbacks or [])
+    flat = tree.flatten([] if callbacks is None else callbacks)
     for item in flat:
+        if not isinstance(item, keras.callbacks.Callback):
+            raise TypeError(
+                "`callbacks` must be a list of `keras.callbacks.Callback`. Received: "
+                f"{item!r} among them. Pass for instance `[keras.callbacks.EarlyStopping()]`."
+            )
         if isinstance(item, StatefulTrainer):
             require_stateful(model)
             return item, flat
@@ -74,6 +86,9 @@ def plan(
             "`max_device_bytes` must be a number ≥ 0. Received: "
             f"max_device_bytes={max_device_bytes!r}."
         )
+    check_choice("shuffle", shuffle, (None, True, False))
+    check_choice("redraw", redraw, (True, False))
+    check_class_weight(class_weight)
     if policy is not None and shuffle:
         raise ValueError(
             "A stateful model takes its batches in order, because each continues the one before. "
@@ -95,9 +110,8 @@ def plan(
     else:
         x, y, weight = _checked_arrays(framed, kind, name)
         feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
-        x, y = tree.map_structure(np.asarray, (x, y))
         if not tree.is_nested(x) and not tree.is_nested(y):
-            check_shapes(model, x.shape[1:], None if kind == "predict" else y.shape[1:])
+            check_shapes(model, np.shape(x)[1:], None if y is None else np.shape(y)[1:])
     if not model.built:
         _build(model, feed, batch_size)
     own = model_batch_size(model)

@@ -2,13 +2,14 @@
 
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
 from seqframe import backend
 from seqframe.aliases import Reset, States
 from seqframe.backend.interrupts import PutOff
+from seqframe.framing.lanes import Lanes
 from seqframe.model.state import (
     assign_states,
     checked_states,
@@ -18,9 +19,6 @@ from seqframe.model.state import (
     reset_states,
     stateful_layers,
 )
-
-if TYPE_CHECKING:
-    from seqframe.framing.lanes import Lanes
 
 
 class StatefulTrainer(keras.callbacks.Callback):
@@ -41,6 +39,7 @@ class StatefulTrainer(keras.callbacks.Callback):
     Raises:
         ValueError: if `reset` is none of these. In `fit`, if the model has no stateful layer, or a
             batch has the wrong size.
+        TypeError: if `lanes` is something else.
 
     Example:
 
@@ -61,7 +60,7 @@ class StatefulTrainer(keras.callbacks.Callback):
     def __init__(
         self,
         reset: Reset = "epoch",
-        lanes: "Lanes | None" = None,
+        lanes: Lanes | None = None,
         initial_state: States | None = None,
     ):
         super().__init__()
@@ -70,6 +69,11 @@ class StatefulTrainer(keras.callbacks.Callback):
             raise ValueError(
                 '`reset` must be "epoch", "batch", "never" or a number of batches ≥ 1. '
                 f"Received: reset={reset!r}."
+            )
+        if lanes is not None and not isinstance(lanes, Lanes):
+            raise TypeError(
+                f"`lanes` must be `Lanes` or None. Received: {type(lanes).__name__}. Pass "
+                "`frames.lanes(batch_size)`."
             )
         self.reset = reset
         self.lanes = lanes

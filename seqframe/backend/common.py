@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from seqframe.backend.internals import all_layers
+from seqframe.backend.internals import all_layers, counted_rows
 from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = True  # or runs them as plain loops
@@ -152,6 +152,13 @@ class StepLoop:
 
     def _predict(self, *args: Any) -> Any:
         raise NotImplementedError
+
+    def _step_of_row(self, row: dict[str, Any], *args: Any) -> Any:
+        """Run the model's own step. In `evaluate`, only frames count, as opposed to idle rows."""
+        if self._kind != "test" or "weight" not in row:
+            return self._step(*args)
+        with counted_rows(self._model, row["weight"], self._gather.frame_weight):
+            return self._step(*args)
 
 
 def first_batch(gather: Any, given: Given) -> tuple[Any, ...]:

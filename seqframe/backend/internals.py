@@ -3,13 +3,15 @@
 Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from types import MethodType
 from typing import Any, Literal
 
 import keras
 from keras import ops, tree
+
+from seqframe.backend.interrupts import PutOff
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -82,6 +84,33 @@ def inference_copy(model: keras.Model, layers: list[Any], states: list[Any]) -> 
     return found
 
 
+def replaced(model: keras.Model, **attributes: Any) -> AbstractContextManager[None]:
+    """Give a model other attributes, such as methods, then give back its own.
+
+    Why: `__setattr__` tracks what it is given, and Keras saves it.
+    """
+    return _attributes([model], [attributes])
+
+
+@contextmanager
+def _attributes(layers: Sequence[Any], values: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Give layers other attributes, untracked, then give back their own."""
+    before = [
+        {name: vars(layer)[name] for name in given if name in vars(layer)}
+        for layer, given in zip(layers, values, strict=True)
+    ]
+    try:
+        for layer, given in zip(layers, values, strict=True):
+            vars(layer).update(given)
+        yield
+    finally:
+        with PutOff():
+            for layer, given, own in zip(layers, values, before, strict=True):
+                for name in given:
+                    vars(layer).pop(name, None)
+                vars(layer).update(own)
+
+
 def build_for_training(model: keras.Model, data: Any) -> None:
     """Create a model's metric and loss variables, from the shapes of a batch.
 
@@ -112,13 +141,54 @@ def chosen_jit_compile(model: keras.Model) -> bool | Literal["auto"]:
     return bool(chosen)
 
 
-def has_unweighted_metrics(model: keras.Model) -> bool:
-    """Whether a model was compiled with `metrics`, which ignore sample weights.
+def unweighted_metrics(model: keras.Model) -> list[Any]:
+    """Return the `metrics` that a model was compiled with, which ignore sample weights.
 
     Why: Keras shows these and `weighted_metrics` as one list.
     """
     compiled = getattr(model, "_compile_metrics", None)
-    return bool(compiled is not None and compiled._user_metrics)
+    given = None if compiled is None else compiled._user_metrics
+    return [metric for metric in tree.flatten(given or []) if metric is not None]
+
+
+@contextmanager
+def counted_rows(model: keras.Model, rows: Any, weight_shape: tuple[int, ...]) -> Iterator[None]:
+    """Let a step of `evaluate` count only some rows of its batch: where `rows` is 1, not 0.
+
+    The loss is the mean over these rows, and the mean of the losses weighs a batch by their number.
+    `metrics` get the rows as sample weights `(batch_size, *weight_shape)`. The sample weights of
+    the batch must be 0 in the other rows.
+
+    Why: Keras divides a loss by all rows of a batch, and gives `metrics` no weights.
+    """
+    size, count = rows.shape[0], ops.sum(rows)
+    compiled = getattr(model, "_compile_metrics", None)
+    lists = compiled._flat_metrics if compiled is not None and compiled.built else []
+    metrics = [metric for each in lists if each is not None for metric in each.metrics]
+    weights = ops.reshape(rows, (-1, *weight_shape))
+    loss, tracker = model.compute_loss, getattr(model, "_loss_tracker", None)
+
+    def compute_loss(
+        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
+    ) -> Any:
+        if sample_weight is not None:
+            sample_weight = sample_weight * ops.cast(size / count, sample_weight.dtype)
+        return loss(x, y, y_pred, sample_weight, **kwargs)
+
+    def weighted(own: Any, value: Any) -> Any:
+        def update_state(*args: Any, sample_weight: Any = None, **kwargs: Any) -> Any:
+            return own(*args, sample_weight=value, **kwargs)
+
+        return update_state
+
+    pairs = [
+        (metric, {"update_state": weighted(metric.update_state, weights)}) for metric in metrics
+    ]
+    if tracker is not None:
+        pairs.append((tracker, {"update_state": weighted(tracker.update_state, count)}))
+    pairs.append((model, {"compute_loss": compute_loss}))
+    with _attributes([item for item, _ in pairs], [given for _, given in pairs]):
+        yield
 
 
 def resumed_epoch(model: keras.Model) -> int | None:
@@ -153,18 +223,21 @@ def traveling_states(model: keras.Model, layers: list[Any]) -> Iterator[None]:
     JAX's stateless steps neither take nor return them, and `stateful=True` has no effect in `fit`,
     `evaluate` and `predict`. States of seed generators do travel and are no weights.
     """
-    boxes = [(layer, box) for layer in layers for box in _boxes(layer)]
-    for _, box in boxes:
-        box.users += 1
+    boxes: list[tuple[Any, _StateBox]] = []
     try:
+        with PutOff():  # whose end may raise
+            boxes = [(layer, box) for layer in layers for box in _boxes(layer)]
+            for _, box in boxes:
+                box.users += 1
         yield
     finally:
-        # After an exception in `evaluate` or `predict`, Keras has not put the values back.
-        model.jax_state_sync()
-        for layer, box in boxes:
-            box.users -= 1
-            if not box.users:
-                list.remove(layer._seed_generators, box)
+        with PutOff():
+            # After an exception in `evaluate` or `predict`, Keras has not put the values back.
+            model.jax_state_sync()
+            for layer, box in boxes:
+                box.users -= 1
+                if not box.users:
+                    list.remove(layer._seed_generators, box)
 
 
 def _boxes(layer: Any) -> list[_StateBox]:
@@ -214,17 +287,21 @@ def copied_states(layers: list[Any]) -> Iterator[None]:
     Why: the layer overwrites its state after the fused LSTM or GRU has read it. PyTorch cannot
     differentiate through overwritten values.
     """
-    for layer in layers:
-        if not hasattr(layer.inner_loop, "users"):
-            vars(layer)["inner_loop"] = _copying(layer.inner_loop)
-        layer.inner_loop.users += 1
+    copying: list[Any] = []
     try:
+        with PutOff():  # whose end may raise
+            for layer in layers:
+                if not hasattr(layer.inner_loop, "users"):
+                    vars(layer)["inner_loop"] = _copying(layer.inner_loop)
+                layer.inner_loop.users += 1
+            copying = layers
         yield
     finally:
-        for layer in layers:
-            layer.inner_loop.users -= 1
-            if not layer.inner_loop.users:
-                del vars(layer)["inner_loop"]
+        with PutOff():
+            for layer in copying:
+                layer.inner_loop.users -= 1
+                if not layer.inner_loop.users:
+                    del vars(layer)["inner_loop"]
 
 
 def _copying(inner_loop: Any) -> Any:

@@ -26,6 +26,7 @@ from seqframe.backend.common import (
     values_of,
 )
 from seqframe.backend.internals import build_for_training, copied_states
+from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 from seqframe.backend.threefry import bits_of_rows
 
@@ -82,7 +83,8 @@ class StepLoop(common.StepLoop):
         if not epochs:
             # Nothing is compiled, but metrics are made now, so that their errors change nothing.
             if not self._is_built:
-                build_for_training(self._model, first_batch(self._gather, given))
+                with PutOff():
+                    build_for_training(self._model, first_batch(self._gather, given))
             return {}
         training = self._kind == "train"
         # Keras's own trainer does so too, for PyTorch layers inside the model.
@@ -93,13 +95,15 @@ class StepLoop(common.StepLoop):
         with (
             fallback if self.form.xla else nullcontext(),
             torch.set_grad_enabled(training),
+            PutOff() as interrupts,
         ):
             for number in range(epochs):
                 if fresh:
                     self._model.reset_metrics()
                 begin = first + number * steps
                 for k in range(begin, begin + steps):
-                    logs = self._step(self._batch(given, k))
+                    logs = self._one(given, k)
+                    interrupts.serve()  # between two whole steps
                 records.append(tree.map_structure(_as_numpy, logs))
         return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 
@@ -107,13 +111,13 @@ class StepLoop(common.StepLoop):
         self.outputs, logs = named_outputs(self._model.predict_step(data))
         return logs
 
-    def _batch(self, given: Given, k: int) -> tuple[Any, ...]:
+    def _one(self, given: Given, k: int) -> Any:
         arrays, schedule, initial = given
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row and bool(row["reset"].any()):
             for variable, value in zip(self._states, initial, strict=True):
                 variable.assign(ops.where(by_row(row["reset"], variable), value, variable))
-        return self._gather.batch(arrays, row)
+        return self._step_of_row(row, self._gather.batch(arrays, row))
 
 
 class PureFunction(common.PureFunction):

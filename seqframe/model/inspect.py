@@ -115,6 +115,17 @@ def _outputs(model: keras.Model) -> list[Any]:
     return list(getattr(model, "outputs", None) or [])
 
 
+def loss_lacks_probabilities(model: keras.Model) -> bool:
+    """Whether a model's loss takes probabilities, and its last layer gives other numbers.
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> model.compile(loss="categorical_crossentropy")
+    >>> loss_lacks_probabilities(model)
+    True
+    """
+    return _takes_probabilities(model.loss) is True and outputs_probabilities(model) is False
+
+
 #: Activations that give no probabilities.
 _LOGITS = [
     getattr(keras.activations, name)

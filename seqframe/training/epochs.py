@@ -14,6 +14,7 @@ from keras import tree
 from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
 from seqframe.backend.internals import begin_earlier, resumed_epoch
+from seqframe.backend.interrupts import PutOff
 from seqframe.model.state import stateful_layers
 from seqframe.training.pace import Pace, pace_of_calls
 from seqframe.training.programs import Program, flat_initial_state
@@ -47,7 +48,9 @@ class EpochRunner:
         self._program = Program(model, kind, gather, program, jit_compile, verbose)
         given = None if policy is None else policy.initial_state
         self._initial_state = flat_initial_state(model, given)
-        self._pace = pace_of_calls(model, kind, schedule.batch_size, verbose in ("auto", 1))
+        is_shown = verbose in ("auto", 1)
+        form = schedule.feed.form
+        self._pace = pace_of_calls(model, kind, schedule.batch_size, form, is_shown)
 
     def train(
         self,
@@ -62,7 +65,8 @@ class EpochRunner:
         model = self.model
         hooks = self._hooks(callbacks, epochs, add_history=True)
         if not model.optimizer.built:  # some optimizers do not check this themselves
-            model.optimizer.build(model.trainable_variables)
+            with PutOff():
+                model.optimizer.build(model.trainable_variables)
         model.stop_training = False
         self.left = self.schedule.batches * (epochs - initial_epoch)
         if validation is not None:
@@ -189,31 +193,34 @@ class EpochRunner:
     def _calls(
         self, epoch: int, pace: Pace, before: Callable[[int], None]
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Run an epoch, at a pace of steps in each call.
+        """Run an epoch, with as many steps between two hooks as a pace tells.
 
-        Yields the number of a call's last step and its result; for predictions, all results.
+        Yields the number of the last step before a hook and its result; for predictions, all
+        results.
         """
         steps, size = self.schedule.steps, self.schedule.chunk_steps
         predicts = self.kind == "predict"
         first = 0
         while first < steps:
             stop = first + pace.next(steps - first)
-            if predicts:  # a call returns the predictions of one chunk
+            if predicts:  # keep the predictions of one chunk at a time
                 stop = min(stop, (first // size + 1) * size)
             before(first)
-            records: dict[str, np.ndarray] = {}
-            began = time.perf_counter()
-            # A call ends with the chunk that is on the device.
-            for number in range(first // size, (stop - 1) // size + 1):
-                begin, end = max(first, number * size), min(stop, (number + 1) * size)
-                chunk, row = self.schedule.chunk(epoch, number), begin - number * size
+            found: list[dict[str, np.ndarray]] = []
+            while first < stop:
+                # A call ends with the chunk that is on the device, and soon, whatever the pace of
+                # hooks: an interruption is heard after it.
+                number = first // size
+                end = min(first + self._pace.next(stop - first), (number + 1) * size)
+                began = time.perf_counter()
+                chunk, row = self.schedule.chunk(epoch, number), first - number * size
                 # An epoch keeps the result of its last step only. So each prediction is an epoch.
-                shape = (1, end - begin) if predicts else (end - begin, 1)
-                fresh = begin == 0 and not predicts
-                records = self._run(chunk, row, *shape, fresh=fresh)
-            pace.learn(stop - first, time.perf_counter() - began)
-            yield stop - 1, records
-            first = stop
+                shape = (1, end - first) if predicts else (end - first, 1)
+                fresh = first == 0 and not predicts
+                found.append(self._run(chunk, row, *shape, fresh=fresh))
+                self._pace.learn(end - first, time.perf_counter() - began)
+                first = end
+            yield stop - 1, _joined(found) if predicts else found[-1]
         if self.schedule.remainder:
             before(steps)
             chunk, fresh = self.schedule.batch(epoch, steps), steps == 0 and not predicts
@@ -302,6 +309,13 @@ def listed(model: keras.Model, logs: Logs) -> list[Any]:
         names += [each.name for each in metric.metrics] if compiled else [metric.name]
     names = [name for name in names if name in logs]
     return [logs[name] for name in (*names, *sorted(logs.keys() - set(names)))]
+
+
+def _joined(results: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the results of several calls by name, as one."""
+    if len(results) == 1:
+        return results[0]
+    return {name: np.concatenate([each[name] for each in results]) for name in results[0]}
 
 
 def _logs_of(logs: dict[str, np.ndarray], epoch: int) -> Logs:

@@ -1,6 +1,7 @@
 """Forecasts: histories and future covariates to rows, rolled out, and back to tables."""
 
 import math
+import numbers
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from seqframe.framing.tables import (
     select_columns,
     table_names,
 )
-from seqframe.model.inspect import check_features, check_prompt_length
+from seqframe.model.inspect import check_features, check_prompt_length, named_inputs
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
 from seqframe.rollout.functions import SharedFunction
 from seqframe.rollout.loop import RolledModel, Run
@@ -317,7 +318,7 @@ def split_future(future: Any, several: bool, called: str, count: int) -> Sequenc
 
 
 def choose_targets(
-    targets: Columns | None, framer: SequenceFramer, has_feedback: bool
+    targets: Columns | None, model: keras.Model, framer: SequenceFramer, has_feedback: bool
 ) -> Targets | None:
     """Return the columns that a model predicts, by name or position, or None if it predicts all."""
     trained, columns = framer.target_columns, framer.columns
@@ -328,6 +329,7 @@ def choose_targets(
     chosen: Any = targets.tolist() if hasattr(targets, "tolist") else targets
     chosen = list(chosen) if isinstance(chosen, tuple) else chosen
     given = tuple(chosen) if isinstance(chosen, list) else (chosen,)
+    _check_columns(given, targets, None if columns is not None else _features(model, framer))
     if columns is not None:
         places = find_columns(chosen, list(columns), len(columns))
         given = tuple(columns[place] for place in np.atleast_1d(places))
@@ -337,6 +339,29 @@ def choose_targets(
             f"targets={targets!r}. Leave `targets` out."
         )
     return chosen
+
+
+def _check_columns(given: tuple[Any, ...], targets: Any, features: int | None) -> None:
+    """Raise if `targets` are no names or positions of columns, or not of `features` ones."""
+    positions = [item for item in given if not isinstance(item, str)]
+    if not given or any(
+        isinstance(item, bool) or not isinstance(item, numbers.Integral) for item in positions
+    ):
+        raise TypeError(
+            "`targets` must be the name or the position of a column, or a list of these. Received: "
+            f"targets={targets!r}."
+        )
+    if features is not None and positions:
+        find_columns(positions, None, features)
+
+
+def _features(model: keras.Model, framer: SequenceFramer) -> int | None:
+    """Return how many columns a model's input has, or None if it does not declare it."""
+    past = (named_inputs(model) or {}).get("past")
+    if past is None or framer.layout == "tokens" or None in past[1:]:
+        return None
+    size = math.prod(size for size in past[1:] if size is not None)
+    return size // framer.sequence_length if framer.layout == "features" else size
 
 
 def warn_of_positions(

@@ -163,7 +163,7 @@ class Generator:
         self.model, self.framer, self.stateful = model, framer, stateful
         self.sampler = get_sampler(sampler)
         self.feedback, self.logits_processor = feedback, logits_processor
-        self.targets = choose_targets(targets, framer, feedback is not None)
+        self.targets = choose_targets(targets, model, framer, feedback is not None)
         self.from_logits = not outputs_probabilities(model) if from_logits is None else from_logits
         self.seed = None if seed is None else check_integer("seed", seed, 0)
         if framer.horizon > 1 and (logits_processor or isinstance(self.sampler, BeamSampler)):
@@ -387,7 +387,7 @@ class Generator:
             Generator.
 
         Raises:
-            ValueError: if `save` did not write the file.
+            ValueError: if `save` did not write the file, or the file is damaged.
 
         Example:
 
@@ -399,7 +399,7 @@ class Generator:
         ...     Generator.load(f"{folder}/naive.keras").model.name
         'naive'
         """
-        return Generator(**load_parts(path, custom_objects))
+        return load_parts(path, custom_objects, Generator)
 
     def export(
         self,
@@ -419,7 +419,8 @@ class Generator:
         `(batch_size,)`.
 
         Args:
-            path: path of a directory.
+            path: path of a folder. An earlier SavedModel there is replaced when the new one is
+                complete.
             kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
             batch_size: int ≥ 1. Number of prompts in a call.
             max_prompt: int ≥ 1. Longest prompt of a stateful model.
@@ -427,7 +428,7 @@ class Generator:
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
-            ValueError: if the generator needs a `future`.
+            ValueError: if the generator needs a `future`, or the folder has other files.
 
         Example:
 

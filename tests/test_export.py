@@ -150,13 +150,14 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path, monkeypatc
     history = numbers(5)
 
     def forecast():
-        return tf.saved_model.load(str(path)).run(history[None], 2, 0)[0]
+        model = tf.saved_model.load(str(path))
+        return model.run(history[None], 2, 0)[0]
 
     for each in generator, other:
         each.export(path)
         np.testing.assert_allclose(forecast(), each.forecast(history, 2), rtol=1e-5)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
-        patch.setattr(tf.saved_model, "save", fail)
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="full"):
         generator.export(path)
     np.testing.assert_allclose(forecast(), other.forecast(history, 2), rtol=1e-5)
     assert list(tmp_path.iterdir()) == [path]

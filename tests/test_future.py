@@ -87,8 +87,9 @@ def test_a_future_that_begins_late_is_refused(kind, steps, whole):
     for late in 1, 2:
         ahead = index[steps + late : steps + late + 3]
         future = pd.Series(1.0, index[:steps].append(ahead) if whole else ahead)
-        if steps == 2 and kind in ("month ends", "every other month"):
-            continue  # two dates do not tell months
+        # Two dates do not tell months, and a Monday may follow a Friday.
+        if steps == 2 and (kind in ("month ends", "every other month") or late == 2):
+            continue
         with pytest.raises(ValueError, match=re.escape(f"where {index[steps]} is due")):
             check(history, future, whole)
     far = future.index[:-1].append(future.index[-1:] + 200 * (index[1] - index[0]))

@@ -422,6 +422,24 @@ def drop_labels(
     return table[:, rest] if labels else table
 
 
+def series_labels(table: Any, by: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return the label of a table of one series, by the columns and index levels that hold it.
+
+    >>> import pandas
+    >>> series_labels(pandas.DataFrame({"store": ["a", "a"], "units": [3, 4]}), ("store",))
+    {'store': 'a'}
+    """
+    table = read_table(table)
+    if not isinstance(table, Table) or not len(table):
+        return {}
+    names = column_names(table) or []
+    found = {name: table.column(names.index(name))[0] for name in by or () if name in names}
+    for level in getattr(table.index, "names", None) or ():
+        if level in (by or ()):
+            found[level] = table.index.get_level_values(level)[0]
+    return found
+
+
 def _distinct(column: "Column") -> list[Any]:
     """Return the distinct values of a column, in the order of the rows."""
     if isinstance(column, np.ndarray):

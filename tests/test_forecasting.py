@@ -534,7 +534,7 @@ def test_lists_of_tables_are_matched_by_their_labels():
     panel.insert(0, "store", ["north"] * 12 + ["south"] * 12)
     frames = SequenceFramer(2).frame(panel, by="store", targets="units")
     generator = Generator(flat(2, 2, 1), frames.framer)
-    north, south = (part for _, part in panel.groupby("store"))
+    north, south = (part.reset_index(drop=True) for _, part in panel.groupby("store"))
     own = [north[:3], south[:3]]
     found = generator.forecast([north, south], 3, future=own)
     assert_close(found[1], generator.forecast(south, 3, future=south[:3]))

@@ -419,18 +419,20 @@ def drop_labels(
 
 
 def label_of(table: Any, by: tuple[str, ...] | None) -> dict[str, Hashable]:
-    """Return the labels of a table of one series, by the names of its columns of labels.
+    """Return the labels of a table of one series, by the columns and index levels that hold them.
 
     >>> import pandas
     >>> label_of(pandas.DataFrame({"store": ["n", "n"], "units": [3, 4]}), ("store", "item"))
     {'store': 'n'}
     """
     table = read_table(table)
-    names = column_names(table) or []
-    if not names or not len(table):
+    if not isinstance(table, Table) or not len(table):
         return {}
-    first = [(column, table.column(names.index(column))) for column in by or () if column in names]
-    return {column: _as_labels(values[:1])[0] for column, values in first}
+    names = column_names(table) or []
+    first = {name: table.column(names.index(name))[:1] for name in by or () if name in names}
+    levels = getattr(table.index, "names", None) or ()
+    first |= {name: table.index.get_level_values(name)[:1] for name in levels if name in (by or ())}
+    return {name: _as_labels(values)[0] for name, values in first.items()}
 
 
 def _distinct(column: "Column") -> list[Any]:

@@ -170,7 +170,7 @@ class Generator:
         self.sampler = get_sampler(sampler)
         check_function("sampler", self.sampler, "logits", "seed")
         self.feedback, self.logits_processor = feedback, logits_processor
-        self.targets = choose_targets(targets, framer, feedback is not None)
+        self.targets = choose_targets(targets, model, framer, feedback is not None)
         if from_logits is None and (known := outputs_probabilities(model)) is not None:
             from_logits = not known
         self.from_logits = None if from_logits is None else bool(from_logits)
@@ -416,7 +416,7 @@ class Generator:
             Generator.
 
         Raises:
-            ValueError: if `save` did not write the file.
+            ValueError: if `save` did not write the file, or the file is damaged.
 
         Example:
 
@@ -428,7 +428,7 @@ class Generator:
         ...     Generator.load(f"{folder}/naive.keras").model.name
         'naive'
         """
-        return Generator(**load_parts(path, custom_objects))
+        return load_parts(path, custom_objects, Generator)
 
     def export(
         self,
@@ -449,7 +449,8 @@ class Generator:
         `(batch_size,)`.
 
         Args:
-            path: path of a directory.
+            path: path of a folder. An earlier SavedModel there is replaced when the new one is
+                complete.
             kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
             batch_size: int ≥ 1. Number of prompts in a call.
             max_prompt: int ≥ 1. Longest prompt of a stateful model.
@@ -457,7 +458,7 @@ class Generator:
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
-            ValueError: if the generator needs a `future`.
+            ValueError: if the generator needs a `future`, or the folder has other files.
 
         Example:
 

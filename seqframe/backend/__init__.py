@@ -14,6 +14,7 @@ Each backend's module has these names, with the same meanings:
   how many devices;
 - `values_kept`: a context in which a model keeps its values if Keras's `evaluate` raises;
 - `PureFunction`, `call_with_values`, `traveling_values`: calls with other values of variables;
+- `random_state`, `set_random_state`: the backend's own generator of random numbers;
 - `lasting`: a context whose tensors may be assigned outside of it;
 - `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`, `cast`, `likeliest`:
   the parts of a rollout;

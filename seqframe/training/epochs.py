@@ -13,8 +13,10 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
-from seqframe.backend.internals import begin_earlier, resumed_epoch
+from seqframe.backend.common import first_batch
+from seqframe.backend.internals import begin_earlier, build_for_training, resumed_epoch
 from seqframe.model.state import stateful_layers
+from seqframe.training.checkpoint import Checkpoint, find_checkpoint
 from seqframe.training.pace import Pace, pace_of_calls
 from seqframe.training.programs import Program, flat_initial_state
 from seqframe.training.schedule import Chunk, Schedule, place_rows
@@ -48,6 +50,7 @@ class EpochRunner:
         given = None if policy is None else policy.initial_state
         self._initial_state = flat_initial_state(model, given)
         self._pace = pace_of_calls(model, kind, schedule.batch_size, verbose in ("auto", 1))
+        self._checkpoint: Checkpoint | None = None
 
     def train(
         self,
@@ -68,7 +71,9 @@ class EpochRunner:
         if validation is not None:
             validation.expect(epochs - initial_epoch)
         self.schedule.last_epoch = epochs - 1
+        self._checkpoint = find_checkpoint(callbacks)
         with self._running():
+            self._prepare(validation)
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
             together = validation is None and steps_per_execution is None
@@ -138,6 +143,16 @@ class EpochRunner:
             model=self.model,
         )
 
+    def _prepare(self, validation: "Validation | None") -> None:
+        """Make all variables that a checkpoint saves, and choose the programs without the clock."""
+        if self._checkpoint is None:
+            return
+        batch = first_batch(self.schedule.feed.gather, (*self.schedule.batch(0, 0), []))
+        build_for_training(self.model, batch)
+        self._checkpoint.fix("train", self._program, self.left)
+        if validation is not None and isinstance(validation.data, EpochRunner):
+            self._checkpoint.fix("test", validation.data._program, validation.data.left)
+
     def _run_single(
         self, hooks: Hooks, initial_epoch: int, epochs: int, steps_per_execution: int | None
     ) -> Iterator[Epoch]:
@@ -179,25 +194,29 @@ class EpochRunner:
         if self.model.stop_training:  # Keras ends after one call of its own
             pace = Pace(self.model.steps_per_execution)
         logs: Logs = {}
-        for last, records in self._calls(epoch, pace, hooks.on_train_batch_begin):
+        first = 0 if self._checkpoint is None else self._checkpoint.first_step(epoch)
+        for last, records in self._calls(epoch, pace, hooks.on_train_batch_begin, first):
             logs = _logs_of(records, 0)
             hooks.on_train_batch_end(last, logs)
             if self.model.stop_training:
                 break
+            if self._checkpoint is not None:
+                self._checkpoint.after_call(epoch, last + 1, last + 1 - first)
+                first = last + 1
         return logs
 
     def _calls(
-        self, epoch: int, pace: Pace, before: Callable[[int], None]
+        self, epoch: int, pace: Pace, before: Callable[[int], None], first: int = 0
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Run an epoch, at a pace of steps in each call.
+        """Run an epoch from its step `first` on, at a pace of steps in each call.
 
         Yields the number of a call's last step and its result; for predictions, all results.
         """
         steps, size = self.schedule.steps, self.schedule.chunk_steps
         predicts = self.kind == "predict"
-        first = 0
         while first < steps:
-            stop = first + pace.next(steps - first)
+            room = None if self._checkpoint is None else self._checkpoint.room()
+            stop = first + min(pace.next(steps - first), room or steps)
             if predicts:  # a call returns the predictions of one chunk
                 stop = min(stop, (first // size + 1) * size)
             before(first)

@@ -36,20 +36,23 @@ class Counting(keras.callbacks.Callback):
         logs["seen"] = float(self.seen + len(self.begun))
 
 
-def built(*parts, inputs=(3, 1), batch_size=None, optimizer=None, **kwargs):
-    """Return a compiled model whose first weights are the same every time."""
+def built(parts, inputs=(3, 1), batch_size=None, optimizer=None, **kwargs):
+    """Return a compiled model whose first weights and draws are the same every time."""
     keras.utils.set_random_seed(3)
-    model = keras.Sequential([keras.Input(inputs, batch_size=batch_size), *parts])
+    model = keras.Sequential([keras.Input(inputs, batch_size=batch_size), *parts()])
     model.compile(optimizer or keras.optimizers.Adam(0.01), "mse", **kwargs)
     return model
 
 
-def stateless(**more):
+def stateless():
     """Shuffled frames, dropout, validation, an average of the weights, counting callbacks."""
     train, validation = SequenceFramer(3).frame(WAVE).split(0.8, 0.2)
     optimizer = keras.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=7)
-    parts = [layers.GRU(3), layers.Dropout(0.2), layers.Dense(1)]
-    model = built(*parts, optimizer=optimizer, metrics=["mae"])
+    model = built(
+        lambda: [layers.GRU(3), layers.Dropout(0.2), layers.Dense(1)],
+        optimizer=optimizer,
+        metrics=["mae"],
+    )
     callbacks = [
         keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True),
         keras.callbacks.ReduceLROnPlateau("loss", patience=1),
@@ -59,35 +62,35 @@ def stateless(**more):
     return model, train, callbacks, {"batch_size": 7, "seed": 5, "validation_data": validation}
 
 
-def stopped_early(**more):
+def stopped_early():
     """Validation that never improves, so that early stopping ends the run."""
     train, validation = SequenceFramer(3).frame(WAVE).split(0.8, 0.2)
-    model = built(layers.Flatten(), layers.Dense(1), optimizer="sgd")
+    model = built(lambda: [layers.Flatten(), layers.Dense(1)], optimizer="sgd")
     stop = keras.callbacks.EarlyStopping(
         "val_loss", mode="max", patience=2, min_delta=0.5, restore_best_weights=True
     )
     return model, train, [stop], {"batch_size": 16, "seed": 5, "validation_data": validation}
 
 
-def redrawn(**more):
+def redrawn():
     """Subsequences that are drawn anew in each epoch, and stream."""
     framer = SequenceFramer(5, mode="subsequences", num_samples=40, seed=7)
-    model = built(layers.LSTM(2), layers.Dense(1), inputs=(5, 1))
+    model = built(lambda: [layers.LSTM(2), layers.Dense(1)], inputs=(5, 1))
     return model, framer.frame(WAVE), [], {"batch_size": 8, "seed": 1, "redraw": True}
 
 
-def stateful(**more):
+def stateful():
     """One sequence, whose state is reset every five batches only, and in no epoch."""
     frames = SequenceFramer(3, sequence_stride=3).frame(WAVE)
-    model = built(layers.LSTM(2, stateful=True), layers.Dense(1), batch_size=2)
+    model = built(lambda: [layers.LSTM(2, stateful=True), layers.Dense(1)], batch_size=2)
     return model, frames, [StatefulTrainer(reset="never")], {}
 
 
-def lanes(**more):
+def lanes():
     """Several sequences in lanes, with resets inside an epoch, and validation on a fresh state."""
     framer = SequenceFramer(3, sequence_stride=3)
     frames = framer.frame([WAVE[:50], WAVE[10:40], WAVE[5:27], WAVE[60:]])
-    model = built(layers.GRU(3, stateful=True), layers.Dense(1), batch_size=2)
+    model = built(lambda: [layers.GRU(3, stateful=True), layers.Dense(1)], batch_size=2)
     stop = keras.callbacks.EarlyStopping(patience=3)
     return model, frames, [stop], {"validation_data": framer.frame(WAVE[30:60])}
 

@@ -25,6 +25,7 @@ from seqframe.backend.internals import (
     made_seed_generator,
     private_counters,
 )
+from seqframe.model.inspect import metric_names
 from seqframe.model.state import state_variables, stateful_layers
 from seqframe.training.generations import Content, Generations, is_plain
 from seqframe.training.programs import Program
@@ -178,6 +179,8 @@ class Checkpoint(keras.callbacks.Callback):
             "steps of an epoch": self.params["steps"],
             "variables": [_spec(variable) for variable in _variables(model)],
         }
+        if not by_keras:  # Keras may make its metrics later
+            self._facts["metrics"] = metric_names(model)
         self._others = [
             (callback, _attributes(callback)) for callback in hooks.callbacks if _counts(callback)
         ]

@@ -15,6 +15,7 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
 from seqframe.backend.common import first_batch
 from seqframe.backend.internals import begin_earlier, build_for_training, resumed_epoch
+from seqframe.model.inspect import metric_names
 from seqframe.model.state import stateful_layers
 from seqframe.training.checkpoint import Checkpoint, find_checkpoint
 from seqframe.training.pace import Pace, pace_of_calls
@@ -315,11 +316,7 @@ class Validation:
 
 def listed(model: keras.Model, logs: Logs) -> list[Any]:
     """Return the values of logs in Keras's order: the model's metrics, then others by name."""
-    names: list[str] = []
-    for metric in model.metrics:
-        compiled = metric.name == "compile_metrics"
-        names += [each.name for each in metric.metrics] if compiled else [metric.name]
-    names = [name for name in names if name in logs]
+    names = [name for name in metric_names(model) if name in logs]
     return [logs[name] for name in (*names, *sorted(logs.keys() - set(names)))]
 
 

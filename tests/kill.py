@@ -72,6 +72,9 @@ def serve(arguments):
     backend = os.environ["KERAS_BACKEND"]
     import setups
 
+    if find_spec("tensorflow"):
+        import tensorflow  # noqa: F401  # Keras does so in the first training
+
     names = [arguments.setup] if arguments.setup else list(setups.SETUPS)
     counts = {name: [0, 0, 0] for name in names}
     references = {}

@@ -20,6 +20,7 @@ from seqframe.training.generations import Generations, read_file
 
 BACKEND = keras.backend.backend()
 FRAMES = SequenceFramer(3).frame(setups.WAVE[:40])
+HALVES = SequenceFramer(3).frame(setups.WAVE).split(0.5, 0.5)
 ROOT = Path(seqframe.__file__).parent.parent
 
 
@@ -76,7 +77,7 @@ def test_a_training_stopped_within_an_epoch_ends_as_one_never_stopped(name, tmp_
     whole = train(name, Checkpoint(tmp_path / "whole", "epoch"))
     again = train(name, Checkpoint(tmp_path / "whole", "epoch"))  # nothing is left to do
     assert same(again, whole)
-    for place in 5, 2:  # files from the last start on
+    for place in 3, 2:  # files from the last start on
         stop_after(place, within=place == 2)
         stopped(train, name, Checkpoint(tmp_path / "cut", 3))
     stop_after(-1)
@@ -226,6 +227,7 @@ OTHERS = {
     "seed": ({"seed": 2}, "order of the training"),
     "shuffle": ({"shuffle": False}, "order of the training"),
     "data": ({"frames": SequenceFramer(3).frame(setups.WAVE[1:41])}, "data of the training"),
+    "other frames": ({"frames": HALVES[1]}, "data of the training"),
     "frames": ({"frames": SequenceFramer(3).frame(setups.WAVE[:44])}, "frames of the training"),
     "classes": ({"class_weight": {0: 2.0}}, "framing of the training"),
     "validation": ({"validation_data": FRAMES}, "validation: None before"),
@@ -235,10 +237,11 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_call_is_refused(name, tmp_path, stop_after):
-    stop_after(5)
-    stopped(simple, tmp_path / "run")
-    stop_after(-1)
     changed, rule = OTHERS[name]
+    frames = HALVES[0] if name == "other frames" else FRAMES
+    stop_after(5)
+    stopped(simple, tmp_path / "run", frames=frames)
+    stop_after(-1)
     model = dense()
     before = numbers_of(model)
     with pytest.raises(ValueError, match=rule):

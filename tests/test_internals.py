@@ -16,12 +16,17 @@ from seqframe import get_states, reset_states
 from seqframe.backend.internals import (
     all_layers,
     any_time_steps,
+    begin_at_epoch,
     begin_earlier,
     borrowed_states,
     build_for_training,
+    calling_list,
     compiled_with,
     copied_states,
+    global_seed_generator,
     has_unweighted_metrics,
+    made_seed_generator,
+    private_counters,
     traveling_states,
     values_at_hand,
 )
@@ -274,3 +279,58 @@ def test_keras_shows_metrics_and_weighted_metrics_as_one_list():
     assert names[0] == names[1]
     model.compile("sgd", "mse")
     assert not has_unweighted_metrics(model)
+
+
+def test_keras_tells_no_callback_of_the_others():
+    class Looking(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            known = {**vars(self), **vars(self.model)}.values()
+            told.append(any(isinstance(value, keras.callbacks.CallbackList) for value in known))
+            found.append(calling_list(self))
+
+    told, found, looking, other = [], [], Looking(), keras.callbacks.Callback()
+    model = compiled(keras.Sequential([keras.Input((1,)), layers.Dense(1)]))
+    model.fit(numbers(2, 1), numbers(2, 1), verbose=0, callbacks=[other, looking])
+    assert told == [False]
+    assert [each for each in found[0].callbacks if each in (other, looking)] == [other, looking]
+    with pytest.raises(ValueError, match="`callbacks`"):
+        calling_list(keras.callbacks.Callback())
+
+
+def test_keras_lets_no_callback_choose_the_first_epoch():
+    assert not any("epoch" in name for name in dir(keras.Model) if not name.startswith("_"))
+
+    class Later(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            begin_at_epoch(self.model, 2)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            begin_at_epoch(self.model, None)
+
+    model = compiled(keras.Sequential([keras.Input((1,)), layers.Dense(1)]))
+    data = {"x": numbers(2, 1), "y": numbers(2, 1), "epochs": 3, "verbose": 0}
+    assert model.fit(**data, callbacks=[Later()]).epoch == [2]
+    assert model.fit(**data).epoch == [0, 1, 2]
+
+
+def test_keras_hides_the_generator_of_draws_without_a_seed():
+    assert not hasattr(keras.random, "global_seed_generator")
+    made = made_seed_generator()
+    assert made is global_seed_generator()
+    before = keras.ops.convert_to_numpy(made.state).copy()
+    keras.random.uniform((2,))
+    assert (keras.ops.convert_to_numpy(made.state) != before).any()
+
+
+def test_callbacks_of_keras_count_in_private(tmp_path):
+    path = str(tmp_path / "model.weights.h5")
+    for callback in (
+        keras.callbacks.ModelCheckpoint(path, save_weights_only=True),
+        keras.callbacks.SwapEMAWeights(),
+        keras.callbacks.TensorBoard(tmp_path),
+    ):
+        names = private_counters(callback)
+        assert names
+        missing = [name for name in names if not hasattr(callback, name)]
+        assert missing in ([], ["_current_epoch"])  # made when an epoch begins
+    assert private_counters(keras.callbacks.EarlyStopping()) == ()

@@ -99,19 +99,19 @@ class Checkpoint(keras.callbacks.Callback):
     def _forget(self) -> None:
         """Forget the run that has ended, or was given up."""
         self._content: Content = None  # what the run goes on from
-        self._facts: dict[str, Any] = {"loop": "Keras's `fit`"}
+        self._facts: dict[str, Any] = {}
         self._programs: dict[str, Program] = {}
         self._seed: int | None = None
 
     # --- `seqframe.fit` calls these. Keras's own `fit` calls none of them.
 
-    def open(self, seed: int | None) -> int | None:
+    def _open(self, seed: int | None) -> int | None:
         """Read the files of the run, and return the seed of its shuffle."""
         self._forget()
         self._content = self._files.read()
         return self._content["seed"] if seed is None and self._content else seed
 
-    def expect(self, schedule: Schedule, validation: Schedule | None) -> None:
+    def _expect(self, schedule: Schedule, validation: Schedule | None) -> None:
         """Take note of what is trained and validated on. Raise if the files are of other data."""
         self._seed = schedule.seed
         self._facts = {"loop": "`seqframe.fit`", **_facts(schedule, "training")}
@@ -119,28 +119,28 @@ class Checkpoint(keras.callbacks.Callback):
             self._facts |= _facts(validation, "validation")
         self._check(self._facts)
 
-    def fix(self, kind: str, program: Program, steps: int) -> None:
+    def _fix(self, kind: str, program: Program, steps: int) -> None:
         """Let a program run in one form, the one that the run began with."""
         self._programs[kind] = program
         known = self._content["forms"].get(kind) if self._content else None
         program.fix(steps, known and Form(*known))
 
-    def first_step(self, epoch: int) -> int:
+    def _first_step(self, epoch: int) -> int:
         """Return the step of an epoch to begin with. Other steps ran before the crash."""
         here = self._content is not None and self._content["epoch"] == epoch
         return self._content["step"] if here else 0
 
-    def room(self) -> int | None:
+    def _room(self) -> int | None:
         """Return the most steps until the next file is due; None: any number."""
         return self.every - self._steps if isinstance(self.every, int) else None
 
-    def after_call(self, epoch: int, step: int, count: int) -> None:
+    def _after_call(self, epoch: int, step: int, count: int) -> None:
         """Save if it is due, after a call of `count` steps, before the step `step` of an epoch."""
         self._steps += count
         if step < self.params["steps"] and self._is_due():
             self._save(epoch, step)
 
-    def close(self, model: keras.Model) -> None:
+    def _close(self, model: keras.Model) -> None:
         """Forget the run, also after an exception."""
         begin_at_epoch(model, None)
         self._forget()
@@ -158,21 +158,13 @@ class Checkpoint(keras.callbacks.Callback):
     def _begin(self, hooks: keras.callbacks.CallbackList) -> None:
         model = self.model
         by_keras = not self._programs
-        if by_keras and self.every != "epoch":
-            raise ValueError(
-                "Keras's own `fit` cannot begin at a batch, so a Checkpoint saves after epochs. "
-                f'Received: every={self.every!r}. Pass `every="epoch"`, or train with '
-                "`seqframe.fit`."
-            )
-        if not model.built:
-            raise ValueError(
-                "A Checkpoint needs a model that is built. Received: the model "
-                f"{model.name!r}. Give it an `Input`, or call it on a batch first."
-            )
+        if by_keras:
+            self._check_loop()
+        if by_keras and "loop" not in self._facts:
+            self._facts["loop"] = "Keras's `fit`"
+            self._content = self._files.read()
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        if by_keras and self._facts["loop"] != "`seqframe.fit`":
-            self._content = self._files.read()
         self._facts |= {
             "backend": keras.backend.backend(),
             "optimizer": type(model.optimizer).__name__,
@@ -199,9 +191,23 @@ class Checkpoint(keras.callbacks.Callback):
             place = f"epoch {content['epoch'] + 1}, step {content['step'] + 1}"
             logger.info("The run in %r goes on at %s.", str(self.path), place)
 
+    def _check_loop(self) -> None:
+        """Raise if Keras's own loop cannot be resumed as it is asked to."""
+        if self.every != "epoch":
+            raise ValueError(
+                "Keras's own `fit` cannot begin at a batch, so a Checkpoint saves after epochs. "
+                f'Received: every={self.every!r}. Pass `every="epoch"`, or train with '
+                "`seqframe.fit`."
+            )
+        if not self.model.built:
+            raise ValueError(
+                "A Checkpoint needs a model that is built. Received: the model "
+                f"{self.model.name!r}. Give it an `Input`, or call it on a batch first."
+            )
+
     def _begin_epoch(self, epoch: int) -> None:
         begin_at_epoch(self.model, None)  # the loop has read it
-        if self.first_step(epoch):
+        if self._first_step(epoch):
             self._restore()  # hooks of the epoch that is under way have been called twice
 
     def _end_epoch(self, epoch: int) -> None:
@@ -214,7 +220,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore()
         else:
             self._save(self.params["epochs"], 0, finished=True)
-        self.close(self.model)
+        self._close(self.model)
 
     def _is_due(self, at_epoch: bool = False) -> bool:
         if isinstance(self.every, str):
@@ -249,6 +255,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore(self) -> None:
         model, content = self.model, self._content
+        counted = self._matched(content["callbacks"])
         pairs = list(zip(_variables(model), content["variables"], strict=True))
         if content["step"]:  # an epoch begins with fresh metrics
             pairs += zip(model.metrics_variables, content["metrics"], strict=True)
@@ -256,19 +263,26 @@ class Checkpoint(keras.callbacks.Callback):
             variable.assign(value)
         model.stop_training = content["stop"]
         _set_draws(content["draws"])
-        left = list(self._others)
-        for name, counters in copy.deepcopy(content["callbacks"]):
-            found = [pair for pair in left if type(pair[0]).__name__ == name]
+        for callback, before, counters in counted:
+            _set_counters(callback, copy.deepcopy({**before, **counters}))
+        if self.dataset is not None and content["dataset"] is not None:
+            self.dataset.set_state(content["dataset"])
+
+    def _matched(
+        self, saved: list[tuple[str, Content]]
+    ) -> list[tuple[keras.callbacks.Callback, dict[str, Any], Content]]:
+        """Return callbacks with their first and their saved counters, matched by class."""
+        left, matched = list(self._others), []
+        for name, counters in saved:
+            found = [k for k, (callback, _) in enumerate(left) if type(callback).__name__ == name]
             if found:
-                left.remove(found[0])
-                _set_counters(*found[0], counters)
+                matched.append((*left.pop(found[0]), counters))
             elif counters:
                 raise ValueError(
                     f"The run in {str(self.path)!r} had a callback {name}, whose counters are "
                     "saved. Received: none. Pass `callbacks` as before, or another `path`."
                 )
-        if self.dataset is not None and content["dataset"] is not None:
-            self.dataset.set_state(content["dataset"])
+        return matched
 
     def _check(self, facts: dict[str, Any]) -> None:
         """Raise if the files are of another model, other data or other arguments."""
@@ -311,9 +325,10 @@ def find_checkpoint(callbacks: list[keras.callbacks.Callback]) -> Checkpoint | N
 
 def _check_epochs(content: Content, epochs: int, path: Path) -> None:
     """Raise if a run has gone further than `epochs`, or has ended before."""
-    done = content["epochs"] if content["finished"] else content["epoch"]
+    begun = content["epoch"] + (content["step"] > 0)
+    done = content["epochs"] if content["finished"] else begun
     if epochs < done or (content["finished"] and epochs != done):
-        state = "ended after" if content["finished"] else "done"
+        state = "ended after" if content["finished"] else "begun"
         raise ValueError(
             f"The run in {str(path)!r} has {state} {done} epochs. Received: epochs={epochs}. Pass "
             f"`epochs={done}`. To train on, call `fit` again with `initial_epoch={done}` and "
@@ -406,8 +421,15 @@ def _plain_attributes(callback: keras.callbacks.Callback) -> Iterator[tuple[str,
     private = private_counters(callback)
     for name, value in vars(callback).items():
         is_public = not name.startswith("_") and name not in ("params", *_SETTINGS)
-        if (is_public or name in private) and is_plain(value):
+        if not is_public and name not in private:
+            continue
+        if is_plain(value):
             yield name, value
+        elif isinstance(callback, keras.callbacks.History):
+            raise TypeError(
+                "A Checkpoint can save logs that are numbers, strings or arrays. Received: "
+                f"{value!r}. Convert the values of your callback or `train_step`, with `float(…)`."
+            )
 
 
 def _counters(callback: keras.callbacks.Callback, before: dict[str, Any]) -> Content:
@@ -427,13 +449,11 @@ def _counters(callback: keras.callbacks.Callback, before: dict[str, Any]) -> Con
     }
 
 
-def _set_counters(
-    callback: keras.callbacks.Callback, before: dict[str, Any], counters: Content
-) -> None:
+def _set_counters(callback: keras.callbacks.Callback, counters: dict[str, Any]) -> None:
     if _has_state(callback):
         callback.set_state(counters["state"])
         return
-    for name, value in {**copy.deepcopy(before), **counters}.items():
+    for name, value in counters.items():
         setattr(callback, name, value)
 
 

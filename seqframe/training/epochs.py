@@ -150,9 +150,9 @@ class EpochRunner:
             return
         batch = first_batch(self.schedule.feed.gather, (*self.schedule.batch(0, 0), []))
         build_for_training(self.model, batch)
-        self._checkpoint.fix("train", self._program, self.left)
+        self._checkpoint._fix("train", self._program, self.left)
         if validation is not None and isinstance(validation.data, EpochRunner):
-            self._checkpoint.fix("test", validation.data._program, validation.data.left)
+            self._checkpoint._fix("test", validation.data._program, validation.data.left)
 
     def _run_single(
         self, hooks: Hooks, initial_epoch: int, epochs: int, steps_per_execution: int | None
@@ -195,14 +195,14 @@ class EpochRunner:
         if self.model.stop_training:  # Keras ends after one call of its own
             pace = Pace(self.model.steps_per_execution)
         logs: Logs = {}
-        first = 0 if self._checkpoint is None else self._checkpoint.first_step(epoch)
+        first = 0 if self._checkpoint is None else self._checkpoint._first_step(epoch)
         for last, records in self._calls(epoch, pace, hooks.on_train_batch_begin, first):
             logs = _logs_of(records, 0)
             hooks.on_train_batch_end(last, logs)
             if self.model.stop_training:
                 break
             if self._checkpoint is not None:
-                self._checkpoint.after_call(epoch, last + 1, last + 1 - first)
+                self._checkpoint._after_call(epoch, last + 1, last + 1 - first)
                 first = last + 1
         return logs
 
@@ -216,7 +216,7 @@ class EpochRunner:
         steps, size = self.schedule.steps, self.schedule.chunk_steps
         predicts = self.kind == "predict"
         while first < steps:
-            room = None if self._checkpoint is None else self._checkpoint.room()
+            room = None if self._checkpoint is None else self._checkpoint._room()
             stop = first + min(pace.next(steps - first), room or steps)
             if predicts:  # a call returns the predictions of one chunk
                 stop = min(stop, (first // size + 1) * size)

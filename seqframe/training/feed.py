@@ -110,7 +110,8 @@ class Feed:
 
     def sample(self) -> Arrays:
         """Return some rows of the data, by which they are known again."""
-        return tree.map_structure(lambda array: array[:: _spacing(len(array))], self.arrays)
+        rows = tree.map_structure(lambda array: array[:: _spacing(len(array))], self.arrays)
+        return {**rows, "index": self.index(np.arange(0, self.size, _spacing(self.size)))}
 
     def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, Columns]:
         """Return the arrays that hold some frames, and the columns for `gather`.

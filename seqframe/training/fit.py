@@ -118,7 +118,7 @@ def fit(
     callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
     checkpoint = find_checkpoint(callbacks)
     if checkpoint is not None:
-        seed = checkpoint.open(seed)
+        seed = checkpoint._open(seed)
     trainer = runner(
         frames,
         "train",
@@ -134,7 +134,7 @@ def fit(
         validation_data = runner(validation_data, "test", batch_size=size, name="validation_data")
     if checkpoint is not None:
         is_planned = isinstance(validation_data, EpochRunner | KerasRunner)
-        checkpoint.expect(trainer.schedule, validation_data.schedule if is_planned else None)
+        checkpoint._expect(trainer.schedule, validation_data.schedule if is_planned else None)
     try:
         return trainer.train(
             callbacks,
@@ -146,7 +146,7 @@ def fit(
         )
     finally:
         if checkpoint is not None:
-            checkpoint.close(model)
+            checkpoint._close(model)
 
 
 def _runners(

@@ -282,6 +282,14 @@ def test_a_callback_that_counted_must_be_there(tmp_path, stop_after):
         simple(tmp_path / "run")
 
 
+def test_a_run_without_its_validation_is_refused(tmp_path, stop_after):
+    stop_after(5)
+    stopped(simple, tmp_path / "run", validation_data=FRAMES)
+    stop_after(-1)
+    with pytest.raises(ValueError, match="validation: 8 before, and None now"):
+        simple(tmp_path / "run")
+
+
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no other program without compiling")
 def test_another_program_is_refused(tmp_path, stop_after):
     stop_after(2)

@@ -180,7 +180,7 @@ class Checkpoint(keras.callbacks.Callback):
         content = self._content
         if content is None:
             return
-        self._check(self._facts)
+        self._check({**dict.fromkeys(content["facts"]), **self._facts})
         _check_epochs(content, self.params["epochs"], self.path)
         self._restore()
         ended = content["finished"] or content["stop"]

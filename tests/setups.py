@@ -96,7 +96,7 @@ def lanes():
 
 
 SETUPS: dict[str, Callable] = {
-    setup.__name__: setup for setup in (stateless, stopped_early, redrawn, stateful, lanes)
+    setup.__name__: setup for setup in (stateless, redrawn, lanes, stateful, stopped_early)
 }
 
 

@@ -64,7 +64,7 @@ class Checkpoint(keras.callbacks.Callback):
     >>> from seqframe import Checkpoint, SequenceFramer, fit
     >>> frames = SequenceFramer(2).frame([1.0, 2.0, 3.0, 4.0, 5.0])
     >>> def train(folder):
-    ...     model = keras.Sequential([keras.Input((2, 1)), keras.layers.GRU(2)])
+    ...     model = keras.Sequential([keras.Input((2, 1)), keras.layers.GRU(1)])
     ...     model.compile("adam", "mse")
     ...     return fit(model, frames, epochs=3, verbose=0, callbacks=[Checkpoint(folder)])
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -15,12 +15,17 @@ from models import assert_same, compiled, contents, numbers, recurrent, run, see
 from seqframe import get_states, reset_states
 from seqframe.backend.internals import (
     all_layers,
+    begin_at_epoch,
     begin_earlier,
     build_for_training,
+    calling_list,
     compiled_with,
     copied_states,
     counted_rows,
+    global_seed_generator,
     inference_copy,
+    made_seed_generator,
+    private_counters,
     traveling_states,
     unweighted_metrics,
     values_at_hand,
@@ -325,3 +330,58 @@ def test_keras_counts_rows_of_weight_0():
         with counted_rows(model, rows, ()):
             logs = model.test_step((x, y, rows))
         assert [float(logs[name]) for name in ("loss", "mae")] == pytest.approx([1, 1])
+
+
+def test_keras_tells_no_callback_of_the_others():
+    class Looking(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            known = {**vars(self), **vars(self.model)}.values()
+            told.append(any(isinstance(value, keras.callbacks.CallbackList) for value in known))
+            found.append(calling_list(self))
+
+    told, found, looking, other = [], [], Looking(), keras.callbacks.Callback()
+    model = compiled(keras.Sequential([keras.Input((1,)), layers.Dense(1)]))
+    model.fit(numbers(2, 1), numbers(2, 1), verbose=0, callbacks=[other, looking])
+    assert told == [False]
+    assert [each for each in found[0].callbacks if each in (other, looking)] == [other, looking]
+    with pytest.raises(ValueError, match="`callbacks`"):
+        calling_list(keras.callbacks.Callback())
+
+
+def test_keras_lets_no_callback_choose_the_first_epoch():
+    assert not any("epoch" in name for name in dir(keras.Model) if not name.startswith("_"))
+
+    class Later(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            begin_at_epoch(self.model, 2)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            begin_at_epoch(self.model, None)
+
+    model = compiled(keras.Sequential([keras.Input((1,)), layers.Dense(1)]))
+    data = {"x": numbers(2, 1), "y": numbers(2, 1), "epochs": 3, "verbose": 0}
+    assert model.fit(**data, callbacks=[Later()]).epoch == [2]
+    assert model.fit(**data).epoch == [0, 1, 2]
+
+
+def test_keras_hides_the_generator_of_draws_without_a_seed():
+    assert not hasattr(keras.random, "global_seed_generator")
+    made = made_seed_generator()
+    assert made is global_seed_generator()
+    before = keras.ops.convert_to_numpy(made.state).copy()
+    keras.random.uniform((2,))
+    assert (keras.ops.convert_to_numpy(made.state) != before).any()
+
+
+def test_callbacks_of_keras_count_in_private(tmp_path):
+    path = str(tmp_path / "model.weights.h5")
+    for callback in (
+        keras.callbacks.ModelCheckpoint(path, save_weights_only=True),
+        keras.callbacks.SwapEMAWeights(),
+        keras.callbacks.TensorBoard(tmp_path),
+    ):
+        names = private_counters(callback)
+        assert names
+        missing = [name for name in names if not hasattr(callback, name)]
+        assert missing in ([], ["_current_epoch"])  # made when an epoch begins
+    assert private_counters(keras.callbacks.EarlyStopping()) == ()

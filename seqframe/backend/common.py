@@ -326,6 +326,15 @@ def _start(buffer: Tensor, begin: Tensor) -> Tensor:
     return ops.stack([zero, begin, *[zero] * (len(buffer.shape) - 2)])
 
 
+def random_state() -> Any:
+    """Return None: layers draw only by their seed generators."""
+    return None
+
+
+def set_random_state(state: Any) -> None:
+    """Do nothing: the backend's own generator is not used."""
+
+
 def lasting() -> AbstractContextManager[None]:
     """Do nothing: tensors can be used anywhere."""
     return nullcontext()

@@ -3,13 +3,16 @@
 Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from types import MethodType
+from types import FrameType, MethodType
 from typing import Any, Literal
 
 import keras
 from keras import ops, tree
+from keras.src.backend.common import global_state
+from keras.src.random import seed_generator
 
 from seqframe.backend.interrupts import PutOff
 
@@ -197,6 +200,67 @@ def resumed_epoch(model: keras.Model) -> int | None:
     Why: `BackupAndRestore` sets an attribute of the model before the first epoch.
     """
     return getattr(model, "_initial_epoch", None)
+
+
+def begin_at_epoch(model: keras.Model, epoch: int | None) -> None:
+    """Let the `fit` that has just begun start with an epoch; None: as it was told.
+
+    Why: a callback cannot publicly choose it. `BackupAndRestore` sets the same attribute.
+    """
+    model._initial_epoch = epoch
+
+
+def calling_list(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList:
+    """Return the list that is calling a callback's hook.
+
+    Why: a callback does not know the others. A checkpoint saves their counters and the History, and
+    must run after them.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList) and any(
+            each is callback for each in caller.callbacks
+        ):
+            return caller
+        frame = frame.f_back
+    raise ValueError(
+        f"`callbacks` must hold the {type(callback).__name__} itself. Received: a callback that "
+        "calls it."
+    )
+
+
+def private_counters(callback: keras.callbacks.Callback) -> tuple[str, ...]:
+    """Return the names of what one of Keras's callbacks counts in private.
+
+    Why: without them, a resumed run saves at other batches, or does not swap weights back.
+    """
+    counters: dict[type, tuple[str, ...]] = {
+        keras.callbacks.ModelCheckpoint: (
+            "_batches_seen_since_last_saving",
+            "_last_batch_seen",
+            "_current_epoch",
+        ),
+        keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
+        keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
+    }
+    return next((names for kind, names in counters.items() if isinstance(callback, kind)), ())
+
+
+def global_seed_generator() -> keras.random.SeedGenerator | None:
+    """Return the generator of all draws without a seed. The first such draw makes it.
+
+    Why: only Keras's functions of random numbers reach it.
+    """
+    return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+
+
+def made_seed_generator() -> keras.random.SeedGenerator:
+    """Return the generator of all draws without a seed, and make it if needed.
+
+    Why: a resumed run gives it its state before the first draw.
+    """
+    return seed_generator.global_seed_generator()
 
 
 def begin_earlier(bar: Any, seconds: float) -> None:

@@ -178,6 +178,20 @@ def seeded_draws(seed: int) -> Iterator[None]:
         yield
 
 
+def random_state() -> list[np.ndarray]:
+    """Return the states of PyTorch's generators, by which Keras drops units without a seed."""
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return [state.numpy() for state in states]
+
+
+def set_random_state(state: list[np.ndarray]) -> None:
+    """Give PyTorch's generators the states that `random_state` returned."""
+    own, *others = map(torch.from_numpy, state)
+    torch.set_rng_state(own)
+    # A machine with fewer devices draws for those that it has.
+    torch.cuda.set_rng_state_all(others[: torch.cuda.device_count()])
+
+
 def scalars(*numbers: int) -> list[int]:
     """Return integers as they are: a plain loop counts in Python."""
     return list(numbers)

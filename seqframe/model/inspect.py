@@ -193,6 +193,21 @@ _ADAPTED = (
 )
 
 
+def metric_names(model: keras.Model) -> list[str]:
+    """Return the names of a model's metrics, in Keras's order. Keras makes some in the first step.
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> metric_names(model)
+    ['loss']
+    """
+    names: list[str] = []
+    for metric in model.metrics:
+        compiled = metric.name == "compile_metrics"
+        names += [each.name for each in metric.metrics] if compiled else [metric.name]
+    return names
+
+
 def adapted_values(model: keras.Model) -> list[Any]:
     """Return the constants that layers learned by `adapt`. Loading weights makes them anew, too.
 

@@ -97,7 +97,7 @@ def draw(seed: int) -> Case:
     lengths = tuple(room + rng.randint(0, 12) for _ in range(several))
     if rng.random() < 0.03:
         least = 2 if shape["dtype"] in TEXTS else int(shape.get("one_of_many", False))
-        lengths = (*lengths[:-1], rng.randint(least, max(room - 1, least)))
+        lengths = (rng.randint(least, max(room - 1, least)),) * several
     case = Case(rule, lengths, **shape, ask=rng.randrange(2**20), batch_size=rng.randint(1, 6))
     case = _values(rng, case)
     if rng.random() < 0.35:
@@ -165,7 +165,8 @@ def _values(rng: random.Random, case: Case) -> Case:
     leaks = case.rule["gap"] < 0
     if leaks or rng.random() < 0.3:
         changes |= {"targets": "array", "target_row": rng.choice(ROWS[:5])}
-        changes["target_dtype"] = rng.choice(NUMBERS[:5])
+        # Values of small types repeat, and may be those of the inputs.
+        changes["target_dtype"] = rng.choice(NUMBERS[:4] if leaks else NUMBERS)
         if rng.random() < 0.9 and case.rule.get("padding_value", 0) not in (0, 1):
             changes["target_dtype"] = "float32"
     elif columns and rng.random() < 0.4:
@@ -489,13 +490,29 @@ def refused(case: Case, data: oracle.Data) -> str | None:
         return "padding_value"
     whole = replace(data, valid=None, skip_nan=False)
     every = oracle.frames(rule, whole)
-    if len({frame.sequence for frame in every}) < len(case.lengths):
+    if not every:
         return "too short"
+    if _has_copy(rule, case, data):
+        return "a leak"
     if rule.wrap and (case.holes or case.nans):
         return "wrap"
     if not oracle.frames(rule, data):
         return "no frame left"
     return None
+
+
+def _has_copy(rule: oracle.Rule, case: Case, data: oracle.Data) -> bool:
+    """Whether a target that varies equals an input at every step, and is an input at its own."""
+    if rule.gap >= 0 or case.targets is None:
+        return False
+    x, y = (
+        np.concatenate(
+            [array.reshape(len(array), int(np.prod(array.shape[1:]))) for array in arrays]
+        )
+        for arrays in (data.inputs, data.targets)
+    )
+    pairs = [(x[:, i], y[:, j]) for i in range(x.shape[1]) for j in range(y.shape[1])]
+    return any(np.array_equal(a, b) and len(np.unique(b)) > 1 for a, b in pairs)
 
 
 def _holds(dtype: np.dtype, value: float) -> bool:

@@ -11,6 +11,7 @@ of each kind was drawn. If a case is wrong, it prints the simplest one found, an
 """
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -151,6 +152,7 @@ def main() -> int:
         tally = run(numbers, drawn.draw, laws.check, framing_kinds)
         code |= report(tally, time.perf_counter() - start, laws.check, drawn.simpler)
     if options.rollouts:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import rollouts  # needs Keras
 
         start = time.perf_counter()

@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def check(case: Case) -> list[str]:
         rng = random.Random(case.ask)
         rule = drawn.rule_of(case)
         laws = rng.sample([batches, resumed, shards, lanes, splits, folds, others], 2)
+        if rule.mode == "subsequences" and rng.random() < 0.1:  # it takes a while
+            laws.append(evenly)
         try:
             frames_equal(rule, data, frames, rng)
             for law in laws:
@@ -184,6 +187,29 @@ def frames_equal(
     same(f"mask({asked})", frames.mask(asked), masks.reshape(size, -1)[plain])
     raises("an index too large", IndexError, lambda: frames[size])
     return chosen, expected
+
+
+MOST_DRAWS = 2000
+
+
+def evenly(
+    rule: oracle.Rule, data: oracle.Data, frames: Any, case: Case, rng: random.Random
+) -> None:
+    """Random frames begin at each start equally often, and there have each length equally often."""
+    likely = oracle.probabilities(rule, data)
+    # Each is expected 40 times, and almost certain to come if it can come.
+    draws = min(MOST_DRAWS, int(40 / min(likely.values())))
+    found: Counter[Any] = Counter()
+    for epoch in range(1, 2 + draws // len(frames)):
+        redrawn = frames.redraw(epoch)
+        for i in range(len(redrawn)):
+            name, inputs, _ = redrawn.steps(i)
+            found[data.labels.index(name), int(inputs[0]), len(inputs)] += 1
+    total = found.total()
+    for key, probability in likely.items():
+        expected = total * probability
+        if abs(found[key] - expected) > 6 * expected**0.5 + 3:
+            raise WrongAnswerError(f"{key} drawn {found[key]} times instead of {expected:.0f}")
 
 
 # --- Batches.

@@ -204,6 +204,21 @@ def count(rule: Rule, found: list[Frame]) -> int:
     return len(found)
 
 
+def probabilities(rule: Rule, data: Data) -> dict[tuple[int, int, int], float]:
+    """Return how likely each random frame is, by (sequence, start, length).
+
+    First a start is drawn, uniformly from those that have a frame, then one of its lengths.
+    """
+    lengths: dict[tuple[int, int], list[int]] = {}
+    for frame in frames(rule, data):
+        lengths.setdefault((frame.sequence, frame.rank), []).append(len(frame.inputs))
+    return {
+        (*start, length): 1 / (len(lengths) * len(choices))
+        for start, choices in lengths.items()
+        for length in choices
+    }
+
+
 def left_out(rule: Rule, data: Data) -> int:
     """Return how many frames, or starts of random frames, touch a missing step."""
     whole = replace(data, valid=None, skip_nan=False)

@@ -3,6 +3,7 @@
 import drawn
 import fuzz
 import laws
+import mutants
 import pytest
 
 CHUNK = 100  # so that several processes share them
@@ -16,6 +17,13 @@ def test_drawn_framings_equal_plain_loops(first):
         simplest = fuzz.simplest(laws.check, case, drawn.simpler)
         pytest.fail(f"case {number}: {what}\nthe simplest: {simplest}")
     assert tally.drawn["framed"] > CHUNK / 2
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_fault_can_be_made(mutant):
+    """`python tests/mutants.py` makes them, and counts how many the fuzz finds."""
+    text = (mutants.ROOT / "seqframe" / "framing" / mutant.file).read_text("utf-8")
+    assert mutant.right in text
 
 
 def test_a_wrong_answer_is_found_and_made_simple(monkeypatch):

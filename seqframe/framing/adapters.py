@@ -4,7 +4,7 @@ Each adapter imports its library on first use.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +23,33 @@ def tf_dataset(batches: Batches, specs: list[tuple[Shape, np.dtype]]) -> "tf.dat
     """Return batches as a tf.data.Dataset; see `Frames.to_tf`. The specs are of single frames."""
     tf = _imported("tensorflow", "to_tf")
     size = batches.batch_size if batches.drop_last else None
-    epochs = itertools.count(batches.epoch)
+    epoch, last = batches.epoch, len(batches) - 1
 
-    def passes() -> Iterator[Batch]:
+    def first_batches() -> Iterator[Batch]:
         # tf.data calls this at the beginning of each pass.
-        return iter(batches.at_epoch(next(epochs)))
+        return itertools.islice(batches.at_epoch(epoch), last)
+
+    def last_batch() -> Iterator[Batch]:
+        # Only a pass that takes its last batch is an epoch. A look at the first ones is none.
+        nonlocal epoch
+        epoch += 1
+        yield batches.at_epoch(epoch - 1)[last]
 
     signature = batches.frames._pack(
         [tf.TensorSpec((size, *shape), dtype) for shape, dtype in specs]
     )
-    dataset = tf.data.Dataset.from_generator(passes, output_signature=signature)
+
+    def dataset_of(batches: Callable[[], Iterator[Batch]]) -> Any:
+        return tf.data.Dataset.from_generator(batches, output_signature=signature)
+
+    dataset = dataset_of(first_batches).prefetch(tf.data.AUTOTUNE)
+    if last >= 0:
+        # Not prefetched: it is made when somebody takes it.
+        dataset = dataset.concatenate(dataset_of(last_batch))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    return dataset.with_options(options)
 
 
 def torch_dataset(frames: FrameArrays) -> "torch.utils.data.Dataset":

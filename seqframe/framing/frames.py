@@ -336,7 +336,8 @@ class Frames:
     ) -> "tf.data.Dataset":
         """Return the frames as a `tf.data.Dataset` of batches. It needs TensorFlow.
 
-        Each pass over the dataset is an epoch, with an order of its own if `shuffle=True`. With
+        Each pass over the dataset is an epoch, with an order of its own if `shuffle=True`. A pass
+        that ends before its last batch, such as a look at the first one, does not count. With
         `drop_last=True`, batches have a static shape. See `batches` for the arguments.
 
         >>> import tensorflow as tf

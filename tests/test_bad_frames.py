@@ -98,7 +98,8 @@ def test_places_that_do_not_exist_raise(index):
     with pytest.raises(IndexError, match="There are 97 frames"):
         FRAMES[index]
     if not isinstance(index, list):
-        for look in FRAMES.steps, FRAMES.batches(5).__getitem__, FRAMES.lanes(5).resets:
+        lanes = SequenceFramer(1).frame(VALUES).lanes(5)
+        for look in FRAMES.steps, FRAMES.batches(5).__getitem__, lanes.resets:
             with pytest.raises(IndexError, match="There are"):
                 look(index)
 

@@ -247,3 +247,41 @@ def test_repr():
     gap = np.array([1.0, 2.0, 3.0, np.nan, 5.0, 6.0, 7.0, 8.0])
     left_out = SequenceFramer(2).frame([gap, gap[4:]], skip_nan=True)
     assert repr(left_out) == "Frames(5 of x (2, 1), y () over 2 sequences, 3 left out)"
+
+
+# --- Arrays that change after framing.
+
+
+@pytest.mark.parametrize("framer", [SequenceFramer(3), SequenceFramer(3, mode="prefixes")])
+def test_frames_follow_changes_of_the_array(framer):
+    values, targets, weights = np.arange(10.0), np.arange(10.0), np.ones(10)
+    given = dict(targets=targets, future=values, sample_weight=weights)
+    frames = framer.frame(values, **given)
+    before = frames.arrays()
+    for array in values, targets, weights:
+        array *= -2
+    changed = framer.frame(values, **given)
+    for found, expected in (
+        (frames[:], changed[:]),
+        (next(frames.batches(4)), next(changed.batches(4))),
+        (frames.split(0.6, 0.4)[1][:], changed.split(0.6, 0.4)[1][:]),
+        *([(before, changed[:])] if framer.mode == "windows" else []),  # views
+    ):
+        for one, other in zip(
+            [*found[0].values(), *found[1:]], [*expected[0].values(), *expected[1:]], strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_what_frames_found_does_not_follow_changes():
+    values = np.arange(10.0)
+    frames = SequenceFramer(2).frame(values, skip_nan=True)
+    text = np.array([*"ABCDE"])
+    letters = SequenceFramer(2).frame(text)
+    values[4], text[0] = np.nan, "Z"
+    assert len(frames) == 8
+    assert np.isnan(frames[:][0]).any()
+    assert letters.vocabulary.decode(letters[0][0].ravel()) == "AB"
+    copied = SequenceFramer(2).frame(values.copy())
+    values[:] = 0
+    assert copied[1][1] == 3

@@ -3,59 +3,38 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import seqframe
 from conftest import current_backend
 
 pytestmark = pytest.mark.project
 
-# Two logical devices have to be set up before TensorFlow runs anything, so in another process.
-SCRIPT = """
-import sys
-
-import keras
-import numpy as np
-import tensorflow as tf
-
-import seqframe
-from seqframe import SequenceFramer
-
-(cpu, *_) = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-path = sys.argv[1]
-np.sin(np.arange(3216) / 10).astype("float32").tofile(path)
-before = open(path, "rb").read()
-data = np.memmap(path, "float32", "r+")
-frames = SequenceFramer(16).frame(data)
-ways = {
-    "to_tf": lambda model: model.fit(frames.to_tf(32), verbose=0),
-    "batches": lambda model: model.fit(
-        iter(frames.batches(32)), steps_per_epoch=len(frames.batches(32)), verbose=0
-    ),
-    "dataset": lambda model: model.fit(frames.dataset(32), shuffle=False, verbose=0),
-    "arrays": lambda model: model.fit(*frames.arrays(), shuffle=False, verbose=0),
-    "fit": lambda model: seqframe.fit(model, frames, shuffle=False, verbose=0),
-    "evaluate": lambda model: seqframe.evaluate(model, frames, verbose=0),
-    "predict": lambda model: seqframe.predict(model, frames, verbose=0),
+HERE = Path(__file__).parent
+STRATEGIES = {
+    "tensorflow": {"none", "one device", "mirrored"},
+    "jax": {"none", "data parallel"},
+    "torch": {"none"},
 }
-strategies = [tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])]
-for strategy in strategies:
-    with strategy.scope():
-        layers = [keras.Input((16, 1)), keras.layers.LSTM(8), keras.layers.Dense(1)]
-        model = keras.Sequential(layers)
-        model.compile("adam", "mse")
-    for name, way in ways.items():
-        for _ in range(2):
-            way(model)
-        data.flush()
-        if open(path, "rb").read() != before:
-            raise SystemExit(f"{name} changed the file under {type(strategy).__name__}")
-"""
 
 
-@pytest.mark.skipif(current_backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
-def test_training_leaves_the_users_file_as_it_is(tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "raw.bin")]
-    result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
-    assert result.returncode == 0, result.stderr[-2000:]
+def test_training_leaves_the_users_data_as_they_are(tmp_path):
+    """Every adapter, and `fit`, `evaluate` and `predict`, under every strategy of the backend."""
+    package = Path(seqframe.__file__).parents[1]
+    environment = dict(
+        os.environ,
+        PYTHONPATH=os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")]),
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+    )
+    command = [sys.executable, str(HERE / "trained.py"), str(tmp_path / "raw.bin")]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stdout[-300:] + result.stderr[-2000:]
+    lines = [line.split(": ") for line in result.stdout.splitlines() if line.count(": ") == 1]
+    assert {strategy for strategy, _ in lines} == STRATEGIES[current_backend()]
+    ways = {name for _, name in lines}
+    assert {"batches", "dataset", "lanes", "to_torch", "to_grain", "arrays"} < ways
+    assert {"seqframe.fit", "seqframe.evaluate", "seqframe.predict"} < ways
+    assert ("to_tf" in ways) == (current_backend() == "tensorflow")
+    assert len(lines) == len(ways) * len(STRATEGIES[current_backend()])

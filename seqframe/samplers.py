@@ -1,11 +1,12 @@
 """Samplers: choose the next symbol from a model's output.
 
-A sampler is a function `(logits, seed) -> ids`. `logits` are a float tensor `(batch_size,
-symbols)`, `seed` is a `keras.random.SeedGenerator`, and `ids` are an int tensor `(batch_size,)`. A
-sampler runs inside the compiled rollout, so write it in `keras.ops`.
+A sampler is a function `(logits, seed) -> ids`. `logits` are a float tensor `(rows, symbols)`,
+`seed` is a `keras.random.SeedGenerator`, and `ids` are an int tensor `(rows,)`. A sampler runs
+inside the compiled rollout, so write it in `keras.ops`.
 
-The samplers here also take logits `(prompts, samples, symbols)`, and draw the same numbers for each
-prompt. So a prompt gives the same result in a batch as by itself.
+The samplers here draw each row by the seed and the row's number. So rows with equal logits differ,
+and a row does not depend on how many other rows there are. A function of your own gets one seed for
+all rows, and decides itself what a row depends on.
 """
 
 import numbers
@@ -13,10 +14,15 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import ops
 
+from seqframe import backend
 from seqframe.aliases import Tensor
 from seqframe.framing.checks import check_integer
+
+_MOST = float(np.finfo("float32").max)
+_ROUNDING = 1e-6  # of probabilities that are summed up in float32
 
 
 class Sampler:
@@ -31,7 +37,7 @@ class Sampler:
 
     Raises:
         TypeError: if `temperature` is not a number.
-        ValueError: if it is not above 0.
+        ValueError: if it is not above 0, or not finite.
 
     Example:
 
@@ -50,26 +56,36 @@ class Sampler:
 
     def __init__(self, temperature: float = 1.0):
         _check_number("temperature", temperature)
-        if not temperature > 0:
+        if not 0 < temperature <= _MOST:
             raise ValueError(
-                f"`temperature` must be above 0. Received: temperature={temperature}. "
+                "`temperature` must be above 0, and finite. Received: temperature="
+                f"{_shortened(temperature)}. "
                 'For the likeliest symbol each time, use the sampler "greedy".'
             )
         self.temperature = float(temperature)
 
     def __call__(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
-        """Return ids, of the shape of the logits without their last axis."""
+        """Return ids `(rows,)` for logits `(rows, symbols)`.
+
+        The id of row `k` depends on its logits, on `k` and on the seed.
+        """
+        logits = backend.cast(logits, "float32")
         # The largest of the logits with Gumbel noise is a draw from their softmax
         # (Gumbel, "Statistical Theory of Extreme Values", 1954).
-        noise = keras.random.uniform(logits.shape[-2:], minval=1e-20, maxval=1.0, seed=seed)
-        logits = self.narrow(logits / self.temperature)
-        return ops.argmax(logits - ops.log(-ops.log(noise)), axis=-1)
+        bits = backend.random_bits(seed.next(), *logits.shape)
+        # 23 bits and a half: neither 0 nor 1, and exact in float32.
+        uniform = (ops.cast(ops.right_shift(bits, np.uint32(9)), "float32") + 0.5) * 2.0**-23
+        # Less the largest, logits of any size can be divided by any temperature.
+        largest = ops.max(logits, axis=-1, keepdims=True)
+        below = ops.where(logits == largest, 0.0, (logits - largest) / self.temperature)
+        return ops.argmax(self.narrow(below) - ops.log(-ops.log(uniform)), axis=-1)
 
     def narrow(self, logits: Tensor) -> Tensor:
         """Return logits with -inf for the symbols that cannot be drawn.
 
         Args:
-            logits: float tensor `(…, symbols)`, already divided by the temperature.
+            logits: float tensor `(rows, symbols)`, divided by the temperature. The largest of a
+                row is 0.
         """
         return logits
 
@@ -88,10 +104,10 @@ class Sampler:
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        return type(self) is type(other) and _frozen(vars(self)) == _frozen(vars(other))
 
     def __hash__(self) -> int:
-        return hash((type(self), *vars(self).values()))
+        return hash((type(self), _frozen(vars(self))))
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value}" for name, value in self.get_config().items())
@@ -139,7 +155,7 @@ class TopKSampler(Sampler):
     """Draws from the `k` likeliest symbols (Fan et al., https://arxiv.org/abs/1805.04833).
 
     Args:
-        k: int ≥ 1. Symbols as likely as the last one take part too.
+        k: int ≥ 1. Symbols as likely as the `k`-th take part too.
         temperature: float > 0, as in `Sampler`.
 
     Example:
@@ -156,7 +172,7 @@ class TopKSampler(Sampler):
     def narrow(self, logits: Tensor) -> Tensor:
         k = min(self.k, logits.shape[-1])
         least = ops.top_k(logits, k)[0][..., -1:]
-        return ops.where(logits >= least, logits, -float("inf"))
+        return _kept(logits, logits >= least)
 
 
 @keras.saving.register_keras_serializable("seqframe")
@@ -164,9 +180,11 @@ class TopPSampler(Sampler):
     """Draws from the fewest symbols that together have the probability `p`
     (nucleus sampling; Holtzman et al., https://arxiv.org/abs/1904.09751).
 
+    The likeliest symbols come first; of equally likely ones, those with lower ids. The symbol that
+    brings the sum to `p`, or within a millionth of it, is the last. The likeliest always stays.
+
     Args:
-        p: float, 0 < p ≤ 1. A probability after `temperature`. Symbols as likely as the last one
-            take part too.
+        p: float, 0 < p ≤ 1. A probability after `temperature`.
         temperature: float > 0, as in `Sampler`.
 
     Example:
@@ -181,19 +199,34 @@ class TopPSampler(Sampler):
     def __init__(self, p: float = 0.9, temperature: float = 1.0):
         _check_number("p", p)
         if not 0 < p <= 1:
-            raise ValueError(f"`p` must be above 0, at most 1. Received: p={p}.")
+            raise ValueError(f"`p` must be above 0, at most 1. Received: p={_shortened(p)}.")
         self.p = float(p)
         super().__init__(temperature)
 
     def narrow(self, logits: Tensor) -> Tensor:
         if self.p == 1:
             return logits  # rounded sums may reach 1 before the last symbol
-        probabilities = ops.softmax(logits, axis=-1)
-        falling = -ops.sort(-probabilities, axis=-1)
+        falling = -ops.sort(-logits, axis=-1)
+        probabilities = ops.softmax(falling, axis=-1)
         # A symbol is needed if the likelier ones do not reach `p`.
-        needed = ops.cumsum(falling, axis=-1) - falling < self.p
-        least = ops.min(ops.where(needed, falling, 1.0), axis=-1, keepdims=True)
-        return ops.where(probabilities >= least, logits, -float("inf"))
+        before = ops.cumsum(probabilities, axis=-1) - probabilities
+        needed = before < self.p - _ROUNDING
+        least = ops.min(ops.where(needed, falling, float("inf")), axis=-1, keepdims=True)
+        above, equal = logits > least, ops.cast(logits == least, "int32")
+        count = ops.sum(ops.cast(needed, "int32"), axis=-1, keepdims=True)
+        room = count - ops.sum(ops.cast(above, "int32"), axis=-1, keepdims=True)
+        fits = ops.cumsum(equal, axis=-1) <= room
+        return _kept(logits, above | ((equal > 0) & fits))
+
+
+def _kept(logits: Tensor, keep: Tensor) -> Tensor:
+    """Return logits with -inf where `keep` is False. The likeliest symbol always stays.
+
+    XLA may compute a logit twice, and round it in two ways. So comparisons alone could drop it.
+    """
+    likeliest = ops.argmax(logits, axis=-1)[..., None]
+    places = ops.arange(logits.shape[-1], dtype=likeliest.dtype)
+    return ops.where(keep | (places == likeliest), logits, -float("inf"))
 
 
 @keras.saving.register_keras_serializable("seqframe")
@@ -301,6 +334,11 @@ def get_sampler(sampler: Any) -> Callable[[Any, Any], Any]:
                 f'Received: sampler={sampler!r}. Use "beam", or `samplers.BeamSampler`.'
             )
         return HubSampler(sampler)
+    if isinstance(sampler, keras.Layer):
+        raise TypeError(
+            "`sampler` must be a name, a function or a sampler object. Received: the layer "
+            f"{sampler.name!r}. For a function of its own pass `lambda logits, seed: …`."
+        )
     if isinstance(sampler, type):
         raise TypeError(
             f"`sampler` must be a sampler, not its class. Received: {sampler.__name__}. "
@@ -320,3 +358,25 @@ def get_sampler(sampler: Any) -> Callable[[Any, Any], Any]:
 def _check_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}.")
+
+
+def _shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:20]}…"
+
+
+def _frozen(value: Any) -> Any:
+    """Return a value as one that can be hashed and compared, whatever it holds."""
+    if isinstance(value, dict):
+        return tuple((key, _frozen(item)) for key, item in sorted(value.items(), key=repr))
+    if isinstance(value, (list, tuple)):
+        return type(value), tuple(map(_frozen, value))
+    if isinstance(value, set):
+        return frozenset(value)
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)  # it equals itself only
+    return value

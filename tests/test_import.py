@@ -78,7 +78,7 @@ def test_missing_backends_are_named(backend):
 ALLOWED = {
     "plot": ["plot"],
     "framing": ["framing", "plot"],
-    "samplers": ["framing"],
+    "samplers": ["backend", "framing"],
     "backend": ["backend", "framing.checks"],
     "model": ["model", "backend", "framing"],
     "training": ["training", "model", "backend", "framing"],

@@ -1,12 +1,16 @@
 """Samplers: draws follow the probabilities they are given."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 from models import numbers
 
-from seqframe import Generator, SequenceFramer, Vocabulary
+from seqframe import Generator, SequenceFramer, Vocabulary, backend
+from seqframe.backend.threefry import bits_of_rows, threefry
+from seqframe.model.inspect import outputs_probabilities
 from seqframe.samplers import (
     BeamSampler,
     GreedySampler,
@@ -19,7 +23,7 @@ from seqframe.samplers import (
 )
 
 # Chi-square, 99.99% points by degrees of freedom: a right sampler fails at one seed in 10,000.
-CHI_SQUARE = {1: 15.14, 2: 18.42, 3: 21.11, 4: 23.51, 15: 44.26}
+CHI_SQUARE = {1: 15.14, 2: 18.42, 3: 21.11, 4: 23.51, 8: 31.83, 15: 44.26, 24: 57.28}
 
 
 def chi_square(ids, probabilities):
@@ -60,6 +64,34 @@ def renormalized(logits, kept, temperature):
     return weights / weights.sum()
 
 
+def top_k(logits, k):
+    """Return which logits are among the `k` largest, with those equal to the last."""
+    return logits >= np.sort(logits)[::-1][: min(k, len(logits))][-1]
+
+
+def nucleus(logits, p):
+    """Return the fewest of the likeliest symbols that together have the probability `p`.
+
+    As in the paper, and in transformers' `TopPLogitsWarper`: the symbol that closes the sum stays.
+    """
+    probabilities = softmax(logits.astype("float64"))
+    order = np.argsort(-probabilities, kind="stable")
+    total = np.cumsum(probabilities[order])
+    count = 1 + int(np.argmax(total >= p - 1e-6))
+    return np.isin(np.arange(len(logits)), order[:count])
+
+
+def narrowed(sampler, logits):
+    """Return which symbols a sampler keeps of logits that are at most 0."""
+    found = ops.convert_to_numpy(sampler.narrow(ops.convert_to_tensor(logits)))
+    kept = np.isfinite(found)
+    np.testing.assert_array_equal(found[kept], logits[kept])  # they stay as they are
+    return kept
+
+
+HALVES = np.log(np.array([0.3, 0.1, 0.1, 0.5], "float32"))
+
+
 @pytest.mark.parametrize(
     ("sampler", "logits", "kept"),
     [
@@ -68,11 +100,13 @@ def renormalized(logits, kept, temperature):
         (TopKSampler(3, temperature=0.5), LOGITS, [0, 1, 0, 1, 1]),
         (TopKSampler(5), LOGITS, [1, 1, 1, 1, 1]),
         (TopKSampler(99, temperature=2), LOGITS, [1, 1, 1, 1, 1]),  # more than there are
+        (TopKSampler(2**63), LOGITS, [1, 1, 1, 1, 1]),
         (TopKSampler(1), TIED, [1, 0, 1, 0, 0]),  # ties take part, all of them
         (TopKSampler(3), TIED, [1, 1, 1, 1, 0]),
         (TopKSampler(4), BANNED, [1, 0, 1, 0, 0]),  # more than are allowed
         # Probabilities are .41, .25, .19, .15 and .06 (the last .05), in the order of likelihood.
         (TopPSampler(0.01), LOGITS, [0, 1, 0, 0, 0]),  # never none
+        (TopPSampler(1e-30), LOGITS, [0, 1, 0, 0, 0]),
         (TopPSampler(0.39), LOGITS, [0, 1, 0, 0, 0]),
         (TopPSampler(0.5), LOGITS, [0, 1, 0, 1, 0]),
         (TopPSampler(0.75), LOGITS, [0, 1, 0, 1, 1]),
@@ -84,14 +118,75 @@ def renormalized(logits, kept, temperature):
             [0, 1, 0, 0, 0],
         ),  # p is a probability at this temperature
         (TopPSampler(0.5, temperature=100), LOGITS, [0, 1, 0, 1, 1]),
-        (TopPSampler(0.3), TIED, [1, 0, 1, 0, 0]),
-        (TopPSampler(0.8), TIED, [1, 1, 1, 1, 0]),
+        # Of ties, the first. Probabilities are .37, .14, .37, .14 and .05.
+        (TopPSampler(0.3), TIED, [1, 0, 0, 0, 0]),
+        (TopPSampler(0.5), TIED, [1, 0, 1, 0, 0]),
+        (TopPSampler(0.8), TIED, [1, 1, 1, 0, 0]),
         (TopPSampler(1), BANNED, [1, 0, 1, 0, 0]),
+        (TopPSampler(0.9), BANNED, [1, 0, 1, 0, 0]),
+        # A sum of exactly p closes the nucleus.
+        (TopPSampler(0.5), HALVES, [0, 0, 0, 1]),
+        (TopPSampler(0.8), HALVES, [1, 0, 0, 1]),
+        (TopPSampler(0.81), HALVES, [1, 1, 0, 1]),
+        (TopPSampler(0.9), HALVES, [1, 1, 0, 1]),
+        (TopPSampler(0.5), np.zeros(4, "float32"), [1, 1, 0, 0]),
+        # An infinite logit leaves the others no probability.
+        (RandomSampler(), np.array([0.0, np.inf, 1e30], "float32"), [0, 1, 0]),
+        (TopPSampler(0.5), np.array([0.0, np.inf, 1e30], "float32"), [0, 1, 0]),
+        (RandomSampler(1e-30), LOGITS, [0, 1, 0, 0, 0]),  # below it, the likeliest remains
+        (TopPSampler(0.9, 1e-45), LOGITS, [0, 1, 0, 0, 0]),
     ],
 )
 def test_draws_follow_the_renormalized_distribution(sampler, logits, kept):
-    ids = draw(sampler, np.broadcast_to(logits, (10_000, 5)))
-    assert_drawn_as(ids, renormalized(logits, kept, sampler.temperature))
+    ids = draw(sampler, np.broadcast_to(logits, (10_000, len(logits))))
+    kept = np.array(kept, bool)
+    if kept.sum() == 1:
+        assert set(ids.tolist()) == set(np.flatnonzero(kept).tolist())
+    else:
+        assert_drawn_as(ids, renormalized(logits, kept, sampler.temperature))
+
+
+def test_kept_symbols_are_those_of_the_definitions():
+    """Beside naive ones, for many sizes and shapes of distributions."""
+    rng = np.random.default_rng(5)
+    for symbols in 2, 7, 40, 1000:
+        logits = rng.normal(size=(20, symbols)) * rng.choice([0.1, 1, 10], (20, 1))
+        logits = np.round(logits, 1) if symbols == 7 else logits  # with ties
+        logits = (logits - logits.max(axis=1, keepdims=True)).astype("float32")
+        for k in 1, 2, symbols // 2, symbols:
+            expected = [top_k(row, k) for row in logits]
+            np.testing.assert_array_equal(narrowed(TopKSampler(k), logits), expected)
+        for p in 0.05, 0.3, 0.62, 0.95:
+            expected = np.array([nucleus(row, p) for row in logits])
+            found = narrowed(TopPSampler(p), logits)
+            if symbols < 1000:
+                np.testing.assert_array_equal(found, expected)
+            # Float32 sums of many may close a symbol sooner or later.
+            assert np.abs(found.sum(axis=1) - expected.sum(axis=1)).max() <= 1
+
+
+def compiled(function):
+    """Return a function as users' programs compile it, with XLA where there is one."""
+    return backend.compile_program(function)
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 3.0, 1e-3])
+@pytest.mark.parametrize("kind", [TopPSampler, TopKSampler, RandomSampler])
+def test_the_likeliest_symbol_stays_in_a_compiled_program(kind, temperature):
+    """XLA may round a logit in two ways. For large ones that is a large difference."""
+    options = {TopPSampler: {"p": 0.9}, TopKSampler: {"k": 1}}.get(kind, {})
+    sampler = kind(temperature=temperature, **options)
+    logits = 1e9 * numbers(26, 26) - 1e10 * (1 - np.eye(26, dtype="float32"))
+    program = compiled(lambda x: sampler(1.3 * x, keras.random.SeedGenerator(1)))
+    found = ops.convert_to_numpy(program(ops.convert_to_tensor(logits)))
+    assert found.tolist() == list(range(26))
+
+
+def test_half_precision_logits_are_drawn_in_full():
+    """In float16 the noise would be too coarse to tell these symbols apart."""
+    logits = np.zeros((10_000, 16), "float16")
+    assert_drawn_as(draw(RandomSampler(), logits), np.full(16, 1 / 16))
 
 
 @pytest.mark.parametrize("sampler", [TopPSampler(1.0), TopKSampler(300)])
@@ -104,16 +199,43 @@ def test_a_sampler_that_keeps_all_is_the_random_sampler(sampler):
 
 
 @pytest.mark.parametrize("sampler", [RandomSampler(), TopKSampler(3), TopPSampler(0.8)])
-def test_prompts_draw_the_same_and_their_samples_do_not(sampler):
-    logits = np.broadcast_to(LOGITS, (3, 2_000, 5))
-    ids = draw(sampler, logits)
-    assert ids.shape == (3, 2_000)
-    np.testing.assert_array_equal(ids[0], ids[1])
-    np.testing.assert_array_equal(ids[0], ids[2])
-    kept = np.isfinite(ops.convert_to_numpy(sampler.narrow(ops.convert_to_tensor(LOGITS[None]))))[0]
-    assert_drawn_as(ids[0], renormalized(LOGITS, kept, 1))
-    alone = draw(sampler, logits[:1])
-    np.testing.assert_array_equal(alone[0], ids[0])
+def test_rows_draw_by_their_number(sampler):
+    """Rows of equal logits differ, and none depends on how many rows there are."""
+    ids = draw(sampler, np.broadcast_to(LOGITS, (4_000, 5)))
+    below = LOGITS - LOGITS.max()
+    expected = renormalized(LOGITS, narrowed(sampler, below[None])[0], 1)
+    assert_drawn_as(ids, expected)
+    # Neighbours are independent.
+    both = np.outer(expected, expected).ravel()
+    possible = np.flatnonzero(both)
+    pairs = np.searchsorted(possible, 5 * ids[::2] + ids[1::2])
+    assert chi_square(pairs, both[possible]) < CHI_SQUARE[len(possible) - 1]
+    for rows in 1, 2, 3, 17, 1000:
+        some = draw(sampler, np.broadcast_to(LOGITS, (rows, 5)))
+        np.testing.assert_array_equal(some, ids[:rows])
+
+
+@pytest.mark.parametrize(
+    ("key", "counter", "expected"),
+    [
+        # The known answers of the authors' library, Random123.
+        ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+        ((2**32 - 1,) * 2, (2**32 - 1,) * 2, (0x1CB996FC, 0xBB002BE7)),
+        ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
+    ],
+)
+def test_threefry_gives_the_known_answers(key, counter, expected):
+    found = threefry(list(np.uint32(key)[:, None]), list(np.uint32(counter)[:, None]), np)
+    assert [int(each[0]) for each in found] == list(expected)
+
+
+def test_random_bits_are_the_same_on_every_backend():
+    seed = keras.random.SeedGenerator(7)
+    first, second = (ops.convert_to_numpy(backend.random_bits(seed.next(), 3, 5)) for _ in "ab")
+    keys = [np.array([7 % 2**32, draws], np.uint32) for draws in (0, 1)]
+    if ops.convert_to_numpy(keras.random.SeedGenerator(7).state).tolist() == [7, 0]:
+        np.testing.assert_array_equal(first, bits_of_rows(keys[0], 3, 5, np))
+        np.testing.assert_array_equal(second, bits_of_rows(keys[1], 3, 5, np))
 
 
 WRONG_NUMBERS = [
@@ -121,10 +243,15 @@ WRONG_NUMBERS = [
     (RandomSampler, {"temperature": True}, TypeError),
     (RandomSampler, {"temperature": 0}, ValueError),
     (RandomSampler, {"temperature": float("nan")}, ValueError),
+    (RandomSampler, {"temperature": float("inf")}, ValueError),
+    (RandomSampler, {"temperature": 10**400}, ValueError),
+    (RandomSampler, {"temperature": 1j}, TypeError),
     (TopKSampler, {"k": 0}, ValueError),
     (TopKSampler, {"k": 2.0}, TypeError),
     (TopKSampler, {"temperature": -1}, ValueError),
+    (TopKSampler, {"k": -(2**63)}, ValueError),
     (TopPSampler, {"p": 0}, ValueError),
+    (TopPSampler, {"p": 2**64}, ValueError),
     (TopPSampler, {"p": 1.01}, ValueError),
     (TopPSampler, {"p": float("nan")}, ValueError),
     (TopPSampler, {"p": "most"}, TypeError),
@@ -222,44 +349,212 @@ def from_logits(model):
     return Generator(model, SequenceFramer(2)).from_logits
 
 
-@pytest.mark.parametrize(
-    ("last", "logits"),
-    [
-        ([layers.Dense(3)], True),
-        ([layers.Dense(3, "softmax")], False),
-        ([layers.Dense(3, "log_softmax")], True),  # logarithms of probabilities are logits
-        ([layers.Dense(3), layers.Softmax()], False),
-        ([layers.Dense(3), layers.Activation("softmax")], False),
-        ([layers.Dense(3, "softmax"), layers.Dense(3)], True),  # within
-        ([keras.Sequential([layers.Dense(3, "softmax")])], False),
-        ([keras.Sequential([layers.Dense(3)])], True),
-        ([layers.TimeDistributed(layers.Dense(3, "softmax"))], False),
-        ([layers.TimeDistributed(layers.Dense(3))], True),
-    ],
-)
-def test_the_last_layer_tells_logits_from_probabilities(last, logits):
-    assert from_logits(keras.Sequential([keras.Input((2, 1)), *last])) is logits
+def dense(activation=None, units=3):
+    return layers.Dense(units, activation)
 
 
+class Softmax(layers.Layer):
+    """A user's layer of this name, which may compute anything."""
+
+    def call(self, inputs):
+        return inputs
+
+
+SOFTMAX = {
+    "a Dense layer's": lambda x: dense("softmax")(x),
+    "keras.ops as its activation": lambda x: dense(ops.softmax)(x),
+    "a layer": lambda x: layers.Softmax()(dense()(x)),
+    "an activation": lambda x: layers.Activation("softmax")(dense()(x)),
+    "an operation": lambda x: ops.softmax(dense()(x)),
+    "a nested model's": lambda x: sequential(dense("softmax"))(x),
+    "deeper": lambda x: sequential(sequential(dense(), layers.Softmax()))(x),
+    "for each step": lambda x: layers.TimeDistributed(layers.Softmax())(dense()(x)),
+    "a model for each step": lambda x: layers.TimeDistributed(sequential(dense("softmax")))(x),
+}
+MOVED = {
+    "as it is": lambda x: x,
+    "Reshape": lambda x: layers.Reshape((2, 3))(x),
+    "Reshape and its inverse": lambda x: layers.Reshape((2, 3))(layers.Flatten()(x)),
+    "Flatten": lambda x: layers.Flatten()(x),
+    "Permute": lambda x: layers.Permute((2, 1))(x),
+    "Cropping1D": lambda x: layers.Cropping1D((1, 0))(x),
+    "RepeatVector": lambda x: layers.RepeatVector(2)(layers.Flatten()(x)),
+    "linear": lambda x: layers.Activation("linear")(x),
+    "Dropout": lambda x: layers.GaussianNoise(0.1)(layers.Dropout(0.5)(x)),
+    "the last step": lambda x: x[:, -1],
+    "ops": lambda x: ops.squeeze(ops.expand_dims(ops.reshape(x, (-1, 2, 3)), 1), 1),
+    "a nested model": lambda x: sequential(layers.Dropout(0.1), shape=(2, 3))(x),
+}
+
+
+def sequential(*parts, shape=(2, 1)):
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+def functional(*parts):
+    inputs = x = keras.Input((2, 1))
+    for part in parts:
+        x = part(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("moved", MOVED)
+@pytest.mark.parametrize("softmax", SOFTMAX)
+def test_a_softmax_is_seen_through_what_moves_its_values(softmax, moved):
+    assert outputs_probabilities(functional(SOFTMAX[softmax], MOVED[moved])) is True
+
+
+@pytest.mark.parametrize("moved", MOVED)
+def test_logits_are_seen_through_what_moves_them(moved):
+    for last in (
+        dense(),  # which may follow a softmax
+        lambda x: dense("tanh")(dense("softmax")(x)),
+        lambda x: ops.log_softmax(dense()(x)),
+        lambda x: sequential(dense())(x),
+    ):
+        assert outputs_probabilities(functional(last, MOVED[moved])) is False
+
+
+def test_a_shared_layer_is_followed_from_the_models_own_output():
+    inputs, shared = keras.Input((2, 1)), layers.Reshape((6,))
+    outputs = [shared(dense("softmax")(inputs)), shared(dense()(inputs))]
+    found = [outputs_probabilities(keras.Model(inputs, output)) for output in outputs]
+    assert found == [True, False]
+
+
+class Subclass(keras.Model):
+    """Gives logits, though its last layer is a softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.logits, self.probabilities = dense(), layers.Softmax()
+
+    def call(self, inputs):
+        return self.logits(inputs[:, -1])
+
+
+def subclass():
+    model = Subclass()
+    model(np.zeros((1, 2, 1), "float32"))
+    return model
+
+
+UNKNOWN = {
+    "Lambda": lambda: functional(layers.Lambda(lambda x: x)),
+    "a user's layer": lambda: functional(Softmax()),
+    "a subclass": subclass,
+    "the input": lambda: functional(layers.Flatten(), layers.Reshape((2,))),
+    "a sum": lambda: functional(lambda x: ops.sum(dense("softmax")(x), axis=1)),
+    "a sigmoid": lambda: functional(dense("sigmoid")),
+    "a recurrent layer": lambda: functional(layers.LSTM(3, activation="softmax")),
+}
 SPARSE = keras.losses.SparseCategoricalCrossentropy
 
 
-@pytest.mark.parametrize(
-    ("loss", "logits"),
-    [
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_the_loss_tells_if_the_layers_do_not(kind):
+    model = UNKNOWN[kind]()
+    assert outputs_probabilities(model) is None
+    for loss, logits in (
         ("sparse_categorical_crossentropy", False),
         (["categorical_crossentropy"], False),
         (SPARSE(), False),
         (SPARSE(from_logits=True), True),
-        ("mse", True),
-        (None, True),
+        ("mse", None),
+    ):
+        model.compile("sgd", loss)
+        assert from_logits(model) is logits
+
+
+def told(outputs, **options):
+    """Return a generator of a model that always gives these outputs, by a `Lambda`."""
+    values = ops.convert_to_tensor(np.array([outputs], "float32"))
+    last = layers.Lambda(lambda x: ops.repeat(values, ops.shape(x)[0], axis=0), (len(outputs),))
+    model = keras.Sequential([keras.Input((1, 1)), last])
+    return Generator(model, SequenceFramer(1), seed=3, **options)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        (softmax(LOGITS), softmax(LOGITS)),
+        (LOGITS, softmax(LOGITS)),  # one is negative
+        (LOGITS - 5, softmax(LOGITS)),
+        ([0.0, 1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0]),
     ],
 )
-def test_the_loss_tells_if_the_last_layer_can_be_anything(loss, logits):
-    model = keras.Sequential([keras.Input((2, 1)), layers.Flatten(), layers.Reshape((2,))])
-    if loss is not None:
-        model.compile("sgd", loss)
-    assert from_logits(model) is logits
+def test_outputs_tell_if_nothing_else_does(outputs, expected):
+    generator = told(outputs, sampler="random")
+    ids = np.array(generator.generate(np.array([0]), 8, num_samples=500)).ravel()
+    assert_drawn_as(ids, np.asarray(expected))
+    # Scores are log-probabilities either way.
+    ids, score = told(outputs).generate([0], 2, return_scores=True)
+    assert score == pytest.approx(2 * np.log(np.max(expected)), abs=1e-5)
+
+
+def test_outputs_that_do_not_tell_are_an_error():
+    outputs = LOGITS + 3
+    with pytest.raises(ValueError, match=r"`from_logits` must say .*step 0 of row 0"):
+        told(outputs, sampler="random").generate([0], 3)
+    assert told(outputs).generate([0], 3) == [1, 1, 1]  # the likeliest is the same
+    for given, expected in (True, softmax(outputs)), (False, outputs / outputs.sum()):
+        generator = told(outputs, sampler="random", from_logits=given)
+        ids = np.array(generator.generate(np.array([0]), 8, num_samples=500)).ravel()
+        assert_drawn_as(ids, expected)
+
+
+@pytest.mark.parametrize("given", ["x", 1, 0.0, [True]])
+def test_from_logits_is_a_bool(given):
+    with pytest.raises(TypeError, match="`from_logits` must be"):
+        told(LOGITS, from_logits=given)
+    assert told(LOGITS, from_logits=np.bool_(True)).from_logits is True
+
+
+class Lists(Sampler):
+    """Holds what cannot be hashed."""
+
+    def __init__(self, banned, weights):
+        super().__init__()
+        self.banned, self.weights = banned, weights
+
+    def narrow(self, logits):
+        is_banned = np.isin(np.arange(logits.shape[-1]), self.banned)
+        return ops.where(is_banned, -float("inf"), logits + self.weights)
+
+
+@dataclasses.dataclass  # without a hash
+class Fixed:
+    id: int
+
+    def __call__(self, logits, seed):
+        return ops.full(logits.shape[:1], self.id, "int32")
+
+
+def test_samplers_that_cannot_be_hashed_are_samplers():
+    lists = Lists([1], np.zeros(5, "float32"))
+    assert lists == Lists([1], np.zeros(5, "float32")) != Lists([2], np.zeros(5, "float32"))
+    assert hash(lists) == hash(Lists([1], np.zeros(5, "float32")))
+    generator = told(LOGITS, sampler=lists)
+    assert 1 not in generator.generate([0], 20)
+    # A sampler that changes takes effect.
+    generator.sampler.banned = [0, 2, 3, 4]
+    assert generator.generate([0], 3) == [1, 1, 1]
+    assert told(LOGITS, sampler=Fixed(2)).generate([0], 2) == [2, 2]
+    assert told(LOGITS, sampler=Fixed(2)).generate([0], 2) == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        layers.Dense(3),
+        keras.Sequential([layers.Dense(3)]),
+        lambda logits: ops.argmax(logits, axis=-1),
+        lambda logits, seed, step: ops.argmax(logits, axis=-1),
+    ],
+)
+def test_layers_and_other_functions_are_no_samplers(wrong):
+    with pytest.raises(TypeError, match="`sampler` must be a"):
+        told(LOGITS, sampler=wrong)
 
 
 @pytest.mark.parametrize("name", ["GreedySampler", "RandomSampler", "TopKSampler", "TopPSampler"])

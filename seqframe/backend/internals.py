@@ -3,12 +3,16 @@
 Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from types import FrameType, MethodType
 from typing import Any, Literal
 
 import keras
 from keras import ops, tree
+from keras.src.backend.common import global_state
+from keras.src.random import seed_generator
 
 from seqframe.backend.interrupts import PutOff
 
@@ -21,28 +25,66 @@ def all_layers(model: keras.Model) -> list[keras.Layer]:
     return list(model._flatten_layers(include_self=True, recursive=True))
 
 
-@contextmanager
-def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
-    """Let recurrent layers, stateful or not, carry other state variables, of any batch size.
+def producer(tensor: Any) -> tuple[Any, list[Any]]:
+    """Return the operation that made a symbolic tensor of a functional model, and its inputs.
 
-    Why: a stateful layer is tied to the batch size of its build. Its `states` have that shape, and
-    Keras compares each input with it. `__setattr__` is avoided, because it would take the variables
-    for weights.
+    Why: a tensor has no public link to its operation, which may have been called more than once.
     """
-    given = [{"states": s, "stateful": True, "_expected_batch_size": None} for s in states]
-    with _attributes(layers, given):
-        yield
+    operation, node, _ = tensor._keras_history
+    return operation, operation._inbound_nodes[node].input_tensors
 
 
-@contextmanager
-def any_time_steps(model: keras.Model) -> Iterator[None]:
-    """Let a functional model take inputs of another number of time steps than it declares.
+def inference_copy(model: keras.Model, layers: list[Any], states: list[Any]) -> keras.Model:
+    """Return a copy of a model for rollouts. It has the same variables, and layers of its own.
 
-    Why: its `input_spec` fixes the number, and a manual spec cannot be unset publicly.
+    The recurrent `layers`, stateful or not, carry the variables `states` in it, of any batch size.
+    It takes any number of time steps. Its batch normalization never learns.
+
+    Why: a stateful layer is tied to the batch size of its build, and a functional model to the
+    number of steps that it declares. To change a layer for a while would change the user's model in
+    other threads. A clone would have other variables, and needs `get_config` of every layer.
     """
-    functional = [layer for layer in all_layers(model) if isinstance(layer, keras.Model)]
-    with _attributes(functional, [{"_manual_input_spec": None}] * len(functional)):
-        yield
+    copies: dict[int, Any] = {}
+
+    def copied(value: Any) -> Any:
+        """Return a value with copies in place of the layers in it; the value itself without any."""
+        if isinstance(value, keras.Layer):
+            return copies[id(value)] if id(value) in copies else copied_layer(value)
+        if isinstance(value, MethodType) and isinstance(value.__self__, keras.Layer):
+            return MethodType(value.__func__, copied(value.__self__))
+        if isinstance(value, dict):
+            items = {key: copied(item) for key, item in value.items()}
+            return value if all(items[key] is value[key] for key in items) else items
+        if isinstance(value, (list, tuple)):
+            found = [copied(item) for item in value]
+            if all(one is other for one, other in zip(found, value, strict=True)):
+                return value
+            if isinstance(value, tuple):
+                return type(value)(*found) if hasattr(value, "_fields") else tuple(found)
+            return found
+        return value
+
+    def copied_layer(layer: keras.Layer) -> Any:
+        copies[id(layer)] = copy = object.__new__(type(layer))  # first, because layers form rings
+        vars(copy).update({name: copied(value) for name, value in vars(layer).items()})
+        if hasattr(copy, "_run_through_graph"):
+            # The nodes of a functional model name its own layers.
+            def run(inputs: Any, operation_fn: Any = lambda op: op, **kwargs: Any) -> Any:
+                def own(operation: Any) -> Any:
+                    return operation_fn(copies.get(id(operation), operation))
+
+                return type(copy)._run_through_graph(copy, inputs, own, **kwargs)
+
+            vars(copy).update(_run_through_graph=run, _manual_input_spec=None)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            vars(copy)["_trainable"] = False  # its `trainable` would change the variables
+        return copy
+
+    found = copied(model)
+    # `__setattr__` is avoided, because it would take the states for weights.
+    for layer, own in zip(layers, states, strict=True):
+        vars(copies[id(layer)]).update(states=own, stateful=True, _expected_batch_size=None)
+    return found
 
 
 def replaced(model: keras.Model, **attributes: Any) -> AbstractContextManager[None]:
@@ -158,6 +200,67 @@ def resumed_epoch(model: keras.Model) -> int | None:
     Why: `BackupAndRestore` sets an attribute of the model before the first epoch.
     """
     return getattr(model, "_initial_epoch", None)
+
+
+def begin_at_epoch(model: keras.Model, epoch: int | None) -> None:
+    """Let the `fit` that has just begun start with an epoch; None: as it was told.
+
+    Why: a callback cannot publicly choose it. `BackupAndRestore` sets the same attribute.
+    """
+    model._initial_epoch = epoch
+
+
+def calling_list(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList:
+    """Return the list that is calling a callback's hook.
+
+    Why: a callback does not know the others. A checkpoint saves their counters and the History, and
+    must run after them.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList) and any(
+            each is callback for each in caller.callbacks
+        ):
+            return caller
+        frame = frame.f_back
+    raise ValueError(
+        f"`callbacks` must hold the {type(callback).__name__} itself. Received: a callback that "
+        "calls it."
+    )
+
+
+def private_counters(callback: keras.callbacks.Callback) -> tuple[str, ...]:
+    """Return the names of what one of Keras's callbacks counts in private.
+
+    Why: without them, a resumed run saves at other batches, or does not swap weights back.
+    """
+    counters: dict[type, tuple[str, ...]] = {
+        keras.callbacks.ModelCheckpoint: (
+            "_batches_seen_since_last_saving",
+            "_last_batch_seen",
+            "_current_epoch",
+        ),
+        keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
+        keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
+    }
+    return next((names for kind, names in counters.items() if isinstance(callback, kind)), ())
+
+
+def global_seed_generator() -> keras.random.SeedGenerator | None:
+    """Return the generator of all draws without a seed. The first such draw makes it.
+
+    Why: only Keras's functions of random numbers reach it.
+    """
+    return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+
+
+def made_seed_generator() -> keras.random.SeedGenerator:
+    """Return the generator of all draws without a seed, and make it if needed.
+
+    Why: a resumed run gives it its state before the first draw.
+    """
+    return seed_generator.global_seed_generator()
 
 
 def begin_earlier(bar: Any, seconds: float) -> None:

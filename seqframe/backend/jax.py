@@ -254,6 +254,11 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(jnp.asarray, value)
 
 
+def finish(tensors: Any) -> None:
+    """Wait until tensors are computed."""
+    jax.block_until_ready(tensors)
+
+
 def compiles(model: keras.Model) -> bool:
     """Whether a model is compiled without `jit_compile=False`."""
     return chosen_jit_compile(model) is not False

@@ -255,9 +255,15 @@ class StepLoop(common.StepLoop):
             tf.cond(fresh, reset, lambda: tf.constant(True))
 
 
-def traveling_values(variables: list[Any]) -> list[Any]:
-    """Return no values: a program reads variables where they are."""
-    return []
+def values_of(variables: list[Any]) -> list[Any]:
+    """Return the present values of variables, for a `PureFunction` to read."""
+    return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
+def finish(tensors: Any) -> None:
+    """Wait until tensors are computed."""
+    if tf.config.list_physical_devices("GPU"):
+        tf.experimental.sync_devices()
 
 
 def is_distributed(model: keras.Model) -> bool:

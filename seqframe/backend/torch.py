@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -21,11 +22,13 @@ from seqframe.backend.common import (
     checked_batch,
     first_batch,
     named_outputs,
-    traveling_values,
     update_rows,
+    values_of,
 )
 from seqframe.backend.internals import build_for_training, copied_states
 from seqframe.backend.interrupts import PutOff
+from seqframe.backend.locks import between_calls
+from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = False
 
@@ -36,9 +39,9 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
     """Return a function of tensors that records no gradients."""
 
     def run(*args: Any) -> Any:
-        # A rollout borrows the model's layers and assigns variables: one at a time.
+        # A rollout assigns its variables, and reads the model's in place: one at a time.
         with _LOCK, lasting(), torch.no_grad():
-            return function(*args)
+            return between_calls(partial(function, *args))
 
     return run
 
@@ -122,10 +125,12 @@ class PureFunction(common.PureFunction):
 
     The values do not travel: a scope that carries them takes longer than a small model's step. So
     variables are assigned in place. The values that are returned are the variables' own, and the
-    next call overwrites them.
+    next call overwrites them. The first call uses a scope, to see what the function assigns. So do
+    all calls if it assigns variables of the user's model, such as the seeds of dropout.
     """
 
     _last: list[torch.Tensor] | None = None
+    _needs_scope = True
 
     def __call__(
         self,
@@ -135,15 +140,21 @@ class PureFunction(common.PureFunction):
         *arguments: Any,
         rows: torch.Tensor | None = None,
     ) -> tuple[Any, list[torch.Tensor]]:
+        if fixed or self._needs_scope:
+            return super().__call__(read, fixed, values, *arguments, rows=rows)
         if rows is not None and rows.all():
             rows = None
         before = values if rows is None else [value.clone() for value in values]
         # What the last call returned is what the variables hold.
-        moved = [] if values is self._last else zip(self._assigns, values, strict=True)
-        pairs = [*fixed, *moved]
-        result = call_with_values(pairs, self._function, *arguments)
-        self._last = after = traveling_values(self._assigns)
+        moved = [] if values is self._last else list(zip(self._assigns, values, strict=True))
+        result = call_with_values(moved, self._function, *arguments)
+        self._last = after = values_of(self._assigns)
         return result, after if rows is None else update_rows(rows, before, after)
+
+    def _check(self, scope: keras.StatelessScope) -> None:
+        super()._check(scope)
+        assigned = [scope.get_current_value(variable) for variable in self._reads]
+        self._needs_scope = any(value is not None for value in assigned)
 
 
 def call_with_values(
@@ -167,6 +178,20 @@ def seeded_draws(seed: int) -> Iterator[None]:
         yield
 
 
+def random_state() -> list[np.ndarray]:
+    """Return the states of PyTorch's generators, by which Keras drops units without a seed."""
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return [state.numpy() for state in states]
+
+
+def set_random_state(state: list[np.ndarray]) -> None:
+    """Give PyTorch's generators the states that `random_state` returned."""
+    own, *others = map(torch.from_numpy, state)
+    torch.set_rng_state(own)
+    # A machine with fewer devices draws for those that it has.
+    torch.cuda.set_rng_state_all(others[: torch.cuda.device_count()])
+
+
 def scalars(*numbers: int) -> list[int]:
     """Return integers as they are: a plain loop counts in Python."""
     return list(numbers)
@@ -183,6 +208,17 @@ def repeat(count: int, body: Callable[..., Any], *carry: Any) -> tuple[Any, ...]
 def seed_of_step(seed: int, step: int) -> torch.Tensor:
     """Return the state of a `keras.random.SeedGenerator` for one step of a rollout."""
     return torch.tensor([seed, step * common.DRAWS_A_STEP], dtype=torch.int64)
+
+
+def random_bits(seed: torch.Tensor, rows: int, count: int) -> torch.Tensor:
+    """Return random integers below 2**32, `(rows, count)`, by seed, row and column only.
+
+    NumPy computes them: its operations on small arrays take a tenth of PyTorch's time.
+    """
+    key = seed.cpu().numpy().astype(np.uint32)
+    with np.errstate(over="ignore"):  # scalars warn where arrays wrap around
+        bits = bits_of_rows(key, rows, count, np)
+    return ops.convert_to_tensor(bits.astype(np.int64))
 
 
 def read_steps(buffer: torch.Tensor, begin: int, count: int) -> torch.Tensor:

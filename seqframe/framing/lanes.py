@@ -9,7 +9,7 @@ import numpy as np
 
 from seqframe.aliases import Batch
 from seqframe.framing.batches import BatchIterator, FrameArrays, resolve_batch
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_bytes, check_integer
 from seqframe.framing.cutters import frame_weight_shape
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.html import Row, html_table
@@ -76,6 +76,7 @@ class Lanes:
                 f"`batch_size` must not exceed the number of frames, {len(frames)}. "
                 f"Received: batch_size={batch_size}."
             )
+        check_bytes("A batch", batch_size * frames._nbytes, "Choose a smaller `batch_size`.")
         if cut:
             warn_of_overlap(frames.framer.geometry)
         self.frames = frames

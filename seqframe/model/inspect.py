@@ -10,7 +10,7 @@ import numpy as np
 from keras import tree
 
 from seqframe.aliases import Shape
-from seqframe.backend.internals import all_layers
+from seqframe.backend.internals import all_layers, producer
 
 if TYPE_CHECKING:
     from seqframe.framing.framer import SequenceFramer
@@ -62,29 +62,57 @@ def declared_shape(model: keras.Model, name: str) -> Declared | None:
     return shape[1:] if shape and single else None
 
 
-def outputs_probabilities(model: keras.Model) -> bool:
-    """Whether a model's outputs are probabilities: by its last layer, else by its loss.
+def outputs_probabilities(model: keras.Model) -> bool | None:
+    """Whether a model's outputs are probabilities, or logits; None if only their values tell.
 
-    >>> outputs_probabilities(keras.Sequential([keras.layers.Dense(3, "softmax")]))
+    The last layer that changes values decides. If it may compute anything, the loss decides.
+
+    >>> softmax = keras.layers.Dense(6, "softmax")
+    >>> outputs_probabilities(keras.Sequential([keras.Input((1,)), softmax]))
+    True
+    >>> reshaped = keras.layers.Reshape((2, 3))
+    >>> outputs_probabilities(keras.Sequential([keras.Input((1,)), softmax, reshaped]))
     True
     """
-    by_loss = _takes_probabilities(getattr(model, "loss", None))
-    operations = getattr(model, "operations", None)
-    if not operations:
-        # The layers of a subclassed model are in the order in which they were made.
-        operations = model.layers if by_loss is None else []
-    last = operations[-1] if operations else model
-    if isinstance(last, keras.Model) and last is not model:
-        return outputs_probabilities(last)
-    while isinstance(last, keras.layers.Wrapper):
-        last = last.layer
-    if type(last).__name__ == "Softmax":  # the layer, or `keras.ops.softmax` of a functional model
-        return True
+    by_layers = _is_softmax(model)
+    return _takes_probabilities(getattr(model, "loss", None)) if by_layers is None else by_layers
+
+
+def _is_softmax(last: Any) -> bool | None:
+    """Whether a layer or an operation gives probabilities; None if that is not known."""
+    if isinstance(last, keras.Model):
+        outputs = _outputs(last)
+        return _is_softmax(_last_change(outputs[0])) if len(outputs) == 1 else None
+    if isinstance(last, keras.layers.TimeDistributed):
+        return _is_softmax(last.layer)
+    # A user's layer, or one that computes more than its activation, may compute anything.
+    if not type(last).__module__.startswith("keras.") or isinstance(last, keras.layers.RNN):
+        return None
+    if type(last).__name__ in ("Softmax", "LogSoftmax"):  # layers, and operations of `keras.ops`
+        return type(last).__name__ == "Softmax"
     activation = getattr(last, "activation", None)
-    if activation is keras.activations.softmax:
+    if activation in (keras.activations.softmax, keras.ops.softmax):
         return True
-    # Another layer, or a function, may compute anything.
-    return activation not in _OTHER_ACTIVATIONS and bool(by_loss)
+    return False if activation in _LOGITS else None
+
+
+def _last_change(tensor: Any) -> Any:
+    """Return the last operation before a symbolic tensor that changes values, or the input."""
+    while True:
+        last, inputs = producer(tensor)
+        outputs = _outputs(last) if isinstance(last, keras.Model) else []
+        if len(outputs) == 1:
+            inner = _last_change(outputs[0])
+            if not isinstance(inner, keras.layers.InputLayer):
+                return inner
+        elif not _keeps_values(last):
+            return last
+        tensor = inputs[0]
+
+
+def _outputs(model: keras.Model) -> list[Any]:
+    """Return a model's symbolic outputs; none if it declares none."""
+    return list(getattr(model, "outputs", None) or [])
 
 
 def loss_lacks_probabilities(model: keras.Model) -> bool:
@@ -95,14 +123,33 @@ def loss_lacks_probabilities(model: keras.Model) -> bool:
     >>> loss_lacks_probabilities(model)
     True
     """
-    return _takes_probabilities(model.loss) is True and not outputs_probabilities(model)
+    return _takes_probabilities(model.loss) is True and outputs_probabilities(model) is False
 
 
-# These make no probabilities of several symbols.
-_OTHER_ACTIVATIONS = [
+#: Activations that give no probabilities.
+_LOGITS = [
     getattr(keras.activations, name)
-    for name in ("linear", "log_softmax", "relu", "sigmoid", "tanh", "softplus", "gelu", "elu")
+    for name in ("linear", "log_softmax", "relu", "tanh", "softplus", "gelu", "elu")
 ]
+# Layers and operations of `keras.ops` that move values, or do nothing unless a model trains.
+_MOVE = frozenset(
+    {
+        *("Reshape", "Flatten", "Permute", "RepeatVector", "Cropping1D", "Cropping2D"),
+        *("UpSampling1D", "Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D"),
+        *("AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"),
+        *("Squeeze", "ExpandDims", "Transpose", "Swapaxes", "Moveaxis", "Ravel", "GetItem"),
+        *("Take", "Slice", "Cast", "StopGradient", "Flip", "Repeat", "BroadcastTo", "Copy"),
+    }
+)
+
+
+def _keeps_values(operation: Any) -> bool:
+    """Whether an operation of Keras's own only moves values."""
+    if not type(operation).__module__.startswith("keras."):
+        return False
+    if isinstance(operation, keras.layers.Activation):
+        return operation.activation is keras.activations.linear
+    return type(operation).__name__ in _MOVE
 
 
 def _takes_probabilities(loss: Any) -> bool | None:
@@ -144,6 +191,21 @@ _ADAPTED = (
     (keras.layers.Normalization, ("mean", "variance")),
     (keras.layers.Discretization, ("bin_boundaries",)),
 )
+
+
+def metric_names(model: keras.Model) -> list[str]:
+    """Return the names of a model's metrics, in Keras's order. Keras makes some in the first step.
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> metric_names(model)
+    ['loss']
+    """
+    names: list[str] = []
+    for metric in model.metrics:
+        compiled = metric.name == "compile_metrics"
+        names += [each.name for each in metric.metrics] if compiled else [metric.name]
+    return names
 
 
 def adapted_values(model: keras.Model) -> list[Any]:

@@ -24,6 +24,13 @@ Processor = Callable[[Any, Any, Any], Any]
 Noise = Union[Callable[[Any, Any], Any], "ResidualNoise"]
 
 
+# What is written in place of an id that cannot be chosen. The host looks for these.
+NAN_OUTPUT = -1  # as `backend.likeliest` says it
+NEGATIVE, NO_SCALE, NAN_PROCESSED, ALL_BANNED, BAD_SAMPLE, BAD_FEEDBACK = range(-7, -1)
+#: How far a sum of probabilities may be from 1, by the dtype of the model's output.
+_TOLERANCES = {"float16": 5e-3, "bfloat16": 3e-2}
+
+
 class Position(NamedTuple):
     """The position of a choice in a rollout."""
 
@@ -70,12 +77,13 @@ class SymbolChooser:
     """Chooses ids from logits or probabilities."""
 
     sampler: Callable[..., Any]
-    from_logits: bool
+    from_logits: bool | None  # None: the values of the model's output tell
     horizon: int = 1
     num_samples: int = 1  # rows of each prompt
     padding_id: int | None = None  # never chosen
     processor: Processor | None = None
     feedback: Feedback | None = None
+    limit: int | None = None  # the ids that `feedback` may return are below it
     stops: tuple[tuple[int, ...], ...] = ()  # the ids at which beams end
     scored: bool = False  # whether log-probabilities are kept
 
@@ -85,7 +93,7 @@ class SymbolChooser:
 
     @property
     def calls_user(self) -> bool:
-        known = isinstance(self.sampler, (Sampler, BeamSampler))
+        known = isinstance(self.sampler, BeamSampler) or self._samples_rows
         return not known or self.processor is not None or self.feedback is not None
 
     @property
@@ -93,14 +101,20 @@ class SymbolChooser:
         return False  # its functions are arguments of the Generator
 
     @property
-    def _takes_any_scale(self) -> bool:
+    def _samples_rows(self) -> bool:
+        """Whether the sampler is one of ours, which chooses for each row by itself."""
+        own = (Sampler.__call__, GreedySampler.__call__)
+        return isinstance(self.sampler, Sampler) and type(self.sampler).__call__ in own
+
+    @property
+    def takes_any_scale(self) -> bool:
         """Whether probabilities serve as well as their logarithms."""
         return type(self.sampler) is GreedySampler and not (self.processor or self.scored)
 
     @property
     def _output_decides(self) -> bool:
         """Whether the ids depend only on the model's output."""
-        return self._takes_any_scale and self.feedback is None
+        return self.takes_any_scale and self.feedback is None
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
         if isinstance(self.sampler, BeamSampler):
@@ -110,71 +124,115 @@ class SymbolChooser:
         return [np.zeros((rows, capacity), "float32")] if self.scored else []
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
-        """Return logits `(rows * horizon, symbols)` and whether one is NaN. If only the output
-        decides, return the ids."""
+        """Return logits `(rows * horizon, symbols)` and what is wrong with each, 0 if nothing. If
+        only the output decides, return the ids."""
+        dtype = keras.backend.standardize_dtype(output.dtype)
         logits = _shaped(backend.cast(output, "float32"), rows * self.horizon, output.shape[-1])
-        if not self.from_logits and not self._takes_any_scale:
-            logits = ops.log(logits)
+        if not self._output_decides:
+            logits, fault = self._as_logits(logits, _TOLERANCES.get(dtype, 1e-4))
         if self.padding_id is not None:
             is_padding = ops.arange(logits.shape[-1]) == self.padding_id
             logits = ops.where(is_padding, -float("inf"), logits)
         if self._output_decides:
             return [_shaped(backend.likeliest(logits), rows, self.horizon)]
-        return [logits, ops.any(ops.isnan(logits), axis=-1)]
+        return [logits, fault]
+
+    def _as_logits(self, output: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+        """Return a model's output `(rows, symbols)` as logits, and what is wrong with each row.
+
+        A row of probabilities is not negative, and its sum is 1. A row of logits has any values.
+        """
+        fault = ops.where(ops.any(ops.isnan(output), axis=-1), NAN_OUTPUT, 0)
+        if self.from_logits or self.takes_any_scale:
+            return output, fault
+        is_negative = ops.any(output < -tolerance, axis=-1)
+        logarithm = ops.log(ops.maximum(output, 0.0))
+        if self.from_logits is False:
+            return logarithm, _first_fault(fault, is_negative, NEGATIVE)
+        has_sum = ops.abs(ops.sum(output, axis=-1) - 1) <= tolerance
+        logits = ops.where((has_sum & ~is_negative)[:, None], logarithm, output)
+        return logits, _first_fault(fault, ~has_sum & ~is_negative, NO_SCALE)
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
-        """Return the chosen ids; -1 if a logit is NaN."""
+        """Return the chosen ids, or what is wrong with a row in their place."""
         if self._output_decides:
             return Choice(read[0], None, extras)
         rows = at.buffer.shape[0]
-        logits, is_broken = read
+        logits, fault = read
         if self.processor is not None:
             # Over a prompt's steps nothing has been generated: their choice is not written.
             step = ops.maximum(at.target - at.width, 0)
-            logits = self.processor(logits, _generated(at), step)
+            processed = self.processor(logits, _generated(at), step)
+            _check_shape("logits_processor", processed, logits.shape)
+            logits = backend.cast(processed, "float32")
+            fault = _first_fault(fault, ops.any(ops.isnan(logits), axis=-1), NAN_PROCESSED)
+        is_banned = ops.all(logits == -float("inf"), axis=-1)
         if isinstance(self.sampler, BeamSampler):
-            return self._choose_beams(self.sampler, logits, is_broken, at, extras)
-        ids = backend.cast(self._sample(logits, at.seed), "int32")
+            return self._choose_beams(self.sampler, logits, fault, is_banned, at, extras)
+        fault = _first_fault(fault, is_banned, ALL_BANNED)
+        ids = self._sample(logits, at.seed)
+        if not self._samples_rows:
+            fault = _first_fault(fault, (ids < 0) | (ids >= logits.shape[-1]), BAD_SAMPLE)
         if self.scored:
             likelihoods = ops.log_softmax(logits, axis=-1)
             found = ops.take_along_axis(likelihoods, ids[:, None], axis=-1)
             found = ops.reshape(found, (rows, self.horizon))
             extras = [backend.write_steps(extras[0], at.target, found, at.due)]
-        steps = _feed_back(_shaped(ids, rows, self.horizon), at, self.feedback)
-        is_broken = _shaped(is_broken, rows, self.horizon)
-        return Choice(ops.where(is_broken, -1, steps), None, extras)
+        shape = rows, self.horizon
+        steps, fault = self._fed_back(_shaped(ids, *shape), _shaped(fault, *shape), at)
+        return Choice(ops.where(fault < 0, fault, steps), None, extras)
 
     def _sample(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
-        if not isinstance(self.sampler, Sampler) or not self.draws:
-            return self.sampler(logits, seed)
-        # A prompt draws the same numbers in a batch as by itself.
-        each = self.num_samples * self.horizon
-        logits = ops.reshape(logits, (-1, each, logits.shape[-1]))
-        return ops.reshape(self.sampler(logits, seed), (-1,))
+        ids = self.sampler(logits, seed)
+        if not self._samples_rows:
+            _check_shape("sampler", ids, logits.shape[:1])
+            if "int" not in keras.backend.standardize_dtype(ids.dtype):
+                raise TypeError(
+                    "`sampler` must return ids of an integer dtype. Received: "
+                    f"{keras.backend.standardize_dtype(ids.dtype)}."
+                )
+        return backend.cast(ids, "int32")
+
+    def _fed_back(self, ids: Tensor, fault: Tensor, at: Position) -> tuple[Tensor, Tensor]:
+        """Return the next inputs, and what is wrong with each."""
+        steps = _feed_back(ids, at, self.feedback)
+        if self.feedback is None:
+            return steps, fault
+        is_outside = steps < 0
+        if self.limit is not None:
+            is_outside = is_outside | (steps >= self.limit)
+        return steps, _first_fault(fault, is_outside, BAD_FEEDBACK)
 
     def _choose_beams(
         self,
         sampler: BeamSampler,
         logits: Tensor,
-        is_broken: Tensor,
+        fault: Tensor,
+        is_banned: Tensor,
         at: Position,
         extras: list[Tensor],
     ) -> Choice:
         totals, finished = extras
-        # A beam with NaN is chosen, so that the NaN is seen.
-        is_broken = is_broken & ~finished
+        # A beam with NaN is chosen, so that the NaN is seen. One without a symbol left is dropped.
+        is_broken = (fault < 0) & ~finished
+        is_dead = is_banned & ~finished
         ids, rows, found = sampler._choose(
-            ops.where(is_broken[:, None], 0.0, logits),
-            ops.where(is_broken, float("inf"), totals),
+            ops.where((is_broken | is_dead)[:, None], 0.0, logits),
+            ops.where(is_broken, float("inf"), ops.where(is_dead, -float("inf"), totals)),
             finished,
         )
+        # The best beam of a prompt comes first. It is dropped only if all are.
+        best = ops.reshape(found, (-1, sampler.num_beams))[:, :1]
+        all_dead = ops.repeat(best[:, 0] == -float("inf"), sampler.num_beams)
+        fault = ops.where(ops.take(is_broken, rows, axis=0), ops.take(fault, rows, axis=0), 0)
+        fault = _first_fault(fault, all_dead, ALL_BANNED)
         own = ops.arange(rows.shape[0], dtype=rows.dtype)
         rows = ops.where(at.due, rows, own)
         before = ops.take(at.buffer, rows, axis=0)
         finished = ops.take(finished, rows, axis=0)
         at = at._replace(buffer=before)
-        steps = _feed_back(ops.cast(ids, "int32")[:, None], at, self.feedback)
-        steps = ops.where(ops.take(is_broken, rows, axis=0)[:, None], -1, steps)
+        steps, fault = self._fed_back(ops.cast(ids, "int32")[:, None], fault[:, None], at)
+        steps = ops.where(fault < 0, fault, steps)
         ends = _end_here(backend.write_steps(before, at.target, steps, at.due), at, self.stops)
         extras = [ops.where(at.due, found, totals), finished | (ends & at.due)]
         return Choice(steps, rows, extras)
@@ -216,7 +274,7 @@ class ValueChooser:
         """Return the values of the next steps."""
         predicted = backend.cast(read[0], at.buffer.dtype)
         if isinstance(self.noise, ResidualNoise):
-            predicted = self.noise.add(predicted, at.seed, self.num_samples)
+            predicted = self.noise.add(predicted, at.seed)
         elif self.noise is not None:
             noisy = self.noise(predicted, at.seed)
             _check_shape("noise", noisy, predicted.shape)
@@ -242,19 +300,19 @@ class ResidualNoise:
     def __hash__(self) -> int:
         return hash((self._residuals.shape, self._residuals.tobytes()))
 
-    def add(self, predicted: Tensor, seed: keras.random.SeedGenerator, num_samples: int) -> Tensor:
+    def add(self, predicted: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
         """Return predictions `(rows, horizon, …)` with errors drawn for them.
 
-        Every `num_samples` rows get the same errors, so a history gets the same errors in a batch
-        as by itself.
+        Each row draws by the seed and its own number: it does not depend on the other rows.
         """
         residuals = ops.convert_to_tensor(self._residuals, predicted.dtype)
         together = len(residuals.shape) == len(predicted.shape)
-        shape = (num_samples,) if together else (num_samples, predicted.shape[1])
-        drawn = keras.random.randint(shape, 0, residuals.shape[0], dtype="int32", seed=seed)
-        errors = ops.take(residuals, drawn, axis=0)
-        repeats = predicted.shape[0] // num_samples
-        return predicted + ops.tile(errors, (repeats, *(1,) * (len(predicted.shape) - 1)))
+        rows, horizon = predicted.shape[:2]
+        bits = backend.random_bits(seed.next(), rows, 1 if together else horizon)
+        # A signed integer, which every backend and device can divide.
+        drawn = ops.cast(ops.right_shift(bits, np.uint32(1)), "int32") % residuals.shape[0]
+        errors = ops.take(residuals, drawn[:, 0] if together else drawn, axis=0)
+        return predicted + errors
 
 
 class KnownColumns(NamedTuple):
@@ -298,6 +356,11 @@ def _check_shape(name: str, value: Tensor, expected: Sequence[int]) -> None:
             f"`{name}` must return a tensor of shape {tuple(expected)} here. Received: shape "
             f"{tuple(value.shape)}."
         )
+
+
+def _first_fault(fault: Tensor, is_wrong: Tensor, code: int) -> Tensor:
+    """Return `fault` with `code` where a row is wrong and nothing was wrong before."""
+    return ops.where((fault == 0) & is_wrong, code, fault)
 
 
 def _shaped(tensor: Tensor, *shape: int) -> Tensor:

@@ -4,6 +4,7 @@ A call such as `forecast(…, noise=lambda prediction, seed: …)` makes a new f
 TensorFlow frees no program that XLA compiled, so a new program for each would fill the memory.
 """
 
+import inspect
 from collections.abc import Callable, Hashable
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -38,6 +39,26 @@ class SharedFunction:
         return hash(self._key)
 
 
+def hashable(function: Any) -> Any:
+    """Return a function, or one that equals it only, if the function cannot be hashed.
+
+    >>> import dataclasses
+    >>> @dataclasses.dataclass
+    ... class Shift:
+    ...     by: int
+    ...     def __call__(self, x):
+    ...         return x + self.by
+    >>> shift = Shift(2)
+    >>> hashable(shift) == hashable(shift), hashable(shift)(3)
+    (True, 5)
+    """
+    try:
+        hash(function)
+    except TypeError:
+        return _Same(function)
+    return function
+
+
 def _key_of(function: Any) -> Hashable:
     """Return what decides the results of a function; the function itself if that is not known."""
     if not isinstance(function, FunctionType):
@@ -61,16 +82,39 @@ def _key_of(function: Any) -> Hashable:
 
 
 class _Same:
-    """A key that equals only that of the very same object, whatever its own `__eq__` says."""
+    """A function or a key that equals only that of the very same object, whatever its own `__eq__`
+    says."""
 
     def __init__(self, value: Any):
         self._value = value
+
+    def __call__(self, *args: Any) -> Any:
+        return self._value(*args)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and self._value is other._value
 
     def __hash__(self) -> int:
         return id(self._value)
+
+
+def check_function(name: str, function: Any, *arguments: str) -> None:
+    """Raise if an argument is no function, or cannot take these arguments.
+
+    >>> check_function("sampler", lambda logits: logits, "logits", "seed")
+    Traceback (most recent call last):
+        ...
+    TypeError: `sampler` must be a function (logits, seed). Received: ...
+    """
+    called = f"`{name}` must be a function ({', '.join(arguments)})."
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"{called} Received: {name}={function!r}.")
+    try:
+        inspect.signature(function).bind(*arguments)
+    except ValueError:  # functions in C may have no signature
+        pass
+    except TypeError as error:
+        raise TypeError(f"{called} Received: one with {error}.") from None
 
 
 def _is_plain(value: Any) -> bool:

@@ -25,7 +25,8 @@ from seqframe.model.state import stateful_layers
 from seqframe.rollout.choosers import Feedback, Processor
 from seqframe.rollout.export import export_rollout
 from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
-from seqframe.rollout.loop import RolledModel
+from seqframe.rollout.functions import check_function
+from seqframe.rollout.loop import rolled_model
 from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
@@ -93,13 +94,15 @@ class Generator:
             forces symbols. Logits are `(rows, symbols)`; -inf bans a symbol. `generated` is
             `(rows, …)`: the `step` ids so far, then -1.
         from_logits: bool. Whether the model's outputs are logits rather than probabilities. None:
-            they are probabilities if the last layer is a softmax. If that layer may compute
-            anything, as a `Lambda` does, the compiled loss decides.
+            they are probabilities if the last layer that changes values is a softmax. If that layer
+            may compute anything, as a `Lambda` does, the compiled loss decides. Without such a loss
+            the outputs decide: probabilities are not negative and have the sum 1, logits may be
+            negative. Other outputs are an error.
         stateful: True: run a model of stateless recurrent layers step by step, as if they were
             stateful. It then sees the whole history, and a step costs less than a window. A small
             random input must give the same output both ways. None: run the model as it is.
-        seed: int ≥ 0, for random samplers: the same seed gives the same symbols. None: a new seed
-            for each call.
+        seed: int ≥ 0, for random samplers: the same seed gives the same symbols. Row `k` of a call
+            draws by the seed and `k`. None: a new seed for each call.
 
     Each argument is an attribute of the same name.
 
@@ -139,9 +142,14 @@ class Generator:
                 f"`model` must be built. Received: {model.name!r}, which is not. "
                 "Train it, or call it on one batch."
             )
-        for name, function in ("feedback", feedback), ("logits_processor", logits_processor):
-            if function is not None and not callable(function):
-                raise TypeError(f"`{name}` must be a function. Received: {function!r}.")
+        if feedback is not None:
+            check_function("feedback", feedback, "prediction", "last_input")
+        if logits_processor is not None:
+            check_function("logits_processor", logits_processor, "logits", "generated", "step")
+        if from_logits is not None and not isinstance(from_logits, (bool, np.bool_)):
+            raise TypeError(
+                f"`from_logits` must be True, False or None. Received: from_logits={from_logits!r}."
+            )
         check_input_names(model)
         check_one_output(model, "Pass one output: `keras.Model(model.inputs, output)`.")
         carried = stateful_layers(model)
@@ -158,20 +166,38 @@ class Generator:
         check_framer(model, framer, bool(carried))
         if framer.vocabulary is not None:
             check_embedding(model, len(framer.vocabulary))
-        if stateful and not carried:
-            carried = layers_to_carry(model, framer)
         self.model, self.framer, self.stateful = model, framer, stateful
         self.sampler = get_sampler(sampler)
+        check_function("sampler", self.sampler, "logits", "seed")
         self.feedback, self.logits_processor = feedback, logits_processor
-        self.targets = choose_targets(targets, framer, feedback is not None)
-        self.from_logits = not outputs_probabilities(model) if from_logits is None else from_logits
+        self.targets = choose_targets(targets, model, framer, feedback is not None)
+        if from_logits is None and (known := outputs_probabilities(model)) is not None:
+            from_logits = not known
+        self.from_logits = None if from_logits is None else bool(from_logits)
         self.seed = None if seed is None else check_integer("seed", seed, 0)
         if framer.horizon > 1 and (logits_processor or isinstance(self.sampler, BeamSampler)):
             raise ValueError(
                 "Beams and a `logits_processor` need a model that predicts one step at a time. "
                 f"Received: a framer with horizon={framer.horizon}."
             )
-        self._rolled = RolledModel(model, framer, carried)
+        self._roll()
+
+    def _roll(self) -> None:
+        model, framer = self.model, self.framer
+
+        def find() -> list[keras.Layer]:
+            own = stateful_layers(model)
+            return layers_to_carry(model, framer) if self.stateful and not own else own
+
+        self._rolled = rolled_model(model, framer, bool(self.stateful), find)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled programs belong to the process.
+        return {name: value for name, value in vars(self).items() if name != "_rolled"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._roll()
 
     def __repr__(self) -> str:
         # A function's own repr is an address.
@@ -201,13 +227,14 @@ class Generator:
 
         Args:
             prompt: str, list of symbols, or int array `(steps,)` of ids; or a list of prompts of
-                any lengths. A prompt gives the same result in a list as by itself. If the framer
-                pads, a short prompt is padded and a long one keeps its last `sequence_length`
-                steps. Otherwise a stateless model needs `sequence_length` steps. With a `state` the
+                any lengths. A prompt gives the same result in a list as by itself, unless the
+                sampler draws: row `k` draws by the seed and `k`. If the framer pads, a short prompt
+                is padded and a long one keeps its last `sequence_length` steps. Otherwise a
+                stateless model needs `sequence_length` steps. With a `state` the
                 prompt may be empty.
             steps: int ≥ 1. Symbols to generate.
-            num_samples: int ≥ 1. Continuations of each prompt. A beam sampler gives its best ones,
-                at most `num_beams`.
+            num_samples: int ≥ 1. Continuations of each prompt, which take a row each. A beam
+                sampler gives its best ones, at most `num_beams`.
             stop: a str, a symbol or id, or a list of these. A continuation ends before the first of
                 them.
             include_prompt: bool. Begin each result with the prompt.
@@ -225,7 +252,7 @@ class Generator:
 
         Raises:
             ValueError: if a prompt is empty, too short, or has an unknown symbol. If the model's
-                output is NaN, or it or `state` does not fit.
+                output is NaN, or it or `state` does not fit. If no symbol can be chosen at a step.
 
         Example:
 
@@ -319,9 +346,11 @@ class Generator:
                 order. Dates in its index must be the dates of its steps.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
             noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
-                tensors `(rows, horizon, …)`, with `seed` for `keras.random`. Or an array of errors
-                `(errors, …)` to draw from, such as `Backtest.residuals`. Or "dropout", which keeps
-                the model's dropout active (Gal and Ghahramani, https://arxiv.org/abs/1506.02142).
+                tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. Or an
+                array of errors `(errors, …)` to draw from, such as `Backtest.residuals`: each path
+                draws by the seed and its own number, which goes on from history to history. Or
+                "dropout", which keeps the model's dropout active (Gal and Ghahramani,
+                https://arxiv.org/abs/1506.02142).
             quantiles: list of float in [0, 1]. Return these quantiles of the sample paths.
 
         Returns:
@@ -387,7 +416,7 @@ class Generator:
             Generator.
 
         Raises:
-            ValueError: if `save` did not write the file.
+            ValueError: if `save` did not write the file, or the file is damaged.
 
         Example:
 
@@ -399,7 +428,7 @@ class Generator:
         ...     Generator.load(f"{folder}/naive.keras").model.name
         'naive'
         """
-        return Generator(**load_parts(path, custom_objects))
+        return load_parts(path, custom_objects, Generator)
 
     def export(
         self,
@@ -414,12 +443,14 @@ class Generator:
 
         After `served = tf.saved_model.load(path)`, call `served.run(prompt, steps, seed)`. The
         prompt is a tensor `(batch_size, length)` of ids or values, with one more axis if there are
-        several columns. `steps` and `seed` are int32. The result is the next `steps` steps. If the
-        vocabulary is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
+        several columns. `steps` and `seed` are int32. The result is the next `steps` steps. An id
+        below 0 says that no symbol could be chosen, for instance because of NaN. If the vocabulary
+        is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
         `(batch_size,)`.
 
         Args:
-            path: path of a directory.
+            path: path of a folder. An earlier SavedModel there is replaced when the new one is
+                complete.
             kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
             batch_size: int ≥ 1. Number of prompts in a call.
             max_prompt: int ≥ 1. Longest prompt of a stateful model.
@@ -427,7 +458,7 @@ class Generator:
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
-            ValueError: if the generator needs a `future`.
+            ValueError: if the generator needs a `future`, or the folder has other files.
 
         Example:
 

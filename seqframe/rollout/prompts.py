@@ -11,6 +11,7 @@ from seqframe.model.inspect import context_steps, least_steps
 # Programs are compiled for these sizes and their doubles, not for each prompt and step count.
 _LEAST_ROOM = 64
 _LEAST_WIDTH = 16
+_MOST_BYTES = 2**34  # of the ids of one call
 
 
 @dataclass
@@ -109,6 +110,16 @@ def lay_out(
         future,
         None if state is None else state.states,
     )
+
+
+def check_room(rows: int, steps: int, called: str) -> None:
+    """Raise if the ids of so many rows and steps do not fit into memory."""
+    needed = rows * steps * np.dtype(np.int32).itemsize
+    if needed > _MOST_BYTES:
+        raise ValueError(
+            f"`{called}` must be smaller: the ids must fit into memory. Received: {rows} rows of "
+            f"{steps} steps, which take {needed:.1e} bytes. Generate in parts, with `state`."
+        )
 
 
 def rounded_rows(count: int) -> int:

@@ -11,9 +11,21 @@ import numpy as np
 from seqframe.framing.sequences import holds_symbols, split_sequences, to_array
 from seqframe.framing.vocabulary import Vocabulary
 from seqframe.model.inspect import check_classes, check_ids, check_prompt_length, context_steps
-from seqframe.rollout.choosers import Feedback, Processor, SymbolChooser
+from seqframe.rollout.choosers import (
+    ALL_BANNED,
+    BAD_FEEDBACK,
+    BAD_SAMPLE,
+    NAN_OUTPUT,
+    NAN_PROCESSED,
+    NEGATIVE,
+    NO_SCALE,
+    Feedback,
+    Processor,
+    SymbolChooser,
+)
+from seqframe.rollout.functions import hashable
 from seqframe.rollout.loop import RolledModel, Run
-from seqframe.rollout.prompts import GeneratorState, lay_out
+from seqframe.rollout.prompts import GeneratorState, check_room, lay_out
 from seqframe.samplers import BeamSampler
 
 _FIRST_CHUNK = 32  # steps that run before the host looks for stops
@@ -34,7 +46,7 @@ class Writer:
     sampler: Callable[..., Any]
     feedback: Feedback | None
     processor: Processor | None
-    from_logits: bool
+    from_logits: bool | None
     seed: int
 
     def generate(
@@ -52,6 +64,7 @@ class Writer:
         """Return the continuations of prompts; see `Generator.generate`."""
         prompts, several, encoded, stops = self._read(prompt, stop, state is not None)
         rows = self._rows_of_each(num_samples, return_state or state is not None)
+        check_room(len(encoded) * rows, steps, "steps" if rows == 1 else "steps` or `num_samples")
         repeated = [ids for ids in encoded for _ in range(rows)]
         start = functools.partial(
             self._start, num_samples=rows, stops=stops, scored=return_scores, state=state
@@ -84,6 +97,7 @@ class Writer:
                 f"sampler={self.sampler!r}. Use `generate`."
             )
         prompts, several, encoded, stops = self._read(prompt, stop)
+        check_room(len(encoded), steps, "steps")
         run = self._start(encoded, steps, 1, stops)
         return self._streamed(run, steps, prompts, stops, several)
 
@@ -119,6 +133,7 @@ class Writer:
             check_ids(ids, vocabulary, rolled.outputs)
             if not has_state:
                 check_prompt_length(len(ids), rolled.framer, rolled.is_stepped, hint=hint)
+        encoded = [ids.astype(np.int32, copy=False) for ids in encoded]
         return prompts, several, encoded, _encode_stops(stop, vocabulary)
 
     def _rows_of_each(self, num_samples: int, has_state: bool) -> int:
@@ -155,13 +170,14 @@ class Writer:
             )
         framer, vocabulary = self.rolled.framer, self._vocabulary
         choose = SymbolChooser(
-            self.sampler,
+            hashable(self.sampler),
             self.from_logits,
             horizon=framer.horizon,
             num_samples=num_samples,
             padding_id=None if vocabulary is None else vocabulary.padding_id,
-            processor=self.processor,
-            feedback=self.feedback,
+            processor=hashable(self.processor),
+            feedback=hashable(self.feedback),
+            limit=None if vocabulary is None else len(vocabulary),
             # For other samplers the host looks for stops. Beams know their score.
             stops=stops if self._follows_beams else (),
             scored=scored and not self._follows_beams,
@@ -235,16 +251,59 @@ def _run_until_stops(
             bar.update(run.made)
         predicted = run.steps()
         if (predicted < 0).any():
-            row, step = np.argwhere(predicted < 0)[0]
-            raise ValueError(
-                f"The model's output is NaN. Received: NaN at step {step} of row {row}. Look at "
-                "the model's weights: training may have diverged."
-            )
+            raise _error_of(predicted)
         if stops:
             found = [_first_stop(ids, stops) for ids in predicted]
     if bar is not None:
         bar.update(steps, finalize=True)
     return found
+
+
+# What is wrong with a choice: the rule, what was received, and the way out.
+_FAULTS = {
+    NAN_OUTPUT: (
+        "The model's output must not be NaN.",
+        "NaN",
+        "Look at the model's weights: training may have diverged.",
+    ),
+    NEGATIVE: (
+        "Probabilities must not be negative. The model's output is taken for probabilities.",
+        "a negative output",
+        "If it is logits, pass `from_logits=True` to the `Generator`.",
+    ),
+    NO_SCALE: (
+        "`from_logits` must say whether the model's output is logits: its layers do not tell.",
+        "an output that is not negative, and whose sum is not 1,",
+        "Pass `from_logits=True` or `from_logits=False` to the `Generator`.",
+    ),
+    NAN_PROCESSED: (
+        "The `logits_processor` must not return NaN.",
+        "NaN",
+        "To ban a symbol, set its logit to -inf.",
+    ),
+    ALL_BANNED: (
+        "At least one symbol must be left to choose.",
+        "logits that are all -inf",
+        "Let the `logits_processor` or the model allow one.",
+    ),
+    BAD_SAMPLE: (
+        "The `sampler` must return ids of the model's symbols.",
+        "another id",
+        "Return ids from 0 on, below `logits.shape[-1]`.",
+    ),
+    BAD_FEEDBACK: (
+        "The `feedback` must return ids of the vocabulary.",
+        "another id",
+        "Return ids from 0 on, below `len(vocabulary)`.",
+    ),
+}
+
+
+def _error_of(predicted: np.ndarray) -> ValueError:
+    """Return the error of the earliest step at which no symbol could be chosen."""
+    step, row = np.argwhere(predicted.T < 0)[0]
+    rule, received, way_out = _FAULTS[int(predicted[row, step])]
+    return ValueError(f"{rule} Received: {received} at step {step} of row {row}. {way_out}")
 
 
 def _nested(items: list[Any], num_samples: int, several: bool) -> Any:
@@ -284,7 +343,7 @@ def _encode_prompt(prompt: Any, vocabulary: Vocabulary | None) -> np.ndarray:
             f"Received: an array of shape {ids.shape} and dtype {ids.dtype}. "
             "For real values, use `forecast`."
         )
-    return ids.astype(np.int32, copy=False)
+    return ids
 
 
 def _decode_ids(ids: np.ndarray, prompt: Any, vocabulary: Vocabulary | None) -> Any:

@@ -37,6 +37,7 @@ Columns = dict[str, Any]
 ClassWeight = dict[int, float] | None
 
 _COPY_BYTES = 2**18  # frames that are copied together into a block, which fit into caches
+_SAMPLED = 1024  # rows by which data are known again, about
 _ALIGNMENT = 64  # bytes; JAX shares the memory of arrays that begin at a multiple
 
 
@@ -115,6 +116,11 @@ class Feed:
         rows = len(tree.flatten(self.arrays["x"])[0])
         return index.astype(np.int32 if rows < 2**31 else np.int64)
 
+    def sample(self) -> Arrays:
+        """Return some rows of the data, by which they are known again."""
+        rows = tree.map_structure(lambda array: array[:: _spacing(len(array))], self.arrays)
+        return {**rows, "index": self.index(np.arange(0, self.size, _spacing(self.size)))}
+
     def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, Columns]:
         """Return the arrays that hold some frames, and the columns for `gather`.
 
@@ -140,6 +146,9 @@ class Stream(Feed):
         super().__init__({}, gather, size)
         self._take_in, self.nbytes_streamed = take_in, max(nbytes, 1)
 
+    def sample(self) -> Arrays:
+        return self._take_in(0)(np.arange(0, self.size, _spacing(self.size)))
+
     def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, Columns]:
         # Every block has room for as many steps, so that one program runs all.
         batch_size = frames.shape[1]
@@ -161,6 +170,10 @@ class Stream(Feed):
             for whole, some in zip(tree.flatten(block), tree.flatten(part), strict=True):
                 whole[first : first + len(some)] = some
         return block
+
+
+def _spacing(rows: int) -> int:
+    return max(rows // _SAMPLED, 1)
 
 
 def feed_frames(

@@ -12,6 +12,7 @@ from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
 from seqframe.model.inspect import check_compiled, check_model
 from seqframe.training.by_keras import KerasRunner, runs_by_keras
+from seqframe.training.checkpoint import find_checkpoint
 from seqframe.training.epochs import Callbacks, EpochRunner, Validation, listed
 from seqframe.training.nan import warn_of_nan
 from seqframe.training.plan import find_policy, plan
@@ -110,6 +111,9 @@ def fit(
         validation_data = tuple(validation_data)  # Keras takes lists, too
     _check_validation_data(validation_data)
     callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
+    checkpoint = find_checkpoint(callbacks)
+    if checkpoint is not None:
+        seed = checkpoint._open(seed)
     trainer = runner(
         frames,
         "train",
@@ -123,14 +127,21 @@ def fit(
         own_size = isinstance(validation_data, Lanes)
         size = None if own_size else trainer.schedule.batch_size
         validation_data = runner(validation_data, "test", batch_size=size, name="validation_data")
-    return trainer.train(
-        callbacks,
-        initial_epoch,
-        epochs,
-        steps_per_execution,
-        None if validation_data is None else Validation(validation_data, validation_freq),
-        on_first_loss=partial(warn_of_nan, model, frames),
-    )
+    if checkpoint is not None:
+        is_planned = isinstance(validation_data, EpochRunner | KerasRunner)
+        checkpoint._expect(trainer.schedule, validation_data.schedule if is_planned else None)
+    try:
+        return trainer.train(
+            callbacks,
+            initial_epoch,
+            epochs,
+            steps_per_execution,
+            None if validation_data is None else Validation(validation_data, validation_freq),
+            on_first_loss=partial(warn_of_nan, model, frames),
+        )
+    finally:
+        if checkpoint is not None:
+            checkpoint._close(model)
 
 
 def _check_validation_data(data: Any) -> None:

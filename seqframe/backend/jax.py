@@ -72,8 +72,7 @@ class StepLoop(common.StepLoop):
     ) -> dict[str, np.ndarray]:
         if not self._is_built:
             batch = jax.eval_shape(lambda given: first_batch(self._gather, given), given)
-            with PutOff():
-                build_for_training(self._model, batch)
+            build_for_training(self._model, batch)
             self._is_built = True
         groups = self._variables()
         program = self._program(_values(groups), given)

@@ -27,7 +27,6 @@ from seqframe.backend.common import (
     scalars,
 )
 from seqframe.backend.internals import build_for_training
-from seqframe.backend.interrupts import PutOff
 
 logger = logging.getLogger("seqframe")
 
@@ -130,8 +129,7 @@ class StepLoop(common.StepLoop):
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
         if not self._is_built:
-            with PutOff():
-                build_for_training(self._model, first_batch(self._gather, given))
+            build_for_training(self._model, first_batch(self._gather, given))
             self._is_built = True
         program, flat = self._program(given), tree.flatten(given)
         logs = program(*scalars(first, steps, epochs), tf.constant(fresh), *flat)

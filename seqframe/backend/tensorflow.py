@@ -27,6 +27,7 @@ from seqframe.backend.common import (
     scalars,
 )
 from seqframe.backend.internals import build_for_training
+from seqframe.backend.interrupts import PutOff
 
 logger = logging.getLogger("seqframe")
 
@@ -132,8 +133,11 @@ class StepLoop(common.StepLoop):
             build_for_training(self._model, first_batch(self._gather, given))
             self._is_built = True
         program, flat = self._program(given), tree.flatten(given)
-        logs = program(*scalars(first, steps, epochs), tf.constant(fresh), *flat)
-        return {name: value[:epochs].numpy() for name, value in logs.items()}
+        # An interruption that comes inside may meet a callback of the garbage collector, where
+        # Python ignores it. So it waits for the end.
+        with PutOff():
+            logs = program(*scalars(first, steps, epochs), tf.constant(fresh), *flat)
+            return {name: value[:epochs].numpy() for name, value in logs.items()}
 
     def _program(self, given: Given) -> Callable[..., Any]:
         """Return the traced program for tensors of these shapes."""

@@ -171,6 +171,7 @@ def test_the_choice_is_told(caplog, capsys):
 # --- Random numbers.
 
 DRAWING = {
+    "an LSTM": lambda: [layers.LSTM(3, dropout=0.5)],
     "masks": lambda: [layers.SimpleRNN(3, dropout=0.5, recurrent_dropout=0.5)],
     "few": lambda: [layers.SpatialDropout1D(0.5)],
     "much": lambda: [layers.Flatten(), layers.Dense(300), layers.Dropout(0.5)],
@@ -195,9 +196,19 @@ def test_the_same_seed_draws_the_same_in_every_program(kind):
     expected = drawn(kind, two_epochs())
     for way in {"callbacks": [looking]}, {"max_device_bytes": 0}:
         assert_same(drawn(kind, two_epochs(**way)), expected, atol=1e-5)
-    if BACKEND == "tensorflow":  # so many steps that another program would pay
+    if BACKEND == "tensorflow" and kind != "an LSTM":  # whose long runs have a program of their own
         longer = drawn(kind, two_epochs(epochs=210))
         assert_same(longer[:2], expected, atol=1e-5)
+
+
+@pytest.mark.xla
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="elsewhere all programs draw the same")
+@pytest.mark.parametrize("kind", ["an LSTM", "masks", "few"])
+def test_networks_with_some_dropout_draw_as_keras_does_by_default(kind):
+    def keras_own(model):
+        return model.fit(X, Y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+
+    assert_same(drawn(kind, two_epochs()), drawn(kind, keras_own), atol=1e-5)
 
 
 @pytest.mark.xla

@@ -92,7 +92,7 @@ FORMS = (_GRAPH, _XLA_STEPS, _XLA_LOOP)
 #: How many times as long as the first form it takes to compile each form, about.
 COMPILATION = {_GRAPH: 1.0, _XLA_STEPS: 3.0, _XLA_LOOP: 3.0}
 
-_LONG_ENOUGH = 1_000  # steps from which an LSTM or GRU with some dropout is compiled with XLA
+_LONG_ENOUGH = 1_000  # steps from which a network with some dropout is compiled with XLA
 _LONG_RUN = 20_000  # steps from which a recurrent network is compiled with XLA at once
 _SAVED = 0.6  # of a step that XLA saves, at best
 _CALL = 0.4e-3  # seconds that a graph needs to call a program of XLA
@@ -104,9 +104,9 @@ def promising(known: Traits, forms: list[Form], steps: int, trains: bool) -> lis
         best = [_GRAPH]  # XLA has no cuDNN kernels, which are faster on a GPU
     elif trains and known.draws:
         # With XLA it draws other numbers. So the clock must not decide, or the same seed would not
-        # give the same result. Keras uses XLA, too, unless a layer says that it needs none.
-        pays = steps >= _LONG_ENOUGH or not known.needs_no_xla
-        best = [_XLA_STEPS if pays and not known.draws_much else _GRAPH]
+        # give the same result. On a CPU, Keras by itself never uses XLA.
+        pays = steps >= _LONG_ENOUGH and not known.draws_much
+        best = [_XLA_STEPS if pays else _GRAPH]
     elif known.convolves:
         best = [_GRAPH, _XLA_STEPS]
     elif known.recurrent and steps >= _LONG_RUN:

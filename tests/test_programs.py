@@ -218,7 +218,7 @@ def test_a_long_run_with_some_dropout_uses_xla_for_all_batches():
 @pytest.mark.xla
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras's data loader draws a number each epoch")
 @pytest.mark.parametrize("jit_compile", [True, False] if BACKEND == "tensorflow" else ["auto"])
-@pytest.mark.parametrize("kind", ["masks", "much"])
+@pytest.mark.parametrize("kind", ["much"])
 def test_keras_draws_the_same_if_both_are_compiled_alike(kind, jit_compile):
     expected = drawn(kind, keras_own(jit_compile))
     for form in own.FORMS:

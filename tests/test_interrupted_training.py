@@ -15,7 +15,7 @@ from models import assert_same, compiled, contents, numbers, put_back, seeded
 from seqframe import SequenceFramer, evaluate, fit, get_states, predict, reset_states
 from seqframe.training import schedule
 
-STEPS, EPOCHS = 20, 6
+STEPS, EPOCHS = 20, 3
 FRAMES = SequenceFramer(1).frame(numbers(2 * STEPS + 1))
 LONGEST = 10.0  # seconds after which an interruption must have been heard; most take milliseconds
 

@@ -160,6 +160,16 @@ def test_the_next_fit_goes_on_at_the_speed_of_the_last_one(simple, set_clock, ca
     assert calls == [1, 4]
 
 
+def test_longer_frames_have_a_speed_of_their_own(set_clock, calls):
+    pooled = [keras.Input((None, 1)), layers.GlobalAveragePooling1D(), layers.Dense(1)]
+    model = compiled(keras.Sequential(pooled))
+    set_clock(CLOCKS["stands still"])
+    for steps, expected in [(2, [1, 9]), (50, [1, 9]), (2, [10])]:
+        fit(model, (numbers(20, steps, 1), Y), batch_size=2, verbose=0)
+        assert calls == expected
+        calls.clear()
+
+
 @pytest.mark.parametrize(
     ("left", "seconds", "steps"),
     [

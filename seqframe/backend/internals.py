@@ -120,7 +120,8 @@ def build_for_training(model: keras.Model, data: Any) -> None:
     Why: JAX needs every variable before its program is traced, and Keras creates these in the first
     step. Its public way (`train_on_batch`) trains. TensorFlow would trace the step twice.
     """
-    model._symbolic_build(data_batch=data)
+    with PutOff():  # a half-built model could not be built again
+        model._symbolic_build(data_batch=data)
 
 
 def compiled_with(model: keras.Model) -> list[Any]:

@@ -1,5 +1,6 @@
 """JAX: programs are jitted, and variables travel through them as values."""
 
+import hashlib
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -72,8 +73,7 @@ class StepLoop(common.StepLoop):
     ) -> dict[str, np.ndarray]:
         if not self._is_built:
             batch = jax.eval_shape(lambda given: first_batch(self._gather, given), given)
-            with PutOff():
-                build_for_training(self._model, batch)
+            build_for_training(self._model, batch)
             self._is_built = True
         groups = self._variables()
         program = self._program(_values(groups), given)
@@ -212,7 +212,8 @@ def _shared_program(function: Callable[..., Any], *args: Any) -> Callable[..., A
     lowered = jax.jit(function, donate_argnums=0).lower(*args)
     text = lowered.as_text()
     where = tuple(sorted({str(value.sharding) for value in tree.flatten(args[:2])}))
-    key = (text, lowered.in_tree, lowered.out_tree, where)
+    digest = hashlib.sha256(text.encode()).digest()  # the text itself may have a megabyte
+    key = (digest, lowered.in_tree, lowered.out_tree, where)
     # The text names no Python function that it calls, and constants may lie outside of it.
     if "callback" in text or getattr(jax.config, "jax_use_simplified_jaxpr_constants", False):
         return lowered.compile()

@@ -92,6 +92,7 @@ FORMS = (_GRAPH, _XLA_STEPS, _XLA_LOOP)
 #: How many times as long as the first form it takes to compile each form, about.
 COMPILATION = {_GRAPH: 1.0, _XLA_STEPS: 3.0, _XLA_LOOP: 3.0}
 
+_LONG_ENOUGH = 1_000  # steps from which a network with some dropout is compiled with XLA
 _LONG_RUN = 20_000  # steps from which a recurrent network is compiled with XLA at once
 _SAVED = 0.6  # of a step that XLA saves, at best
 _CALL = 0.4e-3  # seconds that a graph needs to call a program of XLA
@@ -102,9 +103,10 @@ def promising(known: Traits, forms: list[Form], steps: int, trains: bool) -> lis
     if known.needs_no_xla and (not known.recurrent or tf.config.list_physical_devices("GPU")):
         best = [_GRAPH]  # XLA has no cuDNN kernels, which are faster on a GPU
     elif trains and known.draws:
-        # With XLA it draws other numbers. So only the layers decide: neither the clock nor the
-        # number of steps, or the same seed would not give the same result.
-        best = [_GRAPH if known.draws_much else _XLA_STEPS]
+        # With XLA it draws other numbers. So the clock must not decide, or the same seed would not
+        # give the same result. On a CPU, Keras by itself never uses XLA.
+        pays = steps >= _LONG_ENOUGH and not known.draws_much
+        best = [_XLA_STEPS if pays else _GRAPH]
     elif known.convolves:
         best = [_GRAPH, _XLA_STEPS]
     elif known.recurrent and steps >= _LONG_RUN:
@@ -130,12 +132,14 @@ class StepLoop(common.StepLoop):
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
         if not self._is_built:
-            with PutOff():
-                build_for_training(self._model, first_batch(self._gather, given))
+            build_for_training(self._model, first_batch(self._gather, given))
             self._is_built = True
         program, flat = self._program(given), tree.flatten(given)
-        logs = program(*scalars(first, steps, epochs), tf.constant(fresh), *flat)
-        return {name: value[:epochs].numpy() for name, value in logs.items()}
+        # An interruption that comes inside may meet a callback of the garbage collector, where
+        # Python ignores it. So it waits for the end.
+        with PutOff():
+            logs = program(*scalars(first, steps, epochs), tf.constant(fresh), *flat)
+            return {name: value[:epochs].numpy() for name, value in logs.items()}
 
     def _program(self, given: Given) -> Callable[..., Any]:
         """Return the traced program for tensors of these shapes."""

@@ -83,8 +83,7 @@ class StepLoop(common.StepLoop):
         if not epochs:
             # Nothing is compiled, but metrics are made now, so that their errors change nothing.
             if not self._is_built:
-                with PutOff():
-                    build_for_training(self._model, first_batch(self._gather, given))
+                build_for_training(self._model, first_batch(self._gather, given))
             return {}
         training = self._kind == "train"
         # Keras's own trainer does so too, for PyTorch layers inside the model.

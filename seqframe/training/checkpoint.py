@@ -25,6 +25,7 @@ from seqframe.backend.internals import (
     made_seed_generator,
     private_counters,
 )
+from seqframe.backend.interrupts import PutOff
 from seqframe.model.inspect import metric_names
 from seqframe.model.state import state_variables, stateful_layers
 from seqframe.training.generations import Content, Generations, is_plain
@@ -164,7 +165,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._facts["loop"] = "Keras's `fit`"
             self._content = self._files.read()
         if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
+            with PutOff():
+                model.optimizer.build(model.trainable_variables)
         self._facts |= {
             "backend": keras.backend.backend(),
             "optimizer": type(model.optimizer).__name__,

@@ -72,7 +72,7 @@ class EpochRunner:
             with PutOff():
                 model.optimizer.build(model.trainable_variables)
         model.stop_training = False
-        self.left = self.schedule.batches * (epochs - initial_epoch)
+        self.left = self._program.planned = self.schedule.batches * (epochs - initial_epoch)
         if validation is not None:
             validation.expect(epochs - initial_epoch)
         self.schedule.last_epoch = epochs - 1

@@ -138,6 +138,7 @@ class Program:
     ):
         self.outputs: Any = None  # a nest like the predictions, of their names in the logs
         self.form: Form | None = None  # of the last steps
+        self.planned = 0  # steps of the whole run
         self._is_fixed = False
         self._model, self._kind, self._gather, self._verbose = model, kind, gather, verbose
         self._forms = forms_for(model, program, jit_compile)
@@ -231,6 +232,8 @@ class Program:
         possible = trial.possible(self._forms)
         if self._is_fixed:
             return possible[:1]
+        if kept.traits.draws:
+            steps = self.planned  # the same for a smaller last batch, and in each call
         return backend.promising(kept.traits, possible, steps, self._kind == "train")
 
     def _kept(self) -> _Kept:

@@ -25,6 +25,8 @@ _ROOM_INDICES = 2**20
 _MOST_INDICES = 2**22
 _MOST_BYTES = 2**24
 _MOST_COPIED = 2**26  # bytes of an array that gets room for more rows
+_SMALL_BYTES = 2**18  # bytes of an array that may have room for twice its rows
+_LEAST_ROOM = 16  # rows
 
 #: On the device: arrays that frames are gathered from, and columns that say which ones.
 Chunk = tuple[Arrays, Columns]
@@ -63,6 +65,7 @@ class Schedule:
     ):
         self.feed, self.batch_size = feed, batch_size
         self.shuffle, self.seed, self.lanes, self.resets = shuffle, seed, lanes, resets
+        self._nbytes = nbytes
         if lanes is None:
             self.steps, self.remainder = divmod(feed.size, batch_size)
         else:
@@ -102,7 +105,7 @@ class Schedule:
         orders = [self._frame_numbers(first + k, 0, self.steps) for k in range(count)]
         columns = {name: np.concatenate([column] * count) for name, column in self.fixed.items()}
         columns["index"] = self.feed.index(np.concatenate(orders))
-        return self._on_device({}, _filled(columns, room_for(self.steps * self.epochs_a_call)))
+        return self._on_device({}, _filled(columns, self._room))
 
     def chunk(self, epoch: int, number: int) -> Chunk:
         """Return the chunk number `number` of an epoch. A stream prepares the next one."""
@@ -157,9 +160,7 @@ class Schedule:
         arrays, columns = self._rows(epoch, first, stop, self.chunk_steps)
         if self.feed.nbytes_streamed:
             return self._on_device(arrays, _filled(columns, self.chunk_steps))
-        whole = self.chunk_steps == self.steps
-        room = room_for(self.chunk_steps * (self.epochs_a_call if whole else 1))
-        return self._on_device(arrays, _filled(columns, room))
+        return self._on_device(arrays, _filled(columns, self._room))
 
     def _rows(self, epoch: int, first: int, stop: int, room: int) -> tuple[Arrays, Columns]:
         """Return the steps `first … stop - 1` of an epoch; a stream's have room for `room`."""
@@ -173,6 +174,13 @@ class Schedule:
         batch = backend.give_to_device(columns["batch"])
         others = {name: column for name, column in columns.items() if name != "batch"}
         return {}, {"batch": batch, **backend.to_device(others)}
+
+    @property
+    def _room(self) -> int:
+        """Steps for which a call's columns have room, when frames stay on the device."""
+        if self.chunk_steps < self.steps:
+            return self.chunk_steps
+        return room_for(self.steps * self.epochs_a_call, self.batch_size * (4 + self._nbytes))
 
     @cached_property
     def _resident(self) -> Arrays:
@@ -205,15 +213,21 @@ def place_rows(rows: Any, place: np.ndarray, size: int, into: Any = None) -> Any
     return into
 
 
-def room_for(rows: int) -> int:
-    """Return the rows of an array with room for more, at most an eighth or 15 of them.
+def room_for(rows: int, nbytes: int) -> int:
+    """Return the rows of an array with room for more, so that longer data need no new program.
 
-    So data that are a little longer than the last time need no new program.
+    A row has `nbytes` bytes. A small array has room for up to twice the rows, another one for an
+    eighth more.
 
-    >>> [room_for(rows) for rows in (1, 16, 17, 1000, 1024, 1025)]
-    [16, 16, 32, 1024, 1024, 1152]
+    >>> [room_for(rows, 4) for rows in (1, 17, 1000, 1025)]
+    [16, 32, 1024, 2048]
+    >>> [room_for(rows, 1000) for rows in (1, 17, 1000, 1024, 1025)]
+    [16, 32, 1024, 1024, 1152]
     """
-    unit = 2 ** max(rows.bit_length() - 4, 4)
+    doubled = max(2 ** (rows - 1).bit_length(), _LEAST_ROOM)
+    if doubled * nbytes <= _SMALL_BYTES:
+        return doubled
+    unit = max(2 ** (rows.bit_length() - 4), _LEAST_ROOM)
     return -(-rows // unit) * unit
 
 
@@ -221,7 +235,7 @@ def _with_room(array: np.ndarray) -> np.ndarray:
     """Return an array with room for more rows, if it is not so large that a copy matters."""
     if array.nbytes > _MOST_COPIED:
         return array
-    return _padded(array, room_for(len(array)))
+    return _padded(array, room_for(len(array), array.nbytes // len(array)))
 
 
 def _filled(columns: Columns, count: int) -> Columns:
@@ -235,7 +249,9 @@ def _filled(columns: Columns, count: int) -> Columns:
 def _padded(array: np.ndarray, rows: int) -> np.ndarray:
     if len(array) >= rows:
         return array
-    return np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
+    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
 
 
 class _InThread(Thread):

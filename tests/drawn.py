@@ -267,7 +267,7 @@ def faulty(value: Any, fault: str) -> Any:
     if isinstance(value, str):  # a column of labels
         return value + "s"
     if isinstance(value, list):
-        return [*value[:-1], faulty(value[-1], fault)]
+        return [faulty(value[0], fault), *value[1:]]
     return {
         "shorter": lambda: value[:-5],  # a future may be four steps longer
         "longer": lambda: np.concatenate([value, np.repeat(value[-1:], 50, axis=0)]),
@@ -332,7 +332,8 @@ def data_of(case: Case, frames_of: Any = None) -> oracle.Data:
         inputs = [array[:, list(case.columns)] for array in inputs]
     if case.holes:
         made["valid"] = [
-            np.array([(q, t) not in case.holes for t in range(case.lengths[q])]) for q in numbers
+            np.array([(q, t) not in case.holes for t in range(case.lengths[q])], bool)
+            for q in numbers
         ]
     if case.vocabulary == "padded":
         inputs = [array + 1 for array in inputs]
@@ -525,7 +526,7 @@ def refused(case: Case, data: oracle.Data) -> str | None:
         return "too short"
     if _leaks(rule, case, data):
         return "a leak"
-    if rule.wrap and (case.holes or case.nans):
+    if rule.wrap and oracle.has_missing(data):
         return "wrap"
     if not oracle.frames(rule, data):
         return "no frame left"

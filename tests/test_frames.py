@@ -247,3 +247,10 @@ def test_repr():
     gap = np.array([1.0, 2.0, 3.0, np.nan, 5.0, 6.0, 7.0, 8.0])
     left_out = SequenceFramer(2).frame([gap, gap[4:]], skip_nan=True)
     assert repr(left_out) == "Frames(5 of x (2, 1), y () over 2 sequences, 3 left out)"
+
+
+def test_frames_read_the_users_arrays_where_they_lie():
+    steps = np.arange(6)
+    frames = SequenceFramer(2).frame(steps)
+    steps[0] = 9  # the guide says not to
+    assert frames[0][0].ravel().tolist() == frames.arrays()[0][0].ravel().tolist() == [9, 1]

@@ -20,7 +20,7 @@ The jobs:
   new one.
 - **new-noise**: sample paths with a new function of noise each time.
 
-Keras forecasts by a loop over `predict_on_batch`. Slow jobs get fewer calls, one in 2 to 100, and
+Keras forecasts by a loop over `predict_on_batch`. Slow jobs get fewer calls, one in 2 to 40, and
 none starts a call after ten minutes. The table tells the number. The memory is what the process
 allocates (`RssAnon`), after a garbage collection. The first tenth of the calls, at least three, is
 a warm-up and does not count.

@@ -30,9 +30,11 @@ class Case:
         row: shape of a step.
         form: "array", "list", "strided" (an array with gaps in its memory), "read-only", or the
             library of a table.
+        columns: the columns of a table that are inputs; None: all.
         one_of_many: whether the sequences are groups of one table or array, cut by `by`.
         targets: None, "array" (of shape `target_row`), or columns of the sequence.
-        future: None, "array" (of shape `future_row`, `longer` steps longer), or columns.
+        future: None, "array" (of shape `future_row`, `longer` steps longer), "table" (the same
+            with labels of groups, which may come in another order), or columns.
         weight: None, "steps" or "frames".
         holes: steps that are not valid, as (sequence, step).
         nans: missing values, as (array, sequence, step).
@@ -47,6 +49,7 @@ class Case:
     dtype: str = "int64"
     row: tuple[int, ...] = ()
     form: str = "array"
+    columns: tuple[int, ...] | None = None
     one_of_many: bool = False
     targets: Any = None
     target_row: tuple[int, ...] = ()
@@ -95,9 +98,10 @@ def draw(seed: int) -> Case:
     room = _steps_of(rule)
     several = rng.choice([1, 1, 1, 2, 3, 5])
     lengths = tuple(room + rng.randint(0, 12) for _ in range(several))
-    if rng.random() < 0.03:
+    if rng.random() < 0.05:
         least = 2 if shape["dtype"] in TEXTS else int(shape.get("one_of_many", False))
-        lengths = (rng.randint(least, max(room - 1, least)),) * several
+        short = rng.randint(least, max(room - 1, least))
+        lengths = (short,) * several if rng.random() < 0.3 else (*lengths[:-1], short)
     case = Case(rule, lengths, **shape, ask=rng.randrange(2**20), batch_size=rng.randint(1, 6))
     case = _values(rng, case)
     if rng.random() < 0.35:
@@ -161,33 +165,29 @@ def _values(rng: random.Random, case: Case) -> Case:
     symbols, table = case.dtype in TEXTS, case.form in TABLES
     changes: dict[str, Any] = {}
     columns = list(range(case.row[0])) if len(case.row) == 1 and not symbols else []
-    # A target that is an input at its own step is a leak.
-    leaks = case.rule["gap"] < 0
-    if leaks or rng.random() < 0.3:
+    if table and len(columns) > 1 and rng.random() < 0.4:
+        changes["columns"] = tuple(rng.sample(columns, rng.randint(1, len(columns) - 1)))
+    if rng.random() < (0.7 if case.rule["gap"] < 0 else 0.3):
         changes |= {"targets": "array", "target_row": rng.choice(ROWS[:5])}
-        # Values of small types repeat, and may be those of the inputs.
-        changes["target_dtype"] = rng.choice(NUMBERS[:4] if leaks else NUMBERS)
+        changes["target_dtype"] = rng.choice(NUMBERS)
         if rng.random() < 0.9 and case.rule.get("padding_value", 0) not in (0, 1):
             changes["target_dtype"] = "float32"
-    elif columns and rng.random() < 0.4:
+    elif columns and rng.random() < 0.5:
         some = rng.sample(columns, rng.randint(1, len(columns)))
         changes["targets"] = rng.choice([some[0], some])
     if rng.random() < 0.25:
         changes |= {"future": "array", "future_row": rng.choice(ROWS)}
-        if not case.one_of_many:
+        changes["longer"] = 0 if case.one_of_many else rng.choice([0, 0, 1, 4])
+        if table and rng.random() < 0.5:
+            changes |= {"future": "table", "future_row": (rng.randint(1, 2),)}
             changes["longer"] = rng.choice([0, 0, 1, 4])
-    elif columns and not leaks and rng.random() < 0.15 and changes.get("targets") is not None:
-        taken = changes["targets"]
-        taken = columns if taken == "array" else np.atleast_1d(taken).tolist()
-        left = [column for column in columns if column not in taken]
-        changes["future"] = rng.choice([None, left]) or None
+    elif columns and rng.random() < 0.2:
+        changes["future"] = rng.sample(columns, rng.randint(1, len(columns)))
     if rng.random() < 0.25:
         changes["weight"] = rng.choice(["steps", "frames"])
         changes["weight_dtype"] = rng.choice(["float32", "float64", "int64"])
         if case.rule["mode"] == "subsequences":
             changes["weight"] = "steps"
-    if table and case.one_of_many:
-        changes |= {"target_row": changes.get("target_row", ())[:1]}
     return replace(case, **changes)
 
 
@@ -205,7 +205,8 @@ def _missing(rng: random.Random, case: Case) -> Case:
 
 
 def _can_be_nan(case: Case, name: str) -> bool:
-    has = {"inputs": True, "targets": case.targets == "array", "future": case.future == "array"}
+    beside = case.future in ("array", "table")
+    has = {"inputs": True, "targets": case.targets == "array", "future": beside}
     dtypes = {"inputs": case.dtype, "targets": case.target_dtype, "future": "float32"}
     if name == "weight":
         return case.weight == "steps" and case.weight_dtype.startswith("float")
@@ -266,7 +267,7 @@ def faulty(value: Any, fault: str) -> Any:
     if isinstance(value, str):  # a column of labels
         return value + "s"
     if isinstance(value, list):
-        return [*value[:-1], faulty(value[-1], fault)]
+        return [faulty(value[0], fault), *value[1:]]
     return {
         "shorter": lambda: value[:-5],  # a future may be four steps longer
         "longer": lambda: np.concatenate([value, np.repeat(value[-1:], 50, axis=0)]),
@@ -311,7 +312,7 @@ def data_of(case: Case, frames_of: Any = None) -> oracle.Data:
         made["targets"] = [
             values(case.target_dtype, case.lengths[q], case.target_row, 10 + q) for q in numbers
         ]
-    if case.future == "array":
+    if case.future in ("array", "table"):
         made["future"] = [
             values("float32", case.lengths[q] + case.longer, case.future_row, 20 + q)
             for q in numbers
@@ -327,9 +328,12 @@ def data_of(case: Case, frames_of: Any = None) -> oracle.Data:
         columns = getattr(case, name)
         if columns is not None and not isinstance(columns, str):
             made[name] = [array[:, columns] for array in inputs]
+    if case.columns is not None:
+        inputs = [array[:, list(case.columns)] for array in inputs]
     if case.holes:
         made["valid"] = [
-            np.array([(q, t) not in case.holes for t in range(case.lengths[q])]) for q in numbers
+            np.array([(q, t) not in case.holes for t in range(case.lengths[q])], bool)
+            for q in numbers
         ]
     if case.vocabulary == "padded":
         inputs = [array + 1 for array in inputs]
@@ -358,6 +362,13 @@ def data_of(case: Case, frames_of: Any = None) -> oracle.Data:
     return data
 
 
+def kept(case: Case, data: oracle.Data) -> oracle.Data:
+    """Return the data without the sequences that are too short for a frame."""
+    whole = replace(data, valid=None, skip_nan=False)
+    have = {frame.sequence for frame in oracle.frames(rule_of(case), whole)}
+    return data.select(sorted(have))
+
+
 def label(number: int) -> str:
     """Return the name of a group. The order of names is not the order of groups."""
     return "zyxwv"[number]
@@ -374,6 +385,8 @@ def framer_of(case: Case) -> SequenceFramer:
             "unknown": lambda: Vocabulary([unknown, *symbols[:6]], unknown=unknown),
         }
         options["vocabulary"] = own[case.vocabulary]()
+    if case.columns is not None:
+        options["columns"] = [f"c{k}" for k in case.columns]
     if case.fault is not None and case.fault[0] == "rule":
         options[case.fault[1]] = case.fault[2]
     return SequenceFramer(**options)
@@ -385,12 +398,14 @@ def frames_of(case: Case) -> Any:
     arguments: dict[str, Any] = {"skip_nan": bool(case.nans)}
     for name in ("targets", "future"):
         columns = getattr(case, name)
-        if columns is not None and columns != "array":
+        if columns is not None and not isinstance(columns, str):
             arguments[name] = _named(case, columns)
     if case.targets == "array":
         arguments["targets"] = _joined(case, data.targets)
     if case.future == "array":
         arguments["future"] = _joined(case, data.future)
+    if case.future == "table":
+        arguments["future"] = _tables_of(case, data.future or [])
     if data.weight is not None:
         arguments["sample_weight"] = _joined(case, data.weight, data.weight_per_frame)
     if data.valid is not None:
@@ -405,9 +420,26 @@ def frames_of(case: Case) -> Any:
 
 def _named(case: Case, columns: Any) -> Any:
     """Return columns by name, if they have names and the case asks for them."""
-    if case.form not in TABLES or case.ask % 2:
+    if case.form not in TABLES or (case.ask % 2 and case.columns is None):
         return columns
     return [f"c{k}" for k in columns] if isinstance(columns, list) else f"c{columns}"
+
+
+def _tables_of(case: Case, arrays: list[np.ndarray]) -> Any:
+    """Return future covariates as tables, which are matched by the labels of their groups."""
+    library = TABLES[case.form]
+    each = [{f"f{k}": array[:, k] for k in range(array.shape[1])} for array in arrays]
+    if not case.one_of_many:
+        tables = [library.DataFrame(columns) for columns in each]
+        return tables[0] if len(tables) == 1 else tables
+    tables = [
+        library.DataFrame({"group": [label(q)] * len(array), **columns})
+        for q, (array, columns) in enumerate(zip(arrays, each, strict=True))
+    ]
+    tables = tables[::-1] if case.ask % 3 else tables
+    return (
+        library.concat(tables, ignore_index=True) if library is pandas else library.concat(tables)
+    )
 
 
 def _group_of_rows(case: Case) -> list[str]:
@@ -492,27 +524,42 @@ def refused(case: Case, data: oracle.Data) -> str | None:
     every = oracle.frames(rule, whole)
     if not every:
         return "too short"
-    if _has_copy(rule, case, data):
+    if _leaks(rule, case, data):
         return "a leak"
-    if rule.wrap and (case.holes or case.nans):
+    if rule.wrap and oracle.has_missing(data):
         return "wrap"
     if not oracle.frames(rule, data):
         return "no frame left"
     return None
 
 
-def _has_copy(rule: oracle.Rule, case: Case, data: oracle.Data) -> bool:
-    """Whether a target that varies equals an input at every step, and is an input at its own."""
-    if rule.gap >= 0 or case.targets is None:
+def _leaks(rule: oracle.Rule, case: Case, data: oracle.Data) -> bool:
+    """Whether a target is an input at its own step, or among the future covariates."""
+    every = set(range(case.row[0])) if len(case.row) == 1 else set()
+    inputs = every if case.columns is None else set(case.columns)
+    named = (
+        set() if isinstance(case.targets, str | None) else {*np.atleast_1d(case.targets).tolist()}
+    )
+    own = rule.gap < 0 and (bool(named & inputs) or _has_copy(case, data))
+    targets = inputs if case.targets is None else named
+    ahead = set() if isinstance(case.future, str | None) else set(case.future)
+    return own or bool(ahead & targets)
+
+
+def _has_copy(case: Case, data: oracle.Data) -> bool:
+    """Whether a column of targets varies, and equals a column of the inputs at every step."""
+    if case.targets is None:
         return False
     x, y = (
-        np.concatenate(
-            [array.reshape(len(array), int(np.prod(array.shape[1:]))) for array in arrays]
-        )
-        for arrays in (data.inputs, data.targets)
+        np.concatenate([array.reshape(len(array), int(np.prod(array.shape[1:]))) for array in each])
+        for each in (data.inputs, data.targets)
     )
-    pairs = [(x[:, i], y[:, j]) for i in range(x.shape[1]) for j in range(y.shape[1])]
-    return any(np.array_equal(a, b) and len(np.unique(b)) > 1 for a, b in pairs)
+    return any(
+        all(a == b or (a != a and b != b) for a, b in zip(x[:, i], y[:, j], strict=True))
+        and any(b not in (y[0, j], None) and b == b for b in y[:, j])
+        for i in range(x.shape[1])
+        for j in range(y.shape[1])
+    )
 
 
 def _holds(dtype: np.dtype, value: float) -> bool:

@@ -129,7 +129,7 @@ def report(
     for name, number in sorted(tally.drawn.items()):
         print(f"{number:>10,}  {name}")
     print(f"{tally.count:>10,}  drawn in {seconds:,.0f} s, {len(tally.wrong)} wrong")
-    for number, case, what in tally.wrong[:3]:
+    for number, case, what in tally.wrong:
         print(f"\ncase {number}: {case!r}\n  {what}")
     if tally.wrong:
         case = simplest(check, tally.wrong[0][1], simpler)

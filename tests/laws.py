@@ -40,7 +40,7 @@ def check(case: Case) -> list[str]:
         if why is not None:
             raise WrongAnswerError(f"taken, but it must be refused: {why}")
         rng = random.Random(case.ask)
-        rule = drawn.rule_of(case)
+        rule, data = drawn.rule_of(case), drawn.kept(case, data)
         laws = rng.sample([batches, resumed, shards, lanes, splits, folds, others], 2)
         if rule.mode == "subsequences" and rng.random() < 0.1:  # it takes a while
             laws.append(evenly)

@@ -185,12 +185,27 @@ def touches_missing(rule: Rule, data: Data, frame: Frame) -> bool:
     q = frame.sequence
     if data.valid is not None and not all(data.valid[q][t] for t in [*at_inputs, *at_targets]):
         return True
-    if not data.skip_nan:
-        return False
-    there = [data.targets, data.future, None if data.weight_per_frame else data.weight]
-    return any(_is_nan(data.inputs[q][t]) for t in at_inputs) or any(
-        _is_nan(rows[q][t]) for rows in there if rows is not None for t in at_targets
+    return data.skip_nan and (
+        any(_is_nan(data.inputs[q][t]) for t in at_inputs)
+        or any(_is_nan(rows[q][t]) for rows in _beside(data) for t in at_targets)
     )
+
+
+def has_missing(data: Data) -> bool:
+    """Whether any step of any sequence is missing."""
+    for q, length in enumerate(data.lengths):
+        for t in range(length):
+            if data.valid is not None and not data.valid[q][t]:
+                return True
+            if data.skip_nan and any(_is_nan(rows[q][t]) for rows in [data.inputs, *_beside(data)]):
+                return True
+    return False
+
+
+def _beside(data: Data) -> list[list[np.ndarray]]:
+    """Return the arrays of values at target steps."""
+    weight = None if data.weight_per_frame else data.weight
+    return [rows for rows in (data.targets, data.future, weight) if rows is not None]
 
 
 def _is_nan(row: Any) -> bool:

@@ -25,6 +25,7 @@ class Case:
     Attributes:
         writes: whether it generates symbols rather than values.
         rows: batch size of a stateful network; None: it is stateless.
+        stepped: whether a stateless recurrent network is run step by step, `stateful=True`.
         cell: "LSTM", "GRU", "SimpleRNN", or "Dense" for a network without recurrent layers.
         deep: whether there are two recurrent layers.
         columns: columns of a step of values; 0: steps are numbers.
@@ -45,6 +46,7 @@ class Case:
     padding_value: float = 0
     return_sequences: bool = False
     rows: int | None = None
+    stepped: bool = False
     cell: str = "Dense"
     deep: bool = False
     columns: int = 0
@@ -103,7 +105,10 @@ def draw(number: int) -> Case:
         case = replace(case, rate=rng.choice([1, 1, 2]))
     if case.layout == "features" or case.cell == "Dense":
         case = replace(case, return_sequences=False)
-    return replace(case, horizon=1) if case.return_sequences and case.horizon == 3 else case
+    can_step = case.layout != "features" and case.cell != "Dense" and case.mode == "windows"
+    if can_step and not (stateful or case.covariates) and rng.random() < 0.5:
+        case = replace(case, stepped=True, rate=1)
+    return case
 
 
 def kinds(case: Case) -> Iterator[str]:
@@ -121,6 +126,7 @@ def kinds(case: Case) -> Iterator[str]:
         "several prompts": len(case.prompts) > 1,
         "columns from `future`": case.known,
         "covariates": case.covariates > 0,
+        "stateful=True": case.stepped,
     }
     yield from (name for name, is_so in named.items() if is_so)
 
@@ -166,8 +172,8 @@ def predicted(case: Case) -> int:
 def network(case: Case) -> keras.Model:
     """Return the drawn network, with weights that are the same every time."""
     features = max(case.columns, 1)
-    # A stateful network takes any number of steps, so that a loop may show it one.
-    length: int | None = None if case.rows else case.length
+    # What is run step by step takes any number of steps, so that a loop may show it one, or all.
+    length: int | None = None if case.rows or case.stepped else case.length
     shape: tuple[int | None, ...] = {
         "timesteps": (length, features),
         "features": (1, case.length * features),
@@ -245,7 +251,7 @@ def outputs_of(case: Case, model: keras.Model, known: list[Any], future: Any) ->
                 fed = stop
             place = 0
         else:
-            steps, place = window(case, seen)
+            steps, place = (seen, -1) if case.stepped else window(case, seen)
             x = as_input(case, steps)
             if future is not None and case.covariates:
                 first = len(known)
@@ -284,7 +290,7 @@ def naive(
 def least(case: Case) -> int:
     """Return the steps that a prompt needs."""
     width = case.rate * (case.length - 1) + 1
-    if case.rows and case.layout != "features":
+    if case.stepped or (case.rows and case.layout != "features"):
         width = 1
     return (1 if case.mode == "prefixes" else width) + case.gap
 
@@ -293,7 +299,8 @@ def check(case: Case) -> list[str]:
     """Raise unless a rollout equals the plain loop. Return what was compared."""
     model, rng = network(case), np.random.default_rng(case.seed)
     lengths = [least(case) + more for more in case.prompts]
-    generator = Generator(model, framer_of(case), targets=_targets(case))
+    stateful = True if case.stepped else None
+    generator = Generator(model, framer_of(case), targets=_targets(case), stateful=stateful)
     if case.writes:
         return _check_symbols(case, model, generator, lengths, rng)
     histories, futures = [], []

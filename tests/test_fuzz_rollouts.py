@@ -5,7 +5,7 @@ import pytest
 import rollouts
 
 
-@pytest.mark.parametrize("first", range(0, 8, 2))
+@pytest.mark.parametrize("first", range(0, 6, 2))
 def test_drawn_rollouts_equal_plain_loops(first):
     tally = fuzz.run(range(first, first + 2), rollouts.draw, rollouts.check, rollouts.kinds)
     assert not tally.wrong

@@ -39,7 +39,8 @@ KINDS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks, where threads run
+# Python, and JAX, warn of forks where threads run.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_see_the_frames_of_their_parent(start, tmp_path):
     if start not in multiprocessing.get_all_start_methods():
@@ -55,7 +56,7 @@ def test_workers_see_the_frames_of_their_parent(start, tmp_path):
                     assert_same(found, one[k])
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
 def test_keras_workers_feed_each_frame_once(processes):
     keras = pytest.importorskip("keras")

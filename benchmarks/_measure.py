@@ -212,10 +212,7 @@ class PeakMemory:
     bytes = math.nan
 
     def __enter__(self) -> "PeakMemory":
-        gc.collect()
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)  # freed memory that is kept would look used
-        self._before = self._peak = _own_memory()
+        self._before = self._peak = settled_memory()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._interval = sys.getswitchinterval()
@@ -232,6 +229,14 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._done.wait(SAMPLING):
             self._peak = max(self._peak, _own_memory())
+
+
+def settled_memory() -> float:
+    """Return the bytes that this process allocates, after all that can be freed is."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # freed memory that is kept would look used
+    return _own_memory()
 
 
 def _own_memory() -> float:

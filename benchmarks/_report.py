@@ -39,6 +39,7 @@ def parse(
     quick_systems: Sequence[str],
     by_backend: bool = True,
     in_parts: bool = False,
+    calls: int | None = None,
 ) -> argparse.Namespace:
     """Return the options of a command.
 
@@ -50,6 +51,7 @@ def parse(
         quick_systems: the systems of `--quick`.
         by_backend: bool. Whether there is a `--backend`.
         in_parts: bool. Whether there is a `--stored`.
+        calls: int. The default of `--calls`; None: there is no such option.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -67,6 +69,8 @@ def parse(
     if in_parts:
         stored = "results of earlier runs, printed too; without --only nothing else is measured"
         parser.add_argument("--stored", nargs="+", type=Path, metavar="JSON", help=stored)
+    if calls is not None:
+        parser.add_argument("--calls", type=int, default=calls, help=f"default: {calls:,}")
     options = parser.parse_args()
     quick = options.quick
     all_cases = [] if in_parts and options.stored else cases

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from seqframe.rollout.backtest import Backtest, backtest
     from seqframe.rollout.generator import Generator
     from seqframe.rollout.prompts import GeneratorState
+    from seqframe.training.checkpoint import Checkpoint
     from seqframe.training.fit import evaluate, fit, predict
     from seqframe.training.stateful import StatefulTrainer
 
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 # The modules of the names that `import seqframe` does not load.
 _LOADED_ON_USE = {
     "Backtest": "rollout.backtest",
+    "Checkpoint": "training.checkpoint",
     "Generator": "rollout.generator",
     "GeneratorState": "rollout.prompts",
     "StatefulTrainer": "training.stateful",
@@ -48,6 +50,7 @@ _LOADED_ON_USE = {
 __all__ = [
     "Backtest",
     "Batches",
+    "Checkpoint",
     "FrameSteps",
     "Frames",
     "Generator",

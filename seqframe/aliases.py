@@ -26,6 +26,8 @@ Reset = Literal["epoch", "batch", "never"] | int
 Verbose = Literal["auto", 0, 1, 2]
 JitCompile = Literal["auto"] | bool
 ProgramName = Literal["auto", "loop", "steps"]
+#: Steps (int) or seconds (float).
+SaveEvery = Literal["epoch"] | int | float
 
 #: A model's recurrent states: for each stateful layer a list of arrays `(batch_size, …)`, nested
 #: if its cells are stacked.

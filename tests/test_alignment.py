@@ -163,10 +163,12 @@ def test_tables_need_the_dates_of_the_sequence(name, kind):
     for wrong in clock[1:6], clock[:5][::-1], clock[[0, 1, 2, 4, 5]]:
         with pytest.raises(ValueError, match=f"`{name}` must have the dates of the sequence"):
             frame(wrong)
-        with pytest.raises(ValueError, match=f"`{name}` must have the dates of the sequence"):
+        with pytest.raises(ValueError, match=rf"`{name}\[1\]` must have the dates"):
             frame(wrong, [series, series])
-    # What has no dates says nothing of them.
-    assert len(frame(range(7, 12))) == 3
+    # An index that only counts rows says nothing of dates. Other numbers cannot be dates.
+    assert len(frame(range(5))) == 3
+    with pytest.raises(ValueError, match=f"`{name}` must have the dates .* 7 in an index of int"):
+        frame(range(7, 12))
     assert len(frame(clock[1:6], series.to_numpy())) == 3
 
 
@@ -185,8 +187,13 @@ def test_dates_of_groups_are_compared_group_by_group():
     plans = PLANS.set_index(DAYS[:6].append(DAYS[2:].append(DAYS[:1] + pd.Timedelta(days=9))))
     frames = SequenceFramer(2).frame(sales, by="store", future=plans)
     assert len(frames) == 4
-    late = PLANS.set_index(DAYS[:6].append(DAYS[1:]))
-    with pytest.raises(ValueError, match=r"Received: 2026-01-02 .* instead of 2026-01-03"):
+    # A future may begin before its group.
+    early = PLANS.set_index(DAYS[:6].append(DAYS[1:]))
+    x, _ = SequenceFramer(2).frame(sales, by="store", future=early).arrays()
+    prices = PLANS["price"].to_numpy()
+    assert x["future"].ravel().tolist() == prices[[2, 3, 9, 10]].tolist()
+    late = PLANS.set_index(DAYS[:6].append(DAYS[3:].append(DAYS[:2] + pd.Timedelta(days=9))))
+    with pytest.raises(ValueError, match=r"Received: 2026-01-04 .* instead of .*-03 .*of 's'"):
         SequenceFramer(2).frame(sales, by="store", future=late)
     weights = pd.Series(np.ones(8), DAYS[:4].append(DAYS[1:5]))
     with pytest.raises(ValueError, match=r"`sample_weight` must have the dates"):
@@ -195,3 +202,85 @@ def test_dates_of_groups_are_compared_group_by_group():
 
 def test_weights_of_frames_may_have_any_index():
     assert len(SequenceFramer(2).frame(SERIES, sample_weight=pd.Series(np.ones(3), DAYS[2:5]))) == 3
+
+
+# Numbers and names in an index tell steps as dates do.
+
+INDEXES = {
+    "numbers": pd.RangeIndex(100, 107),
+    "years": pd.Index([2020, 2021, 2022, 2023, 2025, 2026, 2030]),
+    "uneven": pd.Index([0.5, 1.5, 2.0, 4.0, 8.0, 9.0, 11.0]),
+    "names": pd.Index([*"abcdefg"]),
+    "categories": pd.CategoricalIndex([*"abcdefg"]),
+    "levels": pd.MultiIndex.from_arrays([["x"] * 7, [*"abcdefg"]]),
+    "Python's dates": pd.Index([day.date() for day in DAYS], dtype=object),
+    "days without a frequency": pd.DatetimeIndex(list(DAYS)),
+}
+
+
+@pytest.mark.parametrize("kind", INDEXES)
+@pytest.mark.parametrize("name", KINDS)
+def test_tables_need_the_index_of_the_sequence(name, kind):
+    index, make, framer = INDEXES[kind], KINDS[name], SequenceFramer(2)
+    series = pd.Series(np.arange(5.0), index[:5])
+    assert len(framer.frame(series, **{name: make(index[:5])})) == 3
+    for wrong in index[1:6], index[:5][::-1], index[[0, 1, 2, 4, 5]], index[[0, 0, 1, 2, 3]]:
+        with pytest.raises(ValueError, match=f"`{name}` must have the (dates|index) of the seq"):
+            framer.frame(series, **{name: make(wrong)})
+        array = make(wrong).to_numpy()
+        assert len(framer.frame(series, **{name: array})) == 3  # the way out
+
+
+@pytest.mark.parametrize("kind", INDEXES | CLOCKS)
+@pytest.mark.parametrize("listed", [False, True])
+def test_future_is_matched_by_its_index(kind, listed):
+    """A future may begin before the sequence and end after it."""
+    index = (INDEXES | CLOCKS)[kind]
+    plans = pd.DataFrame({"price": np.arange(7.0)}, index)
+    for start in 0, 1, 2:
+        series = pd.Series(np.arange(5.0), index[start : start + 5])
+        given = ([series] * 2, [plans] * 2) if listed else (series, plans)
+        x, _ = SequenceFramer(2).frame(given[0], future=given[1]).arrays()
+        expected = np.arange(start + 2.0, start + 5)
+        np.testing.assert_array_equal(x["future"].ravel()[:3], expected)
+
+
+def test_numbers_of_rows_are_labels():
+    """A part of a table keeps its numbers, so it fits the same part of another."""
+    sales = pd.DataFrame({"units": np.arange(9.0)})
+    plans = pd.DataFrame({"price": np.arange(12.0) * 10})
+    for begin in 0, 4:
+        x, y = SequenceFramer(2).frame(sales[begin:], future=plans).arrays()
+        np.testing.assert_array_equal(x["future"].ravel(), y.ravel() * 10)
+    with pytest.raises(ValueError, match=r"`future` must have the index .* 3 instead of 0"):
+        SequenceFramer(2).frame(sales, future=plans[3:])
+    with pytest.raises(ValueError, match=r"`targets` must have the index .* 0 instead of 4"):
+        SequenceFramer(2).frame(sales[4:], targets=plans[:5].reset_index(drop=True))
+
+
+def test_numbers_of_the_rows_of_groups_are_no_labels():
+    """Numbers that repeat from group to group are steps; others are numbers of rows."""
+    frame = SequenceFramer(2).frame
+    mixed = SALES.set_axis([3, 9, 4, 1, 7, 2, 8, 5])
+    plans = PLANS.set_axis([20, 11, 15, 12, 19, 18, 17, 10, 16, 14, 13, 21])
+    expected = frame(SALES, by="store", future=PLANS).arrays()
+    assert_same(frame(mixed, by="store", future=plans).arrays(), expected)
+    weeks = SALES.set_axis([*range(30, 34)] * 2)
+    early = PLANS.set_axis([*range(29, 35)] * 2)
+    x, _ = frame(weeks, by="store", future=early).arrays()
+    prices = PLANS["price"].to_numpy()
+    np.testing.assert_array_equal(x["future"].ravel(), prices[[3, 4, 9, 10]])
+    with pytest.raises(ValueError, match=r"must have the index .* 31 instead of 30 of 'n'"):
+        frame(weeks, by="store", future=PLANS.set_axis([*range(31, 37)] * 2))
+
+
+@EACH_LIBRARY
+@pytest.mark.parametrize("name", ["targets", "future"])
+def test_series_that_are_swapped_are_refused(library, name):
+    tables = [panel(library, {"n": 4}), panel(library, {"s": 4})]
+    others = [panel(library, {"n": 4}, 1, column="x"), panel(library, {"s": 4}, 2, column="x")]
+    for framer, by in (SequenceFramer(2, by="store"), None), (SequenceFramer(2), "store"):
+        assert len(framer.frame(tables, **{name: others}, by=by)) == 4
+        message = rf"`{name}\[0\]` must be of the same series as `sequences\[0\]`.*store='s'"
+        with pytest.raises(ValueError, match=message):
+            framer.frame(tables, **{name: others[::-1]}, by=by)

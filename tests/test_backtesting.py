@@ -192,8 +192,10 @@ def test_a_backtest_needs_an_origin(given, argument):
 
 def test_backtests_refuse_data_that_they_cannot_forecast():
     short = Generator(with_future(features=2), SequenceFramer(3, horizon=2), targets=[0])
-    with pytest.raises(ValueError, match=r"`future` must have 7 rows"):
-        backtest(short, numbers(20, 2), 3, future=numbers(6, 1))
+    with pytest.raises(ValueError, match=r"`future` must have a row for each of the 20 steps"):
+        backtest(short, numbers(20, 2), 3, future=numbers(19, 1))
+    with pytest.raises(ValueError, match=r"`future\[1\]` must have a row"):
+        backtest(short, [numbers(20, 2)] * 2, 3, future=[numbers(20, 1), numbers(19, 1)])
     with pytest.raises(ValueError, match=r"`future` must be a list.* Received: list of length 1"):
         backtest(short, [numbers(20, 2)] * 2, 3, future=[numbers(20, 1)])
     symbols = SequenceFramer(2, vocabulary=Vocabulary("AB"))
@@ -240,7 +242,7 @@ def test_tables_with_a_future():
     arrays = framer.frame(table.to_numpy(), targets=[0], future=[1])
     with pytest.raises(ValueError, match="`targets`"):
         backtest(generator, arrays, 3)
-    with pytest.raises(ValueError, match="`future` is part of frames"):
+    with pytest.raises(ValueError, match="`future` of Frames must name columns"):
         backtest(by_place, frames, 3, future=table[["price"]])
 
 
@@ -266,13 +268,95 @@ def test_frames_and_tables_are_read_by_names():
         expected = backtest(generator, table, 3, future=known)
         mixed = table.assign(store="a")[["holiday", "store", "units", "price"]]
         again = backtest(generator, mixed, 3, future=known[["holiday", "price"]])
-        by_frames = backtest(generator, frames, 3)
-        for found in again, by_frames:
+        named = ["price", "holiday"][: 1 if given else 2]
+        by_frames = backtest(generator, frames, 3, future=named)
+        by_names = backtest(generator, mixed, 3, future=["holiday", "price"])
+        for found in again, by_frames, by_names:
             np.testing.assert_array_equal(found.origins, expected.origins)
             np.testing.assert_allclose(found.free_run, expected.free_run, rtol=1e-5, atol=1e-6)
             np.testing.assert_array_equal(found.actual, expected.actual)
         with pytest.raises(ValueError, match=r"without \['price'\]"):
             backtest(generator, table.drop(columns="price"), 3, future=known)
+
+
+def follower(features=2):
+    """Return a generator of `sold`, which was `drive` one step before, and its table."""
+    drive = numbers(40)
+    table = pd.DataFrame({"sold": np.roll(drive, 1), "drive": drive})
+    model = keras.Sequential(
+        [keras.Input((1, features)), layers.Flatten(), layers.Dense(1, use_bias=False)]
+    )
+    model.set_weights([np.array([[0.0], [1.0]], "float32")])
+    return model, table
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, np.asarray], ids=["table", "array"])
+def test_a_free_run_is_not_shown_what_nobody_knows(make):
+    """A column that follows white noise has no error only if that noise is known ahead."""
+    model, table = follower()
+    data, targets = make(table), "sold" if make is pd.DataFrame else 0
+    frames = SequenceFramer(1).frame(data, targets=targets)
+    drive = "drive" if make is pd.DataFrame else 1
+    generator = Generator(model, frames.framer, targets=targets)
+    message = rf"`future` must name the columns \[{drive!r}\], .* `horizon` of at most 1"
+    for sequences in (frames, frames.split(0.5, 0.5)[1]):
+        with pytest.raises(ValueError, match=message):
+            backtest(generator, sequences, 4)
+        assert backtest(generator, sequences, 1).errors()["free_run"].max() < 1e-6
+        assert backtest(generator, sequences, 4, future=[drive]).errors()["free_run"].max() < 1e-6
+    with pytest.raises(ValueError, match=rf"`future` must hold the columns \[{drive!r}\]"):
+        backtest(generator, data, 4)
+    declared = SequenceFramer(1).frame(data, targets=targets, future=[drive])
+    assert backtest(generator, declared, 4).errors()["free_run"].max() < 1e-6
+    for wrong in [targets], [9], ["x"], 3.5, [drive, drive], data:
+        with pytest.raises((TypeError, ValueError), match="future"):
+            backtest(generator, frames, 4, future=wrong)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2], ids=["stateless", "stateful"])
+def test_a_single_block_needs_no_column_that_is_not_predicted(batch_size):
+    """A law: it is what it is, whatever comes after the origin."""
+    table, framer = shop(), SequenceFramer(3 if batch_size is None else 1, horizon=3)
+    model = recurrent(
+        steps=framer.sequence_length, features=3, outputs=3, batch_size=batch_size, units=3
+    )
+    frames = framer.frame(table, targets="units")
+    generator = Generator(model, frames.framer)
+    result = backtest(generator, frames, 3)
+    for (_, origin), found in list(zip(result.origins, result.free_run, strict=True))[::5]:
+        history = table[:origin]
+        for future in None, table[["holiday", "price"]][origin : origin + 3]:
+            expected = generator.forecast(history, 3, future=future)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"`future` must hold the columns"):
+        generator.forecast(table, 4)
+    with pytest.raises(ValueError, match=r"without \['price'\]"):
+        generator.forecast(table, 3, future=table[["holiday"]][:3])
+
+
+def test_targets_that_are_no_column_are_refused():
+    """A rollout feeds predictions back as columns, so it cannot be of other values."""
+    values = numbers(30)
+    generator = line()
+    with pytest.raises(ValueError, match="`sequences` as Frames must have the predicted columns"):
+        backtest(generator, SequenceFramer(2).frame(values, numbers(30, seed=3)), 3)
+    same = SequenceFramer(2).frame(values, values.copy())
+    expected = backtest(generator, values, 3).free_run
+    np.testing.assert_allclose(backtest(generator, same, 3).free_run, expected, rtol=1e-6)
+
+
+def test_other_future_covariates_do_not_stand_for_columns():
+    """Arrays have no names, so those of a future may be anything."""
+    values, other = numbers(24, 2), numbers(24, 1, seed=3)
+    framer = SequenceFramer(3, horizon=2)
+    generator = Generator(with_future(features=2), framer, targets=[0])
+    with pytest.raises(ValueError, match=r"`future` must name the columns \[1\]"):
+        backtest(generator, framer.frame(values, targets=[0], future=other), 3)
+    own = framer.frame(values, targets=[0], future=values[:, 1:])
+    named = framer.frame(values, targets=[0], future=[1])
+    np.testing.assert_array_equal(
+        backtest(generator, own, 3).free_run, backtest(generator, named, 3).free_run
+    )
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 3, 4])

@@ -45,7 +45,7 @@ def given_to(framer):
 
 def all_frames(how):
     """Frame these under every small combination of the framer's arguments."""
-    shapes = product((2, 3), ("timesteps", "features", "tokens"), (1, 2), (False, True), (-1, 0))
+    shapes = product((2, 3), ("timesteps", "features", "tokens"), (1, 2), (False, True), (0, 1))
     for length, layout, horizon, each, gap in shapes:
         shape = dict(layout=layout, horizon=horizon, return_sequences=each, gap=gap)
         framer = SequenceFramer(length, **shape, **how)

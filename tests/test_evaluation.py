@@ -22,6 +22,7 @@ from seqframe import (
     fit,
     get_states,
     predict,
+    reset_states,
     set_states,
 )
 from seqframe.backend.internals import all_layers
@@ -204,8 +205,8 @@ def stateful():
 
 # The data, whether they are passed as lanes, and the frames between two resets of a row.
 IN_LANES = {
-    "one": (ONE, False, [5, 4]),
-    "lanes": (ONE, True, [5, 4]),
+    "one": (ONE, False, [9]),
+    "lanes": (ONE, True, [9]),
     "many": (SEVERAL, True, [6, 2, 4, 1]),
     "holed": (HOLED, False, [1, 3, 1, 1, 1, 1]),
 }
@@ -227,11 +228,83 @@ def test_a_stateful_model_reads_each_sequence_from_a_fresh_state(name, stateful,
         assert_same(get_states(model), WARM)
         loss, mae = evaluate(model, data, verbose=0, **limit)
         errors = predictions[:, 0] - y
-        # Rows that ran out of data weigh 0, but Keras's loss is a mean over all rows.
-        rows = 2 * len(frames.lanes(2))
-        np.testing.assert_allclose(loss, np.square(errors).sum() / rows, rtol=1e-4)
+        np.testing.assert_allclose(loss, np.square(errors).mean(), rtol=1e-4)
         np.testing.assert_allclose(mae, np.abs(errors).mean(), rtol=1e-4)
         assert_same(get_states(model), WARM)
+
+
+RECORDINGS = [numbers(n, 1, seed=n) for n in (9, 5, 3, 7)]
+# In Keras's loop too, which runs models that are not compiled.
+LOOPS = pytest.mark.parametrize("loop", [{}, {"run_eagerly": True}], ids=["program", "keras"])
+
+
+@LOOPS
+def test_results_depend_neither_on_other_sequences_nor_on_the_batch_size(loop):
+    twin = recurrent(batch_size=1, steps=1, features=1, activation="tanh", unroll=True)
+    expected, targets = [], []
+    for recording in RECORDINGS:
+        reset_states(twin)
+        expected.append(np.concatenate([run(twin, x[None, None]) for x in recording[:-1]]))
+        targets.append(recording[1:])
+    for batch_size in 1, 2, 6:
+        model = recurrent(batch_size=batch_size, steps=1, features=1, unroll=True)
+        metrics = ["mae", keras.metrics.RootMeanSquaredError(name="root")]
+        compiled(model, metrics=metrics, weighted_metrics=[keras.metrics.MeanSquaredError("wmse")])
+        if loop:
+            model.run_eagerly = True
+        for count in 1, 2, 4:
+            if loop and count > batch_size:
+                continue  # Keras's loop cannot reset single rows
+            frames = SequenceFramer(1).frame(RECORDINGS[:count])
+            errors = np.concatenate(expected[:count]) - np.concatenate(targets[:count])
+            mean, absolute = np.square(errors).mean(), np.abs(errors).mean()
+            for data in [frames, frames.lanes(batch_size)]:
+                found = predict(model, data, verbose=0)
+                np.testing.assert_allclose(found, np.concatenate(expected[:count]), atol=1e-5)
+                logs = evaluate(model, data, verbose=0, return_dict=True)
+                shown = {"loss": mean, "mae": absolute, "root": mean**0.5, "wmse": mean}
+                assert logs == pytest.approx(shown, rel=1e-4)
+
+
+@LOOPS
+def test_validation_of_a_stateful_model_equals_evaluation(loop):
+    model = compiled(recurrent(batch_size=2, steps=1, unroll=True), weighted_metrics=["mae"])
+    if loop:
+        model.run_eagerly = True
+    logs = fit(model, ONE, validation_data=ONE, verbose=0).history
+    again = evaluate(model, ONE, verbose=0, return_dict=True)
+    assert {f"val_{name}": [value] for name, value in again.items()}.items() <= logs.items()
+    # Nothing of it stays with the model.
+    x, y = numbers(2, 1, 1), numbers(2, 1)
+    reset_states(model)
+    expected = np.square(run(model, x) - y).mean()
+    reset_states(model)
+    assert model.evaluate(x, y, batch_size=2, verbose=0)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_sample_weights_count_beside_idle_rows(stateful):
+    model, _ = stateful
+    frames = SequenceFramer(1).frame(MANY[:1], sample_weight=[np.abs(numbers(7))])
+    predictions = predict(model, frames, verbose=0)[:, 0]
+    _, y, own = frames.arrays()
+    loss, mae = evaluate(model, frames, verbose=0)
+    np.testing.assert_allclose(loss, (own * np.square(predictions - y)).mean(), rtol=1e-4)
+    np.testing.assert_allclose(mae, (own * np.abs(predictions - y)).sum() / own.sum(), rtol=1e-4)
+
+
+def test_one_frame_is_enough_for_any_batch_size():
+    model = recurrent(batch_size=4, steps=1)
+    frame = SequenceFramer(1).frame(numbers(2))
+    assert_same(predict(model, frame, verbose=0), predict(model, ONE, verbose=0)[:1], atol=1e-6)
+
+
+def test_training_says_that_it_cuts(stateful, caplog):
+    model = compiled(recurrent(batch_size=2, steps=1))
+    with caplog.at_level("INFO", "seqframe"):
+        fit(model, SEVERAL, verbose=0)
+        assert "are cut into" not in caplog.text
+        fit(model, ONE, verbose=0)
+        assert "cut into 2 lanes" in caplog.text
 
 
 def test_stateful_arrays_keep_their_order(stateful):
@@ -251,7 +324,7 @@ def test_the_trainers_initial_state_is_used(stateful):
     expected = run(model, ONE.lanes(2)[0][0])
     set_states(model, WARM)
     predictions = predict(model, ONE, verbose=0, callbacks=[trainer])
-    np.testing.assert_allclose(predictions[[0, 5]], expected, atol=1e-6)
+    np.testing.assert_allclose(predictions[0], expected[0], atol=1e-6)
     assert_same(get_states(model), WARM)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -138,6 +139,41 @@ def test_models_that_need_a_future_are_not_exported(tmp_path):
     with pytest.raises(ValueError, match=r"`export`.*`save`"):
         generator.export(tmp_path / "served")
     assert not list(tmp_path.iterdir())
+
+
+@needs_tensorflow
+def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    generator, path = Generator(recurrent(steps=3)), tmp_path / "served"
+    other = Generator(recurrent(steps=3, units=3))
+    history = numbers(5)
+
+    def forecast():
+        model = tf.saved_model.load(str(path))
+        return model.run(history[None], 2, 0)[0]
+
+    for each in generator, other:
+        each.export(path)
+        np.testing.assert_allclose(forecast(), each.forecast(history, 2), rtol=1e-5)
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="full"):
+        generator.export(path)
+    np.testing.assert_allclose(forecast(), other.forecast(history, 2), rtol=1e-5)
+    assert list(tmp_path.iterdir()) == [path]
+    for wrong in tmp_path, path / "saved_model.pb":
+        with pytest.raises(ValueError, match="`path` must name a new folder"):
+            generator.export(wrong)
+    for wrong in None, 3, "":
+        with pytest.raises((TypeError, ValueError), match="`path` must"):
+            generator.export(wrong)
+
+
+def fail(module, path, signatures):
+    """Write a part, as if the disk were full then."""
+    Path(path).mkdir()
+    (Path(path) / "saved_model.pb").write_text("half")
+    raise OSError("The disk is full.")
 
 
 @pytest.mark.skipif(ON_TENSORFLOW, reason="TensorFlow writes SavedModels")

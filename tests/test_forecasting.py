@@ -7,7 +7,7 @@ import pytest
 from keras import layers, ops
 from models import assert_same, contents, numbers, recurrent, run, seeded
 
-from seqframe import Generator, SequenceFramer, fit, reset_states
+from seqframe import Generator, SequenceFramer, backtest, fit, reset_states
 from seqframe.model.state import carry_state, model_batch_size, stateful_layers
 
 STEPS = 7
@@ -191,13 +191,14 @@ def test_the_future_holds_the_columns_that_are_not_predicted(targets, names, hor
     expected = expected[:, ["abc".index(name) for name in names]]
     generator = Generator(model, rule, targets=targets)
     # By name, in any order and among others; or by position, in the order of the history.
-    named = generator.forecast(TABLE, STEPS, future=ahead)
+    named = generator.forecast(TABLE, STEPS, future=ahead if others else None)
     single = isinstance(targets, (str, int))
     assert_close(named.to_numpy(), expected[:, 0] if single else expected)
     assert named.index.equals(pandas.date_range("2024-03-03", periods=STEPS))
     assert (named.name if single else named.columns.tolist()) == ("b" if single else names)
     if not others:
-        pandas.testing.assert_frame_equal(generator.forecast(TABLE, STEPS), named)
+        with pytest.raises(ValueError, match=r"`future` must be left out.*Received: 4 columns"):
+            generator.forecast(TABLE, STEPS, future=ahead)
         return
     array = ahead[others].to_numpy()
     assert_close(generator.forecast(TABLE, STEPS, future=array), named)
@@ -528,6 +529,53 @@ def test_models_that_need_several_steps_at_once_are_refused(kind):
     model = NOT_STEP_BY_STEP[kind]()
     with pytest.raises(ValueError, match=r"`stateful=True` is for models"):
         Generator(model, SequenceFramer(4), stateful=True)
+
+
+def test_lists_of_tables_are_matched_by_their_labels():
+    """Two series that are swapped are refused, and so is every future of another series."""
+    panel = pandas.DataFrame(numbers(24, 2), columns=["units", "price"])
+    panel.insert(0, "store", ["north"] * 12 + ["south"] * 12)
+    frames = SequenceFramer(2).frame(panel, by="store", targets="units")
+    generator = Generator(flat(2, 2, 1), frames.framer)
+    north, south = (part.reset_index(drop=True) for _, part in panel.groupby("store"))
+    own = [north[:3], south[:3]]
+    found = generator.forecast([north, south], 3, future=own)
+    assert_close(found[1], generator.forecast(south, 3, future=south[:3]))
+    message = (
+        r"`future{0}` must belong to the series of `history{0}`.*store='south' .*store='north'"
+    )
+    with pytest.raises(ValueError, match=message.replace("{0}", r"\[0\]")):
+        generator.forecast([north, south], 3, future=own[::-1])
+    with pytest.raises(ValueError, match=message.replace("{0}", "")):
+        generator.forecast(north, 3, future=south[:3])
+    by_index = [part.set_index("store", append=True) for part in (north, south)]
+    with pytest.raises(ValueError, match=message.replace("{0}", "")):
+        generator.forecast(by_index[0], 3, future=by_index[1][:3])
+    # Tables without labels, and arrays, are told apart by their place only.
+    bare = [part.drop(columns="store") for part in own]
+    assert_close(generator.forecast([north, south], 3, future=bare)[1], found[1])
+    with pytest.raises(ValueError, match=r"`sequences\[0\]`.*store='south'"):
+        backtest(generator, [north, south], 3, future=[south, north])
+
+
+def test_errors_of_a_future_name_its_series():
+    generator = Generator(two_inputs(SequenceFramer(3)), SequenceFramer(3))
+    histories, future = [numbers(6), numbers(7)], numbers(4, 2)
+    with pytest.raises(ValueError, match=r"`future\[1\]` must have 4 rows.*Received: 3 rows"):
+        generator.forecast(histories, 4, future=[future, future[:3]])
+    days = pandas.date_range("2026-01-01", periods=10)
+    dated = [pandas.Series(each, days[: len(each)]) for each in histories]
+    futures = [pandas.DataFrame(future, days[begin : begin + 4]) for begin in (6, 6)]
+    with pytest.raises(ValueError, match=r"`future\[1\]` .* 2026-01-07 .* where 2026-01-08"):
+        generator.forecast(dated, 4, future=futures)
+
+
+def test_a_future_that_the_model_does_not_take_is_refused(linear):
+    for generator in linear, Generator(linear.model, feedback=lambda prediction, last: prediction):
+        with pytest.raises(ValueError, match="`future` must be left out"):
+            generator.forecast(HISTORY, 3, future=numbers(3, 1))
+        with pytest.raises(ValueError, match="`future` must be left out"):
+            backtest(generator, HISTORY, 1, future=numbers(6, 1))
 
 
 SAMPLES = {"num_samples": 3, "noise": RESIDUALS}

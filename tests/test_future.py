@@ -39,12 +39,6 @@ def tables(index, whole):
     return history, pd.Series(1.0, index[begin : KNOWN + STEPS]), begin
 
 
-def is_guess(index):
-    """Whether only the distance of dates tells how they go on."""
-    is_periods = isinstance(index, pd.PeriodIndex)
-    return index[0] + index.freq != index[1] if is_periods else index.freq is None
-
-
 def check(history, future, whole):
     check_future(history, future, whole, stacklevel=3)
 
@@ -60,7 +54,7 @@ def test_every_date_of_future_is_checked(kind, whole):
             dates = list(future.index)
             dates[row] = index[other]
             moved = future.set_axis(type(index)(dates))
-            if is_guess(history.index) and row >= KNOWN - begin:
+            if kind == "business days" and row >= KNOWN - begin:
                 check_guessed(history, moved, whole, index[begin + row], index[other])
                 continue
             with pytest.raises(ValueError, match=re.escape(str(index[begin + row]))) as error:
@@ -69,7 +63,7 @@ def test_every_date_of_future_is_checked(kind, whole):
 
 
 def check_guessed(history, moved, whole, guessed, other):
-    """After dates without a frequency, others are taken if they go forward, with a warning."""
+    """Some workdays are holidays, so later ones are taken, with a warning."""
     begin = KNOWN if whole else 0
     dates = [history.index[-1], *moved.index[begin:]]
     if sorted(set(dates)) != dates:
@@ -81,6 +75,49 @@ def check_guessed(history, moved, whole, guessed, other):
         check(history, moved, whole)
     assert [warning.filename for warning in user_warnings(warned)] == [__file__]
     assert index_forecast(history, STEPS, moved, whole).equals(moved.index[begin:])
+
+
+@BOTH
+@pytest.mark.parametrize("steps", [2, 3, 9])
+@pytest.mark.parametrize("kind", [kind for kind in WHOLE if kind != "business days"])
+def test_a_future_that_begins_late_is_refused(kind, steps, whole):
+    """A law: even a short history without a frequency tells, if its dates are evenly apart."""
+    index = WHOLE[kind]
+    history = pd.Series(np.arange(steps * 1.0), no_freq(index[:steps]))
+    for late in 1, 2:
+        ahead = index[steps + late : steps + late + 3]
+        future = pd.Series(1.0, index[:steps].append(ahead) if whole else ahead)
+        # Two dates do not tell months, and a Monday may follow a Friday.
+        if steps == 2 and (kind in ("month ends", "every other month") or late == 2):
+            continue
+        with pytest.raises(ValueError, match=re.escape(f"where {index[steps]} is due")):
+            check(history, future, whole)
+    far = future.index[:-1].append(future.index[-1:] + 200 * (index[1] - index[0]))
+    with pytest.raises(ValueError, match="is due"):
+        check(history, future.set_axis(far), whole)
+
+
+def test_a_few_workdays_may_be_followed_by_any_day(recwarn):
+    days = no_freq(pd.bdate_range("2026-01-05", periods=9))  # from Monday on
+    for known in range(2, 6):
+        history = pd.Series(1.0, days[:known])
+        check(history, pd.Series(1.0, days[known : known + 4]), False)
+        check(history, pd.Series(1.0, pd.date_range(days[known - 1], periods=5)[1:]), False)
+    assert not user_warnings(recwarn)
+    with pytest.warns(UserWarning, match=r"continue with 2026-01-08.* with 2026-01-09"):
+        check(pd.Series(1.0, days[:3]), pd.Series(1.0, days[4:8]), False)
+
+
+def test_dates_among_several_levels_are_checked():
+    def of(days):
+        return pd.Series(1.0, pd.MultiIndex.from_product([["north"], days]))
+
+    days = WHOLE["days"]
+    check(of(days[:9]), of(days[9:12]), False)
+    check(of(days[:9]), pd.Series(1.0, days[9:12]), False)
+    for future in of(days[10:13]), pd.Series(1.0, days[10:13]):
+        with pytest.raises(ValueError, match=r"2026-01-11 .* in row 0, where 2026-01-10"):
+            check(of(days[:9]), future, False)
 
 
 @BOTH

@@ -9,20 +9,25 @@ from inspect import signature
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 from models import assert_same, compiled, contents, numbers, recurrent, run, seeded
 
 from seqframe import get_states, reset_states
 from seqframe.backend.internals import (
     all_layers,
-    any_time_steps,
+    begin_at_epoch,
     begin_earlier,
-    borrowed_states,
     build_for_training,
+    calling_list,
     compiled_with,
     copied_states,
-    has_unweighted_metrics,
+    counted_rows,
+    global_seed_generator,
+    inference_copy,
+    made_seed_generator,
+    private_counters,
     traveling_states,
+    unweighted_metrics,
     values_at_hand,
 )
 
@@ -76,12 +81,11 @@ def test_keras_ties_a_stateful_layer_to_its_batch_size():
 
     reset_states(model)
     before, states = contents(model), own_states(3)
-    with borrowed_states([layer], states):
-        borrowed = run(model, x)
-        assert np.abs(states[0][0]).min() > 0  # where the state went
+    copied = run(inference_copy(model, [layer], states), x)
+    assert np.abs(states[0][0]).min() > 0  # where the state went
 
     assert_same(contents(model), before)
-    assert_same(borrowed[:2], run(model, x[:2]), atol=1e-6)
+    assert_same(copied[:2], run(model, x[:2]), atol=1e-6)
 
 
 def test_keras_takes_assigned_states_for_weights():
@@ -106,15 +110,52 @@ def test_keras_refuses_another_number_of_time_steps(kind):
     x = numbers(1, 1, 1)
     with pytest.raises(ValueError, match="expected shape"):
         model(x)
-    with any_time_steps(model):
-        assert run(model, x).shape == (1, 2)
+    assert run(inference_copy(model, [], []), x).shape == (1, 2)
     with pytest.raises(ValueError, match="expected shape"):
         model(x)
 
 
+class Holding(keras.Model):
+    """A user's model that holds layers in every way."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnns = {"first": [layers.GRU(2, stateful=True, return_sequences=True)]}
+        self.last = layers.RNN([layers.GRUCell(2), layers.LSTMCell(2)], stateful=True)
+        self.inner = five_steps("nested")
+        self.method = self.inner.call
+        self.pair = (layers.BatchNormalization(), "text")
+
+    def call(self, inputs):
+        (first,) = self.rnns["first"]
+        return self.last(self.pair[0](first(inputs))) + self.method(inputs)
+
+
+def test_copies_of_models_share_variables_and_no_layer():
+    model = Holding()
+    x = numbers(2, 5, 1)
+    expected = run(model, x)
+    reset_states(model)
+    recurrent = [layer for layer in all_layers(model) if getattr(layer, "stateful", False)]
+    before, seen = contents(model), [dict(vars(layer)) for layer in all_layers(model)]
+    states = [
+        keras.tree.map_structure(
+            lambda v: keras.Variable(np.zeros(v.shape, "float32"), trainable=False), layer.states
+        )
+        for layer in recurrent
+    ]
+    copied = inference_copy(model, recurrent, states)
+    assert_same(run(copied, x), expected)
+    assert all(np.abs(state).min() > 0 for state in keras.tree.flatten(states))
+    assert_same(contents(model), before)
+    assert [dict(vars(layer)) for layer in all_layers(model)] == seen
+    assert [id(v) for v in copied.variables] == [id(v) for v in model.variables]
+    own = {id(layer) for layer in all_layers(model)}
+    assert not own & {id(layer) for layer in all_layers(copied)}
+    assert len(all_layers(copied)) == len(own)
+
+
 CONTEXTS = {
-    "states": lambda model, layer: borrowed_states([layer], own_states(3)),
-    "time steps": lambda model, layer: any_time_steps(model),
     "jax": lambda model, layer: traveling_states(model, [layer]),
     "torch": lambda model, layer: copied_states([layer]),
 }
@@ -126,10 +167,9 @@ def contents_of(model, layer):
     return variables, list(layer._seed_generators), [dict(vars(each)) for each in all_layers(model)]
 
 
-@pytest.mark.parametrize("name", ["states", "time steps", BACKEND])
-def test_contexts_leave_nothing_behind(name):
-    if name not in CONTEXTS:
-        pytest.skip("TensorFlow needs no workaround")
+@pytest.mark.skipif(BACKEND not in CONTEXTS, reason="TensorFlow needs no workaround")
+def test_contexts_leave_nothing_behind():
+    name = BACKEND
     model, layer = stateful()
     before = contents_of(model, layer)
     with CONTEXTS[name](model, layer):
@@ -270,7 +310,78 @@ def test_keras_shows_metrics_and_weighted_metrics_as_one_list():
         model.compile("sgd", "mse", **{kind: ["mae"]})
         model.train_on_batch(numbers(2, 1), numbers(2, 1))
         names.append(model.metrics_names)
-        assert has_unweighted_metrics(model) is (kind == "metrics")
+        assert unweighted_metrics(model) == (["mae"] if kind == "metrics" else [])
     assert names[0] == names[1]
     model.compile("sgd", "mse")
-    assert not has_unweighted_metrics(model)
+    assert not unweighted_metrics(model)
+
+
+def test_keras_counts_rows_of_weight_0():
+    model = compiled(keras.Sequential([keras.Input((1,)), layers.Identity()]), metrics=["mae"])
+    x, y, rows = np.ones((4, 1)), np.zeros((4, 1)), np.array([1.0, 0, 0, 0], "float32")
+    x[1:] = 9  # the only frame has an error of 1
+    given = x.astype("float32"), y.astype("float32")
+    loss, mae = model.test_on_batch(*given, sample_weight=rows)
+    assert loss == pytest.approx(1 / 4)
+    assert mae == pytest.approx(7)
+    if BACKEND != "jax":  # whose step takes the variables' values
+        model.reset_metrics()
+        x, y, rows = map(ops.convert_to_tensor, (*given, rows))
+        with counted_rows(model, rows, ()):
+            logs = model.test_step((x, y, rows))
+        assert [float(logs[name]) for name in ("loss", "mae")] == pytest.approx([1, 1])
+
+
+def test_keras_tells_no_callback_of_the_others():
+    class Looking(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            known = {**vars(self), **vars(self.model)}.values()
+            told.append(any(isinstance(value, keras.callbacks.CallbackList) for value in known))
+            found.append(calling_list(self))
+
+    told, found, looking, other = [], [], Looking(), keras.callbacks.Callback()
+    model = compiled(keras.Sequential([keras.Input((1,)), layers.Dense(1)]))
+    model.fit(numbers(2, 1), numbers(2, 1), verbose=0, callbacks=[other, looking])
+    assert told == [False]
+    assert [each for each in found[0].callbacks if each in (other, looking)] == [other, looking]
+    with pytest.raises(ValueError, match="`callbacks`"):
+        calling_list(keras.callbacks.Callback())
+
+
+def test_keras_lets_no_callback_choose_the_first_epoch():
+    assert not any("epoch" in name for name in dir(keras.Model) if not name.startswith("_"))
+
+    class Later(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            begin_at_epoch(self.model, 2)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            begin_at_epoch(self.model, None)
+
+    model = compiled(keras.Sequential([keras.Input((1,)), layers.Dense(1)]))
+    data = {"x": numbers(2, 1), "y": numbers(2, 1), "epochs": 3, "verbose": 0}
+    assert model.fit(**data, callbacks=[Later()]).epoch == [2]
+    assert model.fit(**data).epoch == [0, 1, 2]
+
+
+def test_keras_hides_the_generator_of_draws_without_a_seed():
+    assert not hasattr(keras.random, "global_seed_generator")
+    made = made_seed_generator()
+    assert made is global_seed_generator()
+    before = keras.ops.convert_to_numpy(made.state).copy()
+    keras.random.uniform((2,))
+    assert (keras.ops.convert_to_numpy(made.state) != before).any()
+
+
+def test_callbacks_of_keras_count_in_private(tmp_path):
+    path = str(tmp_path / "model.weights.h5")
+    for callback in (
+        keras.callbacks.ModelCheckpoint(path, save_weights_only=True),
+        keras.callbacks.SwapEMAWeights(),
+        keras.callbacks.TensorBoard(tmp_path),
+    ):
+        names = private_counters(callback)
+        assert names
+        missing = [name for name in names if not hasattr(callback, name)]
+        assert missing in ([], ["_current_epoch"])  # made when an epoch begins
+    assert private_counters(keras.callbacks.EarlyStopping()) == ()

@@ -609,6 +609,10 @@ def test_the_band_of_one_step_has_a_width(index):
         ({"intervals": (POINT[:2], POINT[:2])}, "intervals.*6 steps"),
         ({"intervals": {90: WIDE}}, "intervals.*`0.9`"),
         ({"index": range(7)}, "index.*each step"),
+        ({"index": np.ma.masked_less(np.arange(30), 2)}, "index.*masked"),
+        ({"paths": [np.ma.masked_less(path, 0) for path in PATHS]}, "paths.*masked"),
+        ({"history": ["a"] * 30, "forecast": "abcdef"}, "numbers"),
+        ({"forecast": 1j * POINT}, "forecast.*numbers"),
         ({"history": np.zeros((30, 3))}, "forecast.*by `columns`"),
         ({"history": np.zeros((30, 3)), "columns": 3}, "columns.*0 … 2"),
         ({"num_history": -1}, "num_history"),
@@ -646,7 +650,7 @@ def test_learning_curves_are_the_logs_over_the_epochs():
 
 def test_validation_is_dashed():
     logs = {"loss": [4.0, 3, 2, 1], "val_loss": [5.0, 4], "mae": [1.0] * 4}
-    ax = plot_history(logs)
+    ax = plot_history(logs, validation_freq=2)
     training, validation = ax.get_lines()
     assert (training.get_linestyle(), validation.get_linestyle()) == ("-", "--")
     same(validation.get_xdata(), [2, 4])  # every second epoch
@@ -654,6 +658,30 @@ def test_validation_is_dashed():
     assert (ax.get_ylabel(), ax.get_xscale()) == ("loss", "linear")  # there is no accuracy
     ax = plot_history({"short": {"loss": [1.0] * 30}, "long": {"loss": [1.0] * 120}})
     assert ax.get_xscale() == "log"
+
+
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("freq", [1, 2, 3, 4, 5, 9, [4, 5, 11], [12]])
+def test_validation_stands_at_the_epochs_that_keras_validates(freq, first):
+    keras = pytest.importorskip("keras", reason="its `fit` validates")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, seen, when = np.ones((2, 1)), [], []
+    noted = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: seen.append(epoch),
+        on_test_begin=lambda logs: when.append(seen[-1] + 1),
+    )
+    options = {"epochs": 12, "initial_epoch": first, "callbacks": [noted], "verbose": 0}
+    history = model.fit(x, x, validation_data=(x, x), validation_freq=freq, **options)
+    for histories in (history, {"one": history}):
+        ax = plot_history(histories, validation_freq=freq)
+        same(ax.get_lines()[0].get_xdata(), np.arange(first, 12) + 1)
+        same(ax.get_lines()[1].get_xdata(), when)
+    same(plot_history(history, "val_loss", validation_freq=freq).get_lines()[0].get_xdata(), when)
+    if freq == 4:
+        for wrong in 1, 12, [4], [0], 0, -4, 4.0, "4", None:
+            with pytest.raises(ValueError, match="validation_freq"):
+                plot_history(history, validation_freq=wrong)
 
 
 @pytest.mark.parametrize(

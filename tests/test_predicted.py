@@ -102,7 +102,8 @@ def test_reading_columns_by_position_warns(library, recwarn):
     # Positions are what they say, and so is a table of one column.
     by_place = Generator(model, framer, targets=0)
     by_place.forecast(table, 2, future=TABLE.to_numpy()[:2, 1:])
-    backtest(Generator(model, framer, targets="units"), frames, 2)
+    generator = Generator(model, framer, targets="units")
+    backtest(generator, frames, 2, future=["price", "holiday"])
     one = Generator(flat(1, features=1), framer, targets="units")
     one.forecast(table[["units"]], 2)
     assert not user_warnings(recwarn)

@@ -168,6 +168,65 @@ def test_the_choice_is_told(caplog, capsys):
         assert "µs" in text
 
 
+# --- Random numbers.
+
+DRAWING = {
+    "masks": lambda: [layers.SimpleRNN(3, dropout=0.5, recurrent_dropout=0.5)],
+    "few": lambda: [layers.SpatialDropout1D(0.5)],
+    "much": lambda: [layers.Flatten(), layers.Dense(300), layers.Dropout(0.5)],
+}
+
+
+def drawn(kind, fit_it):
+    """Return the losses of a network that draws by a seed, after `fit_it` has trained it."""
+    keras.utils.set_random_seed(3)
+    return fit_it(network(*DRAWING[kind]())).history["loss"]
+
+
+def two_epochs(samples, **kwargs):
+    given = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0, **kwargs}
+    return lambda model: fit(model, (X[:samples], Y[:samples]), **given)
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("samples", [20, 22])  # the last batch is whole, or smaller
+@pytest.mark.parametrize("kind", DRAWING)
+def test_the_same_seed_draws_the_same_in_every_program(kind, samples):
+    looking = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+    expected = drawn(kind, two_epochs(samples))
+    for ways in {"callbacks": [looking]}, {"verbose": 1}, {"max_device_bytes": 0}:
+        assert_same(drawn(kind, two_epochs(samples, **ways)), expected, atol=1e-5)
+
+    def longer(model):
+        """Train for so many steps that another program would pay."""
+        history = two_epochs(samples, epochs=400)(model)
+        history.history["loss"] = history.history["loss"][:2]
+        return history
+
+    assert_same(drawn(kind, longer), expected, atol=1e-5)
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("jit_compile", [True, False] if BACKEND == "tensorflow" else ["auto"])
+@pytest.mark.parametrize("kind", DRAWING)
+def test_keras_draws_the_same_if_both_are_compiled_alike(kind, jit_compile):
+    given = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
+
+    def keras_own(model):
+        model.jit_compile = model.jit_compile if jit_compile == "auto" else jit_compile
+        return model.fit(X, Y, **given)
+
+    expected = drawn(kind, keras_own)
+    forms = {
+        "loop" if form.loop else "steps"
+        for form in own.FORMS
+        if BACKEND != "tensorflow" or form.xla is jit_compile
+    }
+    for program in "auto", *forms:
+        found = drawn(kind, two_epochs(22, program=program, jit_compile=jit_compile))
+        assert_same(found, expected, atol=1e-5)
+
+
 # --- Errors and interrupts.
 
 

@@ -124,17 +124,18 @@ def test_neither_clock_nor_bar_changes_evaluation(clock, data, simple, set_clock
 @pytest.mark.parametrize(
     ("clock", "verbose", "more", "expected"),
     [
-        # A bar begins with one step. Then an epoch is one call, and then epochs share one.
+        # The first call is one step. Then an epoch is one call, and then epochs share one.
         ("stands still", 1, {}, [1, 9, 40]),
         ("stands still", 1, {"validation_data": FULL}, [1, 9, 10, 10, 10, 10]),
-        # Nothing is shown inside of an epoch, so the first call already has whole epochs.
-        ("stands still", 0, {}, [30, 20]),
-        ("stands still", 2, {}, [30, 20]),
-        ("stands still", 0, {"callbacks": [looking()]}, [10] * 5),
+        ("stands still", 0, {}, [1, 9, 40]),
+        ("stands still", 2, {}, [1, 9, 40]),
+        ("stands still", 0, {"callbacks": [looking()]}, [1, 9, *[10] * 4]),
+        ("stands still", 0, {"steps_per_execution": 4}, [1, 3, 4, 2, *[4, 4, 2] * 4]),
+        # Calls are short, whatever hooks there are between steps.
         ("slow", 1, {}, [1] * 50),
-        ("slow", 0, {}, [30, *[1] * 20]),
-        ("slow", 0, {"callbacks": [looking()]}, [10, *[1] * 40]),
-        ("slow", 0, {"steps_per_execution": 4}, [4, 4, 2] * 5),
+        ("slow", 0, {}, [1] * 50),
+        ("slow", 0, {"callbacks": [looking()]}, [1] * 50),
+        ("slow", 0, {"steps_per_execution": 4}, [1] * 50),
     ],
 )
 def test_calls_take_the_steps_that_their_time_allows(
@@ -151,7 +152,7 @@ def test_calls_take_the_steps_that_their_time_allows(
 
 def test_the_next_fit_goes_on_at_the_speed_of_the_last_one(simple, set_clock, calls):
     set_clock(CLOCKS["stands still"])
-    for verbose, expected in [(1, [1, 9]), (1, [10]), (0, [10]), ("auto", [10])]:
+    for verbose, expected in [(1, [1, 9]), (1, [10]), (0, [1, 9]), ("auto", [10])]:
         train(simple, epochs=1, verbose=verbose)
         assert calls == expected
         calls.clear()
@@ -217,8 +218,9 @@ def test_the_bar_ends_as_in_keras(clock, more, verbose, simple, set_clock, capsy
     assert re.match(rf"{STEPS}/{STEPS}.* - loss: \d", expected[-1])
 
 
-def test_epochs_of_one_call_share_its_time(simple, set_clock, capsys):
+def test_epochs_of_one_call_share_its_time(simple, set_clock, capsys, monkeypatch):
     set_clock([5000.0])
+    monkeypatch.setattr("seqframe.training.pace._FIRST", 30)
     train(simple, epochs=2, verbose=2)
     times = re.findall(rf"{STEPS}/{STEPS} - (\d+)s - (\d+)s/step", capsys.readouterr().out)
     assert len(times) == 2

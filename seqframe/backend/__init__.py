@@ -13,7 +13,9 @@ Each backend's module has these names, with the same meanings:
 - `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
   how many devices;
 - `values_kept`: a context in which a model keeps its values if Keras's `evaluate` raises;
-- `PureFunction`, `call_with_values`, `traveling_values`: calls with other values of variables;
+- `PureFunction`, `call_with_values`, `values_of`: calls with other values of variables;
+- `finish`: waits until tensors are computed;
+- `random_state`, `set_random_state`: the backend's own generator of random numbers;
 - `lasting`: a context whose tensors may be assigned outside of it;
 - `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`, `random_bits`, `cast`,
   `likeliest`: the parts of a rollout;

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from seqframe.backend.internals import all_layers
+from seqframe.backend.internals import all_layers, counted_rows
 from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = True  # or runs them as plain loops
@@ -153,6 +153,13 @@ class StepLoop:
     def _predict(self, *args: Any) -> Any:
         raise NotImplementedError
 
+    def _step_of_row(self, row: dict[str, Any], *args: Any) -> Any:
+        """Run the model's own step. In `evaluate`, only frames count, as opposed to idle rows."""
+        if self._kind != "test" or "weight" not in row:
+            return self._step(*args)
+        with counted_rows(self._model, row["weight"], self._gather.frame_weight):
+            return self._step(*args)
+
 
 def first_batch(gather: Any, given: Given) -> tuple[Any, ...]:
     """Return the batch of a schedule's first step."""
@@ -167,12 +174,18 @@ class PureFunction:
         function: function of tensors that returns a tensor or a nest of them.
         reads: list of variables that the function only reads.
         assigns: list of variables `(batch_size, …)` that it assigns.
+        others: list of variables that it must not assign.
     """
 
     def __init__(
-        self, function: Callable[..., Nest], reads: list[Variable], assigns: list[Variable]
+        self,
+        function: Callable[..., Nest],
+        reads: list[Variable],
+        assigns: list[Variable],
+        others: list[Variable],
     ):
         self._function, self._reads, self._assigns = function, reads, assigns
+        self._others = others
 
     def __call__(
         self,
@@ -184,10 +197,10 @@ class PureFunction:
     ) -> tuple[Nest, list[Tensor]]:
         """Return the function's result, and the assigned variables' values after it.
 
-        `read` are values from `traveling_values`. `fixed` are pairs of another variable and its
+        `read` are values from `values_of`. `fixed` are pairs of another variable and its
         value. `values` are the assigned variables' values before. Only `rows` change; None: all.
         """
-        # Only JAX passes values to read. TensorFlow reads variables where they are.
+        # Without values to read, as in an exported function, variables are read where they are.
         mapping = [
             *zip(self._reads, read, strict=False),
             *fixed,
@@ -196,7 +209,17 @@ class PureFunction:
         with keras.StatelessScope(mapping) as scope:
             result = self._function(*arguments)
             after = [scope.get_current_value(variable) for variable in self._assigns]
+            self._check(scope)
         return result, after if rows is None else update_rows(rows, values, after)
+
+    def _check(self, scope: keras.StatelessScope) -> None:
+        """Raise if the function has assigned one of the others."""
+        if any(scope.get_current_value(variable) is not None for variable in self._others):
+            raise ValueError(
+                "A stateful layer must be an attribute of the model or layer that calls it. "
+                "Received: one that is called through a function or another object, so it would "
+                "change its own state here. Call it as `self.layer(x)`."
+            )
 
 
 def update_rows(rows: Tensor, before: list[Tensor], after: list[Tensor]) -> list[Tensor]:
@@ -217,9 +240,13 @@ def call_with_values(
         return function(*arguments)
 
 
-def traveling_values(variables: list[Variable]) -> list[Tensor]:
-    """Return the values of variables, for a `PureFunction` to read."""
+def values_of(variables: list[Variable]) -> list[Tensor]:
+    """Return the present values of variables, for a `PureFunction` to read."""
     return [variable.value for variable in variables]
+
+
+def finish(tensors: Nest) -> None:
+    """Wait until tensors are computed."""
 
 
 def named_outputs(outputs: Nest) -> tuple[Nest, dict[str, Tensor]]:
@@ -297,6 +324,15 @@ def write_steps(buffer: Tensor, begin: Tensor, steps: Tensor, due: Tensor) -> Te
 def _start(buffer: Tensor, begin: Tensor) -> Tensor:
     zero = ops.zeros_like(begin)
     return ops.stack([zero, begin, *[zero] * (len(buffer.shape) - 2)])
+
+
+def random_state() -> Any:
+    """Return None: layers draw only by their seed generators."""
+    return None
+
+
+def set_random_state(state: Any) -> None:
+    """Do nothing: the backend's own generator is not used."""
 
 
 def lasting() -> AbstractContextManager[None]:

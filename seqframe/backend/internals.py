@@ -3,12 +3,18 @@
 Each function says why. `tests/test_internals.py` fails as soon as one is not needed.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import FrameType, MethodType
 from typing import Any, Literal
 
 import keras
 from keras import ops, tree
+from keras.src.backend.common import global_state
+from keras.src.random import seed_generator
+
+from seqframe.backend.interrupts import PutOff
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -28,28 +34,65 @@ def producer(tensor: Any) -> tuple[Any, list[Any]]:
     return operation, operation._inbound_nodes[node].input_tensors
 
 
-@contextmanager
-def borrowed_states(layers: list[Any], states: list[Any]) -> Iterator[None]:
-    """Let recurrent layers, stateful or not, carry other state variables, of any batch size.
+def inference_copy(model: keras.Model, layers: list[Any], states: list[Any]) -> keras.Model:
+    """Return a copy of a model for rollouts. It has the same variables, and layers of its own.
 
-    Why: a stateful layer is tied to the batch size of its build. Its `states` have that shape, and
-    Keras compares each input with it. `__setattr__` is avoided, because it would take the variables
-    for weights.
+    The recurrent `layers`, stateful or not, carry the variables `states` in it, of any batch size.
+    It takes any number of time steps. Its batch normalization never learns.
+
+    Why: a stateful layer is tied to the batch size of its build, and a functional model to the
+    number of steps that it declares. To change a layer for a while would change the user's model in
+    other threads. A clone would have other variables, and needs `get_config` of every layer.
     """
-    given = [{"states": s, "stateful": True, "_expected_batch_size": None} for s in states]
-    with _attributes(layers, given):
-        yield
+    copies: dict[int, Any] = {}
+
+    def copied(value: Any) -> Any:
+        """Return a value with copies in place of the layers in it; the value itself without any."""
+        if isinstance(value, keras.Layer):
+            return copies[id(value)] if id(value) in copies else copied_layer(value)
+        if isinstance(value, MethodType) and isinstance(value.__self__, keras.Layer):
+            return MethodType(value.__func__, copied(value.__self__))
+        if isinstance(value, dict):
+            items = {key: copied(item) for key, item in value.items()}
+            return value if all(items[key] is value[key] for key in items) else items
+        if isinstance(value, (list, tuple)):
+            found = [copied(item) for item in value]
+            if all(one is other for one, other in zip(found, value, strict=True)):
+                return value
+            if isinstance(value, tuple):
+                return type(value)(*found) if hasattr(value, "_fields") else tuple(found)
+            return found
+        return value
+
+    def copied_layer(layer: keras.Layer) -> Any:
+        copies[id(layer)] = copy = object.__new__(type(layer))  # first, because layers form rings
+        vars(copy).update({name: copied(value) for name, value in vars(layer).items()})
+        if hasattr(copy, "_run_through_graph"):
+            # The nodes of a functional model name its own layers.
+            def run(inputs: Any, operation_fn: Any = lambda op: op, **kwargs: Any) -> Any:
+                def own(operation: Any) -> Any:
+                    return operation_fn(copies.get(id(operation), operation))
+
+                return type(copy)._run_through_graph(copy, inputs, own, **kwargs)
+
+            vars(copy).update(_run_through_graph=run, _manual_input_spec=None)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            vars(copy)["_trainable"] = False  # its `trainable` would change the variables
+        return copy
+
+    found = copied(model)
+    # `__setattr__` is avoided, because it would take the states for weights.
+    for layer, own in zip(layers, states, strict=True):
+        vars(copies[id(layer)]).update(states=own, stateful=True, _expected_batch_size=None)
+    return found
 
 
-@contextmanager
-def any_time_steps(model: keras.Model) -> Iterator[None]:
-    """Let a functional model take inputs of another number of time steps than it declares.
+def replaced(model: keras.Model, **attributes: Any) -> AbstractContextManager[None]:
+    """Give a model other attributes, such as methods, then give back its own.
 
-    Why: its `input_spec` fixes the number, and a manual spec cannot be unset publicly.
+    Why: `__setattr__` tracks what it is given, and Keras saves it.
     """
-    functional = [layer for layer in all_layers(model) if isinstance(layer, keras.Model)]
-    with _attributes(functional, [{"_manual_input_spec": None}] * len(functional)):
-        yield
+    return _attributes([model], [attributes])
 
 
 @contextmanager
@@ -64,10 +107,11 @@ def _attributes(layers: Sequence[Any], values: Sequence[dict[str, Any]]) -> Iter
             vars(layer).update(given)
         yield
     finally:
-        for layer, given, own in zip(layers, values, before, strict=True):
-            for name in given:
-                vars(layer).pop(name, None)
-            vars(layer).update(own)
+        with PutOff():
+            for layer, given, own in zip(layers, values, before, strict=True):
+                for name in given:
+                    vars(layer).pop(name, None)
+                vars(layer).update(own)
 
 
 def build_for_training(model: keras.Model, data: Any) -> None:
@@ -100,13 +144,54 @@ def chosen_jit_compile(model: keras.Model) -> bool | Literal["auto"]:
     return bool(chosen)
 
 
-def has_unweighted_metrics(model: keras.Model) -> bool:
-    """Whether a model was compiled with `metrics`, which ignore sample weights.
+def unweighted_metrics(model: keras.Model) -> list[Any]:
+    """Return the `metrics` that a model was compiled with, which ignore sample weights.
 
     Why: Keras shows these and `weighted_metrics` as one list.
     """
     compiled = getattr(model, "_compile_metrics", None)
-    return bool(compiled is not None and compiled._user_metrics)
+    given = None if compiled is None else compiled._user_metrics
+    return [metric for metric in tree.flatten(given or []) if metric is not None]
+
+
+@contextmanager
+def counted_rows(model: keras.Model, rows: Any, weight_shape: tuple[int, ...]) -> Iterator[None]:
+    """Let a step of `evaluate` count only some rows of its batch: where `rows` is 1, not 0.
+
+    The loss is the mean over these rows, and the mean of the losses weighs a batch by their number.
+    `metrics` get the rows as sample weights `(batch_size, *weight_shape)`. The sample weights of
+    the batch must be 0 in the other rows.
+
+    Why: Keras divides a loss by all rows of a batch, and gives `metrics` no weights.
+    """
+    size, count = rows.shape[0], ops.sum(rows)
+    compiled = getattr(model, "_compile_metrics", None)
+    lists = compiled._flat_metrics if compiled is not None and compiled.built else []
+    metrics = [metric for each in lists if each is not None for metric in each.metrics]
+    weights = ops.reshape(rows, (-1, *weight_shape))
+    loss, tracker = model.compute_loss, getattr(model, "_loss_tracker", None)
+
+    def compute_loss(
+        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
+    ) -> Any:
+        if sample_weight is not None:
+            sample_weight = sample_weight * ops.cast(size / count, sample_weight.dtype)
+        return loss(x, y, y_pred, sample_weight, **kwargs)
+
+    def weighted(own: Any, value: Any) -> Any:
+        def update_state(*args: Any, sample_weight: Any = None, **kwargs: Any) -> Any:
+            return own(*args, sample_weight=value, **kwargs)
+
+        return update_state
+
+    pairs = [
+        (metric, {"update_state": weighted(metric.update_state, weights)}) for metric in metrics
+    ]
+    if tracker is not None:
+        pairs.append((tracker, {"update_state": weighted(tracker.update_state, count)}))
+    pairs.append((model, {"compute_loss": compute_loss}))
+    with _attributes([item for item, _ in pairs], [given for _, given in pairs]):
+        yield
 
 
 def resumed_epoch(model: keras.Model) -> int | None:
@@ -115,6 +200,67 @@ def resumed_epoch(model: keras.Model) -> int | None:
     Why: `BackupAndRestore` sets an attribute of the model before the first epoch.
     """
     return getattr(model, "_initial_epoch", None)
+
+
+def begin_at_epoch(model: keras.Model, epoch: int | None) -> None:
+    """Let the `fit` that has just begun start with an epoch; None: as it was told.
+
+    Why: a callback cannot publicly choose it. `BackupAndRestore` sets the same attribute.
+    """
+    model._initial_epoch = epoch
+
+
+def calling_list(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList:
+    """Return the list that is calling a callback's hook.
+
+    Why: a callback does not know the others. A checkpoint saves their counters and the History, and
+    must run after them.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList) and any(
+            each is callback for each in caller.callbacks
+        ):
+            return caller
+        frame = frame.f_back
+    raise ValueError(
+        f"`callbacks` must hold the {type(callback).__name__} itself. Received: a callback that "
+        "calls it."
+    )
+
+
+def private_counters(callback: keras.callbacks.Callback) -> tuple[str, ...]:
+    """Return the names of what one of Keras's callbacks counts in private.
+
+    Why: without them, a resumed run saves at other batches, or does not swap weights back.
+    """
+    counters: dict[type, tuple[str, ...]] = {
+        keras.callbacks.ModelCheckpoint: (
+            "_batches_seen_since_last_saving",
+            "_last_batch_seen",
+            "_current_epoch",
+        ),
+        keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
+        keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
+    }
+    return next((names for kind, names in counters.items() if isinstance(callback, kind)), ())
+
+
+def global_seed_generator() -> keras.random.SeedGenerator | None:
+    """Return the generator of all draws without a seed. The first such draw makes it.
+
+    Why: only Keras's functions of random numbers reach it.
+    """
+    return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+
+
+def made_seed_generator() -> keras.random.SeedGenerator:
+    """Return the generator of all draws without a seed, and make it if needed.
+
+    Why: a resumed run gives it its state before the first draw.
+    """
+    return seed_generator.global_seed_generator()
 
 
 def begin_earlier(bar: Any, seconds: float) -> None:
@@ -141,18 +287,21 @@ def traveling_states(model: keras.Model, layers: list[Any]) -> Iterator[None]:
     JAX's stateless steps neither take nor return them, and `stateful=True` has no effect in `fit`,
     `evaluate` and `predict`. States of seed generators do travel and are no weights.
     """
-    boxes = [(layer, box) for layer in layers for box in _boxes(layer)]
-    for _, box in boxes:
-        box.users += 1
+    boxes: list[tuple[Any, _StateBox]] = []
     try:
+        with PutOff():  # whose end may raise
+            boxes = [(layer, box) for layer in layers for box in _boxes(layer)]
+            for _, box in boxes:
+                box.users += 1
         yield
     finally:
-        # After an exception in `evaluate` or `predict`, Keras has not put the values back.
-        model.jax_state_sync()
-        for layer, box in boxes:
-            box.users -= 1
-            if not box.users:
-                list.remove(layer._seed_generators, box)
+        with PutOff():
+            # After an exception in `evaluate` or `predict`, Keras has not put the values back.
+            model.jax_state_sync()
+            for layer, box in boxes:
+                box.users -= 1
+                if not box.users:
+                    list.remove(layer._seed_generators, box)
 
 
 def _boxes(layer: Any) -> list[_StateBox]:
@@ -202,17 +351,21 @@ def copied_states(layers: list[Any]) -> Iterator[None]:
     Why: the layer overwrites its state after the fused LSTM or GRU has read it. PyTorch cannot
     differentiate through overwritten values.
     """
-    for layer in layers:
-        if not hasattr(layer.inner_loop, "users"):
-            vars(layer)["inner_loop"] = _copying(layer.inner_loop)
-        layer.inner_loop.users += 1
+    copying: list[Any] = []
     try:
+        with PutOff():  # whose end may raise
+            for layer in layers:
+                if not hasattr(layer.inner_loop, "users"):
+                    vars(layer)["inner_loop"] = _copying(layer.inner_loop)
+                layer.inner_loop.users += 1
+            copying = layers
         yield
     finally:
-        for layer in layers:
-            layer.inner_loop.users -= 1
-            if not layer.inner_loop.users:
-                del vars(layer)["inner_loop"]
+        with PutOff():
+            for layer in copying:
+                layer.inner_loop.users -= 1
+                if not layer.inner_loop.users:
+                    del vars(layer)["inner_loop"]
 
 
 def _copying(inner_loop: Any) -> Any:

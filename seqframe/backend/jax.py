@@ -1,8 +1,6 @@
 """JAX: programs are jitted, and variables travel through them as values."""
 
-import signal
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -33,6 +31,7 @@ from seqframe.backend.internals import (
     traveling_states,
     values_at_hand,
 )
+from seqframe.backend.interrupts import PutOff
 
 
 def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> Callable[..., Any]:
@@ -73,7 +72,8 @@ class StepLoop(common.StepLoop):
     ) -> dict[str, np.ndarray]:
         if not self._is_built:
             batch = jax.eval_shape(lambda given: first_batch(self._gather, given), given)
-            build_for_training(self._model, batch)
+            with PutOff():
+                build_for_training(self._model, batch)
             self._is_built = True
         groups = self._variables()
         program = self._program(_values(groups), given)
@@ -88,7 +88,7 @@ class StepLoop(common.StepLoop):
                 if not value.is_deleted():
                     variable.assign(value)
 
-        with _Interrupts() as interrupts:
+        with PutOff() as interrupts:
             try:
                 if self.form.loop:
                     numbers = [np.int32(number) for number in (first, steps, epochs)]
@@ -169,7 +169,7 @@ class StepLoop(common.StepLoop):
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)
-        logs, values = self._step(values, self._gather.batch(arrays, row))
+        logs, values = self._step_of_row(row, values, self._gather.batch(arrays, row))
         return logs, tuple(list(group) for group in values)
 
     def _reset_rows(self, values: Any, reset: Any, initial: Any) -> Any:
@@ -244,38 +244,6 @@ def _values_to_donate(groups: tuple[list[Any], ...]) -> Any:
 
 
 _HOLDERS = 3
-_INTERRUPTS = ("SIGINT", "SIGTERM", "SIGALRM")
-
-
-class _Interrupts:
-    """Puts off what interrupts Python: between a call and an assignment, values would be lost.
-
-    The handlers run at the end of the `with` block, or when `serve` is called.
-    """
-
-    def __init__(self) -> None:
-        self.received: list[tuple[int, Any]] = []
-        self._handlers: dict[int, Callable[..., Any]] = {}
-
-    def __enter__(self) -> "_Interrupts":
-        if threading.current_thread() is threading.main_thread():  # only it is interrupted
-            for name in _INTERRUPTS:
-                number = getattr(signal, name, None)  # Windows has fewer
-                if number is not None and callable(handler := signal.getsignal(number)):
-                    self._handlers[number] = handler
-                    signal.signal(number, lambda *received: self.received.append(received))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self.serve()
-
-    def serve(self) -> None:
-        """Call the handlers of what was received. They may raise."""
-        while self.received:
-            number, frame = self.received.pop(0)
-            self._handlers[number](number, frame)
 
 
 def to_device(value: Any) -> Any:
@@ -284,6 +252,11 @@ def to_device(value: Any) -> Any:
     On the CPU they may share memory. JAX's arrays are immutable, so nothing writes there.
     """
     return tree.map_structure(jnp.asarray, value)
+
+
+def finish(tensors: Any) -> None:
+    """Wait until tensors are computed."""
+    jax.block_until_ready(tensors)
 
 
 def compiles(model: keras.Model) -> bool:

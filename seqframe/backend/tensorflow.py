@@ -27,6 +27,7 @@ from seqframe.backend.common import (
     scalars,
 )
 from seqframe.backend.internals import build_for_training
+from seqframe.backend.interrupts import PutOff
 
 logger = logging.getLogger("seqframe")
 
@@ -91,7 +92,6 @@ FORMS = (_GRAPH, _XLA_STEPS, _XLA_LOOP)
 #: How many times as long as the first form it takes to compile each form, about.
 COMPILATION = {_GRAPH: 1.0, _XLA_STEPS: 3.0, _XLA_LOOP: 3.0}
 
-_LONG_ENOUGH = 1_000  # steps from which a network with some dropout is compiled with XLA
 _LONG_RUN = 20_000  # steps from which a recurrent network is compiled with XLA at once
 _SAVED = 0.6  # of a step that XLA saves, at best
 _CALL = 0.4e-3  # seconds that a graph needs to call a program of XLA
@@ -102,9 +102,9 @@ def promising(known: Traits, forms: list[Form], steps: int, trains: bool) -> lis
     if known.needs_no_xla and (not known.recurrent or tf.config.list_physical_devices("GPU")):
         best = [_GRAPH]  # XLA has no cuDNN kernels, which are faster on a GPU
     elif trains and known.draws:
-        # With XLA it draws other numbers. So the clock must not decide, or results would differ.
-        pays = steps >= _LONG_ENOUGH and not known.draws_much
-        best = [_XLA_STEPS if pays else _GRAPH]
+        # With XLA it draws other numbers. So only the layers decide: neither the clock nor the
+        # number of steps, or the same seed would not give the same result.
+        best = [_GRAPH if known.draws_much else _XLA_STEPS]
     elif known.convolves:
         best = [_GRAPH, _XLA_STEPS]
     elif known.recurrent and steps >= _LONG_RUN:
@@ -130,7 +130,8 @@ class StepLoop(common.StepLoop):
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
         if not self._is_built:
-            build_for_training(self._model, first_batch(self._gather, given))
+            with PutOff():
+                build_for_training(self._model, first_batch(self._gather, given))
             self._is_built = True
         program, flat = self._program(given), tree.flatten(given)
         logs = program(*scalars(first, steps, epochs), tf.constant(fresh), *flat)
@@ -235,7 +236,7 @@ class StepLoop(common.StepLoop):
             for variable, value in zip(self._states, initial, strict=True):
                 mask = by_row(row["reset"], variable)
                 variable.assign(tf.where(mask, value, variable.value))
-        return self._step(self._gather.batch(arrays, row))
+        return self._step_of_row(row, self._gather.batch(arrays, row))
 
     def _predict(self, data: Any) -> Any:
         self.outputs, logs = named_outputs(self._model.predict_step(data))
@@ -254,9 +255,15 @@ class StepLoop(common.StepLoop):
             tf.cond(fresh, reset, lambda: tf.constant(True))
 
 
-def traveling_values(variables: list[Any]) -> list[Any]:
-    """Return no values: a program reads variables where they are."""
-    return []
+def values_of(variables: list[Any]) -> list[Any]:
+    """Return the present values of variables, for a `PureFunction` to read."""
+    return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
+def finish(tensors: Any) -> None:
+    """Wait until tensors are computed."""
+    if tf.config.list_physical_devices("GPU"):
+        tf.experimental.sync_devices()
 
 
 def is_distributed(model: keras.Model) -> bool:

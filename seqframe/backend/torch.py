@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -21,10 +22,12 @@ from seqframe.backend.common import (
     checked_batch,
     first_batch,
     named_outputs,
-    traveling_values,
     update_rows,
+    values_of,
 )
 from seqframe.backend.internals import build_for_training, copied_states
+from seqframe.backend.interrupts import PutOff
+from seqframe.backend.locks import between_calls
 from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = False
@@ -36,9 +39,9 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
     """Return a function of tensors that records no gradients."""
 
     def run(*args: Any) -> Any:
-        # A rollout borrows the model's layers and assigns variables: one at a time.
+        # A rollout assigns its variables, and reads the model's in place: one at a time.
         with _LOCK, lasting(), torch.no_grad():
-            return function(*args)
+            return between_calls(partial(function, *args))
 
     return run
 
@@ -80,7 +83,8 @@ class StepLoop(common.StepLoop):
         if not epochs:
             # Nothing is compiled, but metrics are made now, so that their errors change nothing.
             if not self._is_built:
-                build_for_training(self._model, first_batch(self._gather, given))
+                with PutOff():
+                    build_for_training(self._model, first_batch(self._gather, given))
             return {}
         training = self._kind == "train"
         # Keras's own trainer does so too, for PyTorch layers inside the model.
@@ -91,13 +95,15 @@ class StepLoop(common.StepLoop):
         with (
             fallback if self.form.xla else nullcontext(),
             torch.set_grad_enabled(training),
+            PutOff() as interrupts,
         ):
             for number in range(epochs):
                 if fresh:
                     self._model.reset_metrics()
                 begin = first + number * steps
                 for k in range(begin, begin + steps):
-                    logs = self._step(self._batch(given, k))
+                    logs = self._one(given, k)
+                    interrupts.serve()  # between two whole steps
                 records.append(tree.map_structure(_as_numpy, logs))
         return {name: np.array([logs[name] for logs in records]) for name in records[0]}
 
@@ -105,13 +111,13 @@ class StepLoop(common.StepLoop):
         self.outputs, logs = named_outputs(self._model.predict_step(data))
         return logs
 
-    def _batch(self, given: Given, k: int) -> tuple[Any, ...]:
+    def _one(self, given: Given, k: int) -> Any:
         arrays, schedule, initial = given
         row = tree.map_structure(lambda column: column[k], schedule)
         if "reset" in row and bool(row["reset"].any()):
             for variable, value in zip(self._states, initial, strict=True):
                 variable.assign(ops.where(by_row(row["reset"], variable), value, variable))
-        return self._gather.batch(arrays, row)
+        return self._step_of_row(row, self._gather.batch(arrays, row))
 
 
 class PureFunction(common.PureFunction):
@@ -119,10 +125,12 @@ class PureFunction(common.PureFunction):
 
     The values do not travel: a scope that carries them takes longer than a small model's step. So
     variables are assigned in place. The values that are returned are the variables' own, and the
-    next call overwrites them.
+    next call overwrites them. The first call uses a scope, to see what the function assigns. So do
+    all calls if it assigns variables of the user's model, such as the seeds of dropout.
     """
 
     _last: list[torch.Tensor] | None = None
+    _needs_scope = True
 
     def __call__(
         self,
@@ -132,15 +140,21 @@ class PureFunction(common.PureFunction):
         *arguments: Any,
         rows: torch.Tensor | None = None,
     ) -> tuple[Any, list[torch.Tensor]]:
+        if fixed or self._needs_scope:
+            return super().__call__(read, fixed, values, *arguments, rows=rows)
         if rows is not None and rows.all():
             rows = None
         before = values if rows is None else [value.clone() for value in values]
         # What the last call returned is what the variables hold.
-        moved = [] if values is self._last else zip(self._assigns, values, strict=True)
-        pairs = [*fixed, *moved]
-        result = call_with_values(pairs, self._function, *arguments)
-        self._last = after = traveling_values(self._assigns)
+        moved = [] if values is self._last else list(zip(self._assigns, values, strict=True))
+        result = call_with_values(moved, self._function, *arguments)
+        self._last = after = values_of(self._assigns)
         return result, after if rows is None else update_rows(rows, before, after)
+
+    def _check(self, scope: keras.StatelessScope) -> None:
+        super()._check(scope)
+        assigned = [scope.get_current_value(variable) for variable in self._reads]
+        self._needs_scope = any(value is not None for value in assigned)
 
 
 def call_with_values(
@@ -162,6 +176,20 @@ def seeded_draws(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def random_state() -> list[np.ndarray]:
+    """Return the states of PyTorch's generators, by which Keras drops units without a seed."""
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return [state.numpy() for state in states]
+
+
+def set_random_state(state: list[np.ndarray]) -> None:
+    """Give PyTorch's generators the states that `random_state` returned."""
+    own, *others = map(torch.from_numpy, state)
+    torch.set_rng_state(own)
+    # A machine with fewer devices draws for those that it has.
+    torch.cuda.set_rng_state_all(others[: torch.cuda.device_count()])
 
 
 def scalars(*numbers: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seqframe.aliases import Batch
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_bytes, check_integer
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.order import Order
 from seqframe.framing.source import Rule
@@ -176,6 +176,11 @@ class Batches(BatchIterator):
         self.drop_last, self.redraw = bool(drop_last), bool(redraw)
         if redraw:
             check_redraw(frames.framer.geometry)
+        check_bytes(
+            "A batch",
+            min(self.batch_size, self.num_frames) * frames._nbytes,
+            "Choose a smaller `batch_size`.",
+        )
         self._draw()
 
     def _draw(self) -> None:

@@ -1,13 +1,15 @@
-"""Checks of arguments that are integers, or one of several words."""
+"""Checks of arguments that are integers or one of several words, and of the memory they need."""
 
 import numbers
+import os
+from functools import cache
 from typing import Any, TypeVar
 
 Choice = TypeVar("Choice")
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
-    """Return an argument as an int. Raise if it is no integer, or below `least`.
+    """Return an argument as an int. Raise if it is no integer, below `least`, or above 64 bits.
 
     >>> import numpy as np
     >>> check_integer("horizon", np.int64(3), 1)
@@ -15,9 +17,12 @@ def check_integer(name: str, value: Any, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value!r}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be an integer ≥ {least}. Received: {name}={value}.")
-    return int(value)
+    number = int(value)
+    if number < least:
+        raise ValueError(f"`{name}` must be an integer ≥ {least}. Received: {name}={number}.")
+    if number >= 2**63:
+        raise ValueError(f"`{name}` must be an integer below 2**63. Received: {name}={number}.")
+    return number
 
 
 def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choice:
@@ -25,3 +30,24 @@ def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choic
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}.")
     return value
+
+
+def check_bytes(what: str, nbytes: int, way_out: str) -> None:
+    """Raise if data would need more memory than the machine has.
+
+    Without this check NumPy raises a MemoryError late, or the system ends the process.
+    """
+    if nbytes > machine_bytes():
+        raise ValueError(
+            f"{what} would take {nbytes:,} bytes. Received: a machine with {machine_bytes():,} "
+            f"bytes of memory. {way_out}"
+        )
+
+
+@cache
+def machine_bytes() -> int:
+    """Return how many bytes of memory the machine has; 2**63 if the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a Unix
+        return 2**63

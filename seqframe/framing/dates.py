@@ -9,12 +9,13 @@ import numpy as np
 from seqframe.framing.tables import Table, read_table, read_tables
 
 _LEAST_TO_GUESS = 8  # dates that are needed to guess their distance
+_MOST_SKIPPED = 50  # steps. A future that begins even later is late, whatever its dates.
 
 
 def dates_of(table: Any) -> Any:
     """Return the pandas index of a table if it holds dates, else None."""
     index = index_of(table)
-    return index if _is_clock(index) else None
+    return index if is_clock(index) else None
 
 
 def index_of(table: Any) -> Any:
@@ -22,7 +23,8 @@ def index_of(table: Any) -> Any:
     return table.index if isinstance(table, Table) else None
 
 
-def _is_clock(index: Any) -> bool:
+def is_clock(index: Any) -> bool:
+    """Whether an index holds dates, periods or time differences."""
     if index is None:
         return False
     import pandas
@@ -57,7 +59,7 @@ def check_dates(
     index = index_of(table)
     if index is not None and index.nlevels > 1:
         index = _dates_of_level(index, name, edges)
-    if not _is_clock(index) or len(index) < 2:
+    if not is_clock(index) or len(index) < 2:
         return
     ticks = index.asi8
     back = ticks[1:] <= ticks[:-1]
@@ -80,7 +82,7 @@ def check_dates(
 
 def _dates_of_level(index: Any, name: str, edges: np.ndarray | None) -> Any:
     """Return the last level of dates of an index of several levels, or None."""
-    dated = [k for k, level in enumerate(index.levels) if _is_clock(level)]
+    dated = [k for k, level in enumerate(index.levels) if is_clock(level)]
     if not dated:
         return None
     for level in set(range(index.nlevels)) - set(dated):
@@ -193,12 +195,18 @@ def _distance_of_dates(index: Any) -> Any:
 # --- The clock of `future`.
 
 
-def check_future(history: Any, future: Any, begins_with_history: bool, stacklevel: int = 3) -> None:
+def check_future(
+    history: Any,
+    future: Any,
+    begins_with_history: bool,
+    stacklevel: int = 3,
+    name: str = "future",
+) -> None:
     """Raise if the index of `future` does not belong to the steps that are forecast.
 
     An index that counts rows from 0 is ignored: such tables are read row by row, like arrays. Dates
-    without a frequency only suggest the next dates: trading days look like business days until a
-    holiday comes. If `future` has other dates, a warning says so.
+    without a frequency only suggest the next dates: months may end on a business day, and a holiday
+    is no business day. If `future` has dates that such a history may have, a warning says so.
 
     Args:
         history: the steps before the forecast.
@@ -206,55 +214,96 @@ def check_future(history: Any, future: Any, begins_with_history: bool, stackleve
         begins_with_history: bool. Whether the first row of `future` belongs to the first step of
             the history. Otherwise it belongs to the first step of the forecast.
         stacklevel: int. As in `warnings.warn`.
+        name: str. The name of `future` in errors.
 
     >>> import pandas
     >>> days = pandas.date_range("2026-01-01", periods=4)
     >>> history = pandas.Series([1.0, 2.0], days[:2])
     >>> check_future(history, pandas.Series([3.0, 4.0], days[2:]), False)
     """
-    before, ahead = index_of(history), index_of(future)
-    if _is_clock(ahead) and not _is_clock(before):
-        check_dates(future, "future")
-    if before is None or not len(before) or ahead is None or not _are_comparable(before, ahead):
+    before, ahead = _clock_of(history), _clock_of(future)
+    if is_clock(ahead) and not is_clock(before):
+        check_dates(future, name)
+    if before is None or not len(before) or ahead is None:
+        return
+    if not _are_comparable(before, ahead, name):
         return
     known = before[: len(ahead)] if begins_with_history else before[:0]
-    guessed = _is_guess(before)
-    after = _known_steps_after(before, len(ahead) - len(known))
+    rest = ahead[len(known) :]
+    after, guessed = _steps_after(before, len(rest)), _is_guess(before)
     expected = known if after is None or guessed else known.append(after)
     told = len(expected)
     # Dates after these only need to go forward.
     last = expected[-1:] if told else before[[before.argmax()]]
     previous = last.append(ahead[told:-1])[: len(ahead) - told]
-    wrong = np.append(~_same_places(ahead[:told], expected), ~(ahead[told:] > previous))
+    wrong = np.append(~same_labels(ahead[:told], expected), ~(ahead[told:] > previous))
+    others = np.zeros(len(ahead), bool)
+    if guessed and after is not None and len(rest):
+        others[len(known) :] = _are_others(before, rest, after)
+    is_daily = bool(others.any()) and _is_daily(before.append(rest))
+    if others.any() and not is_daily:
+        later = _steps_after(before, len(rest) + _MOST_SKIPPED)
+        wrong |= others & np.asarray(ahead.isin(later) | (ahead > later[-1]))
     if wrong.any():
         row = int(np.argmax(wrong))
-        due = expected[row] if row < told else f"a step after {previous[row - told]}"
+        if row < told:
+            due = expected[row]
+        else:
+            due = after[row - told] if others[row] else f"a step after {previous[row - told]}"
         first = (
             "the first step of the history" if begins_with_history else "the step after the history"
         )
         raise ValueError(
-            f"`future` must have a row for each step, from {first} on. Received: {ahead[row]} in "
+            f"`{name}` must have a row for each step, from {first} on. Received: {ahead[row]} in "
             f"row {row}, where {due} is due. Pass the rows of these steps, or an array if only the "
             "index is wrong."
         )
-    if guessed and after is not None:
-        others = ahead[len(known) :] != after
-        if others.any():
-            row = int(np.argmax(others))
-            warnings.warn(
-                f"The dates of the history seem to continue with {after[row]}. Received: a "
-                f"`future` with {ahead[len(known) + row]}, which is used. Give the history's "
-                "index a `freq` for an exact check.",
-                stacklevel=stacklevel,
-            )
+    if others.any() and (is_daily or len(before) >= _LEAST_TO_GUESS):
+        row = int(np.argmax(others))
+        warnings.warn(
+            f"The dates of the history seem to continue with {after[row - len(known)]}. Received: a"
+            f" `{name}` with {ahead[row]}, which is used. Give the history's index a `freq` for an "
+            "exact check.",
+            stacklevel=stacklevel,
+        )
 
 
-def _are_comparable(before: Any, ahead: Any) -> bool:
+def _clock_of(table: Any) -> Any:
+    """Return the index of a table; of several levels, the one with dates, or None."""
+    index = index_of(table)
+    if index is None or index.nlevels == 1:
+        return index
+    levels = map(index.get_level_values, range(index.nlevels))
+    return next((level for level in levels if is_clock(level)), None)
+
+
+def _are_others(before: Any, rest: Any, after: Any) -> np.ndarray:
+    """Return which dates differ from the likely ones. A few workdays tell no weekends."""
+    import pandas
+
+    others = np.asarray(rest != after)
+    if others.any() and _is_daily(before):
+        workdays = pandas.date_range(before[-1], periods=len(rest) + 1, freq="B")[1:]
+        others &= np.asarray(rest != workdays)
+    return others
+
+
+def _is_daily(index: Any) -> bool:
+    """Whether an index may be one of workdays. Some of these are holidays, so they have holes."""
+    import pandas
+
+    if not isinstance(index, pandas.DatetimeIndex) or len(index) < 2:
+        return False
+    days = index.tz_localize(None).normalize()
+    return bool((days.day_of_week < 5).all() and (days[1:] - days[:-1]).min().days == 1)
+
+
+def _are_comparable(before: Any, ahead: Any, name: str) -> bool:
     """Whether two indexes can be compared. Raise if their dates are of different kinds."""
-    if _is_clock(before) and _is_clock(ahead):
-        if _kind_of(before) != _kind_of(ahead):
+    if is_clock(before) and is_clock(ahead):
+        if kind_of_clock(before) != kind_of_clock(ahead):
             raise ValueError(
-                "`future` must have dates of the same kind as the history. Received: an index of "
+                f"`{name}` must have dates of the same kind as the history. Received: an index of "
                 f"{ahead.dtype} for a history with {before.dtype}. Convert one of them, with "
                 "`tz_localize`, `to_timestamp` or `to_period`; or pass an array."
             )
@@ -265,13 +314,17 @@ def _are_comparable(before: Any, ahead: Any) -> bool:
     return not (counts or before.hasnans or ahead.hasnans)
 
 
-def _kind_of(index: Any) -> tuple[type, bool, Any]:
+def kind_of_clock(index: Any) -> tuple[type, bool, Any]:
+    """Return a value that two indexes of dates share if their dates can be compared."""
     # All time zones can be compared. Periods compare only with periods of their length.
     is_zoned = getattr(index, "tz", None) is not None
     return type(index), is_zoned, getattr(index.dtype, "freq", None)
 
 
-def _same_places(found: Any, expected: Any) -> np.ndarray:
+def same_labels(found: Any, expected: Any) -> np.ndarray:
+    """Return which labels of two indexes of one length are the same, place by place."""
+    if found.dtype.kind == "O" or expected.dtype.kind == "O":  # categories may differ, too
+        return np.asarray(np.asarray(found, object) == np.asarray(expected, object), bool)
     if "f" in found.dtype.kind + expected.dtype.kind:
         return np.asarray(np.isclose(found, expected, rtol=1e-9, atol=1e-9), bool)
     return np.asarray(found == expected, bool)

@@ -9,7 +9,7 @@ import numpy as np
 from seqframe.aliases import Columns
 from seqframe.framing.checks import check_integer
 from seqframe.framing.dates import continue_index, index_of
-from seqframe.framing.tables import Table, read_table
+from seqframe.framing.tables import Table, check_unmasked, read_table
 from seqframe.plot.bands import Edges, Line, interval_bands, path_bands, quantile_lines
 from seqframe.plot.forecasts import TimeAxis, draw_forecast
 
@@ -282,6 +282,9 @@ def _labels(forecast: Values, known: list[str]) -> list[_Label]:
 
 def _to_floats(values: Values, argument: str) -> np.ndarray:
     array = values.to_numpy(argument) if isinstance(values, Table) else np.asanyarray(values)
+    if isinstance(values, (list, tuple)):
+        for each in values:  # NumPy drops the masks of arrays in a list
+            check_unmasked(each, argument)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"`{argument}` must hold numbers. Received: dtype={array.dtype}.")
     return np.asarray(np.ma.filled(array.astype(float), np.nan))
@@ -301,6 +304,7 @@ def _find_times(
     (array([1999, 2000, 2001]), array([2002, 2003]), 'step')
     """
     size = len(history)
+    check_unmasked(index, "index")
     if index is not None and len(index) not in (size, size + steps):
         raise ValueError(
             "`index` must hold one number or date for each step of the history, or of the history "

@@ -134,11 +134,17 @@ class SequenceFramer:
         self.seed = None if seed is None else check_integer("seed", seed, 0)
         self.columns = check_names("columns", columns)
         self.future_columns = check_names("future_columns", future_columns)
-        self.target_columns = check_targets(target_columns, self.columns)
+        self.target_columns = check_targets(target_columns)
         self.by = check_names("by", [by] if isinstance(by, str) else by)
         self._check_mode()
 
     def _check_mode(self) -> None:
+        reach = self.sampling_rate * self.sequence_length + abs(self.gap) + self.horizon
+        if reach + self.sequence_stride >= 2**62:
+            raise ValueError(
+                "A frame must span fewer than 2**62 steps, by `sequence_length`, `sampling_rate`, "
+                f"`gap`, `horizon` and `sequence_stride`. Received: {reach + self.sequence_stride}."
+            )
         if self.min_length > self.sequence_length:
             raise ValueError(
                 "`min_length` must not exceed `sequence_length`. Received: "
@@ -285,11 +291,31 @@ class SequenceFramer:
     def from_config(cls, config: dict[str, Any]) -> "SequenceFramer":
         """Make the framer whose `get_config` returned `config`.
 
+        Raises:
+            ValueError: if an argument is unknown or out of its range, or `sequence_length` is
+                missing.
+            TypeError: if `config` or an argument is of the wrong type.
+
+        Example:
+
         >>> from seqframe import SequenceFramer, Vocabulary
         >>> framer = SequenceFramer(3, horizon=2, vocabulary=Vocabulary("ABC"))
         >>> SequenceFramer.from_config(framer.get_config()) == framer
         True
         """
+        names = ["sequence_length", *(SequenceFramer.__init__.__kwdefaults__ or {})]
+        if not isinstance(config, dict):
+            raise TypeError(
+                "`config` must be a dict that `get_config` returned. Received: "
+                f"{type(config).__name__}."
+            )
+        unknown = [name for name in config if name not in names]
+        if unknown or "sequence_length" not in config:
+            fault = f"the unknown names {unknown}" if unknown else "none of that name"
+            raise ValueError(
+                "`config` must have the arguments of a `SequenceFramer`, `sequence_length` among "
+                f"them. Received: {fault}. Pass what `get_config` returned."
+            )
         vocabulary = config.get("vocabulary")
         if vocabulary is not None:
             config = {**config, "vocabulary": Vocabulary.from_config(vocabulary)}

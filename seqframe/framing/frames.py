@@ -14,7 +14,7 @@ import numpy as np
 from seqframe.aliases import Batch, FoldMode, Index, Padding, Shape, SplitBy
 from seqframe.framing.adapters import grain_dataset, tf_dataset, torch_dataset
 from seqframe.framing.batches import Batches
-from seqframe.framing.checks import check_choice, check_integer
+from seqframe.framing.checks import check_bytes, check_choice, check_integer
 from seqframe.framing.cutters import PaddedCutter, WindowCutter, frame_parts, frame_shapes
 from seqframe.framing.html import Row, html_table, shorten
 from seqframe.framing.index import FrameIndex, Runs
@@ -22,7 +22,8 @@ from seqframe.framing.lanes import Lanes
 from seqframe.framing.order import Order, epoch_order, random_seed
 from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Rule, Source
-from seqframe.framing.splits import check_fractions, cut_points, fold_cuts
+from seqframe.framing.splits import check_folds, check_fractions, cut_points, fold_cuts
+from seqframe.framing.tables import check_unmasked
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _SHOWN_FRAMES = 5
 _MOST_FEATURES = 64  # features of a step that a notebook shows
+_INDEX_BYTES = 32  # that finding a step, or a frame, takes for a moment
+_COPY_BYTES = 2**20  # of padded frames that are copied together
 
 
 class Framer(Rule, Protocol):
@@ -109,6 +112,9 @@ class Frames:
         self._index = FrameIndex(geometry, source, runs, self._seed or 0, epoch)
         self._shapes = frame_shapes(framer, source)
         self._parts = frame_parts(framer, source)
+        places = geometry.sequence_length + math.prod(self._shapes.y)
+        way_out = "Shorten `sequence_length` or `horizon`."
+        check_bytes("One frame", self._nbytes + _INDEX_BYTES * places, way_out)
         cutter: type[PaddedCutter | WindowCutter] = PaddedCutter if geometry.pads else WindowCutter
         self._cutter = cutter(geometry, self._parts, self._index)
 
@@ -122,6 +128,7 @@ class Frames:
         """
         chosen = self._resolve(index)
         if isinstance(chosen, np.ndarray):
+            self._check_bytes(len(chosen))
             return self._take(chosen)
         arrays = self._gather(self._place(np.array([chosen])))
         return self._pack(array[0] for array in arrays)
@@ -174,7 +181,27 @@ class Frames:
         ((2, 3, 1), array([40, 50]))
         """
         views = self._views()
+        if views is None:
+            self._check_bytes(len(self))
+            views = self._copies() if self._geometry.pads else None
         return self._take(np.arange(len(self))) if views is None else self._pack(views)
+
+    def _copies(self) -> list[np.ndarray]:
+        """Copy all arrays, a part at a time, because padded frames need an index for each step."""
+        size = len(self)
+        copies = [np.empty((size, *shape), dtype) for shape, dtype in self._array_specs]
+        together = max(_COPY_BYTES // (self._nbytes or 1), 1)
+        for first in range(0, size, together):
+            stop = min(first + together, size)
+            parts = self._gather(self._place(np.arange(first, stop)))
+            for whole, part in zip(copies, parts, strict=True):
+                whole[first:stop] = part
+        return copies
+
+    def _check_bytes(self, count: int) -> None:
+        """Raise if so many frames do not fit into the machine's memory."""
+        way_out = "Take fewer frames at a time, as `batches` does."
+        check_bytes(f"{count:,} frames", count * (self._nbytes + _INDEX_BYTES), way_out)
 
     def lengths(self, index: Index | None = None) -> np.ndarray:
         """Return the true input lengths, without padding: int array `(frames,)`.
@@ -188,8 +215,9 @@ class Frames:
         >>> SequenceFramer(3, mode="prefixes").frame("ABCDEF").lengths()
         array([1, 2, 3, 3, 3])
         """
-        chosen = np.arange(len(self)) if index is None else np.atleast_1d(self._resolve(index))
-        return self._locate(chosen)[2]
+        return self._locate(np.atleast_1d(self._resolve(slice(None) if index is None else index)))[
+            2
+        ]
 
     def mask(self, index: Index | None = None) -> np.ndarray:
         """Return which input steps are real, not padding: bool array `(frames, length)`.
@@ -204,7 +232,10 @@ class Frames:
         array([[False, False,  True],
                [ True,  True,  True]])
         """
-        return self._geometry.real_places(self.lengths(index))
+        lengths = self.lengths(index)
+        way_out = "Pass the `index` of fewer frames."
+        check_bytes("The mask", len(lengths) * self._geometry.sequence_length, way_out)
+        return self._geometry.real_places(lengths)
 
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
@@ -228,7 +259,7 @@ class Frames:
         ABC -> D
         BCD -> E
         """
-        for x, y in self._written(count):
+        for x, y in self._written(check_integer("count", count, 0)):
             print(f"{x} -> {y}")
 
     def batches(
@@ -463,6 +494,7 @@ class Frames:
         check_choice("mode", mode, ("expanding", "sliding"))
         history = self._history(by, share_history)
         sizes = self.source.steps.tolist() if by == "time" else [len(self.source.labels)]
+        check_folds(n, max(sizes))
         cuts = np.array([fold_cuts(size, n, mode, gap, test_size) for size in sizes])
         folds = []
         for number in range(n):
@@ -670,7 +702,10 @@ class Frames:
         """Return an index as non-negative numbers: an int, or an int array."""
         size = len(self)
         if isinstance(index, slice):
-            return np.arange(*index.indices(size))
+            found = range(*index.indices(size))
+            check_bytes("The index", _INDEX_BYTES * len(found), "Take fewer frames at a time.")
+            return np.arange(found.start, found.stop, found.step)
+        check_unmasked(index, "index")
         if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
             if not -size <= index < size:
                 raise IndexError(f"There are {size} frames. Received: index {index}.")

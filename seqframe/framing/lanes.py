@@ -9,7 +9,7 @@ import numpy as np
 
 from seqframe.aliases import Batch
 from seqframe.framing.batches import BatchIterator, FrameArrays, resolve_batch
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_bytes, check_integer
 from seqframe.framing.cutters import frame_weight_shape
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.html import Row, html_table
@@ -64,22 +64,26 @@ class Lanes:
     (array([ True,  True]), array([False, False]))
     """
 
-    def __init__(self, frames: LaneFrames, batch_size: int):
+    def __init__(self, frames: LaneFrames, batch_size: int, *, cut: bool = True):
         batch_size = check_integer("batch_size", batch_size, 1)
         if frames.framer.geometry.draws:
             raise ValueError(
                 "Lanes need frames that continue each other. Received: random subsequences. "
                 'Use `mode="windows"` for a stateful model.'
             )
-        if batch_size > len(frames):
+        if cut and batch_size > len(frames):
             raise ValueError(
                 f"`batch_size` must not exceed the number of frames, {len(frames)}. "
                 f"Received: batch_size={batch_size}."
             )
-        _warn_of_overlap(frames.framer.geometry)
+        check_bytes("A batch", batch_size * frames._nbytes, "Choose a smaller `batch_size`.")
+        if cut:
+            warn_of_overlap(frames.framer.geometry)
         self.frames = frames
         self.batch_size = batch_size
-        if np.count_nonzero(frames._counts) < max(batch_size, 2):
+        # Without `cut` each sequence is whole in a lane, and lanes may be empty.
+        self._is_cut = cut and np.count_nonzero(frames._counts) < batch_size
+        if self._is_cut:
             lanes = cut_lanes(len(frames), batch_size)
         else:
             lanes = pack_lanes(frames._counts, batch_size)
@@ -153,14 +157,14 @@ class Lanes:
     def _index(self, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return frames, weights and resets of several batches; arrays `(n, batch_size)`.
 
-        Rows that ran out repeat their last frame, with weight 0.
+        Rows that ran out repeat their last frame, with weight 0. Empty rows repeat the first frame.
         """
         rows = np.arange(self.batch_size)
         key = rows * (self._num_batches + 1) + np.asarray(batches)[:, None]
         segment = np.searchsorted(self._key, key, side="right") - 1
         offset = np.asarray(batches)[:, None] - self._position[segment]
         active = offset < self._count[segment]
-        frame = self._first[segment] + np.minimum(offset, self._count[segment] - 1)
+        frame = self._first[segment] + np.minimum(offset, np.maximum(self._count[segment] - 1, 0))
         return frame, active.astype(np.float32), offset == 0
 
     @property
@@ -294,7 +298,7 @@ def split_at_breaks(
     """
     rows, firsts, counts = [], [], []
     for row, lane in enumerate(lanes):
-        for first, count in lane:
+        for first, count in lane or [(0, 0)]:  # an empty lane is one stretch of no frame
             a, b = np.searchsorted(breaks, [first + 1, first + count])
             begins = np.concatenate([[first], breaks[a:b]])
             rows.append(np.full(len(begins), row))
@@ -303,7 +307,7 @@ def split_at_breaks(
     return np.concatenate(rows), np.concatenate(firsts), np.concatenate(counts)
 
 
-def _warn_of_overlap(geometry: Geometry) -> None:
+def warn_of_overlap(geometry: Geometry, stacklevel: int = 3) -> None:
     """Warn if the state sees some steps twice, or never."""
     stride, best = geometry.stride, geometry.end_to_end
     if stride == best:
@@ -315,5 +319,5 @@ def _warn_of_overlap(geometry: Geometry) -> None:
     advice = 'Use `mode="windows"`' if best is None else f"Set `sequence_stride={best}`"
     warnings.warn(
         f"Frames of lanes should lie end to end, but {fault}. {advice}, or use a stateless model.",
-        stacklevel=4,
+        stacklevel=stacklevel + 1,
     )

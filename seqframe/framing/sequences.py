@@ -108,7 +108,9 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {kind}.{way_out}"
         )
-    if array.dtype.kind in "OSTU" or array.dtype.type is np.void:
+    # Short floats such as bfloat16 are void to NumPy, too, but of a type of their own.
+    is_record = issubclass(array.dtype.type, np.void)
+    if array.dtype.kind in "OSTU" or is_record:
         raise TypeError(
             f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
             f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "
@@ -130,6 +132,10 @@ def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -
         item if _is_array_of_numbers(item) else to_array(item, called(number), vocabulary)
         for number, item in enumerate(raw)
     ]
+    full = next((array for array in arrays if len(array)), arrays[0])
+    for number, item in enumerate(raw):
+        if isinstance(item, (list, tuple)) and not len(item):  # it has no dtype of its own
+            arrays[number] = np.empty((0, *full.shape[1:]), full.dtype)
     first, names = arrays[0], column_names(raw[0])
     for number, (item, array) in enumerate(zip(raw, arrays, strict=True)):
         if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
@@ -165,7 +171,7 @@ def find_columns(
     >>> find_columns("price", names, 2), find_columns(["volume", 0], names, 2)
     (0, [1, 0])
     """
-    columns = _as_names(columns)
+    columns = as_names(columns)
     if isinstance(columns, (list, tuple)):
         found = [_find_column(column, names, width, argument) for column in columns]
         if len(set(found)) < len(found):
@@ -216,7 +222,7 @@ def are_columns(targets: Any, width: int) -> bool:
     >>> are_columns(np.array(["price"]), 2), are_columns(np.array([1]), 2)
     (True, False)
     """
-    targets = _as_names(targets)
+    targets = as_names(targets)
     items = targets if isinstance(targets, (list, tuple)) else [targets]
     return (
         0 < len(items) <= width
@@ -228,7 +234,7 @@ def are_columns(targets: Any, width: int) -> bool:
     )
 
 
-def _as_names(columns: Any) -> Any:
+def as_names(columns: Any) -> Any:
     """Return an array, an Index or a Series of names as a list, and anything else as it is."""
     if isinstance(columns, (str, list, tuple)) or not is_symbolic(columns):
         return columns

@@ -1,17 +1,27 @@
 """Source: the arguments of `SequenceFramer.frame`, as aligned arrays."""
 
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from seqframe.aliases import Layout, Numbers
-from seqframe.framing.dates import check_dates, check_each, dates_of
+from seqframe.framing.alignment import (
+    Spans,
+    check_series,
+    match_groups,
+    match_index,
+    match_spans,
+)
+from seqframe.framing.dates import check_dates, check_each
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
+from seqframe.framing.leaks import check_future_columns, check_own_step, check_values
 from seqframe.framing.sequences import (
     are_columns,
+    as_names,
     as_plain,
     find_columns,
     is_symbolic,
@@ -28,12 +38,18 @@ from seqframe.framing.tables import (
     drop_labels,
     names_of,
     proper_names,
+    read_table,
     read_tables,
     select_columns,
     split_table,
     table_names,
 )
 from seqframe.framing.vocabulary import Vocabulary
+
+#: Columns of a sequence: positions among the inputs, or names. A single one gives no axis.
+Columns: TypeAlias = int | str | list[int] | list[str]
+
+_SHOWN_LABELS = 5  # of sequences that are left out
 
 
 @dataclass(frozen=True)
@@ -135,24 +151,28 @@ def read_source(
     The settings are the vocabulary and the names of columns. The frames' own framer gets them.
     """
     given = split_sequences(sequences, framer.vocabulary)
-    tables, groups = _find_groups(read_tables(given), by, framer)
+    read = read_tables(given)
+    whole, groups = _find_groups(read, by, framer)
     vocabulary = framer.vocabulary
-    if vocabulary is None and all(map(is_symbolic, tables)):
-        if not any(map(len, tables)):
-            raise _no_frame(framer, 0 if len(tables) > 1 else None, 0)
-        vocabulary = Vocabulary.from_sequences(*map(as_plain, tables))
+    if vocabulary is None and all(map(is_symbolic, whole)):
+        if not any(map(len, whole)):
+            raise _no_frame(framer, np.zeros(len(whole), int))
+        vocabulary = Vocabulary.from_sequences(*map(as_plain, whole))
+    tables = whole
     if framer.columns is not None:
-        tables = [select_columns(item, framer.columns, "sequences") for item in tables]
+        tables = [select_columns(item, framer.columns, "sequences") for item in whole]
     inputs = Rows(to_arrays(tables, "sequences", vocabulary))
     _check_inputs(framer, inputs, vocabulary)
     columns = framer.columns or table_names(tables[0])
     names = column_names(tables[0]) if columns is None else list(columns)
-    reader = _Reader(inputs, tables, names, vocabulary, groups, names_of(by) or framer.by)
+    by_names = names_of(by) or framer.by
+    reader = _Reader(inputs, read, whole, names, vocabulary, groups, by_names)
     if targets is None:
         targets = framer.target_columns
     own_inputs = reader.cut(inputs)
     outputs, target_columns = reader.targets(targets, names_of(framer.target_columns))
     ahead, future_columns = reader.future(future, framer.future_columns)
+    _check_leaks(framer, reader, own_inputs, targets, outputs, future, future_columns)
     source = Source(
         own_inputs,
         own_inputs if outputs is None else outputs,
@@ -161,19 +181,20 @@ def read_source(
         skip_nan=bool(skip_nan),
         labels=range(len(tables)) if groups is None else groups.labels,
     )
-    counts = framer.geometry.count(source.steps)
-    if not counts.all():
-        number = int(np.argmin(counts))
-        label = source.labels[number] if len(counts) > 1 else None
-        is_text = isinstance(sequences, str) or groups is not None or framer.vocabulary
-        hint = "" if is_text else _texts_hint(given)
-        raise ValueError(f"{_no_frame(framer, label, int(source.steps[number]))}{hint}")
     _check_padding(framer, source)
+    counts = framer.geometry.count(source.steps)
+    is_text = isinstance(sequences, str) or groups is not None or framer.vocabulary
+    hint = "" if is_text else _texts_hint(given)
+    if not counts.any():
+        raise ValueError(f"{_no_frame(framer, source.steps)}{hint}")
     if sample_weight is not None:
         # The user cannot number frames that are drawn, or that may be left out.
         countable = not (framer.geometry.draws or source.may_leave_out)
         weight, per_frame = reader.weights(sample_weight, own_inputs, counts if countable else None)
         source = replace(source, weight=weight, weight_per_frame=per_frame)
+    if not counts.all():
+        _warn_of_short(framer, source, counts, hint)
+        source = source.select(np.flatnonzero(counts))
     return source, {
         "vocabulary": vocabulary,
         "columns": columns,
@@ -216,7 +237,8 @@ class _Reader:
     """Reads the values at the steps of sequences."""
 
     inputs: Rows  # of the sequences, before they are cut into groups
-    tables: list[Any]  # the sequences, as `read_tables` returns them
+    read: list[Any]  # the sequences, as `read_tables` returns them
+    tables: list[Any]  # the same without columns of labels
     names: list[str] | None  # columns of the inputs
     vocabulary: Vocabulary | None
     groups: Groups | None  # of the only table
@@ -232,8 +254,8 @@ class _Reader:
         if columns is None:
             return self._on_clock(targets, "targets", self.vocabulary, keep)[0], None
         called = self._called(columns)
-        rows = self.cut(_rows_of(columns, self.inputs))
-        return rows, called[0] if called and isinstance(columns, int) else called
+        rows = self.cut(self._rows_of(columns, "targets"))
+        return rows, called[0] if called and isinstance(columns, (int, str)) else called
 
     def future(
         self, future: Any, wanted: tuple[str, ...] | None
@@ -249,7 +271,7 @@ class _Reader:
                     f"`future` must be the framer's `future_columns`, {list(wanted)}. Received: "
                     f"future={future!r}. Leave one of the two out."
                 )
-            rows = _rows_of(columns, self.inputs)
+            rows = self._rows_of(columns, "future")
             check_width(rows.read(0, 0, 1), wanted, "future")
             return self.cut(rows), wanted or called
         rows, names = self._on_clock(future, "future", self.vocabulary, wanted)
@@ -300,16 +322,64 @@ class _Reader:
         edges = self.groups.edges
         return rows.select([0] * len(self.groups.labels)).cut(*(spans or (edges[:-1], edges[1:])))
 
-    def _columns(self, values: Any, name: str) -> int | list[int] | None:
-        """Return the columns of the sequence that `values` names, or None."""
+    def keys(self, values: Any, name: str) -> set[Hashable]:
+        """Return what tells the columns of `targets` or `future` apart: names, or positions."""
+        columns = None if values is None else self._columns(values, name)
+        if columns is not None:
+            return set(self._called(columns) or _listed(columns))
+        each = values if isinstance(values, (list, tuple)) else [values]
+        table = read_table(each[0]) if len(each) else None
+        if not isinstance(table, Table):
+            return set()
+        named = [table.names[0]] if table.ndim == 1 else (table_names(table) or ())
+        return {name for name in named if isinstance(name, str) and name}
+
+    def is_named(self, values: Any) -> bool:
+        """Whether `targets` or `future` names columns of the sequence."""
+        return values is not None and self._columns(values, "targets") is not None
+
+    def _columns(self, values: Any, name: str) -> Columns | None:
+        """Return the columns of the sequence that `values` names, or None.
+
+        They are positions among the inputs; or names, if some are not among the inputs.
+        """
         shape = self.inputs.row_shape
-        if not shape or not are_columns(values, shape[0]):
+        if not shape:
+            return None
+        beside = self._beside(values)
+        if beside is not None:
+            return beside
+        if not are_columns(values, shape[0]):
             return None
         return find_columns(values, self.names, shape[0], name)
 
-    def _called(self, columns: int | list[int]) -> tuple[str, ...] | None:
+    def _beside(self, values: Any) -> str | list[str] | None:
+        """Return names if all are columns of the table, and some are no inputs; else None."""
+        known = column_names(self.tables[0])
+        wanted = as_names(values)
+        listed = [wanted] if isinstance(wanted, str) else wanted
+        if known is None or not isinstance(listed, (list, tuple)) or not listed:
+            return None
+        if not all(isinstance(item, str) and item in known for item in listed):
+            return None
+        if len(set(listed)) < len(listed) or set(listed) <= set(self.names or ()):
+            return None
+        return wanted if isinstance(wanted, str) else list(listed)
+
+    def _rows_of(self, columns: Columns, name: str) -> Rows:
+        """Return columns of the sequences as rows."""
+        if isinstance(columns, int) or not isinstance(_listed(columns)[0], str):
+            return _input_columns(columns, self.inputs)
+        wanted = tuple(map(str, _listed(columns)))
+        arrays = to_arrays([select_columns(item, wanted, name) for item in self.tables], name)
+        return Rows([array[:, 0] for array in arrays] if isinstance(columns, str) else arrays)
+
+    def _called(self, columns: Columns) -> tuple[str, ...] | None:
         known = proper_names(self.names)
-        return None if known is None else tuple(known[k] for k in np.atleast_1d(columns))
+        listed = _listed(columns)
+        if isinstance(listed[0], str):
+            return tuple(map(str, listed))
+        return None if known is None else tuple(known[k] for k in listed)
 
     def _on_clock(
         self,
@@ -356,78 +426,56 @@ class _Reader:
             return values, None
         spans = None
         if self.groups is None:
-            each = [drop_labels(item, self.by, name, keep) for item in each]
+            each = self._match_each(each, name, keep)
         elif len(each) == 1:
-            each[0], spans = _match(each[0], name, self.groups, keep)
-        if len(each) == len(self.tables):
-            for item, table in zip(each, self.tables, strict=True):
-                self._check_dates(item, table, name, spans)
+            each[0], spans = match_groups(each[0], name, self.groups, keep)
+            if spans is None:
+                match_index(each[0], self.tables[0], name)
+            else:
+                spans = match_spans(each[0], self.tables[0], name, self.groups, spans)
         return (each if several else each[0]), spans
 
-    def _check_dates(self, values: Any, table: Any, name: str, spans: "Spans | None") -> None:
-        """Raise if the dates of a table differ from the dates of its sequence or groups."""
-        dates, clock = dates_of(values), dates_of(table)
-        if dates is None or clock is None or len(dates) < len(clock):
-            return
-        if spans is None or self.groups is None:
-            dates = dates[: len(clock)]
-        else:
-            dates = dates[_rows(spans[0], self.groups)]
-        wrong = np.asarray(dates != clock)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise ValueError(
-                f"`{name}` must have the dates of the sequence, from its first step on. Received: "
-                f"{dates[row]} instead of {clock[row]}. Pass the rows of these dates, "
-                f"or an array, as `{name}.to_numpy()`."
-            )
+    def _match_each(self, each: list[Any], name: str, keep: tuple[str, ...] | None) -> list[Any]:
+        """Return tables of one series each, from the first step of their sequences on."""
+        if len(each) != len(self.tables):
+            return [drop_labels(item, self.by, name, keep) for item in each]
+        matched = []
+        for number, item in enumerate(each):
+            called = name if len(each) == 1 else f"{name}[{number}]"
+            rest = drop_labels(item, self.by, called, keep)
+            if self.by:
+                check_series(item, self.read[number], self.by, called, f"sequences[{number}]")
+            row = match_index(rest, self.tables[number], called, longer=name == "future")
+            matched.append(rest[row:] if row else rest)
+        return matched
 
 
-#: The first row of each group in a table, and the row after its last one.
-Spans = tuple[np.ndarray, np.ndarray]
+def _check_leaks(
+    framer: Rule,
+    reader: _Reader,
+    inputs: Rows,
+    targets: Any,
+    outputs: Rows | None,
+    future: Any,
+    future_columns: tuple[str, ...] | None,
+) -> None:
+    """Raise if a target is among the inputs at its own step, or among the future covariates."""
+    names: Sequence[Hashable] | None = proper_names(reader.names)
+    every = set(names or range(inputs.row_shape[0] if inputs.row_shape else 0))
+    gap, found = framer.geometry.gap, reader.keys(targets, "targets")
+    if outputs is not None:
+        named = reader.is_named(targets)
+        check_own_step(gap, found & every if named else set(), names, targets)
+        check_values(gap, inputs, outputs)
+    if future is not None:
+        ahead = reader.keys(future, "future")
+        if not reader.is_named(future) and future_columns is not None:
+            ahead &= set(future_columns)
+        check_future_columns(ahead, every if outputs is None else found, outputs is not None)
 
 
-def _match(
-    table: Any, name: str, groups: Groups, keep: tuple[str, ...] | None
-) -> tuple[Any, Spans | None]:
-    """Return a table without columns of labels, and the rows of each group, if it has labels."""
-    names = column_names(table) or []
-    by = [column for column in groups.by or () if column not in (keep or ())]
-    labels = [column for column in by if column in names]
-    if not labels:
-        return table, None
-    if labels != by:
-        raise ValueError(
-            f"`{name}` must have all columns that `by` names, {by}, or none. Received: a table "
-            f"with {labels}. Add the missing columns, or leave all out."
-        )
-    rest, own = split_table(table, labels)
-    place = {label: number for number, label in enumerate(own.labels)}
-    missing = [label for label in groups.labels if label not in place]
-    if missing:
-        raise ValueError(
-            f"`{name}` must have rows of each group. Received: a table with no row of "
-            f"{missing[0]!r}. Add them, or leave the group out of the sequences."
-        )
-    places = np.array([place[label] for label in groups.labels])
-    starts, stops = own.edges[:-1][places], own.edges[1:][places]
-    sizes = np.diff(groups.edges)
-    short = stops - starts < sizes if name == "future" else stops - starts != sizes
-    if short.any():
-        number = int(np.argmax(short))
-        least = "at least " if name == "future" else ""
-        raise ValueError(
-            f"`{name}` must have {least}one row for each step of a group. Received: "
-            f"{stops[number] - starts[number]} rows for {groups.labels[number]!r}, which "
-            f"has {sizes[number]} steps."
-        )
-    return rest, (starts, stops)
-
-
-def _rows(starts: np.ndarray, groups: Groups) -> np.ndarray:
-    """Return the row of each step of all groups, in a table whose groups begin at `starts`."""
-    sizes = np.diff(groups.edges)
-    return np.repeat(starts - groups.edges[:-1], sizes) + np.arange(groups.edges[-1])
+def _listed(columns: Columns) -> list[Any]:
+    return list(columns) if isinstance(columns, list) else [columns]
 
 
 def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> list[np.ndarray]:
@@ -451,8 +499,8 @@ def _check_numeric(name: str, values: Any) -> None:
         )
 
 
-def _rows_of(columns: int | list[int], inputs: Rows) -> Rows:
-    """Return columns of the sequences as rows. Evenly spaced columns are views, which are fast."""
+def _input_columns(columns: Any, inputs: Rows) -> Rows:
+    """Return columns of the inputs as rows. Evenly spaced columns are views, which are fast."""
     if isinstance(columns, int):
         return Rows([array[:, columns] for array in inputs.arrays])
     step = columns[1] - columns[0] if len(columns) > 1 else 1
@@ -552,21 +600,48 @@ def _fits(value: float, dtype: np.dtype) -> bool:
         limits = np.iinfo(dtype)
         return value == value // 1 and limits.min <= value <= limits.max
     if dtype.kind in "fc":
-        return bool(not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max))
+        # An integer may be too large for NumPy.
+        largest = float(np.finfo(dtype).max)
+        return bool(value != value or abs(value) == np.inf or abs(value) <= largest)
     if dtype.kind == "b":
         return value in (0, 1)
     return dtype.kind == "V"  # NumPy's kind for short floats such as bfloat16
 
 
-def _no_frame(framer: Rule, label: Hashable | None, steps: int) -> ValueError:
-    """Return the error for a sequence of `steps` steps that has no frame."""
-    geometry = framer.geometry
-    name = "min_length" if geometry.pads else "sequence_length"
-    which = "a sequence" if label is None else f"sequence {label!r}"
-    extra = f" and gap={geometry.gap}" if geometry.gap else ""
-    rate = f", sampling_rate={geometry.rate}" if geometry.rate > 1 else ""
+def _no_frame(framer: Rule, steps: np.ndarray) -> ValueError:
+    """Return the error for sequences of `steps` steps of which none has a frame."""
+    received = f"a sequence of {steps[0]} steps"
+    if len(steps) > 1:
+        received = f"{len(steps)} sequences of at most {max(steps)} steps"
+    name = _length_argument(framer)
     return ValueError(
-        f"No frame fits: `{name}={getattr(framer, name)}`{rate} with `horizon={geometry.horizon}`"
-        f"{extra} needs {geometry.least_steps} steps. Received: {which} of {steps} steps. "
+        f"No frame fits: {_needed(framer)}. Received: {received}. "
         f"Shorten `{name}` or pass a longer sequence."
     )
+
+
+def _warn_of_short(framer: Rule, source: Source, counts: np.ndarray, hint: str) -> None:
+    """Say once that sequences without a frame are left out."""
+    short = np.flatnonzero(counts == 0)
+    shown = ", ".join(repr(source.labels[number]) for number in short[:_SHOWN_LABELS])
+    more = ", …" if len(short) > _SHOWN_LABELS else ""
+    warnings.warn(
+        f"{len(short)} of {len(counts)} sequences are too short for a frame and are left out: "
+        f"{shown}{more}. {_needed(framer)}.{hint}",
+        stacklevel=4,
+    )
+
+
+def _needed(framer: Rule) -> str:
+    """Say how many steps a frame needs."""
+    geometry, name = framer.geometry, _length_argument(framer)
+    extra = f" and gap={geometry.gap}" if geometry.gap else ""
+    rate = f", sampling_rate={geometry.rate}" if geometry.rate > 1 else ""
+    return (
+        f"`{name}={getattr(framer, name)}`{rate} with `horizon={geometry.horizon}`{extra} needs "
+        f"{geometry.least_steps} steps"
+    )
+
+
+def _length_argument(framer: Rule) -> str:
+    return "min_length" if framer.geometry.pads else "sequence_length"

@@ -23,6 +23,15 @@ def check_fractions(fractions: tuple[Any, ...]) -> None:
         )
 
 
+def check_folds(folds: int, size: int) -> None:
+    """Raise if each fold cannot have a test part of its own."""
+    if folds >= size:
+        raise ValueError(
+            f"The test part of fold 0 has no frame: n={folds} needs more than {folds} steps or "
+            f"sequences to cut. Received: {size}. Choose a smaller `n`."
+        )
+
+
 def cut_points(steps: int, fractions: tuple[float, ...]) -> list[int]:
     """Return where a sequence of `steps` is cut into consecutive `fractions`.
 

@@ -249,7 +249,9 @@ def proper_names(names: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _only_count(names: Sequence[str]) -> bool:
-    return list(names) == [str(place) for place in range(len(names))]
+    # pandas counts them 0, 1, …; polars column_0, column_1, …
+    counts = [[f"{start}{place}" for place in range(len(names))] for start in ("", "column_")]
+    return list(names) in counts
 
 
 def select_columns(table: Any, columns: tuple[str, ...] | None, name: str) -> Any:
@@ -294,15 +296,9 @@ def check_names(name: str, names: Any) -> tuple[str, ...] | None:
     return tuple(map(str, items))
 
 
-def check_targets(targets: Any, columns: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-    """Return the name of one target column, or a tuple of several; raise if `columns` lacks one."""
-    names = (targets,) if isinstance(targets, str) else check_names("target_columns", targets)
-    if columns is not None and not set(names or ()) <= set(columns):
-        raise ValueError(
-            f"`target_columns` must be some of `columns`, {list(columns)}. Received: "
-            f"target_columns={targets!r}. Choose from `columns`."
-        )
-    return targets if isinstance(targets, str) else names
+def check_targets(targets: Any) -> str | tuple[str, ...] | None:
+    """Return the name of one target column, or a tuple of several."""
+    return targets if isinstance(targets, str) else check_names("target_columns", targets)
 
 
 def check_width(array: np.ndarray, columns: tuple[str, ...] | None, name: str) -> None:
@@ -420,6 +416,23 @@ def drop_labels(
             f"columns {names}."
         )
     return table[:, rest] if labels else table
+
+
+def label_of(table: Any, by: tuple[str, ...] | None) -> dict[str, Hashable]:
+    """Return the labels of a table of one series, by the columns and index levels that hold them.
+
+    >>> import pandas
+    >>> label_of(pandas.DataFrame({"store": ["n", "n"], "units": [3, 4]}), ("store", "item"))
+    {'store': 'n'}
+    """
+    table = read_table(table)
+    if not isinstance(table, Table) or not len(table):
+        return {}
+    names = column_names(table) or []
+    first = {name: table.column(names.index(name))[:1] for name in by or () if name in names}
+    levels = getattr(table.index, "names", None) or ()
+    first |= {name: table.index.get_level_values(name)[:1] for name in levels if name in (by or ())}
+    return {name: _as_labels(values)[0] for name, values in first.items()}
 
 
 def _distinct(column: "Column") -> list[Any]:

@@ -115,6 +115,17 @@ def _outputs(model: keras.Model) -> list[Any]:
     return list(getattr(model, "outputs", None) or [])
 
 
+def loss_lacks_probabilities(model: keras.Model) -> bool:
+    """Whether a model's loss takes probabilities, and its last layer gives other numbers.
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> model.compile(loss="categorical_crossentropy")
+    >>> loss_lacks_probabilities(model)
+    True
+    """
+    return _takes_probabilities(model.loss) is True and outputs_probabilities(model) is False
+
+
 #: Activations that give no probabilities.
 _LOGITS = [
     getattr(keras.activations, name)
@@ -180,6 +191,21 @@ _ADAPTED = (
     (keras.layers.Normalization, ("mean", "variance")),
     (keras.layers.Discretization, ("bin_boundaries",)),
 )
+
+
+def metric_names(model: keras.Model) -> list[str]:
+    """Return the names of a model's metrics, in Keras's order. Keras makes some in the first step.
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> metric_names(model)
+    ['loss']
+    """
+    names: list[str] = []
+    for metric in model.metrics:
+        compiled = metric.name == "compile_metrics"
+        names += [each.name for each in metric.metrics] if compiled else [metric.name]
+    return names
 
 
 def adapted_values(model: keras.Model) -> list[Any]:

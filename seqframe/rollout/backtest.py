@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import numbers
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,10 +14,24 @@ from seqframe import backend
 from seqframe.framing.checks import check_integer
 from seqframe.framing.dates import check_future, continue_table
 from seqframe.framing.frames import Frames
-from seqframe.framing.sequences import split_sequences
-from seqframe.framing.tables import Table, read_table, table_names
+from seqframe.framing.sequences import are_columns, find_columns, split_sequences
+from seqframe.framing.tables import (
+    Table,
+    column_names,
+    names_of,
+    read_table,
+    select_columns,
+    table_names,
+)
 from seqframe.model.inspect import takes_future
-from seqframe.rollout.forecast import Forecaster, Known, split_future, warn_of_positions
+from seqframe.rollout.forecast import (
+    Forecaster,
+    Known,
+    each_name,
+    real_arrays,
+    split_future,
+    warn_of_positions,
+)
 from seqframe.rollout.generator import Generator
 from seqframe.rollout.prompts import rounded_rows
 
@@ -153,11 +168,13 @@ class Backtest:
         >>> tested.interval(np.array([12.0, 13.0]), coverage=0.75)
         (array([11., 11.]), array([13., 15.]))
         """
+        if isinstance(coverage, bool) or not isinstance(coverage, numbers.Real):
+            raise TypeError(f"`coverage` must be a number. Received: coverage={coverage!r}.")
         if not 0 < coverage < 1:
             raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage}.")
-        steps, count = len(forecast), len(self.origins)
-        shape = np.shape(forecast)
-        if steps > self.actual.shape[1] or shape[1:] != self.actual.shape[2:]:
+        shape, count = real_arrays([forecast], "forecast")[0].shape, len(self.origins)
+        steps = shape[0]
+        if not 0 < steps <= self.actual.shape[1] or shape[1:] != self.actual.shape[2:]:
             raise ValueError(
                 f"`forecast` must be one forecast of at most {self.actual.shape[1]} steps, with "
                 f"features of shape {self.actual.shape[2:]}. Received: shape {shape}. If you "
@@ -220,7 +237,10 @@ def backtest(
         history: int. Most steps before an origin that a stateful model sees. None: all.
         future: future covariates aligned with the sequences: array, or a list for a list. If it
             ends with its sequence, a model of `horizon > 1` cannot forecast the last steps one by
-            one. They are NaN in `one_step`.
+            one. They are NaN in `one_step`. Or a list of names: the sequences' own columns that the
+            model does not predict, and that are known at each origin. For Frames only names or
+            positions; Frames bring their `future_columns`. Only a rollout of several blocks needs
+            the columns that are not predicted.
         season: int ≥ 1. Steps after which the sequences repeat, such as 7 for daily values. It adds
             the seasonal naive baseline.
         skip_nan: bool. Leave out origins that need a missing step. None: as the Frames do. For
@@ -232,6 +252,7 @@ def backtest(
     Raises:
         ValueError: if no sequence is long enough for an origin, or a table lacks a column or holds
             several series. If dates do not go strictly forward, or the dates of `future` differ.
+            If columns are neither predicted nor known ahead.
 
     Example:
 
@@ -242,6 +263,11 @@ def backtest(
     >>> tested.free_run.shape, tested.origins[0].tolist()
     ((8, 4), [0, 1])
     """
+    if not isinstance(generator, Generator):
+        raise TypeError(
+            f"`generator` must be a `Generator`. Received: {type(generator).__name__}. For a model "
+            "pass `Generator(model, frames.framer)`."
+        )
     horizon = check_integer("horizon", horizon, 1)
     season = None if season is None else check_integer("season", season, 1)
     stride = check_integer("stride", stride, 1)
@@ -250,24 +276,34 @@ def backtest(
             "`backtest` is for real values. Received: a generator of symbols, whose framer has a "
             "vocabulary."
         )
-    given = _read(generator, sequences, future, skip_nan)
-    tester = _Tester(generator, given, history)
+    given = _read(generator, sequences, future, skip_nan, horizon)
+    tester = _Tester(generator, given, history, horizon)
     names = None if isinstance(sequences, Frames) else table_names(tester.known.tables[0])
     warn_of_positions(names, generator.targets, generator.framer, 3)
-    for item, ahead in zip(tester.known.tables, tester.known.futures or [], strict=False):
+    count = len(tester.known.tables)
+    for place, ahead in enumerate(tester.known.futures or []):
+        item, name = tester.known.tables[place], each_name("future", place, count)
+        if len(ahead) < len(item):
+            raise ValueError(
+                f"`{name}` must have a row for each of the {len(item)} steps of its sequence, from "
+                f"the first one on. Received: {len(ahead)} rows. Pass all rows."
+            )
         ahead = ahead[: len(item) + generator.framer.horizon - 1]
-        check_future(item, ahead, begins_with_history=True)
+        check_future(item, ahead, begins_with_history=True, name=name)
     origins, left_out = tester.find_origins(horizon, start, stride, season)
     # One program suffices if each step by itself is forecast in as many rows as the free runs.
     rows = _count_rows(len(origins)) if backend.COMPILES_ROLLOUTS else _ROWS
     free_run = tester.forecast(origins, horizon, rows)
     # Origins overlap, so each step is forecast only once.
-    times = sorted({(n, o + step) for n, o in origins for step in range(horizon)})
+    longest = max(map(len, tester.truth))
+    places = np.array(origins)
+    keys = places[:, :1] * longest + places[:, 1:] + np.arange(horizon)
+    found, which = np.unique(keys, return_inverse=True)
+    which = which.reshape(keys.shape)
+    times = list(zip((found // longest).tolist(), (found % longest).tolist(), strict=True))
     possible = [tester.can_forecast(n, t, 1) for n, t in times]
     one_step = np.full((len(times), *free_run.shape[2:]), np.nan, free_run.dtype)
     one_step[possible] = tester.forecast(list(itertools.compress(times, possible)), 1, rows)[:, 0]
-    number = {time: k for k, time in enumerate(times)}
-    which = np.array([[number[n, o + step] for step in range(horizon)] for n, o in origins])
     truth = tester.truth
     actual = _as_real(np.stack([truth[n][t] for n, t in times]))
     last = _as_real(np.stack([truth[n][o - 1] for n, o in origins]))
@@ -308,18 +344,20 @@ class _Given(NamedTuple):
         return np.array([(n, self.begins[n] + place) for n, place in places])
 
 
-def _read(generator: Generator, data: Any, future: Any, skip_nan: bool | None) -> _Given:
+def _read(
+    generator: Generator, data: Any, future: Any, skip_nan: bool | None, horizon: int
+) -> _Given:
     """Return the sequences of a backtest, from Frames or raw sequences."""
     if not isinstance(data, Frames):
         raw = split_sequences(data)
         several, called = raw[0] is not data, f"{len(raw)} sequences"
-        futures = split_future(future, several, called, len(raw))
+        names = names_of(future)
+        if names is None:
+            futures = split_future(future, several, called, len(raw))
+        else:
+            futures = [_select(table, names) for table in raw]
         none = [np.zeros(len(item), bool) for item in raw] if skip_nan else None
         return _Given(raw, futures, range(len(raw)), np.zeros(len(raw), np.int64), none)
-    if future is not None:
-        raise ValueError(
-            "`future` is part of frames. Received: Frames and a `future`. Pass it to `frame`."
-        )
     source, missing = data.source, None
     if source.may_leave_out if skip_nan is None else skip_nan:
         stops = [int(stop) for stop in source.steps]
@@ -327,12 +365,28 @@ def _read(generator: Generator, data: Any, future: Any, skip_nan: bool | None) -
             np.zeros(stop, bool) if source.valid is None else ~source.valid.read(n, 0, stop)
             for n, stop in enumerate(stops)
         ]
-    return _Given(*_unframe(data, generator), source.labels, source.begins, missing)
+    sequences, futures = _unframe(data, generator, future, horizon)
+    return _Given(sequences, futures, source.labels, source.begins, missing)
 
 
-def _unframe(frames: Frames, generator: Generator) -> tuple[list[Any], list[Any] | None]:
-    """Return the sequences of frames and their future covariates, as tables if names are known."""
-    source, framer, targets = frames.source, generator.framer, generator.targets
+def _select(table: Any, names: tuple[str, ...]) -> Any:
+    """Return the columns of a table that `future` names."""
+    if column_names(table) is None:
+        raise ValueError(
+            f"`future` names columns, which only a DataFrame has. Received: future={list(names)} "
+            f"for a sequence of type {type(table).__name__}. Pass the values of these columns."
+        )
+    return select_columns(table, names, "sequences")
+
+
+def _unframe(
+    frames: Frames, generator: Generator, future: Any, horizon: int
+) -> tuple[list[Any], list[Any] | None]:
+    """Return the sequences of frames and their future covariates, as tables if names are known.
+
+    `future` names the columns of the sequences that are known ahead, besides the frames' own.
+    """
+    source, framer = frames.source, generator.framer
     columns = frames.framer.columns or framer.columns
     known = frames.framer.future_columns or framer.future_columns
     raw = [source.inputs.read(n, 0, int(stop)) for n, stop in enumerate(source.steps)]
@@ -340,15 +394,98 @@ def _unframe(frames: Frames, generator: Generator) -> tuple[list[Any], list[Any]
     if source.future is not None:
         ahead = [source.future.read(n, 0, len(a)) for n, a in enumerate(source.future.arrays)]
         futures = _tables(ahead, known)
-    has_names = (framer.columns or not takes_future(generator.model)) and (futures is None or known)
-    if targets is None or generator.feedback or not (columns and has_names):
+    others = _not_predicted(generator, columns, math.prod(raw[0].shape[1:]))
+    _check_targets(frames, generator, raw, others)
+    named = [] if future is None else _find_named(future, columns, others)
+    own = [place for place in others if futures and (columns and known and columns[place] in known)]
+    if futures and not (columns and known) and _are_same(futures, raw, others):
+        own = others
+    unknown = [place for place in others if place not in (*named, *own)]
+    if unknown and horizon > framer.horizon:
+        called = [columns[place] if columns else place for place in unknown]
+        raise ValueError(
+            f"`future` must name the columns {called}, whose coming values the model needs and does"
+            f" not predict. Received: future={future!r}. Pass `future={called}` only if they are "
+            f"known at each origin; else a `horizon` of at most {framer.horizon}, or a model that "
+            "predicts them too."
+        )
+    if unknown or own == others:
         return sequences, futures
-    if np.size(targets) == len(columns):
-        return sequences, futures
-    # The sequences themselves hold the columns that the model does not predict.
-    return sequences, [
-        _joined(futures[n] if futures else None, table) for n, table in enumerate(sequences)
-    ]
+    if not takes_future(generator.model):
+        return sequences, [_columns(table, others, columns) for table in raw]
+    if not (framer.columns and framer.future_columns and known):
+        raise ValueError(
+            "`future` can name more columns only if the generator's framer knows all columns. "
+            f"Received: future={future!r}. Pass `Generator(model, frames.framer)`, with frames of "
+            "tables."
+        )
+    return sequences, [_joined(*pair) for pair in zip(futures or [], sequences, strict=True)]
+
+
+def _check_targets(
+    frames: Frames, generator: Generator, raw: list[np.ndarray], others: list[int]
+) -> None:
+    """Raise if the frames' targets are not the columns that the generator predicts."""
+    targets = frames.source.targets
+    if targets is frames.source.inputs or generator.feedback is not None:
+        return
+    for number, table in enumerate(raw):
+        own = targets.read(number, 0, len(table)).reshape(len(table), -1)
+        columns = np.delete(table.reshape(len(table), -1), others, axis=1)
+        own, columns = np.sort(own, axis=1), np.sort(columns, axis=1)  # in any order
+        if own.shape != columns.shape or not np.array_equal(
+            own, columns, equal_nan=own.dtype.kind == columns.dtype.kind == "f"
+        ):
+            raise ValueError(
+                "`sequences` as Frames must have the predicted columns as their targets. Received: "
+                f"targets of shape {own.shape[1:]} other than these. Frame the targets as columns "
+                "of the sequences, by `targets`."
+            )
+
+
+def _not_predicted(generator: Generator, columns: tuple[str, ...] | None, width: int) -> list[int]:
+    """Return the columns that a rollout needs and that its model does not predict."""
+    if generator.targets is None or generator.feedback is not None:
+        return []
+    names = None if columns is None else list(columns)
+    chosen = np.atleast_1d(find_columns(generator.targets, names, width))
+    return [place for place in range(width) if place not in chosen]
+
+
+def _find_named(future: Any, columns: tuple[str, ...] | None, others: list[int]) -> list[int]:
+    """Return the columns that `future` names, or raise if it names others than `others`."""
+    names = None if columns is None else list(columns)
+    if not are_columns(future, len(others)):
+        called = [columns[place] if columns else place for place in others]
+        raise ValueError(
+            "`future` of Frames must name columns that are known ahead and not predicted, of "
+            f"{called}. Received: {type(future).__name__}. Pass the values of other future "
+            "covariates to `frame`."
+        )
+    width = len(columns) if columns else max(others) + 1
+    found = np.atleast_1d(find_columns(future, names, width, "future")).tolist()
+    if not {*found} <= {*others}:
+        raise ValueError(
+            f"`future` must name columns that the model does not predict. Received: "
+            f"future={future!r}."
+        )
+    return found
+
+
+def _are_same(futures: list[Any], raw: list[np.ndarray], others: list[int]) -> bool:
+    """Whether future covariates without names hold these columns of their sequences."""
+    return all(
+        ahead.ndim == table.ndim == 2
+        and np.array_equal(
+            ahead[: len(table)], table[:, others], equal_nan=table.dtype.kind in "fc"
+        )
+        for ahead, table in zip(map(np.asarray, futures), raw, strict=True)
+    )
+
+
+def _columns(array: np.ndarray, places: list[int], columns: tuple[str, ...] | None) -> Any:
+    chosen = array[:, places]
+    return chosen if columns is None else Table(chosen, tuple(columns[place] for place in places))
 
 
 def _tables(arrays: list[np.ndarray], columns: tuple[str, ...] | None) -> list[Any]:
@@ -358,10 +495,8 @@ def _tables(arrays: list[np.ndarray], columns: tuple[str, ...] | None) -> list[A
     return [Table(array.reshape(len(array), -1), columns) for array in arrays]
 
 
-def _joined(future: Table | None, table: Table) -> Table:
+def _joined(future: Table, table: Table) -> Table:
     """Return future covariates, with the columns of a table that they lack."""
-    if future is None:
-        return table
     places = [k for k, name in enumerate(table.columns) if name not in future.columns]
     steps = min(len(future), len(table))
     parts = [future.to_numpy()[:steps], table.to_numpy()[:steps, places]]
@@ -372,15 +507,15 @@ def _joined(future: Table | None, table: Table) -> Table:
 class _Tester:
     """Forecasts from origins in some sequences; `truth` holds their actual values."""
 
-    def __init__(self, generator: Generator, given: _Given, history: int | None):
+    def __init__(self, generator: Generator, given: _Given, history: int | None, horizon: int):
         self._forecaster: Forecaster = generator._forecaster()
         rolled = self._forecaster.rolled
         self._framer, self._least = rolled.framer, rolled.least_prompt
         self._history = math.inf
         if history is not None:
             self._history = check_integer("history", history, self._least)
-        self.known: Known = self._forecaster.read(given.raw, given.futures, "sequences")
-        self._plan = self._forecaster.plan(self.known)
+        self.known: Known = self._forecaster.read(given.raw, given.futures, "sequences", horizon)
+        self._plan = self._forecaster.plan(self.known, horizon)
         # Cast once: the histories of the origins overlap.
         floatx = keras.config.floatx()
         self._values = [array.astype(floatx, copy=False) for array in self.known.values]
@@ -460,8 +595,8 @@ class _Tester:
             )
         raise ValueError(
             f"`sequences` must have one with {needed} steps or more: `horizon={horizon}` after "
-            f"{first} steps. Received: {longest} steps. Pass longer ones, or a smaller `horizon` "
-            "or `start`."
+            f"{first} steps. Received: {longest} steps. Pass longer ones, or a smaller `horizon`, "
+            "`start` or `season`."
         )
 
     def forecast(self, places: list[tuple[int, int]], steps: int, rows: int) -> np.ndarray:

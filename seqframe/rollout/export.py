@@ -20,6 +20,7 @@ from seqframe.model.inspect import (
     least_steps,
 )
 from seqframe.rollout.choosers import Chooser, Feedback, Processor, SymbolChooser, ValueChooser
+from seqframe.rollout.files import check_path, written_beside
 from seqframe.rollout.loop import RolledModel, Rollout
 from seqframe.samplers import BeamSampler
 
@@ -38,6 +39,7 @@ def export_rollout(
     max_steps: int,
 ) -> None:
     """Write a rollout as a SavedModel; see `Generator.export`."""
+    path = _check_folder(path)
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             "`export` needs Keras's TensorFlow backend. Received: the backend "
@@ -90,7 +92,22 @@ def export_rollout(
             autograph=False,
         )
         signatures["text"] = module.run_text
-    tf.saved_model.save(module, str(path), signatures)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(path) as unfinished:
+        tf.saved_model.save(module, str(unfinished), signatures)
+
+
+def _check_folder(path: str | Path) -> Path:
+    """Return the path of a SavedModel. Raise if it would replace anything else."""
+    path = check_path(path)
+    is_other = path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file()
+    if is_other or (path.exists() and not path.is_dir()):
+        kind = "a folder with other files" if is_other else "a file"
+        raise ValueError(
+            "`path` must name a new folder, an empty one, or one with a SavedModel to replace. "
+            f"Received: path={str(path)!r}, {kind}. Name a folder inside of it."
+        )
+    return path
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +207,7 @@ class _Served:
         extras = rollout.choose.begin(*buffer.shape[:2])
         carry = (buffer, rollout.states(None), list(map(tf.constant, extras)))
         given = (tf.minimum(lengths, width), begins)
-        numbers = (seed, tf.constant(width), first, passes, tf.constant(0))
+        numbers = (seed, tf.constant(width), first, tf.constant(0), passes)
         return rollout.roll([], carry, given, numbers)[0]
 
 

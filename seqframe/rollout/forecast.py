@@ -1,6 +1,7 @@
 """Forecasts: histories and future covariates to rows, rolled out, and back to tables."""
 
 import math
+import numbers
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,15 +14,23 @@ from seqframe.aliases import Columns, Shape
 from seqframe.framing.checks import check_integer
 from seqframe.framing.dates import check_each, check_future, continue_table, index_forecast
 from seqframe.framing.framer import SequenceFramer
-from seqframe.framing.sequences import find_columns, split_sequences, to_array, to_arrays
+from seqframe.framing.sequences import (
+    find_columns,
+    is_symbolic,
+    split_sequences,
+    to_arrays,
+)
 from seqframe.framing.tables import (
+    check_unmasked,
     check_width,
     column_names,
     drop_labels,
+    label_of,
+    proper_names,
     select_columns,
     table_names,
 )
-from seqframe.model.inspect import check_features, check_prompt_length
+from seqframe.model.inspect import check_features, check_prompt_length, named_inputs
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
 from seqframe.rollout.functions import SharedFunction
 from seqframe.rollout.loop import RolledModel, Run
@@ -48,6 +57,19 @@ class Known(NamedTuple):
     values: list[np.ndarray]
     futures: list[Any] | None  # tables
     ahead: list[np.ndarray] | None  # the futures, as arrays (steps, columns)
+    future_names: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class HeldColumns:
+    """Feeds predicted columns back, and holds the others: within a block nobody reads them."""
+
+    targets: tuple[int, ...]  # places of the predicted columns in an input
+
+    def __call__(self, prediction: Any, last: Any) -> Any:
+        predicted = {place: prediction[:, k] for k, place in enumerate(self.targets)}
+        columns = [predicted.get(place, last[:, place]) for place in range(last.shape[1])]
+        return keras.ops.stack(columns, axis=1)
 
 
 class Plan(NamedTuple):
@@ -81,16 +103,17 @@ class Forecaster:
         raw = split_sequences(history)
         several = raw[0] is not history
         futures = split_future(future, several, f"{len(raw)} histories", len(raw))
-        known = self.read(raw, futures, "history")
+        known = self.read(raw, futures, "history", steps)
         for array in known.values:
             check_prompt_length(len(array), self.rolled.framer, self.rolled.is_stepped, "history")
         warn_of_positions(table_names(known.tables[0]), self.targets, self.rolled.framer, 4)
         aheads = known.futures or [None] * len(raw)
-        for item, ahead in zip(known.tables, aheads, strict=True):
+        for number, (item, ahead) in enumerate(zip(known.tables, aheads, strict=True)):
             if ahead is not None:
-                self._check_rows(len(item), len(ahead), steps)
-                check_future(item, ahead, self.needs_past, stacklevel=4)
-        plan = self.plan(known, noise, samples)
+                name = each_name("future", number, len(raw))
+                self._check_rows(name, len(item), len(ahead), steps)
+                check_future(item, ahead, self.needs_past, stacklevel=4, name=name)
+        plan = self.plan(known, steps, noise, samples)
         paths = self.paths(
             plan, known.values, known.ahead, steps, "history {}".format, "Fill gaps first."
         )
@@ -105,30 +128,50 @@ class Forecaster:
             results.append(continue_table(item, found, plan.columns, quantiles, index))
         return results if several else results[0]
 
-    def read(self, raw: list[Any], futures: Sequence[Any] | None, name: str) -> Known:
+    def read(self, raw: list[Any], futures: Sequence[Any] | None, name: str, steps: int) -> Known:
         """Return histories and future covariates, with the columns that the framer names."""
         tables, values = self._read(raw, name, self.rolled.framer.columns)
         check_each(tables, name)
         if futures is None:
             return Known(name, tables, values, None, None)
-        futures, arrays = self._read(futures, "future", self._future_names)
+        self._check_labels(raw, futures, name)
+        names, own = self._future_names, self.rolled.framer.future_columns
+        is_block = steps <= self.rolled.framer.horizon
+        if is_block and self.rolled.takes_future and own and _lacks(futures[0], names or own):
+            names = own  # a single block feeds nothing back
+        futures, arrays = self._read(futures, "future", names)
         ahead = [each if each.ndim > 1 else each[:, None] for each in arrays]
-        return Known(name, tables, values, futures, ahead)
+        found = column_names(futures[0]) if names is None else list(names)
+        return Known(name, tables, values, futures, ahead, found)
 
     def _read(
         self, raw: Sequence[Any], name: str, columns: tuple[str, ...] | None
     ) -> tuple[list[Any], list[np.ndarray]]:
         """Return tables of one series each with these columns, and the same as arrays."""
-        labels = [name if len(raw) == 1 else f"{name}[{k}]" for k in range(len(raw))]
         by = self.rolled.framer.by
         tables = [
-            drop_labels(table, by, label, keep=columns)
-            for table, label in zip(raw, labels, strict=True)
+            drop_labels(table, by, each_name(name, number, len(raw)), keep=columns)
+            for number, table in enumerate(raw)
         ]
         tables = [select_columns(table, columns, name) for table in tables]
-        arrays = to_arrays(tables, name)
+        arrays = real_arrays(tables, name)
         check_width(arrays[0], columns, name)
         return tables, arrays
+
+    def _check_labels(self, raw: list[Any], futures: Sequence[Any], name: str) -> None:
+        """Raise if a future is labelled as another series than its history."""
+        for number, (item, ahead) in enumerate(zip(raw, futures, strict=True)):
+            own = label_of(item, self.rolled.framer.by)
+            found = label_of(ahead, self.rolled.framer.by)
+            for column in own.keys() & found.keys():
+                if own[column] != found[column]:
+                    future = each_name("future", number, len(raw))
+                    raise ValueError(
+                        f"`{future}` must belong to the series of "
+                        f"`{each_name(name, number, len(raw))}`. Received: {column}="
+                        f"{found[column]!r} for {column}={own[column]!r}. Pass both lists in the "
+                        "same order."
+                    )
 
     @property
     def _future_names(self) -> tuple[str, ...] | None:
@@ -156,13 +199,13 @@ class Forecaster:
         each = self.rolled.is_stepped or self.rolled.framer.return_sequences
         return each and self.rolled.takes_future
 
-    def _check_rows(self, history: int, future: int, steps: int) -> None:
+    def _check_rows(self, name: str, history: int, future: int, steps: int) -> None:
         needed = self.whole(steps) + history * self.needs_past
         if future == needed:
             return
         past = f" the {history} steps of the history and" if self.needs_past else ""
         raise ValueError(
-            f"`future` must have {needed} rows:{past} one for each forecast step, rounded up to "
+            f"`{name}` must have {needed} rows:{past} one for each forecast step, rounded up to "
             f"whole horizons of {self.rolled.framer.horizon}. Received: {future} rows. Cut it, or "
             "change `steps`."
         )
@@ -172,8 +215,10 @@ class Forecaster:
         horizon = self.rolled.framer.horizon
         return -(-steps // horizon) * horizon
 
-    def plan(self, known: Known, noise: Noise | None = None, num_samples: int = 1) -> Plan:
-        """Return how predictions become inputs, or raise if they cannot."""
+    def plan(
+        self, known: Known, steps: int, noise: Noise | None = None, num_samples: int = 1
+    ) -> Plan:
+        """Return how predictions become inputs of `steps` steps, or raise if they cannot."""
         framer, row_shape = self.rolled.framer, known.values[0].shape[1:]
         names = column_names(known.tables[0]) if framer.columns is None else list(framer.columns)
         columns = None
@@ -191,7 +236,14 @@ class Forecaster:
             given = framer.future_columns
             future_shape = known.ahead[0].shape[1:] if given is None else (len(given),)
         check_features(self.rolled.model, framer, row_shape, future_shape)
-        feedback, predicted = self._feedback(known, names, columns)
+        feedback, predicted = self._feedback(known, steps, names, columns)
+        reads_future = isinstance(feedback, KnownColumns) and bool(feedback.known)
+        if known.ahead is not None and not (self.rolled.takes_future or reads_future):
+            raise ValueError(
+                "`future` must be left out: the model takes no future covariates. Received: "
+                f"{math.prod(known.ahead[0].shape[1:])} columns. Leave it out, or train a model "
+                "with an input of that name."
+            )
         dropout = isinstance(noise, str) and noise == "dropout"
         added = None
         if noise is not None and not dropout:
@@ -201,7 +253,7 @@ class Forecaster:
         return Plan(choose, columns, dropout)
 
     def _feedback(
-        self, known: Known, names: list[str] | None, columns: int | list[int] | None
+        self, known: Known, steps: int, names: list[str] | None, columns: int | list[int] | None
     ) -> tuple[Feedback | KnownColumns | None, Shape]:
         """Return the feedback, and the shape of a one-step prediction."""
         row_shape, horizon = known.values[0].shape[1:], self.rolled.framer.horizon
@@ -228,28 +280,41 @@ class Forecaster:
             return self.feedback, row_shape if count == features else (count,)
         if chosen is None or chosen == list(range(features)):
             return None, row_shape
-        places = self._future_places(chosen, features, names, known)
+        places = self._future_places(chosen, features, names, known, steps)
+        if places is None:
+            return HeldColumns(tuple(chosen)), (len(chosen),)
         return KnownColumns(tuple(chosen), places), (len(chosen),)
 
     def _future_places(
-        self, chosen: list[int], features: int, names: list[str] | None, known: Known
-    ) -> tuple[tuple[int, int], ...]:
-        """Return each column that is not predicted, with its place in the future."""
+        self,
+        chosen: list[int],
+        features: int,
+        names: list[str] | None,
+        known: Known,
+        steps: int,
+    ) -> tuple[tuple[int, int], ...] | None:
+        """Return each column that is not predicted, with its place in the future.
+
+        None if the future lacks these columns, and a single block needs none.
+        """
         others = [column for column in range(features) if column not in chosen]
-        given: Sequence[str] | None = self._future_names
-        if given is None and known.futures is not None:
-            given = column_names(known.futures[0])
-        if known.ahead is not None and names and given and all(names[k] in given for k in others):
-            return tuple((column, given.index(names[column])) for column in others)
+        if not others:
+            return ()
         width = None if known.ahead is None else math.prod(known.ahead[0].shape[1:])
-        if others and width != len(others):
-            called = [names[column] for column in others] if names else others
-            raise ValueError(
-                f"`future` must hold the columns {called}, which the model does not predict. "
-                f"Received: {'none' if width is None else f'{width} columns'}. Pass them, or "
-                "give the `Generator` a `feedback`."
-            )
-        return tuple((column, k) for k, column in enumerate(others))
+        own, given = proper_names(names), proper_names(known.future_names)
+        if own and given:
+            if all(own[k] in given for k in others):
+                return tuple((column, given.index(own[column])) for column in others)
+        elif width == len(others):
+            return tuple((column, k) for k, column in enumerate(others))
+        if steps <= self.rolled.framer.horizon and (width is None or self.rolled.takes_future):
+            return None
+        called = [names[column] for column in others] if names else others
+        raise ValueError(
+            f"`future` must hold the columns {called}, which the model does not predict. "
+            f"Received: {'none' if width is None else f'{width} columns'}. Pass them, or "
+            "give the `Generator` a `feedback`."
+        )
 
     def paths(
         self,
@@ -303,6 +368,32 @@ class Forecaster:
         return found if plan.columns is None else found[..., plan.columns]
 
 
+def each_name(name: str, number: int, count: int) -> str:
+    """Return how errors call one of `count` sequences."""
+    return name if count == 1 else f"{name}[{number}]"
+
+
+def real_arrays(values: list[Any], name: str) -> list[np.ndarray]:
+    """Return sequences of real numbers as arrays. Raise for symbols, dates and complex numbers."""
+    symbolic = any(map(is_symbolic, values))
+    arrays = [] if symbolic else to_arrays(values, name)
+    if symbolic or arrays[0].dtype.kind in "cmM":
+        kind = "symbols" if symbolic else f"dtype={arrays[0].dtype}"
+        raise TypeError(
+            f"`{name}` must hold real numbers. Received: {kind}. Convert them to floats; to "
+            "continue symbols, use `generate`."
+        )
+    return arrays
+
+
+def _lacks(future: Any, names: Sequence[str]) -> bool:
+    """Whether a table lacks some of these columns, or an array has fewer."""
+    found = column_names(future)
+    width = math.prod(np.shape(future)[1:]) if found is None else len(found)
+    known = proper_names(found)
+    return width < len(names) if known is None else not set(names) <= set(known)
+
+
 def split_future(future: Any, several: bool, called: str, count: int) -> Sequence[Any] | None:
     """Return a future for each of `count` sequences, which errors call `called`."""
     if future is None or not several:
@@ -317,7 +408,7 @@ def split_future(future: Any, several: bool, called: str, count: int) -> Sequenc
 
 
 def choose_targets(
-    targets: Columns | None, framer: SequenceFramer, has_feedback: bool
+    targets: Columns | None, model: keras.Model, framer: SequenceFramer, has_feedback: bool
 ) -> Targets | None:
     """Return the columns that a model predicts, by name or position, or None if it predicts all."""
     trained, columns = framer.target_columns, framer.columns
@@ -328,6 +419,7 @@ def choose_targets(
     chosen: Any = targets.tolist() if hasattr(targets, "tolist") else targets
     chosen = list(chosen) if isinstance(chosen, tuple) else chosen
     given = tuple(chosen) if isinstance(chosen, list) else (chosen,)
+    _check_columns(given, targets, None if columns is not None else _features(model, framer))
     if columns is not None:
         places = find_columns(chosen, list(columns), len(columns))
         given = tuple(columns[place] for place in np.atleast_1d(places))
@@ -337,6 +429,29 @@ def choose_targets(
             f"targets={targets!r}. Leave `targets` out."
         )
     return chosen
+
+
+def _check_columns(given: tuple[Any, ...], targets: Any, features: int | None) -> None:
+    """Raise if `targets` are no names or positions of columns, or not of `features` ones."""
+    positions = [item for item in given if not isinstance(item, str)]
+    if not given or any(
+        isinstance(item, bool) or not isinstance(item, numbers.Integral) for item in positions
+    ):
+        raise TypeError(
+            "`targets` must be the name or the position of a column, or a list of these. Received: "
+            f"targets={targets!r}."
+        )
+    if features is not None and positions:
+        find_columns(positions, None, features)
+
+
+def _features(model: keras.Model, framer: SequenceFramer) -> int | None:
+    """Return how many columns a model's input has, or None if it does not declare it."""
+    past = (named_inputs(model) or {}).get("past")
+    if past is None or framer.layout == "tokens" or None in past[1:]:
+        return None
+    size = math.prod(size for size in past[1:] if size is not None)
+    return size // framer.sequence_length if framer.layout == "features" else size
 
 
 def warn_of_positions(
@@ -365,8 +480,10 @@ def _check_samples(num_samples: int | None, noise: Any, quantiles: Quantiles | N
             'pass a function, errors from `backtest(…).residuals`, or "dropout".'
         )
     if quantiles is not None:
-        levels = np.ravel(quantiles)
-        if not levels.size or not ((levels >= 0) & (levels <= 1)).all():
+        check_unmasked(quantiles, "quantiles")
+        levels = np.asarray(quantiles)
+        is_real = levels.dtype.kind in "iuf" and levels.ndim < 2 and levels.size > 0
+        if not is_real or not ((levels >= 0) & (levels <= 1)).all():
             raise ValueError(f"`quantiles` must be numbers in 0 … 1. Received: {quantiles!r}.")
     return check_integer("num_samples", num_samples, 1)
 
@@ -375,13 +492,13 @@ def _as_noise(noise: Any, horizon: int, predicted: Shape, is_column: bool) -> An
     """Return noise as a rollout takes it; `is_column` if `targets` is one column, not a list."""
     if callable(noise):
         return SharedFunction(noise)
-    if np.ndim(noise) == 0:
+    if not isinstance(noise, list | tuple) and not getattr(noise, "shape", ()):
         raise TypeError(
             '`noise` must be a function, an array of errors, or "dropout". Received: noise='
             f"{noise!r}. For noise of one size, pass a function, as `lambda prediction, seed: "
             "prediction + 0.1 * keras.random.normal(prediction.shape, seed=seed)`."
         )
-    residuals = to_array(noise, "noise")
+    residuals = real_arrays([noise], "noise")[0]
     if is_column and residuals.shape[1:] in ((), (horizon,)):
         # Errors of one column have no axis of columns in a backtest.
         residuals = residuals.reshape(*residuals.shape, 1)

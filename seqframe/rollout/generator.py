@@ -26,7 +26,7 @@ from seqframe.rollout.choosers import Feedback, Processor
 from seqframe.rollout.export import export_rollout
 from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
 from seqframe.rollout.functions import check_function
-from seqframe.rollout.loop import RolledModel
+from seqframe.rollout.loop import rolled_model
 from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
@@ -166,13 +166,11 @@ class Generator:
         check_framer(model, framer, bool(carried))
         if framer.vocabulary is not None:
             check_embedding(model, len(framer.vocabulary))
-        if stateful and not carried:
-            carried = layers_to_carry(model, framer)
         self.model, self.framer, self.stateful = model, framer, stateful
         self.sampler = get_sampler(sampler)
         check_function("sampler", self.sampler, "logits", "seed")
         self.feedback, self.logits_processor = feedback, logits_processor
-        self.targets = choose_targets(targets, framer, feedback is not None)
+        self.targets = choose_targets(targets, model, framer, feedback is not None)
         if from_logits is None and (known := outputs_probabilities(model)) is not None:
             from_logits = not known
         self.from_logits = None if from_logits is None else bool(from_logits)
@@ -182,7 +180,24 @@ class Generator:
                 "Beams and a `logits_processor` need a model that predicts one step at a time. "
                 f"Received: a framer with horizon={framer.horizon}."
             )
-        self._rolled = RolledModel(model, framer, carried)
+        self._roll()
+
+    def _roll(self) -> None:
+        model, framer = self.model, self.framer
+
+        def find() -> list[keras.Layer]:
+            own = stateful_layers(model)
+            return layers_to_carry(model, framer) if self.stateful and not own else own
+
+        self._rolled = rolled_model(model, framer, bool(self.stateful), find)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled programs belong to the process.
+        return {name: value for name, value in vars(self).items() if name != "_rolled"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._roll()
 
     def __repr__(self) -> str:
         # A function's own repr is an address.
@@ -401,7 +416,7 @@ class Generator:
             Generator.
 
         Raises:
-            ValueError: if `save` did not write the file.
+            ValueError: if `save` did not write the file, or the file is damaged.
 
         Example:
 
@@ -413,7 +428,7 @@ class Generator:
         ...     Generator.load(f"{folder}/naive.keras").model.name
         'naive'
         """
-        return Generator(**load_parts(path, custom_objects))
+        return load_parts(path, custom_objects, Generator)
 
     def export(
         self,
@@ -434,7 +449,8 @@ class Generator:
         `(batch_size,)`.
 
         Args:
-            path: path of a directory.
+            path: path of a folder. An earlier SavedModel there is replaced when the new one is
+                complete.
             kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
             batch_size: int ≥ 1. Number of prompts in a call.
             max_prompt: int ≥ 1. Longest prompt of a stateful model.
@@ -442,7 +458,7 @@ class Generator:
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
-            ValueError: if the generator needs a `future`.
+            ValueError: if the generator needs a `future`, or the folder has other files.
 
         Example:
 

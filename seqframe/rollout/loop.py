@@ -6,10 +6,12 @@ at `k`, and writes its prediction `gap + 1` positions further on. A stateless mo
 window. A stateful model sees the single step, and carries its state along.
 """
 
+import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Any
 
 import keras
@@ -18,7 +20,8 @@ from keras import ops, tree
 
 from seqframe import backend
 from seqframe.aliases import Layout, Shape, Tensor
-from seqframe.backend.internals import all_layers, any_time_steps, borrowed_states
+from seqframe.backend.internals import all_layers, inference_copy
+from seqframe.backend.locks import between_calls
 from seqframe.framing.framer import SequenceFramer
 from seqframe.model.inspect import (
     adapted_values,
@@ -30,14 +33,20 @@ from seqframe.model.inspect import (
     same_objects,
     takes_future,
 )
-from seqframe.model.state import fresh_state
+from seqframe.model.state import fresh_state, state_variables, stateful_layers
 from seqframe.rollout.choosers import Chooser, Position
 from seqframe.rollout.prompts import Prompts, rounded_rows
 
 # A compiled rollout holds some megabytes.
-_KEPT = 16  # rollouts that a generator keeps
+_KEPT = 32  # rollouts that a model keeps for a framer
 _KEPT_BRIEF = 4  # of these, with noise: each call may bring a new function
 _SEEDS_APART = 7919  # distance of the seeds of layers that draw at random
+
+# An interruption ends a rollout after the call that is under way.
+_SECONDS = 0.25  # of a call
+_GROWTH = 64  # a short call measures its own cost more than its passes', so the next is far longer
+
+_making = RLock()
 
 
 @dataclass(eq=False)
@@ -52,7 +61,10 @@ class RolledModel:
     framer: SequenceFramer
     carried: list[keras.Layer]
     _rollouts: OrderedDict[Hashable, "Rollout"] = field(default_factory=OrderedDict, init=False)
-    _adapted: list[Any] = field(default_factory=list, init=False)
+    made_of: list[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.made_of = parts_of(self.model)
 
     @property
     def is_stepped(self) -> bool:
@@ -86,32 +98,55 @@ class RolledModel:
     def rollout(self, choose: Chooser, rows: int, dropout: bool = False) -> "Rollout":
         """Return the rollout of a chooser for some rows or a few more, compiled once and kept.
 
-        Programs hold the values that a layer learned by `adapt`. They are dropped when these
-        change.
+        Programs hold the layers, and the values that a layer learned by `adapt`. They are dropped
+        when these change.
         """
         # What the user's functions and dropout draw depends on the number of rows.
         is_free = not (choose.calls_user or dropout or rows in self._declared_rows)
         if backend.COMPILES_ROLLOUTS and is_free:
             rows = rounded_rows(rows // choose.num_samples) * choose.num_samples
-        adapted = adapted_values(self.model)
-        if not same_objects(adapted, self._adapted):
-            self._rollouts.clear()
-            self._adapted = adapted
+        made_of = parts_of(self.model)
         key = (choose, rows, dropout)
-        if key not in self._rollouts:
-            self._rollouts[key] = Rollout(self, rows, choose, dropout)
-        self._rollouts.move_to_end(key)
-        brief = [key for key, rollout in self._rollouts.items() if rollout.choose.is_brief]
-        for old in {*list(self._rollouts)[:-_KEPT], *brief[:-_KEPT_BRIEF]}:
-            del self._rollouts[old]
-        return self._rollouts[key]
+        with _making:
+            if not same_objects(made_of, self.made_of):
+                self._rollouts.clear()
+                self.made_of = made_of
+            if key not in self._rollouts:
+                self._rollouts[key] = Rollout(self, rows, choose, dropout)
+            self._rollouts.move_to_end(key)
+            brief = [key for key, rollout in self._rollouts.items() if rollout.choose.is_brief]
+            for old in {*list(self._rollouts)[:-_KEPT], *brief[:-_KEPT_BRIEF]}:
+                del self._rollouts[old]
+            return self._rollouts[key]
+
+
+def rolled_model(
+    model: keras.Model, framer: SequenceFramer, stateful: bool, find: Callable[[], list[Any]]
+) -> RolledModel:
+    """Return a model to roll out, with what other generators have compiled for it.
+
+    `find` returns the layers that carry their state.
+    """
+    with _making:
+        # `__setattr__` is avoided, because Keras would look for layers in a dict.
+        kept = vars(model).setdefault("_seqframe_rollouts", {})
+        key = (framer, stateful)
+        if key not in kept or not same_objects(kept[key].made_of, parts_of(model)):
+            kept[key] = RolledModel(model, framer, find())
+        found: RolledModel = kept[key]
+        return found
+
+
+def parts_of(model: keras.Model) -> list[Any]:
+    """Return what a model's rollouts are made of: layers, variables, and constants."""
+    return [*all_layers(model), *own_variables(model), *adapted_values(model)]
 
 
 class Rollout:
     """A model's compiled rollout for some rows.
 
-    It works on state variables of its own, so it never changes the model's weights or state. The
-    model's own batch size does not matter.
+    It works on a copy of the model with the same weights and states of its own. So it never changes
+    the model, and the model's batch size does not matter. Several threads may use it at once.
 
     With `dropout`, the model's dropout stays active.
     """
@@ -119,19 +154,25 @@ class Rollout:
     def __init__(self, rolled: RolledModel, rows: int, choose: Chooser, dropout: bool = False):
         model, framer = rolled.model, rolled.framer
         self.framer, self.choose, self.is_stepped = framer, choose, rolled.is_stepped
-        self._model, self.rows, self._layers, self._dropout = model, rows, rolled.carried, dropout
-        self._states = state_variables(rolled.carried, rows)
+        self._layers, self.rows, self._dropout = rolled.carried, rows, dropout
+        states = carried_variables(rolled.carried, rows)
+        self._model = inference_copy(model, rolled.carried, states)
         with backend.lasting():
             self._seed = keras.random.SeedGenerator(0)
-        self._flat_states = tree.flatten(self._states)
+        self._flat_states = tree.flatten(states)
         self._is_plain = not dropout and infers_by_default(model)
         inputs = getattr(model, "inputs", None) or []
         # Keras would cast ids for the model, which takes longer.
         self._input_dtype = inputs[0].dtype if len(inputs) == 1 else None
         self._context = context_steps(framer, self.is_stepped)
         self._pads_after = framer.geometry.pads and framer.padding == "post" and self._context > 1
-        self._call = backend.PureFunction(self._read, model.variables, self._flat_states)
+        self._weights, self._seeds_dropped = own_variables(model), _seed_variables(model)
+        self._call = backend.PureFunction(
+            self._read, self._weights, self._flat_states, own_states(model)
+        )
         self._program = backend.compile_program(self.roll)
+        self._compiling = RLock()
+        self._passes: dict[Hashable, int] = {}  # passes of the next call, by shapes
 
     def states(self, values: list[np.ndarray] | None) -> list[Tensor]:
         """Return the flat values of states as tensors; None: fresh ones."""
@@ -150,27 +191,51 @@ class Rollout:
             for value, variable in zip(values, self._flat_states, strict=True)
         ]
 
+    def weights(self) -> list[Tensor]:
+        """Return the values of the model's variables, as they are after a whole training step."""
+        return between_calls(lambda: backend.values_of(self._weights))
+
     def run(
-        self, carry: tuple[Any, ...], given: tuple[Any, ...], *numbers: int
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Run some passes, and return the carry afterwards.
+        self, weights: list[Tensor], carry: Any, given: tuple[Any, ...], *numbers: int
+    ) -> tuple[int, Any]:
+        """Run as many passes as take a moment, and return how many, and the carry afterwards.
 
         Args:
+            weights: tensors, as `weights` returns them.
             carry: buffer, states and extras, as tensors.
             given: lengths, begins and future, as tensors. None for begins: all begin at once.
-            *numbers: int. Seed, width, first position, passes, steps drawn before.
+            *numbers: int. Seed, width, first position, steps drawn before, passes.
         """
-        weights = backend.traveling_values(self._model.variables)
-        with ExitStack() as stack:
-            if self._dropout:
-                seed, _, first, *_ = numbers
-                stack.enter_context(backend.seeded_draws(seed + first))
-                stack.enter_context(_learning_nothing(self._model))
-            return self._program(weights, carry, given, backend.scalars(*numbers))
+        *fixed, most = numbers
+
+        def call(passes: int) -> Any:
+            found = self._program(weights, carry, given, backend.scalars(*fixed, passes))
+            backend.finish(found)
+            return found
+
+        shapes = tuple(
+            None if tensor is None else (tuple(tensor.shape), tensor.dtype)
+            for tensor in tree.flatten((carry, given))
+        )
+        if shapes not in self._passes:
+            # Threads must not trace it at once. Without a pass, it is only compiled.
+            with self._compiling:
+                if shapes not in self._passes:
+                    call(0)
+                    self._passes[shapes] = 1
+        passes = min(self._passes[shapes], most)
+        began = time.perf_counter()
+        found = call(passes)
+        seconds = max(time.perf_counter() - began, 1e-9)
+        fitting = min(passes * _SECONDS / seconds, _GROWTH * passes)
+        # The last call of a rollout may be too short to tell the speed.
+        if passes == self._passes[shapes] or fitting > self._passes[shapes]:
+            self._passes[shapes] = max(int(fitting), 1)
+        return passes, found
 
     def roll(self, weights: Any, carry: Any, given: Any, numbers: Any) -> Any:
         """Return the carry after some passes: the program, a function of tensors."""
-        seed, width, first, passes, drawn = numbers
+        seed, width, first, drawn, passes = numbers
         lengths, begins, *future = given
         future = future[0] if future else None
         stride = 1 if self.is_stepped else self.framer.horizon
@@ -190,7 +255,8 @@ class Rollout:
             begun = k >= begins if self.is_stepped and begins is not None else None
             real = lengths + (k + 1 - width) if self.framer.geometry.pads else None
             x = self._input(at, real)
-            read, after = self._call(weights, dropped, states, x, real, rows=begun)
+            with backend.seeded_draws(seed + target) if self._dropout else nullcontext():
+                read, after = self._call(weights, dropped, states, x, real, rows=begun)
             choice = backend.call_with_values(seeds, self.choose, read, at, extras)
             if choice.rows is not None:
                 buffer = ops.take(buffer, choice.rows, axis=0)
@@ -198,8 +264,7 @@ class Rollout:
             buffer = backend.write_steps(buffer, target, choice.steps, due)
             return buffer, after, choice.extras
 
-        with borrowed_states(self._layers, self._states), any_time_steps(self._model):
-            return backend.repeat(passes, one_pass, *carry)
+        return backend.repeat(passes, one_pass, *carry)
 
     def _seeds(self, seed: Tensor, step: Tensor) -> tuple[list[Any], list[Any]]:
         """Return the seed variables of the chooser and of the dropout, with their values."""
@@ -209,7 +274,7 @@ class Rollout:
         dropped = []
         if self._dropout:
             # Each step and each layer drops other units, by seeds of their own.
-            for number, variable in enumerate(_seed_variables(self._model), start=1):
+            for number, variable in enumerate(self._seeds_dropped, start=1):
                 apart = ops.convert_to_tensor([number * _SEEDS_APART, 0], drawn.dtype)
                 dropped.append((variable, ops.cast(drawn + apart, variable.dtype)))
         return [(self._seed.state, drawn)], dropped
@@ -295,10 +360,11 @@ class Run:
         given = [self._filled(prompts.lengths.astype("int32")), begins if differ else None]
         given += [] if prompts.future is None else [self._filled(prompts.future)]
         states = prompts.states and [self._filled(state) for state in prompts.states]
+        self._weights = rollout.weights()
         with backend.lasting():
             self._carry = (
                 backend.operand(self._filled(prompts.buffer)),
-                rollout.states(states),
+                between_calls(lambda: rollout.states(states)),
                 [backend.operand(extra) for extra in extras],
             )
             self._given = tuple(None if item is None else backend.operand(item) for item in given)
@@ -314,9 +380,11 @@ class Run:
         stride = 1 if self._rollout.is_stepped else framer.horizon
         last = prompts.width + self.made - framer.gap - 1
         passes = max(-(-(last - self._next) // stride), 0)
-        numbers = (prompts.seed, prompts.width, self._next, passes, prompts.drawn)
-        self._carry = self._rollout.run(self._carry, self._given, *numbers)
-        self._next += passes * stride
+        while passes:
+            numbers = (prompts.seed, prompts.width, self._next, prompts.drawn, passes)
+            done, self._carry = self._rollout.run(self._weights, self._carry, self._given, *numbers)
+            passes -= done
+            self._next += done * stride
 
     def steps(self) -> np.ndarray:
         """Return the predicted steps, `(rows, steps, …)`."""
@@ -346,7 +414,21 @@ class Run:
         )
 
 
-def state_variables(layers: list[keras.Layer], rows: int) -> list[Any]:
+def own_variables(model: keras.Model) -> list[Any]:
+    """Return a model's variables without its recurrent states.
+
+    While a program of training runs under JAX, the states are among the variables.
+    """
+    states = {id(variable) for variable in own_states(model)}
+    return [variable for variable in model.variables if id(variable) not in states]
+
+
+def own_states(model: keras.Model) -> list[Any]:
+    """Return the state variables of a model's stateful layers."""
+    return state_variables([layer for layer in stateful_layers(model) if layer.states is not None])
+
+
+def carried_variables(layers: Sequence[keras.Layer], rows: int) -> list[Any]:
     """Return variables that hold the fresh states of some layers."""
     with backend.lasting():
         return [
@@ -370,26 +452,3 @@ def _seed_variables(model: keras.Model) -> list[keras.Variable]:
     """Return the variables of a model's seed generators, which are not weights."""
     weights = {id(variable) for variable in model.weights}
     return [v for v in model.non_trainable_variables if id(v) not in weights and v.shape == (2,)]
-
-
-@contextmanager
-def _learning_nothing(model: keras.Model) -> Iterator[None]:
-    """Run a model in training mode, without batch normalization learning from its inputs.
-
-    A layer that is not trainable uses its moving statistics and keeps them.
-    """
-    frozen = [
-        layer
-        for layer in all_layers(model)
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
-    kept = [(v, ops.copy(v.value)) for v in model.non_trainable_variables]
-    try:
-        for layer in frozen:
-            layer.trainable = False
-        yield
-    finally:
-        for layer in frozen:
-            layer.trainable = True
-        for variable, value in kept:
-            variable.assign(value)

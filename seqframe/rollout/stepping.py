@@ -6,10 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from seqframe.backend.internals import all_layers, any_time_steps, borrowed_states
+from seqframe.backend.internals import all_layers, inference_copy
+from seqframe.backend.locks import between_calls
 from seqframe.framing.framer import SequenceFramer
 from seqframe.model.inspect import arranged, declared_shape, named_inputs
-from seqframe.rollout.loop import state_variables
+from seqframe.rollout.loop import carried_variables
 
 _ROWS, _STEPS = 4, 4  # of the random input
 
@@ -39,7 +40,7 @@ def layers_to_carry(model: keras.Model, framer: SequenceFramer) -> list[keras.La
             "`stateful=True` is for models whose input is neighbouring time steps. Received: a "
             f'framer with layout="{framer.layout}" and sampling_rate={framer.geometry.rate}.'
         )
-    _compare(model, recurrent, framer)
+    between_calls(lambda: _compare(model, recurrent, framer))
     return recurrent
 
 
@@ -52,12 +53,12 @@ def _compare(model: keras.Model, recurrent: list[Any], framer: SequenceFramer) -
     ]
     dtype = keras.backend.standardize_dtype(model.compute_dtype)
     tolerance = 1e-3 if dtype in ("float32", "float64") else 5e-2
-    states = state_variables(recurrent, _ROWS)
+    whole = inference_copy(model, [], [])
+    stepped = inference_copy(model, recurrent, carried_variables(recurrent, _ROWS))
     try:
-        with any_time_steps(model):
-            expected = _output(model, x)
-            with borrowed_states(recurrent, states):
-                found = [_output(model, single) for single in singles]
+        with keras.StatelessScope():  # layers may draw, and assign their seeds
+            expected = _output(whole, x)
+            found = [_output(stepped, single) for single in singles]
     except Exception as error:
         raise _not_stepped(model, "one of its layers cannot take a single step") from error
     result = np.concatenate(found, axis=1) if framer.return_sequences else found[-1]

@@ -1,7 +1,8 @@
 """Models that only Keras's own loops can run: eager models, and models on several devices."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from keras import ops, tree
 from seqframe import backend
 from seqframe.aliases import States, Verbose
 from seqframe.backend.common import first_batch
+from seqframe.backend.internals import build_for_training, counted_rows, replaced
 from seqframe.model.state import reset_states
 from seqframe.training.epochs import Callbacks, Logs, Validation
 from seqframe.training.schedule import Schedule, place_rows
@@ -68,22 +70,26 @@ class KerasRunner:
             refuse_resets_inside(calls)
         dataset = _ScheduleDataset(self.schedule)
         values = None if self.policy is None else self.policy.initial_state
-        history = self.model.fit(
-            dataset,
-            shuffle=False,
-            callbacks=[*callbacks, _ScheduleHooks(dataset, resets, values)],
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            verbose=self.verbose,
-            **given,
-        )
+        validator = None if validation is None else validation.data
+        with validator.counting() if isinstance(validator, KerasRunner) else nullcontext():
+            history = self.model.fit(
+                dataset,
+                shuffle=False,
+                callbacks=[*callbacks, _ScheduleHooks(dataset, resets, values)],
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                verbose=self.verbose,
+                **given,
+            )
         on_first_loss(next(iter(history.history.get("loss", ())), None))
         return history
 
     def evaluate(self, callbacks: Callbacks) -> Logs:
         """Return the logs of Keras's `evaluate`."""
         given = {"callbacks": callbacks, "verbose": self.verbose}
-        return self.model.evaluate(self.evaluation_data(), return_dict=True, **given)
+        data = self.evaluation_data()
+        with self.counting():
+            return self.model.evaluate(data, return_dict=True, **given)
 
     def predict(self, callbacks: Callbacks) -> Any:
         """Return predictions by Keras's `predict`, in the order of the frames."""
@@ -101,7 +107,37 @@ class KerasRunner:
                 "Keras's own loop cannot reset single rows outside training. Received: lanes of "
                 "several sequences. Pass one sequence, or leave out `run_eagerly` and distribution."
             )
-        return _ScheduleDataset(self.schedule)
+        return _ScheduleDataset(self.schedule, tells_rows=self._has_idle_rows)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Let the model's `test_step` count only rows that have a frame.
+
+        The data of `evaluation_data` have `(weight, rows)` as sample weights.
+        """
+        if not self._has_idle_rows:
+            yield
+            return
+        model, schedule = self.model, self.schedule
+        own, shape = model.test_step, schedule.feed.gather.frame_weight
+        build_for_training(model, _ScheduleDataset(schedule)[0])
+
+        def test_step(*args: Any) -> Any:
+            *state, (x, y, (weight, rows)) = args
+            with counted_rows(model, rows, shape):
+                return own(*state, (x, y, weight))
+
+        # Keras makes its function of the step that the model has at that moment.
+        with replaced(model, test_step=test_step):
+            model.test_function = None
+            try:
+                yield
+            finally:
+                model.test_function = None
+
+    @property
+    def _has_idle_rows(self) -> bool:
+        return "weight" in self.schedule.fixed
 
 
 def _check_devices(model: keras.Model, schedule: Schedule) -> None:
@@ -127,9 +163,9 @@ def _check_devices(model: keras.Model, schedule: Schedule) -> None:
 class _ScheduleDataset(keras.utils.PyDataset):
     """The batches of one epoch of a schedule, as arrays. `_ScheduleHooks` sets the epoch."""
 
-    def __init__(self, schedule: Schedule):
+    def __init__(self, schedule: Schedule, tells_rows: bool = False):
         super().__init__()
-        self.epoch, self._schedule = 0, schedule
+        self.epoch, self._schedule, self._tells_rows = 0, schedule, tells_rows
 
     def __len__(self) -> int:
         return self._schedule.batches
@@ -137,7 +173,10 @@ class _ScheduleDataset(keras.utils.PyDataset):
     def __getitem__(self, k: int) -> tuple[Any, ...]:
         arrays, columns = self._schedule.batch(self.epoch, k)
         batch = first_batch(self._schedule.feed.gather, (arrays, columns, []))
-        return tree.map_structure(ops.convert_to_numpy, batch)
+        batch = tree.map_structure(ops.convert_to_numpy, batch)
+        if self._tells_rows and len(batch) == 3:
+            return (*batch[:2], (batch[2], self._schedule.fixed["weight"][k]))
+        return batch
 
 
 class _ScheduleHooks(keras.callbacks.Callback):

@@ -13,8 +13,12 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.aliases import JitCompile, Verbose
-from seqframe.backend.internals import begin_earlier, resumed_epoch
+from seqframe.backend.common import first_batch
+from seqframe.backend.internals import begin_earlier, build_for_training, resumed_epoch
+from seqframe.backend.interrupts import PutOff
+from seqframe.model.inspect import metric_names
 from seqframe.model.state import stateful_layers
+from seqframe.training.checkpoint import Checkpoint, find_checkpoint
 from seqframe.training.pace import Pace, pace_of_calls
 from seqframe.training.programs import Program, flat_initial_state
 from seqframe.training.schedule import Chunk, Schedule, place_rows
@@ -47,7 +51,10 @@ class EpochRunner:
         self._program = Program(model, kind, gather, program, jit_compile, verbose)
         given = None if policy is None else policy.initial_state
         self._initial_state = flat_initial_state(model, given)
-        self._pace = pace_of_calls(model, kind, schedule.batch_size, verbose in ("auto", 1))
+        is_shown = verbose in ("auto", 1)
+        form = schedule.feed.form
+        self._pace = pace_of_calls(model, kind, schedule.batch_size, form, is_shown)
+        self._checkpoint: Checkpoint | None = None
 
     def train(
         self,
@@ -62,13 +69,16 @@ class EpochRunner:
         model = self.model
         hooks = self._hooks(callbacks, epochs, add_history=True)
         if not model.optimizer.built:  # some optimizers do not check this themselves
-            model.optimizer.build(model.trainable_variables)
+            with PutOff():
+                model.optimizer.build(model.trainable_variables)
         model.stop_training = False
         self.left = self.schedule.batches * (epochs - initial_epoch)
         if validation is not None:
             validation.expect(epochs - initial_epoch)
         self.schedule.last_epoch = epochs - 1
+        self._checkpoint = find_checkpoint(callbacks)
         with self._running():
+            self._prepare(validation)
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
             together = validation is None and steps_per_execution is None
@@ -138,6 +148,16 @@ class EpochRunner:
             model=self.model,
         )
 
+    def _prepare(self, validation: "Validation | None") -> None:
+        """Make all variables that a checkpoint saves, and choose the programs without the clock."""
+        if self._checkpoint is None:
+            return
+        batch = first_batch(self.schedule.feed.gather, (*self.schedule.batch(0, 0), []))
+        build_for_training(self.model, batch)
+        self._checkpoint._fix("train", self._program, self.left)
+        if validation is not None and isinstance(validation.data, EpochRunner):
+            self._checkpoint._fix("test", validation.data._program, validation.data.left)
+
     def _run_single(
         self, hooks: Hooks, initial_epoch: int, epochs: int, steps_per_execution: int | None
     ) -> Iterator[Epoch]:
@@ -179,41 +199,48 @@ class EpochRunner:
         if self.model.stop_training:  # Keras ends after one call of its own
             pace = Pace(self.model.steps_per_execution)
         logs: Logs = {}
-        for last, records in self._calls(epoch, pace, hooks.on_train_batch_begin):
+        first = 0 if self._checkpoint is None else self._checkpoint._first_step(epoch)
+        for last, records in self._calls(epoch, pace, hooks.on_train_batch_begin, first):
             logs = _logs_of(records, 0)
             hooks.on_train_batch_end(last, logs)
             if self.model.stop_training:
                 break
+            if self._checkpoint is not None:
+                self._checkpoint._after_call(epoch, last + 1, last + 1 - first)
+                first = last + 1
         return logs
 
     def _calls(
-        self, epoch: int, pace: Pace, before: Callable[[int], None]
+        self, epoch: int, pace: Pace, before: Callable[[int], None], first: int = 0
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Run an epoch, at a pace of steps in each call.
+        """Run an epoch from its step `first` on, with as many steps between hooks as a pace tells.
 
-        Yields the number of a call's last step and its result; for predictions, all results.
+        Yields the number of the last step before a hook and its result; for predictions, all
+        results.
         """
         steps, size = self.schedule.steps, self.schedule.chunk_steps
         predicts = self.kind == "predict"
-        first = 0
         while first < steps:
-            stop = first + pace.next(steps - first)
-            if predicts:  # a call returns the predictions of one chunk
+            room = None if self._checkpoint is None else self._checkpoint._room()
+            stop = first + min(pace.next(steps - first), room or steps)
+            if predicts:  # keep the predictions of one chunk at a time
                 stop = min(stop, (first // size + 1) * size)
             before(first)
-            records: dict[str, np.ndarray] = {}
-            began = time.perf_counter()
-            # A call ends with the chunk that is on the device.
-            for number in range(first // size, (stop - 1) // size + 1):
-                begin, end = max(first, number * size), min(stop, (number + 1) * size)
-                chunk, row = self.schedule.chunk(epoch, number), begin - number * size
+            found: list[dict[str, np.ndarray]] = []
+            while first < stop:
+                # A call ends with the chunk that is on the device, and soon, whatever the pace of
+                # hooks: an interruption is heard after it.
+                number = first // size
+                end = min(first + self._pace.next(stop - first), (number + 1) * size)
+                began = time.perf_counter()
+                chunk, row = self.schedule.chunk(epoch, number), first - number * size
                 # An epoch keeps the result of its last step only. So each prediction is an epoch.
-                shape = (1, end - begin) if predicts else (end - begin, 1)
-                fresh = begin == 0 and not predicts
-                records = self._run(chunk, row, *shape, fresh=fresh)
-            pace.learn(stop - first, time.perf_counter() - began)
-            yield stop - 1, records
-            first = stop
+                shape = (1, end - first) if predicts else (end - first, 1)
+                fresh = first == 0 and not predicts
+                found.append(self._run(chunk, row, *shape, fresh=fresh))
+                self._pace.learn(end - first, time.perf_counter() - began)
+                first = end
+            yield stop - 1, _joined(found) if predicts else found[-1]
         if self.schedule.remainder:
             before(steps)
             chunk, fresh = self.schedule.batch(epoch, steps), steps == 0 and not predicts
@@ -296,12 +323,15 @@ class Validation:
 
 def listed(model: keras.Model, logs: Logs) -> list[Any]:
     """Return the values of logs in Keras's order: the model's metrics, then others by name."""
-    names: list[str] = []
-    for metric in model.metrics:
-        compiled = metric.name == "compile_metrics"
-        names += [each.name for each in metric.metrics] if compiled else [metric.name]
-    names = [name for name in names if name in logs]
+    names = [name for name in metric_names(model) if name in logs]
     return [logs[name] for name in (*names, *sorted(logs.keys() - set(names)))]
+
+
+def _joined(results: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the results of several calls by name, as one."""
+    if len(results) == 1:
+        return results[0]
+    return {name: np.concatenate([each[name] for each in results]) for name in results[0]}
 
 
 def _logs_of(logs: dict[str, np.ndarray], epoch: int) -> Logs:

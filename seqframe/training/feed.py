@@ -7,12 +7,14 @@ sequence.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
+from seqframe import backend
 from seqframe.aliases import Shape
 from seqframe.backend.common import by_row
 from seqframe.framing.batches import check_redraw
@@ -35,6 +37,7 @@ Columns = dict[str, Any]
 ClassWeight = dict[int, float] | None
 
 _COPY_BYTES = 2**18  # frames that are copied together into a block, which fit into caches
+_SAMPLED = 1024  # rows by which data are known again, about
 _ALIGNMENT = 64  # bytes; JAX shares the memory of arrays that begin at a multiple
 
 
@@ -101,11 +104,22 @@ class Feed:
     ):
         self.arrays, self.gather, self.size, self._starts = arrays, gather, size, starts
 
+    @property
+    def form(self) -> str:
+        """Tell how frames are gathered, and their shapes. The number of frames is no part of it."""
+        arrays = [(array.shape[1:], str(array.dtype)) for array in tree.flatten(self.arrays)]
+        return str((self.gather, arrays, self.nbytes_streamed))
+
     def index(self, frames: np.ndarray) -> np.ndarray:
         """Return the index by which `gather` finds frames of these numbers."""
         index = frames if self._starts is None else self._starts(frames)
         rows = len(tree.flatten(self.arrays["x"])[0])
         return index.astype(np.int32 if rows < 2**31 else np.int64)
+
+    def sample(self) -> Arrays:
+        """Return some rows of the data, by which they are known again."""
+        rows = tree.map_structure(lambda array: array[:: _spacing(len(array))], self.arrays)
+        return {**rows, "index": self.index(np.arange(0, self.size, _spacing(self.size)))}
 
     def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, Columns]:
         """Return the arrays that hold some frames, and the columns for `gather`.
@@ -132,6 +146,9 @@ class Stream(Feed):
         super().__init__({}, gather, size)
         self._take_in, self.nbytes_streamed = take_in, max(nbytes, 1)
 
+    def sample(self) -> Arrays:
+        return self._take_in(0)(np.arange(0, self.size, _spacing(self.size)))
+
     def load(self, frames: np.ndarray, room: int, epoch: int = 0) -> tuple[Arrays, Columns]:
         # Every block has room for as many steps, so that one program runs all.
         batch_size = frames.shape[1]
@@ -153,6 +170,10 @@ class Stream(Feed):
             for whole, some in zip(tree.flatten(block), tree.flatten(part), strict=True):
                 whole[first : first + len(some)] = some
         return block
+
+
+def _spacing(rows: int) -> int:
+    return max(rows // _SAMPLED, 1)
 
 
 def feed_frames(
@@ -260,7 +281,10 @@ def feed_arrays(
             "values. Convert lists with `np.array`."
         )
     shown = {"x": "X", "y": "y", "weight": "sample_weight"}
-    arrays = {name: to_model_arrays(item, shown[name]) for name, item in arrays.items()}
+    arrays = {
+        name: to_model_arrays(item, shown[name], strings=name == "x")
+        for name, item in arrays.items()
+    }
     sizes = {len(array) for array in tree.flatten(arrays)}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(
@@ -285,25 +309,39 @@ def feed_arrays(
     return Stream(lambda epoch: take, gather, size, nbytes // size)
 
 
-def to_model_arrays(items: Any, name: str) -> Any:
-    """Return an array or DataFrame, or a nest of them, as arrays that a model can take."""
+def to_model_arrays(items: Any, name: str, *, strings: bool = False) -> Any:
+    """Return an array or DataFrame, or a nest of them, as arrays that a model can take.
+
+    With `strings`, the arrays may be strings where the backend has them.
+    """
 
     def to_array(item: Any) -> np.ndarray:
         check_unmasked(item, name)
         array = table_array(item, name) if is_table(item) else np.asarray(item)
-        check_real(array.dtype, name)
+        if not (strings and backend.name == "tensorflow" and _is_text(array)):
+            check_real(array.dtype, name)
         return array
 
     return tree.map_structure(to_array, items)
 
 
 def check_real(dtype: np.dtype, name: str) -> None:
-    """Raise if values are dates or complex numbers, which no model takes."""
-    if dtype.kind in "mMc":
-        raise TypeError(
-            f"`{name}` must hold real numbers for a model. Received: dtype={dtype}. Convert it "
-            "first, for instance a time to seconds, or a complex number to two columns."
-        )
+    """Raise if values are not real numbers, such as dates, complex numbers, strings, records."""
+    # Types like bfloat16 are of the kind "V", as records are.
+    is_extension = dtype.kind == "V" and dtype.names is None and dtype.type is not np.void
+    if dtype.kind in "biuf" or is_extension:
+        return
+    raise TypeError(
+        f"`{name}` must hold real numbers for a model. Received: dtype={dtype}. Convert it "
+        "first, for instance a time to seconds, a complex number to two columns, or labels to ids "
+        "with `np.unique(labels, return_inverse=True)[1]`."
+    )
+
+
+def _is_text(array: np.ndarray) -> bool:
+    return array.dtype.kind in "US" or (
+        array.dtype.kind == "O" and all(isinstance(item, (str, bytes)) for item in array.flat)
+    )
 
 
 def as_keras_takes_it(array: Any) -> np.ndarray:
@@ -337,6 +375,24 @@ def _take_rows(array: np.ndarray, index: np.ndarray) -> np.ndarray:
 def _whole_rows(names: Iterable[str]) -> dict[str, Any]:
     """Return a Gather's arguments if each frame is one row of its arrays."""
     return {name: Windows(name) for name in names}
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Raise if `class_weight` is no dict of classes to weights."""
+    if class_weight is None:
+        return
+    if not isinstance(class_weight, dict):
+        raise TypeError(
+            "`class_weight` must be a dict of classes to weights. Received: class_weight="
+            f"{class_weight!r}. Pass for instance `{{0: 1.0, 1: 2.0}}`."
+        )
+    for label, weight in class_weight.items():
+        is_label = isinstance(label, Integral) and -(2**31) <= int(label) < 2**31
+        if not is_label or not isinstance(weight, Real) or not math.isfinite(weight):
+            raise ValueError(
+                "`class_weight` must map integers to finite numbers. Received: "
+                f"{label!r}: {weight!r}. Pass for instance `{{0: 1.0, 1: 2.0}}`."
+            )
 
 
 def _pairs(class_weight: ClassWeight) -> tuple[tuple[int, float], ...]:

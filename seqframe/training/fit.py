@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from numbers import Real
 from typing import Any, Literal, overload
 
 import keras
@@ -13,6 +12,7 @@ from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
 from seqframe.model.inspect import check_compiled, check_model
 from seqframe.training.by_keras import KerasRunner, runs_by_keras
+from seqframe.training.checkpoint import find_checkpoint
 from seqframe.training.epochs import Callbacks, EpochRunner, Validation, listed
 from seqframe.training.nan import warn_of_nan
 from seqframe.training.plan import find_policy, plan
@@ -52,6 +52,7 @@ def fit(
         epochs: int. Number of the last epoch, as in Keras.
         shuffle: bool. None: True for stateless models, False for stateful models. True is an error
             for a stateful model. It takes Frames as lanes of its batch size, and arrays in order.
+            Lanes cut the sequences if there are fewer than rows. A log line says so.
         seed: int ≥ 0. Seed of the shuffle. None: a random one.
         validation_data: Frames, Lanes or arrays as for `frames`, or a dataset that
             `model.evaluate` takes. A stateful model validates on a fresh state, and gets its
@@ -106,15 +107,13 @@ def fit(
         validation_freq = [check_integer("validation_freq", each, 1) for each in validation_freq]
     else:
         validation_freq = check_integer("validation_freq", validation_freq, 1)
-    if isinstance(validation_data, (Real, str)):
-        raise TypeError(
-            "`validation_data` must be `Frames`, `Lanes`, arrays `(X, y)` or a dataset. Received: "
-            f"validation_data={validation_data!r}. To hold out a share, cut the frames first: "
-            "`train, validation = frames.split(0.8, 0.2)`."
-        )
     if isinstance(validation_data, list):
         validation_data = tuple(validation_data)  # Keras takes lists, too
+    _check_validation_data(validation_data)
     callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
+    checkpoint = find_checkpoint(callbacks)
+    if checkpoint is not None:
+        seed = checkpoint._open(seed)
     trainer = runner(
         frames,
         "train",
@@ -128,14 +127,34 @@ def fit(
         own_size = isinstance(validation_data, Lanes)
         size = None if own_size else trainer.schedule.batch_size
         validation_data = runner(validation_data, "test", batch_size=size, name="validation_data")
-    return trainer.train(
-        callbacks,
-        initial_epoch,
-        epochs,
-        steps_per_execution,
-        None if validation_data is None else Validation(validation_data, validation_freq),
-        on_first_loss=partial(warn_of_nan, frames),
-    )
+    if checkpoint is not None:
+        is_planned = isinstance(validation_data, EpochRunner | KerasRunner)
+        checkpoint._expect(trainer.schedule, validation_data.schedule if is_planned else None)
+    try:
+        return trainer.train(
+            callbacks,
+            initial_epoch,
+            epochs,
+            steps_per_execution,
+            None if validation_data is None else Validation(validation_data, validation_freq),
+            on_first_loss=partial(warn_of_nan, model, frames),
+        )
+    finally:
+        if checkpoint is not None:
+            checkpoint._close(model)
+
+
+def _check_validation_data(data: Any) -> None:
+    """Raise before training if data can be neither framed nor given to `model.evaluate`."""
+    if data is None or isinstance(data, (Frames, Lanes, tuple, keras.utils.PyDataset)):
+        return
+    is_dataset = isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict, set))
+    if not is_dataset or hasattr(data, "__array__"):
+        raise TypeError(
+            "`validation_data` must be `Frames`, `Lanes`, arrays `(X, y)` or a dataset. Received: "
+            f"{type(data).__name__}. To hold out a share, cut the frames first: "
+            "`train, validation = frames.split(0.8, 0.2)`."
+        )
 
 
 def _runners(
@@ -153,6 +172,7 @@ def _runners(
     """
     check_choice("program", program, PROGRAMS)
     check_choice("jit_compile", jit_compile, ("auto", True, False))
+    check_choice("verbose", verbose, ("auto", 0, 1, 2))
     policy, flat = find_policy(model, callbacks)
     by_keras = runs_by_keras(model)
     limit = 0 if by_keras else max_device_bytes  # Keras's loop takes ready batches
@@ -210,9 +230,10 @@ def evaluate(
 ) -> float | list[float] | dict[str, float]:
     """Return a model's loss and metrics on frames, as `model.evaluate` does.
 
-    A stateful model begins with a fresh state, takes the frames in lanes, and gets its own state
-    back. The loss and `metrics` also count rows of lanes that ran out of data, as Keras does.
-    `weighted_metrics` count only frames.
+    A stateful model begins with a fresh state, and gets its own state back. It reads each sequence
+    whole in one row of its batches, also if `frames` are Lanes. Rows without a sequence count for
+    nothing. The loss is then the mean over all frames, and so are the metrics. Exceptions are a
+    `test_step` or `compute_loss` of your own that ignores sample weights.
 
     Args:
         model, frames, batch_size, verbose, callbacks: as for `fit`.
@@ -258,8 +279,9 @@ def predict(
 ) -> Any:
     """Return a model's predictions for frames, as `model.predict` does.
 
-    A stateful model begins with a fresh state, takes the frames in lanes, and gets its own state
-    back.
+    A stateful model begins with a fresh state, and gets its own state back. It reads each sequence
+    whole in one row of its batches, also if `frames` are Lanes. So a sequence has the same
+    predictions whatever else is predicted, with any batch size.
 
     Args:
         model: keras.Model.

@@ -3,8 +3,7 @@
 from typing import Any
 from weakref import WeakKeyDictionary
 
-# The first call is short, because nothing is known of the speed yet.
-_FIRST_SHOWN, _FIRST_SILENT = 1, 32
+_FIRST = 1  # steps of the first call, because nothing is known of the speed yet
 _SECONDS_SHOWN = 0.15  # Keras draws a bar every 0.05 seconds at most
 _SECONDS_SILENT = 0.5  # so soon an interruption ends a call
 # A short call measures its own cost more than its steps', so the next one may be far longer.
@@ -49,17 +48,18 @@ class Pace:
 
 
 #: Each model's paces. A `fit` of one short epoch would not learn the speed again in time.
-_paces: WeakKeyDictionary[Any, dict[tuple[str, int, bool], Pace]] = WeakKeyDictionary()
+_paces: WeakKeyDictionary[Any, dict[tuple[str, int, str, bool], Pace]] = WeakKeyDictionary()
 
 
-def pace_of_calls(model: Any, kind: str, batch_size: int, is_shown: bool) -> Pace:
+def pace_of_calls(model: Any, kind: str, batch_size: int, form: str, is_shown: bool) -> Pace:
     """Return the pace of a model's calls, as the last run left it.
 
     Args:
         model: keras.Model.
         kind: "train" | "test" | "predict".
         batch_size: int.
+        form: `Feed.form` of the data. Longer frames take longer.
         is_shown: bool. Whether a progress bar shows the end of each call.
     """
-    start = (_FIRST_SHOWN, _SECONDS_SHOWN) if is_shown else (_FIRST_SILENT, _SECONDS_SILENT)
-    return _paces.setdefault(model, {}).setdefault((kind, batch_size, is_shown), Pace(*start))
+    start = Pace(_FIRST, _SECONDS_SHOWN if is_shown else _SECONDS_SILENT)
+    return _paces.setdefault(model, {}).setdefault((kind, batch_size, form, is_shown), start)

@@ -1,5 +1,6 @@
 """Plans: frames or arrays, checked against a model and laid out as a schedule."""
 
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -13,16 +14,26 @@ from keras import tree
 from seqframe import backend
 from seqframe.aliases import Reset
 from seqframe.backend.common import first_batch
-from seqframe.backend.internals import has_unweighted_metrics
-from seqframe.framing.checks import check_integer
+from seqframe.backend.internals import unweighted_metrics
+from seqframe.backend.interrupts import PutOff
+from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
-from seqframe.framing.lanes import Lanes
+from seqframe.framing.lanes import Lanes, warn_of_overlap
 from seqframe.framing.order import random_seed
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
-from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, feed_frames
+from seqframe.training.feed import (
+    ClassWeight,
+    Feed,
+    check_class_weight,
+    check_real,
+    feed_arrays,
+    feed_frames,
+)
 from seqframe.training.schedule import Schedule
 from seqframe.training.stateful import StatefulTrainer, require_batch_size, reset_interval
+
+logger = logging.getLogger("seqframe")
 
 _FEW = 0.98  # from this share of frames among a lane's rows, the other rows hardly matter
 
@@ -31,8 +42,13 @@ def find_policy(
     model: keras.Model, callbacks: Sequence[keras.callbacks.Callback] | None
 ) -> tuple[StatefulTrainer | None, list[keras.callbacks.Callback]]:
     """Return the StatefulTrainer of a stateful model, made if needed, and all callbacks."""
-    flat = tree.flatten(callbacks or [])
+    flat = tree.flatten([] if callbacks is None else callbacks)
     for item in flat:
+        if not isinstance(item, keras.callbacks.Callback):
+            raise TypeError(
+                "`callbacks` must be a list of `keras.callbacks.Callback`. Received: "
+                f"{item!r} among them. Pass for instance `[keras.callbacks.EarlyStopping()]`."
+            )
         if isinstance(item, StatefulTrainer):
             require_stateful(model)
             return item, flat
@@ -70,6 +86,9 @@ def plan(
             "`max_device_bytes` must be a number ≥ 0. Received: "
             f"max_device_bytes={max_device_bytes!r}."
         )
+    check_choice("shuffle", shuffle, (None, True, False))
+    check_choice("redraw", redraw, (True, False))
+    check_class_weight(class_weight)
     if policy is not None and shuffle:
         raise ValueError(
             "A stateful model takes its batches in order, because each continues the one before. "
@@ -91,16 +110,17 @@ def plan(
     else:
         x, y, weight = _checked_arrays(framed, kind, name)
         feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
-        x, y = tree.map_structure(np.asarray, (x, y))
         if not tree.is_nested(x) and not tree.is_nested(y):
-            check_shapes(model, x.shape[1:], None if kind == "predict" else y.shape[1:])
+            check_shapes(model, np.shape(x)[1:], None if y is None else np.shape(y)[1:])
     if not model.built:
         _build(model, feed, batch_size)
     own = model_batch_size(model)
     size = batch_size or own or min(32, feed.size)
     require_batch_size(size, own)
     nbytes = _output_bytes(model, feed) if kind == "predict" else 0
+    training = kind == "train"
     if policy is None:
+        lanes = lanes if training else None  # without a state, frames need no lanes
         return Schedule(
             feed,
             min(size, feed.size),
@@ -110,17 +130,34 @@ def plan(
             nbytes=nbytes,
         )
     # Validation uses a fresh state, whatever the policy in training.
-    training = kind == "train"
-    given = (lanes or policy.lanes) if training else lanes
-    if lanes is None and isinstance(framed, Frames):
-        lanes = framed.lanes(size)
+    given = (lanes or policy.lanes) if training else None
+    if isinstance(framed, Frames):
+        lanes = _lanes(model, framed, size, lanes, training)
     if lanes is None and feed.size % size:
         require_batch_size(feed.size % size, own)
     steps = feed.size // size if lanes is None else len(lanes)
     resets = _resets(policy.reset if training else "epoch", steps, size, lanes, given)
-    if lanes is not None and kind != "predict":
+    if lanes is not None and training:
         _warn_of_metrics(model, lanes)
     return Schedule(feed, size, lanes=lanes, resets=resets, nbytes=nbytes)
+
+
+def _lanes(
+    model: keras.Model, frames: Frames, batch_size: int, given: Lanes | None, training: bool
+) -> Lanes:
+    """Return the lanes of a stateful model: in training as given, or else of whole sequences."""
+    if not training:
+        if given is None:
+            warn_of_overlap(frames.framer.geometry, stacklevel=5)
+        return Lanes(frames, batch_size, cut=False)
+    lanes = given or frames.lanes(batch_size)
+    if lanes._is_cut:
+        logger.info(
+            "Sequences are cut into %d lanes to train %r, because there are fewer sequences.",
+            batch_size,
+            model.name,
+        )
+    return lanes
 
 
 def _frames_feed(
@@ -189,17 +226,18 @@ def _build(model: keras.Model, feed: Feed, batch_size: int | None) -> None:
             "A stateful model that is not built yet needs `batch_size`. Received: "
             "batch_size=None. Pass it, or give the model an `Input(batch_shape=…)`."
         )
-    model(_first_inputs(feed, batch_size or 1))
-    if stateful:
-        reset_states(model)
+    inputs = _first_inputs(feed, batch_size or 1)
+    with PutOff():
+        model(inputs)
+        if stateful:
+            reset_states(model)
 
 
 def _output_bytes(model: keras.Model, feed: Feed) -> int:
     """Return the bytes that a frame's predictions take."""
     # Kept, because Keras traces the model to find them. `__setattr__` would track the dict.
     known = vars(model).setdefault("_seqframe_output_bytes", {})
-    arrays = [(array.shape[1:], str(array.dtype)) for array in tree.flatten(feed.arrays)]
-    key = str((feed.gather, arrays, feed.nbytes_streamed))
+    key = feed.form
     if key not in known:
         x = _first_inputs(feed, model_batch_size(model) or 1)
         specs = tree.map_structure(lambda item: keras.KerasTensor(item.shape, item.dtype), x)
@@ -235,7 +273,7 @@ def _resets(
 def _warn_of_metrics(model: keras.Model, lanes: Lanes) -> None:
     """Warn if metrics count many rows that are no frames."""
     rows, frames = len(lanes) * lanes.batch_size, len(lanes.frames)
-    if frames < _FEW * rows and has_unweighted_metrics(model):
+    if frames < _FEW * rows and unweighted_metrics(model):
         warnings.warn(
             f"{rows - frames} of {rows} rows of the lanes ran out of data, and `metrics` count "
             "them. Pass these metrics to `compile` as `weighted_metrics`, which leave them out.",

@@ -20,6 +20,7 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, States, Verbose
 from seqframe.backend.common import Form, Given, StepLoop
 from seqframe.backend.internals import all_layers, chosen_jit_compile, compiled_with
+from seqframe.backend.locks import lock_of
 from seqframe.model.inspect import adapted_values, same_objects
 from seqframe.model.state import (
     checked_states,
@@ -136,9 +137,30 @@ class Program:
         verbose: Verbose,
     ):
         self.outputs: Any = None  # a nest like the predictions, of their names in the logs
+        self.form: Form | None = None  # of the last steps
+        self._is_fixed = False
         self._model, self._kind, self._gather, self._verbose = model, kind, gather, verbose
         self._forms = forms_for(model, program, jit_compile)
         self._states = state_variables(stateful_layers(model))
+        self._lock = lock_of(model)  # rollouts in other threads read weights between two calls
+
+    def fix(self, steps: int, form: Form | None) -> None:
+        """Run all steps in one form: a given one, or the one that suits the layers and `steps`.
+
+        The clock has no say then. Forms round differently in the last digit, so that a run can be
+        repeated, or resumed, bit for bit.
+        """
+        if form is not None and form not in self._forms:
+            raise ValueError(
+                f"The {_STEPS[self._kind]} steps ran as {form}, and must do so again. Received: "
+                "other values of `program` or `jit_compile`. Pass them as before."
+            )
+        traits = self._kept().traits
+        best = backend.promising(traits, self._forms, steps, self._kind == "train")
+        # The others are for a model that XLA refuses.
+        others = [form for form in self._forms if form not in best]
+        self._forms = [*best, *others] if form is None else [form]
+        self._is_fixed = True
 
     def run(
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool, left: int
@@ -152,12 +174,11 @@ class Program:
         kept = self._kept()
         shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(given))
         batch_size = tree.flatten(given[1])[0].shape[1]
-        key = (self._kind, self._gather, tuple(self._forms), batch_size)
+        key = (self._kind, self._gather, tuple(self._forms), self._is_fixed, batch_size)
         costs = kept.costs.setdefault((self._kind, self._gather), {})
         trial = kept.trials.setdefault(key, Trial(compilation=costs))
         if len(trial.forms) < 2:  # nothing is being compared
-            run = (left + trial.steps, self._kind == "train")
-            trial.forms = backend.promising(kept.traits, trial.possible(self._forms), *run)
+            trial.forms = self._choices(kept, trial, left + trial.steps)
         # Pieces are epochs, or the steps of a single one.
         total, unit = (epochs, steps) if epochs > 1 else (steps, 1)
 
@@ -165,7 +186,9 @@ class Program:
             if not count:
                 return loop.run(given, 0, 0, 0, fresh=False)  # it is only compiled
             shape = (steps, count) if epochs > 1 else (count, 1)
-            return loop.run(given, first + done * unit, *shape, fresh and (epochs > 1 or not done))
+            is_fresh = fresh and (epochs > 1 or not done)
+            with self._lock:
+                return loop.run(given, first + done * unit, *shape, is_fresh)
 
         found: list[dict[str, np.ndarray]] = []
         done = 0
@@ -188,6 +211,7 @@ class Program:
                 self._give_up(trial, form, error)
                 continue
             seconds = time.perf_counter() - begin
+            self.form = form
             if is_new:
                 loop.compiled_for.add(shapes)
                 trial.compilation[form] = max(seconds, trial.compilation.get(form, 0.0))
@@ -201,6 +225,13 @@ class Program:
                 found = [*found, logs] if epochs > 1 else [logs]
                 self.outputs = loop.outputs
         return {name: np.concatenate([logs[name] for logs in found]) for name in found[0]}
+
+    def _choices(self, kept: _Kept, trial: Trial, steps: int) -> list[Form]:
+        """Return the forms to choose from by the clock."""
+        possible = trial.possible(self._forms)
+        if self._is_fixed:
+            return possible[:1]
+        return backend.promising(kept.traits, possible, steps, self._kind == "train")
 
     def _kept(self) -> _Kept:
         model = self._model
@@ -228,7 +259,7 @@ class Program:
             f"{str(error).strip().splitlines()[0][:200]} Pass `jit_compile=False`."
         )
         trial.refused.append(form)
-        trial.forms = trial.possible(self._forms)
+        trial.forms = trial.possible(self._forms)[: 1 if self._is_fixed else None]
         if not trial.forms:
             raise ValueError(refusal) from error
         logger.info("%s", refusal)

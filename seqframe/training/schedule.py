@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import tree
 
 from seqframe import backend
+from seqframe.backend.interrupts import PutOff
 from seqframe.framing.order import epoch_order
 from seqframe.training.feed import Arrays, Columns
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 # Short epochs run together. One call's schedule has room for this many steps and indices.
 _ROOM_STEPS = 4096
 _ROOM_INDICES = 2**20
-# A long epoch runs in several calls of at most this many indices, or bytes of a stream.
+# A long epoch runs in several calls of at most this many indices, or bytes of a stream. Between two
+# calls the device waits: half of these bytes made a step of 1.5 MB a quarter slower under JAX.
 _MOST_INDICES = 2**22
-_MOST_BYTES = 2**23
+_MOST_BYTES = 2**24
 _MOST_COPIED = 2**26  # bytes of an array that gets room for more rows
 
 #: On the device: arrays that frames are gathered from, and columns that say which ones.
@@ -43,6 +45,7 @@ class Schedule:
         epochs_a_call: epochs for which one call's schedule has room.
         chunk_steps: steps of an epoch that one call's schedule holds, at most.
         last_epoch: the epoch after which a stream prepares no other one.
+        fixed: the columns that are the same in each epoch. "weight" is 0 in idle rows.
     """
 
     last_epoch = 0
@@ -75,13 +78,13 @@ class Schedule:
         self._next: tuple[Any, _InThread | None] = (None, None)
         self._kept: tuple[Any, Any] = (None, None)
         self._frames: np.ndarray | None = None
-        self._fixed: Columns = {}  # the same in each epoch
+        self.fixed: Columns = {}
         if lanes is not None:
             self._frames, weight, _ = lanes._index(np.arange(self.steps))
             if not weight.all():
-                self._fixed["weight"] = weight
+                self.fixed["weight"] = weight
         if resets is not None and resets.any():
-            self._fixed["reset"] = resets
+            self.fixed["reset"] = resets
 
     @property
     def batches(self) -> int:
@@ -97,7 +100,7 @@ class Schedule:
     def epochs(self, first: int, count: int) -> Chunk:
         """Return the full batches of several epochs as one chunk."""
         orders = [self._frame_numbers(first + k, 0, self.steps) for k in range(count)]
-        columns = {name: np.concatenate([column] * count) for name, column in self._fixed.items()}
+        columns = {name: np.concatenate([column] * count) for name, column in self.fixed.items()}
         columns["index"] = self.feed.index(np.concatenate(orders))
         return self._on_device({}, _filled(columns, room_for(self.steps * self.epochs_a_call)))
 
@@ -106,19 +109,22 @@ class Schedule:
         place = (epoch, number)
         if self._kept[0] != place:
             self._kept = (None, None)  # no longer needed, and may be large
-            (prepared, thread), self._next = self._next, (None, None)
+            prepared, thread = self._next  # kept until it ends, so that `close` can wait for it
             found = thread.result() if thread is not None and prepared == place else None
+            self.close()
             self._kept = (place, found or self._load(*place))
             following = self._following(*place)
             if following is not None:
-                self._next = (following, _InThread(self._load, *following))
+                with PutOff():  # otherwise an interruption could lose a thread that has begun
+                    self._next = (following, _InThread(self._load, *following))
         return self._kept[1]
 
     def close(self) -> None:
         """Wait for the thread that prepares a chunk, and give up the chunk."""
-        (_, thread), self._next = self._next, (None, None)
-        if thread is not None:
-            thread.join()
+        with PutOff():
+            (_, thread), self._next = self._next, (None, None)
+            if thread is not None:
+                thread.wait()
 
     def _following(self, epoch: int, number: int) -> tuple[int, int] | None:
         """Return the epoch and the number of the chunk that a stream prepares, if any."""
@@ -140,9 +146,9 @@ class Schedule:
         if self.lanes is None:
             return np.arange(first * self.batch_size, min(stop * self.batch_size, self.feed.size))
         frames = self._frame_numbers(0, first, stop).ravel()
-        if "weight" not in self._fixed:
+        if "weight" not in self.fixed:
             return frames
-        return np.where(self._fixed["weight"][first:stop].ravel() > 0, frames, -1)
+        return np.where(self.fixed["weight"][first:stop].ravel() > 0, frames, -1)
 
     def _load(self, epoch: int, number: int) -> Chunk:
         """Return a chunk on the device, padded to the size of a call."""
@@ -158,7 +164,7 @@ class Schedule:
     def _rows(self, epoch: int, first: int, stop: int, room: int) -> tuple[Arrays, Columns]:
         """Return the steps `first … stop - 1` of an epoch; a stream's have room for `room`."""
         arrays, columns = self.feed.load(self._frame_numbers(epoch, first, stop), room, epoch)
-        fixed = {name: column[first:stop] for name, column in self._fixed.items()}
+        fixed = {name: column[first:stop] for name, column in self.fixed.items()}
         return arrays, {**columns, **fixed}
 
     def _on_device(self, arrays: Arrays, columns: Columns) -> Chunk:
@@ -239,6 +245,7 @@ class _InThread(Thread):
         super().__init__(name="seqframe-stream", daemon=True)
         self._call, self._returned = (function, args), None
         self._error: BaseException | None = None
+        self._has_ended = Event()
         self.start()
 
     def run(self) -> None:
@@ -247,10 +254,17 @@ class _InThread(Thread):
             self._returned = function(*args)
         except BaseException as error:  # the caller raises it
             self._error = error
+        finally:
+            self._has_ended.set()
+
+    def wait(self) -> None:
+        """Wait until the call has ended. `join` takes a thread for ended if it is interrupted."""
+        self._has_ended.wait()
+        self.join()
 
     def result(self) -> Any:
         """Return what the function returns, or raise what it raises."""
-        self.join()
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._returned

@@ -2,12 +2,14 @@
 
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
 from seqframe import backend
 from seqframe.aliases import Reset, States
+from seqframe.backend.interrupts import PutOff
+from seqframe.framing.lanes import Lanes
 from seqframe.model.state import (
     assign_states,
     checked_states,
@@ -17,9 +19,6 @@ from seqframe.model.state import (
     reset_states,
     stateful_layers,
 )
-
-if TYPE_CHECKING:
-    from seqframe.framing.lanes import Lanes
 
 
 class StatefulTrainer(keras.callbacks.Callback):
@@ -40,6 +39,7 @@ class StatefulTrainer(keras.callbacks.Callback):
     Raises:
         ValueError: if `reset` is none of these. In `fit`, if the model has no stateful layer, or a
             batch has the wrong size.
+        TypeError: if `lanes` is something else.
 
     Example:
 
@@ -60,7 +60,7 @@ class StatefulTrainer(keras.callbacks.Callback):
     def __init__(
         self,
         reset: Reset = "epoch",
-        lanes: "Lanes | None" = None,
+        lanes: Lanes | None = None,
         initial_state: States | None = None,
     ):
         super().__init__()
@@ -69,6 +69,11 @@ class StatefulTrainer(keras.callbacks.Callback):
             raise ValueError(
                 '`reset` must be "epoch", "batch", "never" or a number of batches ≥ 1. '
                 f"Received: reset={reset!r}."
+            )
+        if lanes is not None and not isinstance(lanes, Lanes):
+            raise TypeError(
+                f"`lanes` must be `Lanes` or None. Received: {type(lanes).__name__}. Pass "
+                "`frames.lanes(batch_size)`."
             )
         self.reset = reset
         self.lanes = lanes
@@ -124,7 +129,8 @@ class StatefulTrainer(keras.callbacks.Callback):
 
     def _reset(self, rows: Any = None) -> None:
         if not self.paused:
-            reset_states(self.model, self.initial_state, rows)
+            with PutOff():
+                reset_states(self.model, self.initial_state, rows)
 
     def _check_steps_per_execution(self) -> None:
         """Raise if Keras runs several steps a call and the state is to be reset between them."""
@@ -140,27 +146,29 @@ class StatefulTrainer(keras.callbacks.Callback):
     def _begin(self, kind: str) -> None:
         """Begin training, or validation or prediction with a fresh state."""
         layers = require_stateful(self.model)
-        if kind != "train":
-            built = all(layer.states is not None for layer in layers)
-            self._set_aside = get_states(self.model) if built else None
-            self._reset()
-        layers = [layer for layer in layers if layer.states is not None]
-        # `_end` closes it. After an exception, it closes when this callback is forgotten.
-        self._carried[kind] = ExitStack()
-        self._carried[kind].enter_context(backend.carried_states(self.model, layers))
-        self._guard(kind)
+        with PutOff():
+            if kind != "train":
+                built = all(layer.states is not None for layer in layers)
+                self._set_aside = get_states(self.model) if built else None
+                self._reset()
+            layers = [layer for layer in layers if layer.states is not None]
+            # `_end` closes it. After an exception, it closes when this callback is forgotten.
+            self._carried[kind] = ExitStack()
+            self._carried[kind].enter_context(backend.carried_states(self.model, layers))
+            self._guard(kind)
 
     def _end(self, kind: str) -> None:
-        self._unguard(kind)
-        carried = self._carried.pop(kind, None)
-        if carried is not None:
-            carried.close()
-        if kind == "train":
-            return
-        if self._set_aside is None:
-            self._reset()
-        else:
-            assign_states(stateful_layers(self.model), self._set_aside)
+        with PutOff():
+            self._unguard(kind)
+            carried = self._carried.pop(kind, None)
+            if carried is not None:
+                carried.close()
+            if kind == "train":
+                return
+            if self._set_aside is None:
+                self._reset()
+            else:
+                assign_states(stateful_layers(self.model), self._set_aside)
 
     def _give_up(self, kind: str) -> None:
         """Undo the beginning of "train", "test" or "predict" after an exception.

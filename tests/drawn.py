@@ -1,0 +1,554 @@
+"""What the fuzz draws: cases of framing, as plain values that can be printed and made simpler."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import oracle
+import pandas
+import polars
+
+from seqframe import SequenceFramer, Vocabulary
+
+LETTERS = "abcdefg"
+WORDS = ("the", "cat", "saw", "a", "dog", "and", "ran")
+# What holds symbols, and the symbol that a vocabulary may know instead of all others.
+TEXTS = {"text": (LETTERS, "?"), "words": (WORDS, "<unk>")}
+TABLES = {"pandas": pandas, "polars": polars}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A framing, in plain values. The defaults are the simplest case.
+
+    Attributes:
+        rule: arguments of the framer.
+        lengths: steps of each sequence.
+        dtype: dtype of the values, or "text" or "words".
+        row: shape of a step.
+        form: "array", "list", "strided" (an array with gaps in its memory), "read-only", or the
+            library of a table.
+        one_of_many: whether the sequences are groups of one table or array, cut by `by`.
+        targets: None, "array" (of shape `target_row`), or columns of the sequence.
+        future: None, "array" (of shape `future_row`, `longer` steps longer), or columns.
+        weight: None, "steps" or "frames".
+        holes: steps that are not valid, as (sequence, step).
+        nans: missing values, as (array, sequence, step).
+        vocabulary: None, or how the symbols are given: "own", "padded" or "unknown".
+        fault: None, or a bad argument: "rule" or "frame", its name, and what is wrong with it.
+        batch_size: rows of batches and lanes.
+        ask: seed of what is asked of the frames.
+    """
+
+    rule: dict[str, Any] = field(default_factory=lambda: {"sequence_length": 1})
+    lengths: tuple[int, ...] = (6,)
+    dtype: str = "int64"
+    row: tuple[int, ...] = ()
+    form: str = "array"
+    one_of_many: bool = False
+    targets: Any = None
+    target_row: tuple[int, ...] = ()
+    target_dtype: str = "int64"
+    future: Any = None
+    future_row: tuple[int, ...] = ()
+    longer: int = 0
+    weight: str | None = None
+    weight_dtype: str = "float32"
+    holes: tuple[tuple[int, int], ...] = ()
+    nans: tuple[tuple[str, int, int], ...] = ()
+    vocabulary: str | None = None
+    fault: tuple[str, str, Any] | None = None
+    batch_size: int = 1
+    ask: int = 0
+
+    def __repr__(self) -> str:
+        """Only what is not the default, so that a case can be read, and pasted."""
+        plain = Case()
+        shown = [
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in fields(self)
+            if getattr(self, each.name) != getattr(plain, each.name)
+        ]
+        return f"Case({', '.join(shown)})"
+
+
+# --- Drawing.
+
+NUMBERS = ("int64", "int64", "float32", "float64", "int16", "uint8", "float16", "bool", "complex64")
+ROWS = ((), (), (), (1,), (2,), (3,), (2, 2))
+SMALL = (1, 1, 1, 2, 2, 3, 4)
+
+
+def draw(seed: int) -> Case:
+    """Return the case of a seed."""
+    rng = random.Random(seed)
+    kind = rng.choice(["numbers"] * 4 + ["table", "symbols"])
+    shape = {"numbers": _numbers, "table": _table, "symbols": _symbols}[kind](rng)
+    rule = _rule(rng, shape["dtype"])
+    if rule["layout"] == "tokens" and rng.random() < 0.9:
+        shape["row"] = ()
+        if shape["form"] in TABLES:
+            shape["form"] = "array"
+    # Mostly long enough for a few frames, whatever the rule.
+    room = _steps_of(rule)
+    several = rng.choice([1, 1, 1, 2, 3, 5])
+    lengths = tuple(room + rng.randint(0, 12) for _ in range(several))
+    if rng.random() < 0.03:
+        least = 2 if shape["dtype"] in TEXTS else int(shape.get("one_of_many", False))
+        lengths = (rng.randint(least, max(room - 1, least)),) * several
+    case = Case(rule, lengths, **shape, ask=rng.randrange(2**20), batch_size=rng.randint(1, 6))
+    case = _values(rng, case)
+    if rng.random() < 0.35:
+        case = _missing(rng, case)
+    return replace(case, fault=_fault(rng, case)) if rng.random() < 0.05 else case
+
+
+def _numbers(rng: random.Random) -> dict[str, Any]:
+    form = rng.choice(["array"] * 4 + ["list", "strided", "read-only"])
+    dtype, row = rng.choice(NUMBERS), rng.choice(ROWS)
+    if form == "list":  # lists of lists would be many sequences
+        dtype, row = rng.choice(["int64", "float64"]), ()
+    return {"dtype": dtype, "row": row, "form": form, "one_of_many": rng.random() < 0.15}
+
+
+def _table(rng: random.Random) -> dict[str, Any]:
+    dtype = rng.choice(["int64", "float64", "float32"])
+    row, form = (rng.randint(1, 3),), rng.choice(sorted(TABLES))
+    return {"dtype": dtype, "row": row, "form": form, "one_of_many": rng.random() < 0.6}
+
+
+def _symbols(rng: random.Random) -> dict[str, Any]:
+    vocabulary = rng.choice([None, "own", "padded", "unknown"])
+    return {"dtype": rng.choice(sorted(TEXTS)), "row": (), "form": "list", "vocabulary": vocabulary}
+
+
+def _rule(rng: random.Random, dtype: str) -> dict[str, Any]:
+    mode = rng.choice(["windows", "windows", "prefixes", "subsequences"])
+    length = rng.randint(1, 5)
+    rule: dict[str, Any] = {
+        "sequence_length": length,
+        "mode": mode,
+        "layout": rng.choice(["timesteps", "timesteps", "features", "tokens"]),
+        "horizon": rng.choice(SMALL[:-1]),
+        "gap": rng.choice([0, 0, 0, -1, 1, 2]),
+        "return_sequences": rng.random() < 0.3,
+    }
+    if mode == "windows":
+        rule["sequence_stride"] = rng.choice([*SMALL, length])
+        rule["sampling_rate"] = rng.choice([1, 1, 2, 3])
+    else:
+        rule["min_length"] = rng.randint(1, length + (rng.random() < 0.05))
+        rule["padding"] = rng.choice(["pre", "post"])
+        rule["padding_value"] = rng.choice([0, 0, 1, -1, 0.5, 300, float("nan")])
+        if rng.random() < 0.8 and dtype not in ("float32", "float64"):
+            rule["padding_value"] = rng.choice([0, 1])
+    if mode == "subsequences":
+        rule["num_samples"], rule["seed"] = rng.randint(1, 20), rng.randint(0, 99)
+        rule["wrap"] = rng.random() < 0.3
+    return rule
+
+
+def _steps_of(rule: dict[str, Any]) -> int:
+    """Return the steps that a full frame takes."""
+    own = oracle.Rule(**rule)
+    return own.span + max(own.gap + own.horizon, 0)
+
+
+def _values(rng: random.Random, case: Case) -> Case:
+    """Draw targets, future and weights."""
+    symbols, table = case.dtype in TEXTS, case.form in TABLES
+    changes: dict[str, Any] = {}
+    columns = list(range(case.row[0])) if len(case.row) == 1 and not symbols else []
+    # A target that is an input at its own step is a leak.
+    leaks = case.rule["gap"] < 0
+    if leaks or rng.random() < 0.3:
+        changes |= {"targets": "array", "target_row": rng.choice(ROWS[:5])}
+        # Values of small types repeat, and may be those of the inputs.
+        changes["target_dtype"] = rng.choice(NUMBERS[:4] if leaks else NUMBERS)
+        if rng.random() < 0.9 and case.rule.get("padding_value", 0) not in (0, 1):
+            changes["target_dtype"] = "float32"
+    elif columns and rng.random() < 0.4:
+        some = rng.sample(columns, rng.randint(1, len(columns)))
+        changes["targets"] = rng.choice([some[0], some])
+    if rng.random() < 0.25:
+        changes |= {"future": "array", "future_row": rng.choice(ROWS)}
+        if not case.one_of_many:
+            changes["longer"] = rng.choice([0, 0, 1, 4])
+    elif columns and not leaks and rng.random() < 0.15 and changes.get("targets") is not None:
+        taken = changes["targets"]
+        taken = columns if taken == "array" else np.atleast_1d(taken).tolist()
+        left = [column for column in columns if column not in taken]
+        changes["future"] = rng.choice([None, left]) or None
+    if rng.random() < 0.25:
+        changes["weight"] = rng.choice(["steps", "frames"])
+        changes["weight_dtype"] = rng.choice(["float32", "float64", "int64"])
+        if case.rule["mode"] == "subsequences":
+            changes["weight"] = "steps"
+    if table and case.one_of_many:
+        changes |= {"target_row": changes.get("target_row", ())[:1]}
+    return replace(case, **changes)
+
+
+def _missing(rng: random.Random, case: Case) -> Case:
+    """Draw missing steps, if their frames can be left out."""
+    if case.weight == "frames":
+        return case
+    steps = [(q, t) for q, length in enumerate(case.lengths) for t in range(length)]
+    some = rng.sample(steps, min(len(steps), rng.randint(1, 3)))
+    if rng.random() < 0.4:
+        return replace(case, holes=tuple(sorted(some)))
+    there = [name for name in ("inputs", "targets", "future", "weight") if _can_be_nan(case, name)]
+    nans = tuple(sorted((rng.choice(there), q, t) for q, t in some)) if there else ()
+    return replace(case, nans=nans)
+
+
+def _can_be_nan(case: Case, name: str) -> bool:
+    has = {"inputs": True, "targets": case.targets == "array", "future": case.future == "array"}
+    dtypes = {"inputs": case.dtype, "targets": case.target_dtype, "future": "float32"}
+    if name == "weight":
+        return case.weight == "steps" and case.weight_dtype.startswith("float")
+    return has[name] and dtypes[name].startswith(("float", "complex"))
+
+
+# Bad values of the framer's arguments, whatever the others are.
+BAD = {
+    "sequence_length": (0, -1, 1.5, "3", None),
+    "mode": ("window", None),
+    "layout": ("time", 3),
+    "horizon": (0, 2.5, None),
+    "gap": (-2, 0.5, "1", None),
+    "sequence_stride": (0, 1.5),
+    "sampling_rate": (0, "2"),
+    "padding": ("left", 0),
+    "padding_value": ("0", None),
+    "min_length": (0, 9, 1.5),
+    "num_samples": (0, 2.5),
+    "seed": (-1, 0.5),
+    "vocabulary": ("abc",),
+}
+
+
+def _fault(rng: random.Random, case: Case) -> tuple[str, str, Any]:
+    """Draw a bad argument of the framer or of `frame`."""
+    there = {
+        "targets": case.targets == "array",
+        "future": case.future == "array",
+        "sample_weight": case.weight is not None,
+        "valid": bool(case.holes),
+        "by": case.one_of_many and len(case.lengths) > 1,
+    }
+    names = [name for name, is_there in there.items() if is_there]
+    if names and rng.random() < 0.6:
+        name = rng.choice(names)
+        return "frame", name, rng.choice(FAULTS[name])
+    if rng.random() < 0.2:
+        return "frame", "targets", "no column"
+    name = rng.choice(sorted(BAD))
+    return "rule", name, rng.choice(BAD[name])
+
+
+# What can be wrong with an argument of `frame`.
+FAULTS = {
+    "targets": ("shorter", "longer"),
+    "future": ("shorter",),
+    "sample_weight": ("longer", "wide", "words"),
+    "valid": ("shorter", "longer", "numbers"),
+    "by": ("shorter", "again"),
+}
+
+
+def faulty(value: Any, fault: str) -> Any:
+    """Return an argument of `frame` with a fault."""
+    if fault == "no column":
+        return "nowhere"
+    if isinstance(value, str):  # a column of labels
+        return value + "s"
+    if isinstance(value, list):
+        return [*value[:-1], faulty(value[-1], fault)]
+    return {
+        "shorter": lambda: value[:-5],  # a future may be four steps longer
+        "longer": lambda: np.concatenate([value, np.repeat(value[-1:], 50, axis=0)]),
+        "wide": lambda: np.stack([value, value], axis=1),
+        "words": lambda: np.array(["a"] * len(value)),
+        "numbers": lambda: value.astype("float32"),
+        "again": lambda: np.concatenate([value[1:], value[:1]]),
+    }[fault]()
+
+
+# --- Making what was drawn.
+
+
+def rule_of(case: Case) -> oracle.Rule:
+    """Return the rule, for the oracle."""
+    return oracle.Rule(**case.rule)
+
+
+def values(dtype: str, length: int, row: tuple[int, ...], salt: int) -> np.ndarray:
+    """Return values that tell steps, columns and sequences apart, as far as the dtype can."""
+    size = int(np.prod((length, *row)))
+    if dtype in TEXTS:
+        return np.array([(salt * 3 + t * t * 5 + t // 2) % 7 for t in range(length)], np.int32)
+    whole = [1 + 7 * salt * 97 + k for k in range(size)]
+    if dtype == "bool":
+        made = np.array([(k * k // 3 + k // 2) % 2 for k in whole], bool)
+    elif dtype in ("uint8", "int16"):
+        made = np.array([k % 120 for k in whole], dtype)
+    elif dtype == "float16":
+        made = np.array([k % 2000 for k in whole], dtype)
+    else:
+        made = np.array(whole, dtype)
+    return made.reshape(length, *row)
+
+
+def data_of(case: Case, frames_of: Any = None) -> oracle.Data:
+    """Return the values, for the oracle."""
+    numbers = range(len(case.lengths))
+    inputs = [values(case.dtype, case.lengths[q], case.row, q) for q in numbers]
+    made: dict[str, Any] = {}
+    if case.targets == "array":
+        made["targets"] = [
+            values(case.target_dtype, case.lengths[q], case.target_row, 10 + q) for q in numbers
+        ]
+    if case.future == "array":
+        made["future"] = [
+            values("float32", case.lengths[q] + case.longer, case.future_row, 20 + q)
+            for q in numbers
+        ]
+    if case.weight == "steps":
+        made["weight"] = [
+            (np.arange(case.lengths[q]) % 5 + q).astype(case.weight_dtype) for q in numbers
+        ]
+    there = {**made, "inputs": inputs}
+    for name, q, t in case.nans:
+        there[name][q].reshape(len(there[name][q]), -1)[t, -1] = np.nan
+    for name in ("targets", "future"):
+        columns = getattr(case, name)
+        if columns is not None and not isinstance(columns, str):
+            made[name] = [array[:, columns] for array in inputs]
+    if case.holes:
+        made["valid"] = [
+            np.array([(q, t) not in case.holes for t in range(case.lengths[q])]) for q in numbers
+        ]
+    if case.vocabulary == "padded":
+        inputs = [array + 1 for array in inputs]
+    if case.vocabulary == "unknown":
+        # The vocabulary knows "?", then the first symbols but one.
+        inputs = [np.where(array < 6, array + 1, 0).astype(array.dtype) for array in inputs]
+    if case.dtype in TEXTS and case.vocabulary is None:
+        # The symbols that occur, sorted.
+        symbols = TEXTS[case.dtype][0]
+        known = sorted({symbols[k] for array in inputs for k in array})
+        places = np.array([known.index(s) if s in known else -1 for s in symbols], np.int32)
+        inputs = [places[array] for array in inputs]
+    made.setdefault("targets", inputs)
+    data = oracle.Data(
+        inputs,
+        **made,
+        skip_nan=bool(case.nans),
+        labels=tuple(label(q) if case.one_of_many else q for q in numbers),
+    )
+    if case.weight == "frames":
+        every = oracle.frames(rule_of(case), data)
+        counts = [sum(frame.sequence == q for frame in every) for q in numbers]
+        weight = [(np.arange(n) % 5 + q).astype(case.weight_dtype) for q, n in enumerate(counts)]
+        # As many weights as steps are weights of steps.
+        data = replace(data, weight=weight, weight_per_frame=counts != data.lengths)
+    return data
+
+
+def label(number: int) -> str:
+    """Return the name of a group. The order of names is not the order of groups."""
+    return "zyxwv"[number]
+
+
+def framer_of(case: Case) -> SequenceFramer:
+    """Return the framer, or raise as it does."""
+    options = dict(case.rule)
+    if case.vocabulary is not None:
+        symbols, unknown = TEXTS[case.dtype]
+        own = {
+            "own": lambda: Vocabulary(symbols),
+            "padded": lambda: Vocabulary(symbols, reserve_padding=True),
+            "unknown": lambda: Vocabulary([unknown, *symbols[:6]], unknown=unknown),
+        }
+        options["vocabulary"] = own[case.vocabulary]()
+    if case.fault is not None and case.fault[0] == "rule":
+        options[case.fault[1]] = case.fault[2]
+    return SequenceFramer(**options)
+
+
+def frames_of(case: Case) -> Any:
+    """Return the frames of seqframe, or raise as it does."""
+    data = data_of(case)
+    arguments: dict[str, Any] = {"skip_nan": bool(case.nans)}
+    for name in ("targets", "future"):
+        columns = getattr(case, name)
+        if columns is not None and columns != "array":
+            arguments[name] = _named(case, columns)
+    if case.targets == "array":
+        arguments["targets"] = _joined(case, data.targets)
+    if case.future == "array":
+        arguments["future"] = _joined(case, data.future)
+    if data.weight is not None:
+        arguments["sample_weight"] = _joined(case, data.weight, data.weight_per_frame)
+    if data.valid is not None:
+        arguments["valid"] = _joined(case, data.valid)
+    if case.one_of_many:
+        arguments["by"] = "group" if case.form in TABLES else np.array(_group_of_rows(case))
+    if case.fault is not None and case.fault[0] == "frame":
+        _, name, fault = case.fault
+        arguments[name] = faulty(arguments.get(name), fault)
+    return framer_of(case).frame(_sequences(case), **arguments)
+
+
+def _named(case: Case, columns: Any) -> Any:
+    """Return columns by name, if they have names and the case asks for them."""
+    if case.form not in TABLES or case.ask % 2:
+        return columns
+    return [f"c{k}" for k in columns] if isinstance(columns, list) else f"c{columns}"
+
+
+def _group_of_rows(case: Case) -> list[str]:
+    return [label(q) for q, length in enumerate(case.lengths) for _ in range(length)]
+
+
+def _joined(case: Case, arrays: list[np.ndarray] | None, per_frame: bool = False) -> Any:
+    """Return what belongs to the sequences, in the form in which these are given."""
+    arrays = arrays or []
+    if case.one_of_many and not per_frame:
+        return np.concatenate(arrays)
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _sequences(case: Case) -> Any:
+    numbers = range(len(case.lengths))
+    if case.dtype in TEXTS:
+        symbols = TEXTS[case.dtype][0]
+        each = [[symbols[k] for k in values(case.dtype, case.lengths[q], (), q)] for q in numbers]
+        if case.dtype == "text":
+            texts = ["".join(one) for one in each]
+            return texts[0] if len(texts) == 1 else texts
+        return each
+    arrays = [values(case.dtype, case.lengths[q], case.row, q) for q in numbers]
+    for name, q, t in case.nans:
+        if name == "inputs":
+            arrays[q].reshape(len(arrays[q]), -1)[t, -1] = np.nan
+    if case.one_of_many:
+        arrays = [np.concatenate(arrays)]
+    each = [_formed(case, array) for array in arrays]
+    return each[0] if len(each) == 1 else each
+
+
+def _formed(case: Case, array: np.ndarray) -> Any:
+    if case.form == "list":
+        return array.tolist()
+    if case.form == "strided":
+        wide = np.empty((2 * len(array), *array.shape[1:], 3), array.dtype)
+        wide[::2, ..., 1] = array
+        return wide[::2, ..., 1]
+    if case.form == "read-only":
+        array.flags.writeable = False
+        return array
+    if case.form in TABLES:
+        columns: dict[str, Any] = {"group": _group_of_rows(case)} if case.one_of_many else {}
+        columns |= {f"c{k}": array[:, k] for k in range(array.shape[1])}
+        return TABLES[case.form].DataFrame(columns)
+    return array
+
+
+# --- What must be refused, by the documentation.
+
+
+_OF_WINDOWS = ("sequence_stride", "sampling_rate")
+_OF_SUBSEQUENCES = ("num_samples", "wrap", "seed")
+# What an argument other than its default means nothing for.
+FOREIGN = {
+    "windows": (*_OF_SUBSEQUENCES, "min_length"),
+    "prefixes": (*_OF_WINDOWS, *_OF_SUBSEQUENCES),
+    "subsequences": _OF_WINDOWS,
+}
+
+
+def refused(case: Case, data: oracle.Data) -> str | None:
+    """Return why a case must be refused, or None."""
+    rule = rule_of(case)
+    if case.fault is not None:
+        return "a bad argument"
+    plain = oracle.Rule(1, min_length=1 if rule.min_length == 1 else None)
+    if any(getattr(rule, name) != getattr(plain, name) for name in FOREIGN[rule.mode]):
+        return "of another mode"
+    if (rule.mode == "subsequences") > (rule.num_samples is not None):
+        return "num_samples"
+    if rule.layout == "tokens" and data.inputs[0].ndim > 1:
+        return "tokens"
+    padded = [data.inputs[0]]
+    if rule.return_sequences:
+        padded += [rows[0] for rows in (data.targets, data.future) if rows is not None]
+    if rule.pads and not all(_holds(array.dtype, rule.padding_value) for array in padded):
+        return "padding_value"
+    whole = replace(data, valid=None, skip_nan=False)
+    every = oracle.frames(rule, whole)
+    if not every:
+        return "too short"
+    if _has_copy(rule, case, data):
+        return "a leak"
+    if rule.wrap and (case.holes or case.nans):
+        return "wrap"
+    if not oracle.frames(rule, data):
+        return "no frame left"
+    return None
+
+
+def _has_copy(rule: oracle.Rule, case: Case, data: oracle.Data) -> bool:
+    """Whether a target that varies equals an input at every step, and is an input at its own."""
+    if rule.gap >= 0 or case.targets is None:
+        return False
+    x, y = (
+        np.concatenate(
+            [array.reshape(len(array), int(np.prod(array.shape[1:]))) for array in arrays]
+        )
+        for arrays in (data.inputs, data.targets)
+    )
+    pairs = [(x[:, i], y[:, j]) for i in range(x.shape[1]) for j in range(y.shape[1])]
+    return any(np.array_equal(a, b) and len(np.unique(b)) > 1 for a, b in pairs)
+
+
+def _holds(dtype: np.dtype, value: float) -> bool:
+    """Whether a dtype has a value as it is, or nearly."""
+    if dtype.kind in "iub":
+        with np.errstate(all="ignore"):
+            return value == value and bool(np.array(value).astype(dtype) == value)
+    return True
+
+
+# --- Making a failing case simpler.
+
+
+def simpler(case: Case) -> Iterator[Case]:
+    """Yield cases with one thing less."""
+    plain = Case()
+    for each in fields(case):
+        if each.name in ("rule", "lengths", "ask") or (case.fault and each.name != "fault"):
+            continue
+        if getattr(case, each.name) != getattr(plain, each.name):
+            yield replace(case, **{each.name: getattr(plain, each.name)})
+    for name in case.rule:
+        if name != "sequence_length":
+            yield replace(case, rule={key: v for key, v in case.rule.items() if key != name})
+    for name, value in case.rule.items():
+        if isinstance(value, int) and not isinstance(value, bool) and value > 1:
+            yield replace(case, rule={**case.rule, name: value - 1})
+    for q, length in enumerate(case.lengths):
+        rest = case.lengths[:q] + case.lengths[q + 1 :]
+        if rest and not case.holes and not case.nans:
+            yield replace(case, lengths=rest)
+        if length > 1 and not any(step[-1] == length - 1 for step in (*case.holes, *case.nans)):
+            yield replace(case, lengths=(*case.lengths[:q], length - 1, *case.lengths[q + 1 :]))
+    for name in ("holes", "nans"):
+        steps = getattr(case, name)
+        for k in range(len(steps)):
+            yield replace(case, **{name: steps[:k] + steps[k + 1 :]})
+    if case.ask > 1:
+        yield replace(case, ask=case.ask // 2)

@@ -1,0 +1,231 @@
+"""
+Counts how many faults of the package the fuzz finds
+====================================================
+
+    python tests/mutants.py                   # each fault for a few seconds, in a copy
+    python tests/mutants.py --only gap        # the faults whose name has this word
+
+Each fault is a line of `seqframe/framing/` that is changed by hand: a step too few, a gap that is
+ignored, the wrong side of padding. The command prints which ones `tests/fuzz.py` finds, and exits
+with 1 if it misses one.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+COUNT = 1500  # framings that are drawn before a fault counts as missed
+
+
+class Mutant(NamedTuple):
+    """A fault: in a file of `seqframe/framing/`, `right` becomes `wrong`."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+
+
+MUTANTS = [
+    Mutant(
+        "one window too few",
+        "geometry.py",
+        "(steps - self.least_steps) // self.stride + 1",
+        "(steps - self.least_steps) // self.stride",
+    ),
+    Mutant(
+        "the gap is ignored",
+        "geometry.py",
+        "return np.asarray(last)[..., None] + self.gap + 1 + np.arange(self.horizon)",
+        "return np.asarray(last)[..., None] + 1 + np.arange(self.horizon)",
+    ),
+    Mutant(
+        "a negative gap needs a step more",
+        "geometry.py",
+        "return max(self.gap + self.horizon, 0)",
+        "return max(self.gap + self.horizon, 1)",
+    ),
+    Mutant(
+        "the mask is of the other side",
+        "geometry.py",
+        "return np.asarray(place >= self.sequence_length - length)",
+        "return np.asarray(place < length)",
+    ),
+    Mutant(
+        "padding on the wrong side",
+        "geometry.py",
+        'first = self.sequence_length - longest if self.padding == "pre" else 0',
+        'first = self.sequence_length - longest if self.padding == "post" else 0',
+    ),
+    Mutant(
+        "the sampling rate is ignored",
+        "geometry.py",
+        "return self.rate * np.arange(self.sequence_length)",
+        "return min(self.rate, 2) * np.arange(self.sequence_length)",
+    ),
+    Mutant(
+        "a cycle loses its last step",
+        "geometry.py",
+        "inputs = inputs % cycle[:, None]",
+        "inputs = inputs % np.maximum(cycle[:, None] - 1, 1)",
+    ),
+    Mutant(
+        "random lengths may be a step too long",
+        "geometry.py",
+        "longest = np.minimum(longest, stop - start - self.ahead)",
+        "longest = np.minimum(longest, stop - start - self.ahead + 1)",
+    ),
+    Mutant(
+        "missing targets are seen for the first step of a horizon only",
+        "geometry.py",
+        "lost = count_in_windows(ahead, self.horizon) > 0",
+        "lost = count_in_windows(ahead, self.horizon) > self.horizon - 1",
+    ),
+    Mutant(
+        "missing inputs are seen without the sampling rate",
+        "geometry.py",
+        "touched = count_in_windows(inputs(begin, end), self.sequence_length, self.rate)",
+        "touched = count_in_windows(inputs(begin, end)[::self.rate], self.sequence_length)",
+    ),
+    Mutant(
+        "a run of whole steps ends a step early",
+        "geometry.py",
+        "return first, self.count(stop - first), stop",
+        "return first, self.count(stop - first), stop - 1",
+    ),
+    Mutant(
+        "padding of targets keeps values",
+        "cutters.py",
+        'if part.at == "inputs" or geometry.return_sequences:',
+        'if part.at == "inputs":',
+    ),
+    Mutant(
+        "padded steps have a weight",
+        "cutters.py",
+        "parts.append(Part(source.weight, at, gathered, shapes.weight, dtype, 0))",
+        "parts.append(Part(source.weight, at, gathered, shapes.weight, dtype, padding))",
+    ),
+    Mutant(
+        "weights of a horizon are those of its first step",
+        "cutters.py",
+        "return np.asarray(array.mean(axis=-1, dtype=part.dtype))",
+        "return np.asarray(array[..., 0].astype(part.dtype))",
+    ),
+    Mutant(
+        "an idle lane counts",
+        "lanes.py",
+        "return frame, active.astype(np.float32), offset == 0",
+        "return frame, np.maximum(active, offset < 3).astype(np.float32), offset == 0",
+    ),
+    Mutant(
+        "sequences are packed into lanes in another order",
+        "lanes.py",
+        "lanes = pack_lanes(frames._counts, batch_size)",
+        "lanes = pack_lanes(frames._counts, batch_size)[::-1]",
+    ),
+    Mutant(
+        "a lane does not reset at a hole",
+        "lanes.py",
+        "begins = np.concatenate([[first], breaks[a:b]])",
+        "begins = np.concatenate([[first], breaks[a:a]])",
+    ),
+    Mutant(
+        "a lane is longer than the others",
+        "lanes.py",
+        "count = share + (row < longer)",
+        "count = share + (longer if row == 0 else 0)",
+    ),
+    Mutant(
+        "the gap of a fold is ignored",
+        "splits.py",
+        "stop = start - gap",
+        "stop = start - min(gap, 1)",
+    ),
+    Mutant(
+        "a part of a split begins a step early",
+        "frames.py",
+        "source = self.source.cut(np.maximum(start - history, 0), stop)",
+        "source = self.source.cut(np.maximum(start - history - 1, 0), stop)",
+    ),
+    Mutant(
+        "shards share frames",
+        "order.py",
+        "positions = positions * self.num_shards + self.shard_index",
+        "positions = positions * self.num_shards + self.shard_index // 2",
+    ),
+    Mutant(
+        "a resumed epoch has the order of epoch 0",
+        "batches.py",
+        "self.epoch = epoch\n        self._draw()",
+        "self._draw()",
+    ),
+    Mutant(
+        "an index from the end is a frame off",
+        "frames.py",
+        "return chosen.astype(np.int64) % size",
+        "return np.abs(chosen.astype(np.int64)) % size",
+    ),
+    Mutant(
+        "columns are taken in the order of the table",
+        "source.py",
+        "return Rows(inputs.arrays, columns)",
+        "return Rows(inputs.arrays, sorted(columns))",
+    ),
+    Mutant(
+        "the padding id is a symbol's",
+        "vocabulary.py",
+        "first_id = int(self.reserve_padding)",
+        "first_id = 0",
+    ),
+]
+
+SEARCH = f"""
+import drawn, fuzz, laws
+found = fuzz.run(range({COUNT}), drawn.draw, laws.check, fuzz.framing_kinds, most_wrong=1)
+raise SystemExit(f"{{found.count}} drawn: {{found.wrong[0][2][:60]!r}}" if found.wrong else 0)
+"""
+
+
+def find(mutant: Mutant) -> str | None:
+    """Return what the fuzz finds wrong in a package with a fault; None if it finds nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "seqframe", Path(folder, "seqframe"))
+        changed = Path(folder, "seqframe", "framing", mutant.file)
+        text = changed.read_text("utf-8")
+        assert text.count(mutant.right) >= 1, f"{mutant.file} has no line {mutant.right!r}"
+        changed.write_text(text.replace(mutant.right, mutant.wrong), "utf-8")
+        path = {"PYTHONPATH": os.pathsep.join([folder, str(ROOT / "tests")])}
+        command, environment = [sys.executable, "-c", SEARCH], {**os.environ, **path}
+        # Python looks for packages in the current folder first.
+        result = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True
+        )
+    return result.stderr.strip().splitlines()[-1] if result.returncode else None
+
+
+def main() -> int:
+    """Search for each fault."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", help="a word in the name of a fault")
+    chosen = [mutant for mutant in MUTANTS if parser.parse_args().only in mutant.name]
+    missed = 0
+    for mutant in chosen:
+        found = find(mutant)
+        missed += found is None
+        print(
+            f"{'missed' if found is None else 'found '}  {mutant.name}: {found or ''}", flush=True
+        )
+    print(f"{len(chosen) - missed} of {len(chosen)} faults found")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Threads: many of them may use one model, one Generator and one Frames at once."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import keras
+import pytest
+from keras import layers
+from models import assert_same, contents, numbers, seeded
+
+from seqframe import Generator, SequenceFramer, Vocabulary
+from seqframe.backend.internals import all_layers
+
+THREADS = 8
+#: SEQFRAME_ROUNDS=25 makes 8 threads call new Generators 100 times each.
+ROUNDS = int(os.environ.get("SEQFRAME_ROUNDS", "2"))
+
+
+def attributes(model):
+    """Return what other threads could see of a model's layers, with its numbers."""
+    told = [
+        {name: id(value) for name, value in vars(layer).items() if not name.startswith("_seqframe")}
+        for layer in all_layers(model)
+    ]
+    trainable = [[v.trainable for v in layer.variables] for layer in all_layers(model)]
+    return contents(model), told, trainable
+
+
+def symbols(kind):
+    """Return a function that makes a new generator of one model, and the model."""
+    vocabulary = Vocabulary("the ", reserve_padding=True)
+    if kind == "stateful":
+        inputs = keras.Input((1,), batch_size=1)
+        framer = SequenceFramer(1, layout="tokens", vocabulary=vocabulary)
+    else:
+        inputs = keras.Input((3,))
+        framer = SequenceFramer(3, mode="prefixes", layout="tokens", vocabulary=vocabulary)
+    inner = layers.LSTM(5, stateful=kind == "stateful", dropout=0.3)
+    parts = [inputs, layers.Embedding(5, 4), inner, layers.Dense(5)]
+    model = seeded(keras.Sequential(parts), scale=1.0)
+    options = {"stateful": True} if kind == "carried" else {}
+    return model, lambda: Generator(model, framer, from_logits=True, **options)
+
+
+def at_once(function, arguments):
+    """Call a function in eight threads, and return the results in order."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(function, arguments))
+
+
+@pytest.mark.parametrize("kind", ["stateful", "windows", "carried"])
+@pytest.mark.parametrize("shares", [True, False], ids=["one generator", "many"])
+def test_threads_get_what_each_call_gives_and_leave_the_model_as_it_was(kind, shares):
+    prompts = [["the"] * k for k in (1, 2, 3, 4) * 4]
+    for _ in range(ROUNDS):
+        model, make = symbols(kind)
+        before = attributes(model)
+        make_or_take = partial(lambda generator: generator, make()) if shares else make
+        found = at_once(partial(generate, make_or_take), prompts)
+        assert_unchanged(model, before)
+        _, make = symbols(kind)
+        assert found == [generate(make, prompt) for prompt in prompts]
+
+
+def generate(make, prompt):
+    return make().generate(prompt, 9)
+
+
+def assert_unchanged(model, before):
+    after = attributes(model)
+    assert_same(after[0], before[0])
+    assert after[1:] == before[1:]
+
+
+def test_threads_that_drop_units_leave_the_model_as_it_was():
+    parts = [
+        layers.LSTM(4, recurrent_dropout=0.5),
+        layers.BatchNormalization(),
+        layers.Dropout(0.5),
+    ]
+    model = keras.Sequential([keras.Input((3, 1)), *parts, layers.Dense(1)])
+    before = attributes(model)
+    options = {"num_samples": 3, "noise": "dropout"}
+
+    def forecast(k):
+        return Generator(model, SequenceFramer(3), seed=k % 4).forecast(numbers(5), 4, **options)
+
+    found = at_once(forecast, range(16))
+    assert_unchanged(model, before)
+    assert_same(found, [forecast(k) for k in range(16)])
+
+
+def test_threads_share_frames():
+    frames = SequenceFramer(3).frame(numbers(200, 2))
+    expected = [[x for x, _ in frames.batches(16, shuffle=True, seed=k)] for k in range(THREADS)]
+
+    def batches(k):
+        return [x for x, _ in frames.batches(16, shuffle=True, seed=k)]
+
+    assert_same(at_once(batches, range(THREADS)), expected)

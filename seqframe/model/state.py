@@ -16,6 +16,7 @@ from seqframe import backend
 from seqframe.aliases import Numbers, States
 from seqframe.backend.common import by_row
 from seqframe.backend.internals import all_layers
+from seqframe.framing.tables import check_unmasked
 from seqframe.model.inspect import check_model
 
 
@@ -231,6 +232,15 @@ def checked_states(states: Any, layers: list[Any], name: str) -> list[Any]:
             f"`{name}` must have a list for each stateful layer, as `get_states` returns them, of "
             f"arrays of shapes {own}. Received: shapes {given}."
         )
+    for value in tree.flatten(states):
+        check_unmasked(value, name)
+        dtype = str(getattr(value, "dtype", np.asarray(value).dtype))
+        # Of tensors, too: "torch.float32".
+        if not dtype.removeprefix("torch.").startswith(("float", "bfloat", "int", "uint", "bool")):
+            raise TypeError(
+                f"`{name}` must hold real numbers. Received: an array of dtype {dtype}. Convert it "
+                "first, for instance with `.real`."
+            )
     return list(states)
 
 

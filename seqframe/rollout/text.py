@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from seqframe.framing.sequences import holds_symbols, split_sequences, to_array
+from seqframe.framing.tables import check_unmasked
 from seqframe.framing.vocabulary import Vocabulary
 from seqframe.model.inspect import check_classes, check_ids, check_prompt_length, context_steps
 from seqframe.rollout.choosers import (
@@ -64,7 +65,7 @@ class Writer:
         """Return the continuations of prompts; see `Generator.generate`."""
         prompts, several, encoded, stops = self._read(prompt, stop, state is not None)
         rows = self._rows_of_each(num_samples, return_state or state is not None)
-        check_room(len(encoded) * rows, steps, "steps" if rows == 1 else "steps` or `num_samples")
+        check_room(len(encoded) * rows, steps)
         repeated = [ids for ids in encoded for _ in range(rows)]
         start = functools.partial(
             self._start, num_samples=rows, stops=stops, scored=return_scores, state=state
@@ -97,7 +98,7 @@ class Writer:
                 f"sampler={self.sampler!r}. Use `generate`."
             )
         prompts, several, encoded, stops = self._read(prompt, stop)
-        check_room(len(encoded), steps, "steps")
+        check_room(len(encoded), steps)
         run = self._start(encoded, steps, 1, stops)
         return self._streamed(run, steps, prompts, stops, several)
 
@@ -371,6 +372,9 @@ def _encode_stops(stop: Any, vocabulary: Vocabulary | None) -> Stops:
 
 
 def _encode_stop(stop: Any, vocabulary: Vocabulary | None) -> tuple[int, ...]:
+    check_unmasked(stop, "stop")
+    if isinstance(stop, (set, dict)):
+        raise TypeError(f"`stop` must be a symbol, an id, or a list of these. Received: {stop!r}.")
     is_id = isinstance(stop, (int, np.integer)) and not isinstance(stop, bool)
     if vocabulary is None or isinstance(stop, np.ndarray):
         ids = np.atleast_1d(stop)

@@ -441,6 +441,13 @@ def test_a_beam_without_a_symbol_left_is_dropped():
     assert found == [text for text in every if "B" not in text[:2]][:9]
 
 
+def test_beams_give_no_more_texts_than_there_are():
+    generator = generator_of("windows", BeamSampler(6))
+    assert sorted(generator.generate(PROMPTS[0], 1, num_samples=4)) == list("ABCD")
+    with pytest.raises(ValueError, match=r"`num_samples`.*num_samples=5 for prompt 0, which has 4"):
+        generator.generate(PROMPTS, 1, num_samples=5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -74,6 +74,8 @@ class Writer:
         bar = keras.utils.Progbar(steps, unit_name="symbol") if verbose else None
         found = _run_until_stops(run, steps, stops, bar)
 
+        if self._follows_beams:
+            _check_beams(run.extras()[0].reshape(-1, rows), num_samples)
         predicted = run.steps()
         ends = [end or (run.made, run.made) for end in found]
         results, scores = [], []
@@ -258,6 +260,18 @@ def _run_until_stops(
     if bar is not None:
         bar.update(steps, finalize=True)
     return found
+
+
+def _check_beams(totals: np.ndarray, num_samples: int) -> None:
+    """Raise if beams `(prompts, num_beams)` to return are no continuations: there are too few."""
+    possible = np.isfinite(totals).sum(axis=1)
+    if possible.min() < num_samples:
+        prompt = int(possible.argmin())
+        raise ValueError(
+            f"`num_samples` must not exceed the continuations that are possible. Received: "
+            f"num_samples={num_samples} for prompt {prompt}, which has {possible[prompt]}. Ask for "
+            "fewer."
+        )
 
 
 # What is wrong with a choice: the rule, what was received, and the way out.

@@ -234,9 +234,10 @@ def checked_states(states: Any, layers: list[Any], name: str) -> list[Any]:
         )
     for value in tree.flatten(states):
         check_unmasked(value, name)
-        dtype = str(getattr(value, "dtype", np.asarray(value).dtype))
-        # Of tensors, too: "torch.float32".
-        if not dtype.removeprefix("torch.").startswith(("float", "bfloat", "int", "uint", "bool")):
+        dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+        # Also of tensors and variables: "torch.float32" has no name, "float32" is one.
+        dtype = getattr(dtype, "name", str(dtype)).removeprefix("torch.")
+        if not dtype.startswith(("float", "bfloat", "int", "uint", "bool")):
             raise TypeError(
                 f"`{name}` must hold real numbers. Received: an array of dtype {dtype}. Convert it "
                 "first, for instance with `.real`."

@@ -522,7 +522,7 @@ class Lists(Sampler):
 
     def narrow(self, logits):
         is_banned = np.isin(np.arange(logits.shape[-1]), self.banned)
-        return ops.where(is_banned, -float("inf"), logits + self.weights)
+        return ops.where(is_banned, -float("inf"), ops.add(logits, self.weights))
 
 
 @dataclasses.dataclass  # without a hash

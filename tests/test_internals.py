@@ -26,6 +26,7 @@ from seqframe.backend.internals import (
     inference_copy,
     made_seed_generator,
     private_counters,
+    producer,
     traveling_states,
     unweighted_metrics,
     values_at_hand,
@@ -55,6 +56,17 @@ def stateful(kind=layers.LSTM, batch_size=2, steps=1):
     layer = kind(2, stateful=True)
     inputs = keras.Input((steps, 1), batch_size=batch_size)
     return compiled(seeded(keras.Sequential([inputs, layer, layers.Dense(1)]))), layer
+
+
+def test_keras_tells_the_first_output_of_a_layer_only():
+    inputs, shared = keras.Input((2,)), layers.Activation("linear")
+    one, other = layers.Dense(3)(inputs), layers.Dense(3)(inputs)
+    first, second = shared(one), shared(other)
+    assert shared.output is first  # the public attribute knows no second one
+    assert producer(first) == (shared, [one])
+    operation, given = producer(second)
+    assert operation is shared
+    assert given[0] is other
 
 
 def test_keras_lists_one_level_of_layers_only():

@@ -165,11 +165,6 @@ def test_kept_symbols_are_those_of_the_definitions():
             assert np.abs(found.sum(axis=1) - expected.sum(axis=1)).max() <= 1
 
 
-def compiled(function):
-    """Return a function as users' programs compile it, with XLA where there is one."""
-    return backend.compile_program(function)
-
-
 @pytest.mark.xla
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 3.0, 1e-3])
 @pytest.mark.parametrize("kind", [TopPSampler, TopKSampler, RandomSampler])
@@ -178,8 +173,15 @@ def test_the_likeliest_symbol_stays_in_a_compiled_program(kind, temperature):
     options = {TopPSampler: {"p": 0.9}, TopKSampler: {"k": 1}}.get(kind, {})
     sampler = kind(temperature=temperature, **options)
     logits = 1e9 * numbers(26, 26) - 1e10 * (1 - np.eye(26, dtype="float32"))
-    program = compiled(lambda x: sampler(1.3 * x, keras.random.SeedGenerator(1)))
-    found = ops.convert_to_numpy(program(ops.convert_to_tensor(logits)))
+    seed = keras.random.SeedGenerator(1)
+
+    def choose(logits, state):
+        # As a user's processor may leave them: multiplied in the same program.
+        return backend.call_with_values([(seed.state, state)], sampler, 1.3 * logits, seed)
+
+    program = backend.compile_program(choose)
+    state = ops.copy(ops.convert_to_tensor(seed.state))
+    found = ops.convert_to_numpy(program(ops.convert_to_tensor(logits), state))
     assert found.tolist() == list(range(26))
 
 
@@ -250,6 +252,7 @@ WRONG_NUMBERS = [
     (TopKSampler, {"k": 2.0}, TypeError),
     (TopKSampler, {"temperature": -1}, ValueError),
     (TopKSampler, {"k": -(2**63)}, ValueError),
+    (TopKSampler, {"k": 2**64}, ValueError),
     (TopPSampler, {"p": 0}, ValueError),
     (TopPSampler, {"p": 2**64}, ValueError),
     (TopPSampler, {"p": 1.01}, ValueError),
@@ -519,7 +522,7 @@ class Lists(Sampler):
 
     def narrow(self, logits):
         is_banned = np.isin(np.arange(logits.shape[-1]), self.banned)
-        return ops.where(is_banned, -float("inf"), logits + self.weights)
+        return ops.where(is_banned, -float("inf"), ops.add(logits, self.weights))
 
 
 @dataclasses.dataclass  # without a hash

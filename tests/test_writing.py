@@ -163,7 +163,7 @@ def test_rows_draw_by_the_seed_and_their_number(kind, sampler):
     texts = generator.generate([prompt] * 7, 15)
     assert len(set(texts)) == 7
     assert generator.generate(prompt, 15) == texts[0]
-    for rows in range(2, 7):
+    for rows in 2, 3, 5:
         assert generator.generate([prompt] * rows, 15) == texts[:rows]
     # Samples take a row each, as prompts do.
     assert generator.generate(prompt, 15, num_samples=3) == texts[:3]
@@ -439,6 +439,13 @@ def test_a_beam_without_a_symbol_left_is_dropped():
     every = Generator(model, rule, sampler=beams).generate(PROMPTS[0], 3, num_samples=64)
     # Dead ends are not made up for: the others keep their order.
     assert found == [text for text in every if "B" not in text[:2]][:9]
+
+
+def test_beams_give_no_more_texts_than_there_are():
+    generator = generator_of("windows", BeamSampler(6))
+    assert sorted(generator.generate(PROMPTS[0], 1, num_samples=4)) == list("ABCD")
+    with pytest.raises(ValueError, match=r"`num_samples`.*num_samples=5 for prompt 0, which has 4"):
+        generator.generate(PROMPTS, 1, num_samples=5)
 
 
 @pytest.mark.parametrize(

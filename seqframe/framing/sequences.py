@@ -279,4 +279,6 @@ def join_steps(steps: Sequence[np.ndarray] | np.ndarray, vocabulary: Vocabulary 
         )
         return " ".join(shown)
     symbols = vocabulary.decode(np.ravel(steps))
-    return symbols if isinstance(symbols, str) else " ".join(map(str, symbols))
+    text = symbols if isinstance(symbols, str) else " ".join(map(str, symbols))
+    # A lone surrogate cannot be printed.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -566,18 +566,19 @@ def _check_inputs(framer: Rule, inputs: Rows, vocabulary: Vocabulary | None) -> 
             '`layout="tokens"` needs one-dimensional sequences, a token a step. Received: '
             f'steps of shape {inputs.row_shape}. Use `layout="timesteps"`.'
         )
-    # If symbols are strings, arrays of numbers can only be ids. Files are not read for this.
-    if vocabulary is None or isinstance(vocabulary.symbols[0], str):
+    if vocabulary is None:
         return
+    is_text = isinstance(vocabulary.symbols[0], str)
+    hint = "" if is_text else " To encode symbols, pass them as a list, with `.tolist()`."
     for array in inputs.arrays:
+        # Files are not read for this.
         if array.dtype.kind not in "iu" or not array.size or isinstance(array, np.memmap):
             continue
         for value in array.min(), array.max():
             if not 0 <= value < len(vocabulary):
                 raise ValueError(
                     "`sequences`, as arrays, must hold ids of the vocabulary, "
-                    f"0 … {len(vocabulary) - 1}. Received: {value}. To encode symbols, pass them "
-                    "as a list, with `.tolist()`."
+                    f"0 … {len(vocabulary) - 1}. Received: {value}.{hint}"
                 )
 
 

@@ -1,5 +1,6 @@
 """Vocabulary: symbols to ids and back."""
 
+import numbers
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from seqframe.framing.checks import check_integer
+from seqframe.framing.tables import check_unmasked
 
 
 class Vocabulary:
@@ -119,8 +121,12 @@ class Vocabulary:
                 "`min_count` needs a symbol that replaces rare symbols. Received: "
                 f'min_count={min_count} without `unknown`. Pass `unknown="<unk>"`.'
             )
+        for sequence in sequences:
+            check_unmasked(sequence, "sequences")
         counts = Counter(_hashable(symbol) for sequence in sequences for symbol in sequence)
-        found = {symbol for symbol, count in counts.items() if count >= min_count} - {unknown}
+        found = {symbol for symbol, count in counts.items() if count >= min_count}
+        if unknown is not None:
+            found.discard(_hashable(unknown))
         try:
             symbols = sorted(found)
         except TypeError:
@@ -163,7 +169,7 @@ class Vocabulary:
         Raises:
             ValueError: if a symbol is out of vocabulary and there is no `unknown`. The message
                 names the symbol and its position.
-            TypeError: if a string is given, but symbols are words.
+            TypeError: if a string is given, but symbols are words. If the array is masked.
 
         Example:
 
@@ -184,6 +190,7 @@ class Vocabulary:
                 "A vocabulary of words encodes a list of symbols, not a string. "
                 f"Received: {_short(sequence)}. Split it first, for instance with `.split()`."
             )
+        check_unmasked(sequence, "sequence")
         symbols = sequence.tolist() if isinstance(sequence, np.ndarray) else list(sequence)
         unknown_id = self.unknown_id
         found = [self._ids.get(_hashable(symbol), unknown_id) for symbol in symbols]
@@ -204,7 +211,7 @@ class Vocabulary:
 
         Raises:
             ValueError: if an id is out of range, or ids are of several sequences.
-            TypeError: if ids are not integers.
+            TypeError: if ids are not integers, or the array is masked.
 
         Example:
 
@@ -213,24 +220,28 @@ class Vocabulary:
         >>> Vocabulary(["the", "cat"], reserve_padding=True).decode([0, 1, 2])
         ['the', 'cat']
         """
-        ids = np.asarray(ids)
+        check_unmasked(ids, "ids")
+        given, ids = ids, np.asarray(ids)
         if ids.size and ids.dtype.kind not in "iu":
-            raise TypeError(
-                f"`ids` must be integers. Received: dtype={ids.dtype}. For probabilities or "
-                "logits, pass `probabilities.argmax(-1)`; else convert with `.astype('int32')`."
-            )
+            if not _are_integers(given):
+                raise TypeError(
+                    f"`ids` must be integers. Received: dtype={ids.dtype}. For probabilities or "
+                    "logits, pass `probabilities.argmax(-1)`; else convert with `.astype('int32')`."
+                )
+            ids = np.asarray(given, object)
         if ids.size > max(ids.shape, default=1):
             raise ValueError(
                 f"`ids` must be of one sequence. Received: shape {ids.shape}. Decode each row, as "
                 "`[vocabulary.decode(row) for row in ids]`."
             )
-        ids = ids.astype(np.int64).reshape(-1)
+        ids = ids.reshape(-1)
         outside = np.flatnonzero((ids < 0) | (ids >= len(self)))
         if outside.size:
             raise ValueError(
                 f"An id must be in 0 … {len(self) - 1}. "
                 f"Received: {ids[outside[0]]} at position {outside[0]}."
             )
+        ids = ids.astype(np.int64)
         ranks = (ids - self.reserve_padding)[ids >= self.reserve_padding]
         symbols = [self.symbols[rank] for rank in ranks]
         return "".join(symbols) if self.is_text else symbols
@@ -300,6 +311,12 @@ def _plain(symbol: Any) -> Any:
 def _as_symbol(value: Any) -> Any:
     """Return a symbol as it was before JSON, which turns tuples into lists."""
     return tuple(map(_as_symbol, value)) if isinstance(value, list) else value
+
+
+def _are_integers(values: Any) -> bool:
+    """Whether values are integers, of any size: NumPy takes some lists of large ones for floats."""
+    exact = np.asarray(values, object)
+    return all(isinstance(v, numbers.Integral) and not isinstance(v, bool) for v in exact.flat)
 
 
 def _hashable(symbol: Any) -> Any:

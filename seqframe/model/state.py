@@ -16,6 +16,7 @@ from seqframe import backend
 from seqframe.aliases import Numbers, States
 from seqframe.backend.common import by_row
 from seqframe.backend.internals import all_layers
+from seqframe.framing.tables import check_unmasked
 from seqframe.model.inspect import check_model
 
 
@@ -231,6 +232,16 @@ def checked_states(states: Any, layers: list[Any], name: str) -> list[Any]:
             f"`{name}` must have a list for each stateful layer, as `get_states` returns them, of "
             f"arrays of shapes {own}. Received: shapes {given}."
         )
+    for value in tree.flatten(states):
+        check_unmasked(value, name)
+        dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+        # Also of tensors and variables: "torch.float32" has no name, "float32" is one.
+        dtype = getattr(dtype, "name", str(dtype)).removeprefix("torch.")
+        if not dtype.startswith(("float", "bfloat", "int", "uint", "bool")):
+            raise TypeError(
+                f"`{name}` must hold real numbers. Received: an array of dtype {dtype}. Convert it "
+                "first, for instance with `.real`."
+            )
     return list(states)
 
 

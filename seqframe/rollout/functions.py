@@ -101,10 +101,10 @@ class _Same:
 def check_function(name: str, function: Any, *arguments: str) -> None:
     """Raise if an argument is no function, or cannot take these arguments.
 
-    >>> check_function("sampler", lambda logits: logits, "logits", "seed")
+    >>> check_function("sampler", 3, "logits", "seed")
     Traceback (most recent call last):
         ...
-    TypeError: `sampler` must be a function (logits, seed). Received: ...
+    TypeError: `sampler` must be a function (logits, seed). Received: sampler=3.
     """
     called = f"`{name}` must be a function ({', '.join(arguments)})."
     if not callable(function) or isinstance(function, type):

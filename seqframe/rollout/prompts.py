@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seqframe.framing.checks import check_bytes
 from seqframe.framing.framer import SequenceFramer
 from seqframe.model.inspect import context_steps, least_steps
 
 # Programs are compiled for these sizes and their doubles, not for each prompt and step count.
 _LEAST_ROOM = 64
 _LEAST_WIDTH = 16
-_MOST_BYTES = 2**34  # of the ids of one call
 
 
 @dataclass
@@ -112,14 +112,13 @@ def lay_out(
     )
 
 
-def check_room(rows: int, steps: int, called: str) -> None:
+def check_room(rows: int, steps: int) -> None:
     """Raise if the ids of so many rows and steps do not fit into memory."""
-    needed = rows * steps * np.dtype(np.int32).itemsize
-    if needed > _MOST_BYTES:
-        raise ValueError(
-            f"`{called}` must be smaller: the ids must fit into memory. Received: {rows} rows of "
-            f"{steps} steps, which take {needed:.1e} bytes. Generate in parts, with `state`."
-        )
+    check_bytes(
+        f"{rows:,} rows of {steps:,} steps",
+        rows * steps * np.dtype(np.int32).itemsize,
+        "Reduce `steps`, `num_samples` or the prompts of a call.",
+    )
 
 
 def rounded_rows(count: int) -> int:

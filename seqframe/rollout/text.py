@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from seqframe.framing.sequences import holds_symbols, split_sequences, to_array
+from seqframe.framing.tables import check_unmasked
 from seqframe.framing.vocabulary import Vocabulary
 from seqframe.model.inspect import check_classes, check_ids, check_prompt_length, context_steps
 from seqframe.rollout.choosers import (
@@ -64,7 +65,7 @@ class Writer:
         """Return the continuations of prompts; see `Generator.generate`."""
         prompts, several, encoded, stops = self._read(prompt, stop, state is not None)
         rows = self._rows_of_each(num_samples, return_state or state is not None)
-        check_room(len(encoded) * rows, steps, "steps" if rows == 1 else "steps` or `num_samples")
+        check_room(len(encoded) * rows, steps)
         repeated = [ids for ids in encoded for _ in range(rows)]
         start = functools.partial(
             self._start, num_samples=rows, stops=stops, scored=return_scores, state=state
@@ -73,6 +74,8 @@ class Writer:
         bar = keras.utils.Progbar(steps, unit_name="symbol") if verbose else None
         found = _run_until_stops(run, steps, stops, bar)
 
+        if self._follows_beams:
+            _check_beams(run.extras()[0].reshape(-1, rows), num_samples)
         predicted = run.steps()
         ends = [end or (run.made, run.made) for end in found]
         results, scores = [], []
@@ -97,7 +100,7 @@ class Writer:
                 f"sampler={self.sampler!r}. Use `generate`."
             )
         prompts, several, encoded, stops = self._read(prompt, stop)
-        check_room(len(encoded), steps, "steps")
+        check_room(len(encoded), steps)
         run = self._start(encoded, steps, 1, stops)
         return self._streamed(run, steps, prompts, stops, several)
 
@@ -259,6 +262,18 @@ def _run_until_stops(
     return found
 
 
+def _check_beams(totals: np.ndarray, num_samples: int) -> None:
+    """Raise if beams `(prompts, num_beams)` to return are no continuations: there are too few."""
+    possible = np.isfinite(totals).sum(axis=1)
+    if possible.min() < num_samples:
+        prompt = int(possible.argmin())
+        raise ValueError(
+            f"`num_samples` must not exceed the continuations that are possible. Received: "
+            f"num_samples={num_samples} for prompt {prompt}, which has {possible[prompt]}. Ask for "
+            "fewer."
+        )
+
+
 # What is wrong with a choice: the rule, what was received, and the way out.
 _FAULTS = {
     NAN_OUTPUT: (
@@ -371,6 +386,9 @@ def _encode_stops(stop: Any, vocabulary: Vocabulary | None) -> Stops:
 
 
 def _encode_stop(stop: Any, vocabulary: Vocabulary | None) -> tuple[int, ...]:
+    check_unmasked(stop, "stop")
+    if isinstance(stop, (set, dict)):
+        raise TypeError(f"`stop` must be a symbol, an id, or a list of these. Received: {stop!r}.")
     is_id = isinstance(stop, (int, np.integer)) and not isinstance(stop, bool)
     if vocabulary is None or isinstance(stop, np.ndarray):
         ids = np.atleast_1d(stop)

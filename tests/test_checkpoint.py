@@ -186,6 +186,13 @@ def test_public_counters_of_any_callback_are_kept(tmp_path, stop_after):
         def __init__(self, patience):
             super().__init__()
             self.patience, self.best, self.seen = patience, [np.zeros(2)], {"epochs": 0}
+            self.open = 0
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.open += 1
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.open -= batch == 0  # then it is as it was when training began
 
         def on_epoch_end(self, epoch, logs=None):
             self.best.append(np.full(2, logs["loss"]))
@@ -197,7 +204,7 @@ def test_public_counters_of_any_callback_are_kept(tmp_path, stop_after):
     stopped(simple, tmp_path / "cut", Own(1))
     stop_after(-1)
     simple(tmp_path / "cut", own)
-    assert same((own.best, own.seen), (whole.best, whole.seen))
+    assert same((own.best, own.seen, own.open), (whole.best, whole.seen, 0))
     assert own.patience == 2  # a setting is what the resumed call says
 
 

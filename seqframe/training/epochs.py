@@ -153,7 +153,8 @@ class EpochRunner:
         if self._checkpoint is None:
             return
         batch = first_batch(self.schedule.feed.gather, (*self.schedule.batch(0, 0), []))
-        build_for_training(self.model, batch)
+        with PutOff():
+            build_for_training(self.model, batch)
         self._checkpoint._fix("train", self._program, self.left)
         if validation is not None and isinstance(validation.data, EpochRunner):
             self._checkpoint._fix("test", validation.data._program, validation.data.left)

@@ -339,6 +339,21 @@ def test_the_same_seed_gives_the_same_paths(linear):
     assert_close(after, np.repeat([linear.forecast(HISTORY, 5)], 3, axis=0))
 
 
+def test_the_sum_of_several_series_has_errors_of_its_own():
+    """A law: independent errors add up by their squares, so quantiles of a sum are right."""
+    model = keras.Sequential([keras.Input((2, 1)), layers.Flatten(), layers.Dense(1)])
+    generator = Generator(seeded(model), seed=7)
+    options = {"num_samples": 4_000, "noise": np.array([-1.0, 1.0], "float32")}
+    paths = generator.forecast([HISTORY] * 4, 1, **options)
+    errors = np.stack(paths)[:, :, 0] - generator.forecast(HISTORY, 1)
+    np.testing.assert_allclose(np.abs(errors), 1, rtol=1e-5)
+    total = errors.sum(axis=0).round().astype(int)
+    found = np.bincount((total + 4) // 2, minlength=5) / 4_000
+    # The binomial distribution, within four standard errors.
+    np.testing.assert_allclose(found, np.array([1, 4, 6, 4, 1]) / 16, atol=4 * 0.008)
+    np.testing.assert_allclose(np.corrcoef(errors) - np.eye(4), 0, atol=4 / 4_000**0.5)
+
+
 def test_noise_may_be_a_function(linear):
     shifted = linear.forecast(HISTORY, 5, num_samples=2, noise=lambda values, seed: values + 1)
     expected = plain_forecast(

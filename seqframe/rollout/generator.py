@@ -146,10 +146,9 @@ class Generator:
             check_function("feedback", feedback, "prediction", "last_input")
         if logits_processor is not None:
             check_function("logits_processor", logits_processor, "logits", "generated", "step")
-        if from_logits is not None and not isinstance(from_logits, (bool, np.bool_)):
-            raise TypeError(
-                f"`from_logits` must be True, False or None. Received: from_logits={from_logits!r}."
-            )
+        for name, flag in ("from_logits", from_logits), ("stateful", stateful):
+            if flag is not None and not isinstance(flag, (bool, np.bool_)):
+                raise TypeError(f"`{name}` must be True, False or None. Received: {name}={flag!r}.")
         check_input_names(model)
         check_one_output(model, "Pass one output: `keras.Model(model.inputs, output)`.")
         carried = stateful_layers(model)

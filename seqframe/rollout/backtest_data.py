@@ -78,9 +78,10 @@ def _unframe(
     if source.future is not None:
         ahead = [source.future.read(n, 0, len(a)) for n, a in enumerate(source.future.arrays)]
         futures = _tables(ahead, known)
-    others = _not_predicted(generator, columns, math.prod(raw[0].shape[1:]))
+    width = math.prod(raw[0].shape[1:])
+    others = _not_predicted(generator, columns, width)
     _check_targets(frames, generator, raw, others)
-    named = [] if future is None else _find_named(future, columns, others)
+    named = [] if future is None else _find_named(future, columns, others, width)
     own = [place for place in others if futures and (columns and known and columns[place] in known)]
     if futures and not (columns and known) and _are_same(futures, raw, others):
         own = others
@@ -93,9 +94,10 @@ def _unframe(
             f"known at each origin; else a `horizon` of at most {framer.horizon}, or a model that "
             "predicts them too."
         )
-    if unknown or own == others:
+    is_own = takes_future(generator.model)
+    if unknown or own == others or (is_own and futures is None):
         return sequences, futures
-    if not takes_future(generator.model):
+    if not is_own:
         return sequences, [_columns(table, others, columns) for table in raw]
     if not (framer.columns and framer.future_columns and known):
         raise ValueError(
@@ -136,7 +138,9 @@ def _not_predicted(generator: Generator, columns: tuple[str, ...] | None, width:
     return [place for place in range(width) if place not in chosen]
 
 
-def _find_named(future: Any, columns: tuple[str, ...] | None, others: list[int]) -> list[int]:
+def _find_named(
+    future: Any, columns: tuple[str, ...] | None, others: list[int], width: int
+) -> list[int]:
     """Return the columns that `future` names, or raise if it names others than `others`."""
     names = None if columns is None else list(columns)
     if not are_columns(future, len(others)):
@@ -146,7 +150,6 @@ def _find_named(future: Any, columns: tuple[str, ...] | None, others: list[int])
             f"{called}. Received: {type(future).__name__}. Pass the values of other future "
             "covariates to `frame`."
         )
-    width = len(columns) if columns else max(others) + 1
     found = np.atleast_1d(find_columns(future, names, width, "future")).tolist()
     if not {*found} <= {*others}:
         raise ValueError(

@@ -132,7 +132,7 @@ def test_results_that_no_memory_holds_are_refused_at_once(line):
             line.forecast(HISTORY, **{"steps": 2, **SAMPLES, **given})
 
 
-@pytest.mark.parametrize("wrong", [None, 3, "generator", recurrent, Generator], ids=str)
+@pytest.mark.parametrize("wrong", [None, 3, "generator", recurrent, Generator])
 def test_a_backtest_needs_a_generator(line, wrong):
     with pytest.raises(TypeError, match=r"`generator` must be .*Received: "):
         backtest(wrong, HISTORY, 2)

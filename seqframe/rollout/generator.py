@@ -341,8 +341,9 @@ class Generator:
                 horizons, from the first forecast step on. If the model takes a "future" for each
                 input step (stateful, or `return_sequences`), add the history's rows: `len(history)
                 + steps` in all. The columns are the framer's `future_columns`, then the columns
-                that the model does not predict. A DataFrame has them by name, an array in this
-                order. Dates in its index must be the dates of its steps.
+                that the model does not predict, which a single block of at most `horizon` steps
+                does not need. A DataFrame has them by name, an array in this order. Its index must
+                have the labels of its steps, and its columns of labels those of its history.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
             noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
                 tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. Or an

@@ -11,7 +11,7 @@ from seqframe import Generator, SequenceFramer, backtest
 
 HISTORY = numbers(12)
 DAYS = pd.date_range("2026-01-01", periods=12)
-HUGE = 2**64
+HUGE = [2**63 - 1, 2**63, 2**64]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,8 @@ def test_sequences_that_hold_no_numbers(line, tested, wrong):
 NO_COUNTS = [0, -1, 2.0, "2", None, True, [2], np.ones(2), 1j, float("nan")]
 SAMPLES = {"num_samples": 3, "noise": HISTORY}
 FORECASTS = [
+    *({"steps": size} for size in HUGE),
+    *({**SAMPLES, "num_samples": size} for size in HUGE),
     *({"steps": wrong} for wrong in NO_COUNTS),
     *({**SAMPLES, "num_samples": wrong} for wrong in NO_COUNTS),
     *(
@@ -99,7 +101,8 @@ BACKTESTS = [
     *({name: wrong} for name in COUNTS for wrong in NO_COUNTS if wrong is not None),
     {"horizon": None},
     {"stride": None},
-    *({name: HUGE} for name in ("horizon", "start", "season")),
+    *({name: size} for name in ("horizon", "start", "season") for size in HUGE),
+    *({name: size} for name in ("stride", "history") for size in HUGE[1:]),
     *({"future": wrong} for wrong in ["abc", ["a"], 3, [], HISTORY, HISTORY[:3]]),
     {"sequences": np.full(12, np.nan), "skip_nan": True},
 ]
@@ -112,9 +115,21 @@ def test_wrong_arguments_of_a_backtest(line, wrong):
 
 
 def test_large_counts_that_are_no_error(line, tested):
-    for given in {"stride": HUGE}, {"history": HUGE}:
+    for given in {"stride": HUGE[0]}, {"history": HUGE[0]}:
         found = backtest(line, HISTORY, 2, **given)
         np.testing.assert_allclose(found.free_run[0], tested.free_run[0], rtol=1e-5)
+
+
+def test_results_that_no_memory_holds_are_refused_at_once(line):
+    """The error says how many bytes they would take. The data here take none."""
+    endless = np.broadcast_to(np.float32(0), (10**7,))
+    with pytest.raises(
+        ValueError, match=r"8,999,999 origins would take [\d,]{15,} bytes.*`stride`"
+    ):
+        backtest(line, endless, 10**6)
+    for given in {"steps": 10**12}, {"num_samples": 10**12}:
+        with pytest.raises(ValueError, match=r"would take [\d,]{15,} bytes.*`num_samples`"):
+            line.forecast(HISTORY, **{"steps": 2, **SAMPLES, **given})
 
 
 @pytest.mark.parametrize("wrong", [None, 3, "generator", recurrent, Generator])

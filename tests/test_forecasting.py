@@ -301,15 +301,14 @@ def test_residuals_of_a_block_are_drawn_together_or_for_each_step(together):
     generator = Generator(flat(3, 1, 2), rule, seed=4)
     residuals = np.stack([RESIDUALS, 10 + RESIDUALS], axis=1) if together else RESIDUALS
     paths = generator.forecast(HISTORY, 6, num_samples=15, noise=residuals)
-    apart = []
-    for path in paths:
-        errors = residuals_of(generator.model, rule, HISTORY, path)
+    each = [residuals_of(generator.model, rule, HISTORY, path) for path in paths]
+    for errors in each:
         if together:
             nearest(errors, residuals)
         else:
             nearest(errors.reshape(-1, 1), residuals[:, None])
-            apart.append(np.ptp(errors, axis=1).max())
-    assert together or np.max(apart) > 1e-3
+    if not together:
+        assert np.ptp(np.concatenate(each), axis=1).max() > 1e-3
 
 
 def test_the_same_seed_gives_the_same_paths(linear):
@@ -337,6 +336,21 @@ def test_the_same_seed_gives_the_same_paths(linear):
     after = generator.forecast(HISTORY, 5, num_samples=3, noise=errors)
     assert_close(before, first)
     assert_close(after, np.repeat([linear.forecast(HISTORY, 5)], 3, axis=0))
+
+
+def test_the_sum_of_several_series_has_errors_of_its_own():
+    """A law: independent errors add up by their squares, so quantiles of a sum are right."""
+    model = keras.Sequential([keras.Input((2, 1)), layers.Flatten(), layers.Dense(1)])
+    generator = Generator(seeded(model), seed=7)
+    options = {"num_samples": 4_000, "noise": np.array([-1.0, 1.0], "float32")}
+    paths = generator.forecast([HISTORY] * 4, 1, **options)
+    errors = np.stack(paths)[:, :, 0] - generator.forecast(HISTORY, 1)
+    np.testing.assert_allclose(np.abs(errors), 1, rtol=1e-5)
+    total = errors.sum(axis=0).round().astype(int)
+    found = np.bincount((total + 4) // 2, minlength=5) / 4_000
+    # The binomial distribution, within four standard errors.
+    np.testing.assert_allclose(found, np.array([1, 4, 6, 4, 1]) / 16, atol=4 * 0.008)
+    np.testing.assert_allclose(np.corrcoef(errors) - np.eye(4), 0, atol=4 / 4_000**0.5)
 
 
 def test_noise_may_be_a_function(linear):
@@ -542,7 +556,7 @@ def test_lists_of_tables_are_matched_by_their_labels():
     found = generator.forecast([north, south], 3, future=own)
     assert_close(found[1], generator.forecast(south, 3, future=south[:3]))
     message = (
-        r"`future{0}` must belong to the series of `history{0}`.*store='south' .*store='north'"
+        r"`future{0}` must be of the same series as `history{0}`.*store='south' .*store='north'"
     )
     with pytest.raises(ValueError, match=message.replace("{0}", r"\[0\]")):
         generator.forecast([north, south], 3, future=own[::-1])

@@ -162,11 +162,31 @@ def test_indices_that_count_from_0_are_not_checked(whole):
     ):
         history, future, _ = tables(index, whole)
         check(history, future.reset_index(drop=True), whole)
-        check(history, future.set_axis([f"day {k}" for k in range(len(future))]), whole)
+        check(history, future.set_axis(list(range(len(future)))), whole)
     history, future, begin = tables(pd.RangeIndex(2000, 2016), whole)
     check(history, future, whole)
     with pytest.raises(ValueError, match=rf"Received: {2001 + begin} in row 0"):
         check(history, future.set_axis(future.index + 1), whole)
+
+
+@BOTH
+def test_other_labels_are_compared(whole):
+    names = pd.Index([f"day {k}" for k in range(16)])
+    history, future, begin = tables(names, whole)
+    check(history, future, whole)
+    wrong = future.set_axis(
+        names[[begin - 1 if begin else 1, *range(begin + 1, begin + len(future))]]
+    )
+    with pytest.raises(ValueError, match=rf"Received: '{wrong.index[0]}' in row 0"):
+        check(history, wrong, whole)
+    # Names of weekdays repeat.
+    weekdays = pd.Index([*"MTWTFSS"] * 3)
+    check(*tables(weekdays, whole)[:2], whole)
+    # Labels of different kinds are of different steps, unless they only count rows.
+    for index in WHOLE["days"], pd.RangeIndex(2000, 2016):
+        with pytest.raises(ValueError, match="of the same kind as the history"):
+            check(tables(index, whole)[0], future, whole)
+    check(tables(pd.RangeIndex(16), whole)[0], future, whole)
 
 
 BERLIN = WHOLE["days"].tz_localize("Europe/Berlin")

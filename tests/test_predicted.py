@@ -167,9 +167,9 @@ def test_a_future_of_several_series_is_refused():
 @pytest.mark.parametrize("make", [np.array, pd.Index, pd.Series, tuple])
 def test_targets_may_be_an_array_of_names(make, tmp_path):
     for names in ["price"], ["holiday", "units"]:
-        given = make(names)
-        expected = SequenceFramer(2).frame(TABLE, targets=names, future=names)
-        frames = SequenceFramer(2).frame(TABLE, targets=given, future=given)
+        given, others = make(names), [name for name in NAMES if name not in names]
+        expected = SequenceFramer(2).frame(TABLE, targets=names, future=others)
+        frames = SequenceFramer(2).frame(TABLE, targets=given, future=make(others))
         assert frames.framer == expected.framer
         for found, array in zip(frames.arrays()[1], expected.arrays()[1], strict=True):
             np.testing.assert_array_equal(found, array)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.framing.dates import index_of, is_clock, kind_of_clock, same_labels
+from seqframe.framing.dates import counts_rows, index_of, is_clock, kind_of_index, same_labels
 from seqframe.framing.tables import Groups, column_names, label_of, split_table
 
 #: The first row of each group in a table, and the row after its last one.
@@ -66,7 +66,7 @@ def _are_comparable(theirs: Any, ours: Any, name: str) -> bool:
     """
     if theirs is None or ours is None:
         return False
-    if _kind_of(theirs) == _kind_of(ours):
+    if kind_of_index(theirs) == kind_of_index(ours):
         return True
     if counts_rows(theirs) or counts_rows(ours):
         return False
@@ -77,26 +77,12 @@ def _are_comparable(theirs: Any, ours: Any, name: str) -> bool:
     )
 
 
-def _kind_of(index: Any) -> Any:
-    """Return a value that two indexes share if their labels can be compared."""
-    if is_clock(index):
-        return kind_of_clock(index)
-    if index.nlevels > 1:
-        return index.nlevels
-    return "number" if index.dtype.kind in "iuf" else "label"
-
-
-def counts_rows(index: Any) -> bool:
-    """Whether an index only counts rows from 0, as the default index of pandas does."""
-    return index.dtype.kind in "iu" and bool((index == np.arange(len(index))).all())
-
-
 def _number_rows(theirs: Any, ours: Any, groups: Groups) -> bool:
     """Whether numbers of grouped tables are numbers of rows, which differ from table to table.
 
     Numbers of steps repeat from group to group.
     """
-    if _kind_of(theirs) != "number" or _kind_of(ours) != "number":
+    if kind_of_index(theirs) != "number" or kind_of_index(ours) != "number":
         return False
     if counts_rows(theirs) or counts_rows(ours):
         return True

@@ -229,6 +229,9 @@ def check_future(
     if not _are_comparable(before, ahead, name):
         return
     known = before[: len(ahead)] if begins_with_history else before[:0]
+    if kind_of_index(before) == "label":
+        _check_labels(before, ahead, len(known), name)
+        return
     rest = ahead[len(known) :]
     after, guessed = _steps_after(before, len(rest)), _is_guess(before)
     expected = known if after is None or guessed else known.append(after)
@@ -299,19 +302,48 @@ def _is_daily(index: Any) -> bool:
 
 
 def _are_comparable(before: Any, ahead: Any, name: str) -> bool:
-    """Whether two indexes can be compared. Raise if their dates are of different kinds."""
-    if is_clock(before) and is_clock(ahead):
-        if kind_of_clock(before) != kind_of_clock(ahead):
-            raise ValueError(
-                f"`{name}` must have dates of the same kind as the history. Received: an index of "
-                f"{ahead.dtype} for a history with {before.dtype}. Convert one of them, with "
-                "`tz_localize`, `to_timestamp` or `to_period`; or pass an array."
-            )
-        return True
-    if before.dtype.kind not in "iuf" or ahead.dtype.kind not in "iuf":
+    """Whether two indexes tell their steps. Raise if they tell them by different kinds of labels.
+
+    An index that counts rows from 0 says nothing about labels of another kind.
+    """
+    if counts_rows(ahead):
         return False
-    counts = getattr(ahead, "start", None) == 0 and ahead.step == 1
-    return not (counts or before.hasnans or ahead.hasnans)
+    if kind_of_index(before) == kind_of_index(ahead):
+        return kind_of_index(before) != "number" or not (before.hasnans or ahead.hasnans)
+    if counts_rows(before):
+        return False
+    raise ValueError(
+        f"`{name}` must have an index of the same kind as the history. Received: an index of "
+        f"{ahead.dtype} for a history with {before.dtype}. Convert one of them, as by "
+        "`pandas.to_datetime`, `tz_localize` or `to_period`; or pass an array."
+    )
+
+
+def _check_labels(before: Any, ahead: Any, known: int, name: str) -> None:
+    """Raise if labels other than dates and numbers belong to other steps; they have no order."""
+    wrong = ~same_labels(ahead[:known], before[:known])
+    again = ahead[known:].isin(before) & before.is_unique
+    if wrong.any() or again.any():
+        row = int(np.argmax(np.append(wrong, again)))
+        due = before[row] if row < known else "a label of a later step"
+        raise ValueError(
+            f"`{name}` must have a row for each step. Received: {ahead[row]!r} in row {row}, where "
+            f"{due!r} is due. Pass the rows of these steps, or an array if only the index is wrong."
+        )
+
+
+def counts_rows(index: Any) -> bool:
+    """Whether an index only counts rows from 0, as the default index of pandas does."""
+    return index.dtype.kind in "iu" and bool((index == np.arange(len(index))).all())
+
+
+def kind_of_index(index: Any) -> Any:
+    """Return a value that two indexes share if their labels can be compared."""
+    if is_clock(index):
+        return kind_of_clock(index)
+    if index.nlevels > 1:
+        return index.nlevels
+    return "number" if index.dtype.kind in "iuf" else "label"
 
 
 def kind_of_clock(index: Any) -> tuple[type, bool, Any]:

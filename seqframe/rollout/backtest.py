@@ -5,31 +5,22 @@ import math
 import numbers
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from seqframe import backend
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_bytes, check_integer
 from seqframe.framing.dates import check_future, continue_table
 from seqframe.framing.frames import Frames
-from seqframe.framing.sequences import are_columns, find_columns, split_sequences
-from seqframe.framing.tables import (
-    Table,
-    column_names,
-    names_of,
-    read_table,
-    select_columns,
-    table_names,
-)
-from seqframe.model.inspect import takes_future
+from seqframe.framing.tables import Table, read_table, table_names
+from seqframe.rollout.backtest_data import Given, read_sequences
 from seqframe.rollout.forecast import (
     Forecaster,
     Known,
     each_name,
     real_arrays,
-    split_future,
     warn_of_positions,
 )
 from seqframe.rollout.generator import Generator
@@ -276,7 +267,7 @@ def backtest(
             "`backtest` is for real values. Received: a generator of symbols, whose framer has a "
             "vocabulary."
         )
-    given = _read(generator, sequences, future, skip_nan, horizon)
+    given = read_sequences(generator, sequences, future, skip_nan, horizon)
     tester = _Tester(generator, given, history, horizon)
     names = None if isinstance(sequences, Frames) else table_names(tester.known.tables[0])
     warn_of_positions(names, generator.targets, generator.framer, 3)
@@ -330,184 +321,10 @@ def _count_rows(origins: int) -> int:
     return rounded_rows(min(_ROWS, max(origins, _LEAST_ROWS)))
 
 
-class _Given(NamedTuple):
-    """The sequences of a backtest."""
-
-    raw: list[Any]
-    futures: Sequence[Any] | None
-    labels: Sequence[Hashable]
-    begins: np.ndarray  # the raw step at which each sequence begins
-    missing: list[np.ndarray] | None  # missing steps besides NaN; None: NaN is an error
-
-    def on_clock(self, places: list[tuple[int, int]]) -> np.ndarray:
-        """Return places by the raw steps of their sequences, an int array `(places, 2)`."""
-        return np.array([(n, self.begins[n] + place) for n, place in places])
-
-
-def _read(
-    generator: Generator, data: Any, future: Any, skip_nan: bool | None, horizon: int
-) -> _Given:
-    """Return the sequences of a backtest, from Frames or raw sequences."""
-    if not isinstance(data, Frames):
-        raw = split_sequences(data)
-        several, called = raw[0] is not data, f"{len(raw)} sequences"
-        names = names_of(future)
-        if names is None:
-            futures = split_future(future, several, called, len(raw))
-        else:
-            futures = [_select(table, names) for table in raw]
-        none = [np.zeros(len(item), bool) for item in raw] if skip_nan else None
-        return _Given(raw, futures, range(len(raw)), np.zeros(len(raw), np.int64), none)
-    source, missing = data.source, None
-    if source.may_leave_out if skip_nan is None else skip_nan:
-        stops = [int(stop) for stop in source.steps]
-        missing = [
-            np.zeros(stop, bool) if source.valid is None else ~source.valid.read(n, 0, stop)
-            for n, stop in enumerate(stops)
-        ]
-    sequences, futures = _unframe(data, generator, future, horizon)
-    return _Given(sequences, futures, source.labels, source.begins, missing)
-
-
-def _select(table: Any, names: tuple[str, ...]) -> Any:
-    """Return the columns of a table that `future` names."""
-    if column_names(table) is None:
-        raise ValueError(
-            f"`future` names columns, which only a DataFrame has. Received: future={list(names)} "
-            f"for a sequence of type {type(table).__name__}. Pass the values of these columns."
-        )
-    return select_columns(table, names, "sequences")
-
-
-def _unframe(
-    frames: Frames, generator: Generator, future: Any, horizon: int
-) -> tuple[list[Any], list[Any] | None]:
-    """Return the sequences of frames and their future covariates, as tables if names are known.
-
-    `future` names the columns of the sequences that are known ahead, besides the frames' own.
-    """
-    source, framer = frames.source, generator.framer
-    columns = frames.framer.columns or framer.columns
-    known = frames.framer.future_columns or framer.future_columns
-    raw = [source.inputs.read(n, 0, int(stop)) for n, stop in enumerate(source.steps)]
-    sequences, futures = _tables(raw, columns), None
-    if source.future is not None:
-        ahead = [source.future.read(n, 0, len(a)) for n, a in enumerate(source.future.arrays)]
-        futures = _tables(ahead, known)
-    others = _not_predicted(generator, columns, math.prod(raw[0].shape[1:]))
-    _check_targets(frames, generator, raw, others)
-    named = [] if future is None else _find_named(future, columns, others)
-    own = [place for place in others if futures and (columns and known and columns[place] in known)]
-    if futures and not (columns and known) and _are_same(futures, raw, others):
-        own = others
-    unknown = [place for place in others if place not in (*named, *own)]
-    if unknown and horizon > framer.horizon:
-        called = [columns[place] if columns else place for place in unknown]
-        raise ValueError(
-            f"`future` must name the columns {called}, whose coming values the model needs and does"
-            f" not predict. Received: future={future!r}. Pass `future={called}` only if they are "
-            f"known at each origin; else a `horizon` of at most {framer.horizon}, or a model that "
-            "predicts them too."
-        )
-    if unknown or own == others:
-        return sequences, futures
-    if not takes_future(generator.model):
-        return sequences, [_columns(table, others, columns) for table in raw]
-    if not (framer.columns and framer.future_columns and known):
-        raise ValueError(
-            "`future` can name more columns only if the generator's framer knows all columns. "
-            f"Received: future={future!r}. Pass `Generator(model, frames.framer)`, with frames of "
-            "tables."
-        )
-    return sequences, [_joined(*pair) for pair in zip(futures or [], sequences, strict=True)]
-
-
-def _check_targets(
-    frames: Frames, generator: Generator, raw: list[np.ndarray], others: list[int]
-) -> None:
-    """Raise if the frames' targets are not the columns that the generator predicts."""
-    targets = frames.source.targets
-    if targets is frames.source.inputs or generator.feedback is not None:
-        return
-    for number, table in enumerate(raw):
-        own = targets.read(number, 0, len(table)).reshape(len(table), -1)
-        columns = np.delete(table.reshape(len(table), -1), others, axis=1)
-        own, columns = np.sort(own, axis=1), np.sort(columns, axis=1)  # in any order
-        if own.shape != columns.shape or not np.array_equal(
-            own, columns, equal_nan=own.dtype.kind == columns.dtype.kind == "f"
-        ):
-            raise ValueError(
-                "`sequences` as Frames must have the predicted columns as their targets. Received: "
-                f"targets of shape {own.shape[1:]} other than these. Frame the targets as columns "
-                "of the sequences, by `targets`."
-            )
-
-
-def _not_predicted(generator: Generator, columns: tuple[str, ...] | None, width: int) -> list[int]:
-    """Return the columns that a rollout needs and that its model does not predict."""
-    if generator.targets is None or generator.feedback is not None:
-        return []
-    names = None if columns is None else list(columns)
-    chosen = np.atleast_1d(find_columns(generator.targets, names, width))
-    return [place for place in range(width) if place not in chosen]
-
-
-def _find_named(future: Any, columns: tuple[str, ...] | None, others: list[int]) -> list[int]:
-    """Return the columns that `future` names, or raise if it names others than `others`."""
-    names = None if columns is None else list(columns)
-    if not are_columns(future, len(others)):
-        called = [columns[place] if columns else place for place in others]
-        raise ValueError(
-            "`future` of Frames must name columns that are known ahead and not predicted, of "
-            f"{called}. Received: {type(future).__name__}. Pass the values of other future "
-            "covariates to `frame`."
-        )
-    width = len(columns) if columns else max(others) + 1
-    found = np.atleast_1d(find_columns(future, names, width, "future")).tolist()
-    if not {*found} <= {*others}:
-        raise ValueError(
-            f"`future` must name columns that the model does not predict. Received: "
-            f"future={future!r}."
-        )
-    return found
-
-
-def _are_same(futures: list[Any], raw: list[np.ndarray], others: list[int]) -> bool:
-    """Whether future covariates without names hold these columns of their sequences."""
-    return all(
-        ahead.ndim == table.ndim == 2
-        and np.array_equal(
-            ahead[: len(table)], table[:, others], equal_nan=table.dtype.kind in "fc"
-        )
-        for ahead, table in zip(map(np.asarray, futures), raw, strict=True)
-    )
-
-
-def _columns(array: np.ndarray, places: list[int], columns: tuple[str, ...] | None) -> Any:
-    chosen = array[:, places]
-    return chosen if columns is None else Table(chosen, tuple(columns[place] for place in places))
-
-
-def _tables(arrays: list[np.ndarray], columns: tuple[str, ...] | None) -> list[Any]:
-    """Return arrays as tables, if the names of their columns are known."""
-    if columns is None:
-        return arrays
-    return [Table(array.reshape(len(array), -1), columns) for array in arrays]
-
-
-def _joined(future: Table, table: Table) -> Table:
-    """Return future covariates, with the columns of a table that they lack."""
-    places = [k for k, name in enumerate(table.columns) if name not in future.columns]
-    steps = min(len(future), len(table))
-    parts = [future.to_numpy()[:steps], table.to_numpy()[:steps, places]]
-    names = (*future.columns, *(table.columns[k] for k in places))
-    return Table(np.concatenate(parts, axis=1), names)
-
-
 class _Tester:
     """Forecasts from origins in some sequences; `truth` holds their actual values."""
 
-    def __init__(self, generator: Generator, given: _Given, history: int | None, horizon: int):
+    def __init__(self, generator: Generator, given: Given, history: int | None, horizon: int):
         self._forecaster: Forecaster = generator._forecaster()
         rolled = self._forecaster.rolled
         self._framer, self._least = rolled.framer, rolled.least_prompt
@@ -534,6 +351,11 @@ class _Tester:
                 kind: [_count_missing(*each) for each in zip(arrays, given.missing, strict=False)]
                 for kind, arrays in kinds.items()
             }
+
+    @property
+    def _step_bytes(self) -> int:
+        """Bytes of a step of an origin: its number, and a value in each array of a Backtest."""
+        return 8 + 4 * self._values[0].itemsize * math.prod(self.truth[0].shape[1:])
 
     def can_forecast(self, number: int, origin: int, steps: int) -> bool:
         """Whether `steps` steps of sequence `number` can be forecast from an origin on."""
@@ -565,13 +387,19 @@ class _Tester:
                 f"Begin at {needed}, or leave `start` out."
             )
         found, left_out = [], [0] * len(self.truth)
-        for number, array in enumerate(self.truth):
-            count = len(array)
-            if self.known.ahead is not None:
-                count = min(
-                    count, len(self.known.ahead[number]) - (-horizon % self._framer.horizon)
-                )
-            for origin in range(first, count - horizon + 1, stride):
+        counts = [len(array) for array in self.truth]
+        if self.known.ahead is not None:
+            blocks = -horizon % self._framer.horizon  # steps that fill the last block
+            told = [len(array) - blocks for array in self.known.ahead]
+            counts = [min(pair) for pair in zip(counts, told, strict=True)]
+        possible = [range(first, count - horizon + 1, stride) for count in counts]
+        check_bytes(
+            f"Forecasts of {horizon:,} steps from {sum(map(len, possible)):,} origins",
+            sum(map(len, possible)) * horizon * self._step_bytes,
+            "Choose a smaller `horizon` or a larger `stride`.",
+        )
+        for number, origins in enumerate(possible):
+            for origin in origins:
                 if self.can_forecast(number, origin, horizon) and not self._lacks(
                     "truth", number, origin, origin + horizon
                 ):

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from seqframe.aliases import Columns, Shape
-from seqframe.framing.checks import check_integer
+from seqframe.framing.alignment import check_series
+from seqframe.framing.checks import check_bytes, check_integer
 from seqframe.framing.dates import check_each, check_future, continue_table, index_forecast
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.sequences import (
@@ -25,7 +26,6 @@ from seqframe.framing.tables import (
     check_width,
     column_names,
     drop_labels,
-    label_of,
     proper_names,
     select_columns,
     table_names,
@@ -47,6 +47,9 @@ Noise = (
 Quantiles = Sequence[float] | np.ndarray
 #: The columns that a model predicts, by name or position: one, or a list.
 Targets = str | int | Sequence[str | int]
+
+
+_MOST_STEPS = 2**30  # a rollout counts its positions in 32 bits
 
 
 class Known(NamedTuple):
@@ -113,6 +116,7 @@ class Forecaster:
                 name = each_name("future", number, len(raw))
                 self._check_rows(name, len(item), len(ahead), steps)
                 check_future(item, ahead, self.needs_past, stacklevel=4, name=name)
+        self._check_room(known, steps, samples)
         plan = self.plan(known, steps, noise, samples)
         paths = self.paths(
             plan, known.values, known.ahead, steps, "history {}".format, "Fill gaps first."
@@ -134,7 +138,10 @@ class Forecaster:
         check_each(tables, name)
         if futures is None:
             return Known(name, tables, values, None, None)
-        self._check_labels(raw, futures, name)
+        by, count = self.rolled.framer.by or (), len(raw)
+        for number, (item, ahead) in enumerate(zip(raw, futures, strict=True)):
+            called = each_name("future", number, count), each_name(name, number, count)
+            check_series(ahead, item, by, *called)
         names, own = self._future_names, self.rolled.framer.future_columns
         is_block = steps <= self.rolled.framer.horizon
         if is_block and self.rolled.takes_future and own and _lacks(futures[0], names or own):
@@ -157,21 +164,6 @@ class Forecaster:
         arrays = real_arrays(tables, name)
         check_width(arrays[0], columns, name)
         return tables, arrays
-
-    def _check_labels(self, raw: list[Any], futures: Sequence[Any], name: str) -> None:
-        """Raise if a future is labelled as another series than its history."""
-        for number, (item, ahead) in enumerate(zip(raw, futures, strict=True)):
-            own = label_of(item, self.rolled.framer.by)
-            found = label_of(ahead, self.rolled.framer.by)
-            for column in own.keys() & found.keys():
-                if own[column] != found[column]:
-                    future = each_name("future", number, len(raw))
-                    raise ValueError(
-                        f"`{future}` must belong to the series of "
-                        f"`{each_name(name, number, len(raw))}`. Received: {column}="
-                        f"{found[column]!r} for {column}={own[column]!r}. Pass both lists in the "
-                        "same order."
-                    )
 
     @property
     def _future_names(self) -> tuple[str, ...] | None:
@@ -209,6 +201,18 @@ class Forecaster:
             f"whole horizons of {self.rolled.framer.horizon}. Received: {future} rows. Cut it, or "
             "change `steps`."
         )
+
+    def _check_room(self, known: Known, steps: int, num_samples: int) -> None:
+        """Raise if the steps of all paths do not fit into memory."""
+        size = np.dtype(keras.config.floatx()).itemsize * math.prod(known.values[0].shape[1:])
+        longest = max(map(len, known.values))
+        check_bytes(
+            f"{num_samples:,} sample paths of {steps:,} `steps`",
+            len(known.values) * num_samples * (longest + steps) * size,
+            "Choose smaller `steps` or `num_samples`.",
+        )
+        if steps > _MOST_STEPS:
+            raise ValueError(f"`steps` must be at most {_MOST_STEPS:,}. Received: steps={steps:,}.")
 
     def whole(self, steps: int) -> int:
         """Return `steps`, rounded up to whole horizons."""

@@ -146,10 +146,9 @@ class Generator:
             check_function("feedback", feedback, "prediction", "last_input")
         if logits_processor is not None:
             check_function("logits_processor", logits_processor, "logits", "generated", "step")
-        if from_logits is not None and not isinstance(from_logits, (bool, np.bool_)):
-            raise TypeError(
-                f"`from_logits` must be True, False or None. Received: from_logits={from_logits!r}."
-            )
+        for name, flag in ("from_logits", from_logits), ("stateful", stateful):
+            if flag is not None and not isinstance(flag, (bool, np.bool_)):
+                raise TypeError(f"`{name}` must be True, False or None. Received: {name}={flag!r}.")
         check_input_names(model)
         check_one_output(model, "Pass one output: `keras.Model(model.inputs, output)`.")
         carried = stateful_layers(model)
@@ -342,8 +341,9 @@ class Generator:
                 horizons, from the first forecast step on. If the model takes a "future" for each
                 input step (stateful, or `return_sequences`), add the history's rows: `len(history)
                 + steps` in all. The columns are the framer's `future_columns`, then the columns
-                that the model does not predict. A DataFrame has them by name, an array in this
-                order. Dates in its index must be the dates of its steps.
+                that the model does not predict, which a single block of at most `horizon` steps
+                does not need. A DataFrame has them by name, an array in this order. Its index must
+                have the labels of its steps, and its columns of labels those of its history.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
             noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
                 tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. Or an

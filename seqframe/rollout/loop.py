@@ -21,6 +21,7 @@ from keras import ops, tree
 from seqframe import backend
 from seqframe.aliases import Layout, Shape, Tensor
 from seqframe.backend.internals import all_layers, inference_copy
+from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 from seqframe.framing.framer import SequenceFramer
 from seqframe.model.inspect import (
@@ -217,8 +218,10 @@ class Rollout:
         *fixed, most = numbers
 
         def call(passes: int) -> Any:
-            found = self._program(weights, carry, given, backend.scalars(*fixed, passes))
-            backend.finish(found)
+            # An interruption of Keras, while it traces, would leave its scopes open.
+            with PutOff():
+                found = self._program(weights, carry, given, backend.scalars(*fixed, passes))
+                backend.finish(found)
             return found
 
         shapes = tuple(

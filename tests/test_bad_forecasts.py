@@ -117,7 +117,7 @@ def test_large_counts_that_are_no_error(line, tested):
         np.testing.assert_allclose(found.free_run[0], tested.free_run[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("wrong", [None, 3, "generator", recurrent, Generator], ids=str)
+@pytest.mark.parametrize("wrong", [None, 3, "generator", recurrent, Generator])
 def test_a_backtest_needs_a_generator(line, wrong):
     with pytest.raises(TypeError, match=r"`generator` must be .*Received: "):
         backtest(wrong, HISTORY, 2)

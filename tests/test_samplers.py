@@ -100,7 +100,7 @@ HALVES = np.log(np.array([0.3, 0.1, 0.1, 0.5], "float32"))
         (TopKSampler(3, temperature=0.5), LOGITS, [0, 1, 0, 1, 1]),
         (TopKSampler(5), LOGITS, [1, 1, 1, 1, 1]),
         (TopKSampler(99, temperature=2), LOGITS, [1, 1, 1, 1, 1]),  # more than there are
-        (TopKSampler(2**63), LOGITS, [1, 1, 1, 1, 1]),
+        (TopKSampler(2**63 - 1), LOGITS, [1, 1, 1, 1, 1]),
         (TopKSampler(1), TIED, [1, 0, 1, 0, 0]),  # ties take part, all of them
         (TopKSampler(3), TIED, [1, 1, 1, 1, 0]),
         (TopKSampler(4), BANNED, [1, 0, 1, 0, 0]),  # more than are allowed

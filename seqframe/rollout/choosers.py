@@ -14,6 +14,7 @@ from keras import ops
 
 from seqframe import backend
 from seqframe.aliases import Shape, Tensor
+from seqframe.rollout.prompts import doubled
 from seqframe.samplers import BeamSampler, GreedySampler, Sampler
 
 #: `(prediction, last_input) -> next_input`, of tensors.
@@ -29,6 +30,8 @@ NAN_OUTPUT = -1  # as `backend.likeliest` says it
 NEGATIVE, NO_SCALE, NAN_PROCESSED, ALL_BANNED, BAD_SAMPLE, BAD_FEEDBACK = range(-7, -1)
 #: How far a sum of probabilities may be from 1, by the dtype of the model's output.
 _TOLERANCES = {"float16": 5e-3, "bfloat16": 3e-2}
+
+_LEAST_ERRORS = 64  # room for errors in a program; doubled for more
 
 
 class Position(NamedTuple):
@@ -261,10 +264,10 @@ class ValueChooser:
 
     @property
     def is_brief(self) -> bool:
-        return self.noise is not None
+        return not isinstance(self.noise, ResidualNoise | None)
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
-        return []
+        return self.noise.operands() if isinstance(self.noise, ResidualNoise) else []
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
         """Return the predictions `(rows, horizon, …)`."""
@@ -274,7 +277,7 @@ class ValueChooser:
         """Return the values of the next steps."""
         predicted = backend.cast(read[0], at.buffer.dtype)
         if isinstance(self.noise, ResidualNoise):
-            predicted = self.noise.add(predicted, at.seed)
+            predicted = self.noise.add(predicted, at.seed, *extras)
         elif self.noise is not None:
             noisy = self.noise(predicted, at.seed)
             _check_shape("noise", noisy, predicted.shape)
@@ -286,31 +289,38 @@ class ResidualNoise:
     """Errors of a model, drawn at random: the noise of a bootstrap.
 
     They have the shape `(errors, …)`, or `(errors, horizon, …)` to draw all errors of a block
-    together.
+    together. A program takes them as operands, so one program serves all of about their number.
     """
 
     def __init__(self, residuals: np.ndarray):
-        self._residuals = residuals.copy()  # a compiled program keeps them
+        self._count = len(residuals)
+        missing = doubled(self._count, _LEAST_ERRORS) - self._count
+        widths = [(0, missing), *[(0, 0)] * (residuals.ndim - 1)]
+        self._padded = np.pad(residuals, widths).astype(keras.config.floatx())
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ResidualNoise):
-            return False
-        return np.array_equal(self._residuals, other._residuals)
+        return isinstance(other, ResidualNoise) and self._padded.shape == other._padded.shape
 
     def __hash__(self) -> int:
-        return hash((self._residuals.shape, self._residuals.tobytes()))
+        return hash(self._padded.shape)
 
-    def add(self, predicted: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
+    def operands(self) -> list[np.ndarray]:
+        """Return the errors, with padding, and their number."""
+        return [self._padded, np.array([self._count], "int32")]
+
+    def add(
+        self, predicted: Tensor, seed: keras.random.SeedGenerator, residuals: Tensor, count: Tensor
+    ) -> Tensor:
         """Return predictions `(rows, horizon, …)` with errors drawn for them.
 
         Each row draws by the seed and its own number: it does not depend on the other rows.
         """
-        residuals = ops.convert_to_tensor(self._residuals, predicted.dtype)
+        residuals = backend.cast(residuals, predicted.dtype)
         together = len(residuals.shape) == len(predicted.shape)
         rows, horizon = predicted.shape[:2]
         bits = backend.random_bits(seed.next(), rows, 1 if together else horizon)
         # A signed integer, which every backend and device can divide.
-        drawn = ops.cast(ops.right_shift(bits, np.uint32(1)), "int32") % residuals.shape[0]
+        drawn = ops.cast(ops.right_shift(bits, np.uint32(1)), "int32") % count
         errors = ops.take(residuals, drawn[:, 0] if together else drawn, axis=0)
         return predicted + errors
 

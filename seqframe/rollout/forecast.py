@@ -33,7 +33,7 @@ from seqframe.framing.tables import (
 from seqframe.model.inspect import check_features, check_prompt_length, named_inputs
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
 from seqframe.rollout.functions import SharedFunction
-from seqframe.rollout.loop import RolledModel, Run
+from seqframe.rollout.loop import RolledModel
 from seqframe.rollout.prompts import lay_out
 
 #: What makes sample paths differ.
@@ -349,7 +349,7 @@ class Forecaster:
             futures=None if ahead is None else repeated(ahead),
             on_clock=self.needs_past,
         )
-        run = Run(self.rolled.rollout(plan.choose, len(rows), plan.dropout), prompts)
+        run = self.rolled.start(plan.choose, prompts, plan.dropout)
         run.advance(steps)
         found = run.steps()
         if np.isnan(found).any():

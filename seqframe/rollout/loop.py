@@ -21,6 +21,7 @@ from keras import ops, tree
 from seqframe import backend
 from seqframe.aliases import Layout, Shape, Tensor
 from seqframe.backend.internals import all_layers, inference_copy
+from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 from seqframe.framing.framer import SequenceFramer
 from seqframe.model.inspect import (
@@ -60,7 +61,9 @@ class RolledModel:
     model: keras.Model
     framer: SequenceFramer
     carried: list[keras.Layer]
-    _rollouts: OrderedDict[Hashable, "Rollout"] = field(default_factory=OrderedDict, init=False)
+    _rollouts: OrderedDict[tuple[Chooser, int, bool], "Rollout"] = field(
+        default_factory=OrderedDict, init=False
+    )
     made_of: list[Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +98,12 @@ class RolledModel:
         """Batch sizes that the model's inputs declare: its layers may rely on them."""
         return [each.shape[0] for each in getattr(self.model, "inputs", None) or []]
 
-    def rollout(self, choose: Chooser, rows: int, dropout: bool = False) -> "Rollout":
+    def start(self, choose: Chooser, prompts: Prompts, dropout: bool = False) -> "Run":
+        """Return a rollout of some prompts, before its first step."""
+        rollout = self._rollout(choose, len(prompts.buffer), dropout)
+        return Run(rollout, choose, prompts)
+
+    def _rollout(self, choose: Chooser, rows: int, dropout: bool) -> "Rollout":
         """Return the rollout of a chooser for some rows or a few more, compiled once and kept.
 
         Programs hold the layers, and the values that a layer learned by `adapt`. They are dropped
@@ -170,7 +178,8 @@ class Rollout:
         self._call = backend.PureFunction(
             self._read, self._weights, self._flat_states, own_states(model)
         )
-        self._program = backend.compile_program(self.roll)
+        # TensorFlow frees no program that XLA compiled, and each call may bring a new function.
+        self._program = backend.compile_program(self.roll, xla=False if choose.is_brief else "auto")
         self._compiling = RLock()
         self._passes: dict[Hashable, int] = {}  # passes of the next call, by shapes
 
@@ -209,8 +218,10 @@ class Rollout:
         *fixed, most = numbers
 
         def call(passes: int) -> Any:
-            found = self._program(weights, carry, given, backend.scalars(*fixed, passes))
-            backend.finish(found)
+            # An interruption of Keras, while it traces, would leave its scopes open.
+            with PutOff():
+                found = self._program(weights, carry, given, backend.scalars(*fixed, passes))
+                backend.finish(found)
             return found
 
         shapes = tuple(
@@ -350,10 +361,10 @@ class Run:
     `made` counts the steps predicted so far.
     """
 
-    def __init__(self, rollout: Rollout, prompts: Prompts):
+    def __init__(self, rollout: Rollout, choose: Chooser, prompts: Prompts):
         self._rollout, self.prompts, self.made = rollout, prompts, 0
         self._rows, capacity = prompts.buffer.shape[:2]
-        extras = rollout.choose.begin(rollout.rows, capacity)
+        extras = choose.begin(rollout.rows, capacity)
         begins = self._filled(prompts.begins.astype("int32"))
         # A stateless model sees its window, wherever its prompt begins.
         differ = rollout.is_stepped and np.ptp(begins)

@@ -84,8 +84,8 @@ def lay_out(
     width = context + gap
     if stepped:
         # The whole prompt, and room for padding before its first steps.
-        width = _doubled(max(max(map(len, rows)) + context - least, width), _LEAST_WIDTH)
-    capacity = width + _doubled(steps + framer.horizon - 1, _LEAST_ROOM)
+        width = doubled(max(max(map(len, rows)) + context - least, width), _LEAST_WIDTH)
+    capacity = width + doubled(steps + framer.horizon - 1, _LEAST_ROOM)
     shape = (len(rows), capacity, *rows[0].shape[1:])
     buffer = np.full(shape, framer.padding_value, rows[0].dtype)
     for place, row in zip(buffer, rows, strict=True):
@@ -124,16 +124,17 @@ def check_room(rows: int, steps: int) -> None:
 def rounded_rows(count: int) -> int:
     """Return `count` rows or a few more, so that a few more series need no other program.
 
-    At most a quarter is added to many rows, at most one to few, and none to one row.
+    Fewer rows than half of the result are added, and none to one row.
 
-    >>> [rounded_rows(count) for count in (1, 2, 3, 5, 6, 9, 17, 130)]
-    [1, 2, 4, 6, 6, 10, 20, 160]
+    >>> [rounded_rows(count) for count in (1, 2, 3, 5, 9, 13, 17, 130)]
+    [1, 2, 4, 8, 12, 16, 24, 192]
     """
-    step = 1 if count == 1 else max(2 ** (count - 1).bit_length() // 8, 2)
+    power = doubled(count, 1)
+    step = max(power // 4, min(power // 2, 4), 1)
     return -(-count // step) * step
 
 
-def _doubled(size: int, least: int) -> int:
+def doubled(size: int, least: int) -> int:
     """Return `least`, doubled until it is `size` or more."""
     while least < size:
         least *= 2

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from seqframe.backend.internals import all_layers, inference_copy
+from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 from seqframe.framing.framer import SequenceFramer
 from seqframe.model.inspect import arranged, declared_shape, named_inputs
@@ -55,12 +56,13 @@ def _compare(model: keras.Model, recurrent: list[Any], framer: SequenceFramer) -
     tolerance = 1e-3 if dtype in ("float32", "float64") else 5e-2
     whole = inference_copy(model, [], [])
     stepped = inference_copy(model, recurrent, carried_variables(recurrent, _ROWS))
-    try:
-        with keras.StatelessScope():  # layers may draw, and assign their seeds
-            expected = _output(whole, x)
-            found = [_output(stepped, single) for single in singles]
-    except Exception as error:
-        raise _not_stepped(model, "one of its layers cannot take a single step") from error
+    with PutOff():  # an interruption of Keras would leave its scopes open
+        try:
+            with keras.StatelessScope():  # layers may draw, and assign their seeds
+                expected = _output(whole, x)
+                found = [_output(stepped, single) for single in singles]
+        except Exception as error:
+            raise _not_stepped(model, "one of its layers cannot take a single step") from error
     result = np.concatenate(found, axis=1) if framer.return_sequences else found[-1]
     if framer.return_sequences and expected.shape == result.shape:
         # The output of a masked step does not matter; see `_random_input`.

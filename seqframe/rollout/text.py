@@ -187,7 +187,7 @@ class Writer:
         )
         seed = self.seed if state is None else state.seed
         prompts = lay_out(rows, steps, framer, self.rolled.is_stepped, seed, state)
-        return Run(self.rolled.rollout(choose, len(rows)), prompts)
+        return self.rolled.start(choose, prompts)
 
     def _score(self, run: Run, row: int, end: int) -> float:
         found = run.extras()[0]

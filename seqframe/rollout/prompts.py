@@ -112,11 +112,14 @@ def lay_out(
     )
 
 
+_LEAST_BYTES = 1024  # of a row, with its states and its text
+
+
 def check_room(rows: int, steps: int) -> None:
     """Raise if the ids of so many rows and steps do not fit into memory."""
     check_bytes(
         f"{rows:,} rows of {steps:,} steps",
-        rows * steps * np.dtype(np.int32).itemsize,
+        rows * max(steps * np.dtype(np.int32).itemsize, _LEAST_BYTES),
         "Reduce `steps`, `num_samples` or the prompts of a call.",
     )
 

@@ -240,7 +240,7 @@ class Generator:
             verbose: 0 | 1. Whether to show a progress bar.
             state: GeneratorState of an earlier call, which this call continues. Pass the same
                 number of prompts and the same `num_samples` as then. Beams have no state.
-                It begins a new block, so parts equal the whole if each is a multiple of the horizon.
+                It begins a new block: parts equal the whole if each is a multiple of the horizon.
             return_state: bool. Whether to return a GeneratorState. Beams have none.
             return_scores: bool. Whether to return log-probabilities.
 

@@ -284,3 +284,34 @@ def test_series_that_are_swapped_are_refused(library, name):
         message = rf"`{name}\[0\]` must be of the same series as `sequences\[0\]`.*store='s'"
         with pytest.raises(ValueError, match=message):
             framer.frame(tables, **{name: others[::-1]}, by=by)
+
+
+@pytest.mark.parametrize("groups", ["a", "ab"])
+def test_a_filtered_history_takes_the_future_of_its_own_rows(groups):
+    """`dropna` leaves the numbers of the rows, by which the future is found."""
+    table = pd.DataFrame({"store": sorted([*groups] * 6), "units": np.arange(6.0 * len(groups))})
+    table["price"] = 100 + table["units"]
+    table["lag"] = table.groupby("store")["units"].shift(2)
+    history, future = table.dropna(), table[["store", "price"]]
+    framer = SequenceFramer(3, columns=["units"])
+    x, _ = framer.frame(history[["store", "units"]], by="store", future=future).arrays()
+    np.testing.assert_array_equal(x["future"].ravel(), 100 + x["past"][:, -1].ravel() + 1)
+
+
+@pytest.mark.parametrize("begin, distance", [(0, 1.0), (0, 1e-10), (1.7e9, 1.0)])
+def test_numbers_in_an_index_are_told_apart_by_their_distance(begin, distance):
+    index = begin + distance * np.arange(12)
+    series, future = (pd.Series(np.arange(12.0) + k, index) for k in (0, 100))
+    x, _ = SequenceFramer(2).frame(series[1:10], future=future).arrays()
+    np.testing.assert_array_equal(x["future"].ravel(), 100 + x["past"][:, -1].ravel() + 1)
+    with pytest.raises(ValueError, match="from its first step on"):
+        SequenceFramer(2).frame(series, targets=pd.Series(np.arange(12.0), np.roll(index, 1)))
+
+
+def test_indexes_of_intervals_and_with_missing_labels():
+    values = pd.Series(np.arange(8.0))
+    values.index = pd.interval_range(0, 8)
+    x, _ = SequenceFramer(2).frame(values[1:7], future=values).arrays()
+    np.testing.assert_array_equal(x["future"].ravel(), x["past"][:, -1].ravel() + 1)
+    values.index = ["a", None, *"cdefgh"]
+    assert len(SequenceFramer(2).frame(values, targets=values * 2)) == 6

@@ -494,3 +494,12 @@ def test_the_backtest_of_a_sequence_is_its_own():
     with pytest.raises(ValueError, match=r"`label` must be .* \['n', 's'\].*label='x'"):
         tested.of("x")
     assert list(backtest(line(), [numbers(9), numbers(8)], 2).labels) == [0, 1]
+
+
+@pytest.mark.parametrize("targets", [None, [0, 1]])
+def test_frames_have_their_targets_in_the_order_of_the_predictions(targets):
+    generator = Generator(recurrent(steps=3, features=2, outputs=2), targets=targets)
+    data = numbers(20, 2)
+    assert backtest(generator, SequenceFramer(3).frame(data, [0, 1]), 2)
+    with pytest.raises(ValueError, match="must have the predicted columns as their targets"):
+        backtest(generator, SequenceFramer(3).frame(data, [1, 0]), 2)

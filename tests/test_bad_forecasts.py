@@ -152,3 +152,9 @@ def test_wrong_coverages(tested, coverage):
 def test_wrong_targets(line, targets):
     with pytest.raises((TypeError, ValueError), match="`targets`"):
         Generator(line.model, SequenceFramer(2), targets=targets)
+
+
+def test_only_the_window_of_a_long_history_needs_room_for_each_path(line):
+    long = np.zeros(3_000_000)
+    paths = line.forecast(long, 1, num_samples=3_000, noise=HISTORY)
+    assert paths.shape == (3_000, 1)

@@ -207,3 +207,29 @@ def test_rows_that_no_state_has(rows):
     model = keras.Sequential([keras.Input(batch_shape=(2, 1, 1)), rnn])
     with pytest.raises(ValueError, match="`rows` must be row numbers in 0 … 1"):
         reset_states(model, rows=rows)
+
+
+# --- Steps at which no symbol can be chosen.
+
+
+def stopping(logits, generated, step):
+    """Allow nothing after the second symbol."""
+    return keras.ops.where(step >= 2, -np.inf, logits)
+
+
+@pytest.mark.parametrize("embeds", [False, True])
+def test_a_fault_after_a_stop_does_not_count(embeds):
+    framer = SequenceFramer(1, layout="tokens", vocabulary=ABC)
+    if embeds:  # which reads no negative ids
+        parts = [keras.layers.Embedding(3, 3), keras.layers.Flatten()]
+        model = keras.Sequential([keras.Input((1,)), *parts])
+        model.set_weights([np.roll(np.eye(3), 1, axis=1)])
+        generator = Generator(model, framer, logits_processor=stopping, from_logits=True)
+    else:
+        generator = Generator(follower().model, follower().framer, logits_processor=stopping)
+    assert generator.generate("A", 9, stop="C") == "B"
+    assert generator.generate(["A", "B"], 9, stop=["C", "A"]) == ["B", ""]
+    assert list(generator.stream("A", 9, stop="C")) == ["B"]
+    for call in (lambda: generator.generate("A", 9), lambda: list(generator.stream("A", 9))):
+        with pytest.raises(ValueError, match=r"At least one symbol must be left.*step 2 of row 0"):
+            call()

@@ -451,3 +451,38 @@ def test_early_stopping_counts_on(tmp_path, stop_after):
     stopped(train, "stopped_early", Checkpoint(tmp_path / "cut"))
     stop_after(-1)
     assert train("stopped_early", Checkpoint(tmp_path / "cut"))[0] == epochs
+
+
+def test_a_callback_keeps_its_own_list(tmp_path, stop_after):
+    class Recorder(keras.callbacks.Callback):
+        def __init__(self, log):
+            super().__init__()
+            self.log = log
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.log.append(epoch)
+
+    stop_after(2)
+    stopped(simple, tmp_path, Recorder([]), every="epoch", epochs=4)
+    stop_after(0)
+    log = []
+    simple(tmp_path, Recorder(log), every="epoch", epochs=4)
+    assert log == [0, 1, 2, 3]
+
+
+def test_keras_own_fit_goes_on_with_the_same_checkpoint_after_an_error(tmp_path):
+    class Failing(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                raise RuntimeError("for once")
+
+    saves, model = Checkpoint(tmp_path), dense()
+    x, y = numbers(16, 3, 1), numbers(16, 1)
+    given = {"epochs": 4, "batch_size": 8, "shuffle": False, "verbose": 0}
+    with pytest.raises(RuntimeError):
+        model.fit(x, y, callbacks=[Failing(), saves], **given)
+    history = model.fit(x, y, callbacks=[saves], **given)
+    assert history.epoch == [0, 1, 2, 3]
+    whole = dense()
+    whole.fit(x, y, **given)
+    assert same(numbers_of(model), numbers_of(whole))

@@ -1,5 +1,7 @@
 """Ctrl-C at any instant of a rollout ends it soon, and leaves model and Generator as they were."""
 
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from models import assert_same, contents, numbers, recurrent, seeded
 from test_interrupted_training import instants, interrupted_after
 
 from seqframe import Generator, SequenceFramer, Vocabulary, backend
+from seqframe.backend.interrupts import PutOff
 from seqframe.rollout import loop
 from seqframe.samplers import BeamSampler
 
@@ -114,3 +117,47 @@ def test_an_interrupted_rollout_leaves_everything_as_it_was(name):
             assert_same(contents(model), before)
             assert [dict(vars(layer)) for layer in model.layers] == attributes
             assert_same(roll(generator), expected)
+
+
+# --- Signals that wait.
+
+
+@pytest.fixture
+def alarms():
+    """Handle SIGALRM for a test, and yield the numbers of the alarms that were handled."""
+    heard = []
+    before = signal.signal(signal.SIGALRM, lambda *_: heard.append(len(heard)))
+    yield heard
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_many_signals_are_all_served(alarms):
+    with PutOff():
+        for _ in range(2000):  # more than Python's stack is deep
+            signal.raise_signal(signal.SIGALRM)
+        assert not alarms
+    assert len(alarms) == 2000
+
+
+def test_a_handler_may_choose_another_one(alarms):
+    def first(*_):
+        alarms.append("gently")
+        signal.signal(signal.SIGALRM, lambda *_: alarms.append("now"))
+
+    signal.signal(signal.SIGALRM, first)
+    with PutOff() as interrupts:
+        signal.raise_signal(signal.SIGALRM)
+        interrupts.serve()
+    signal.raise_signal(signal.SIGALRM)
+    assert alarms == ["gently", "now"]
+
+
+def test_a_third_ctrl_c_is_heard_at_once():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), PutOff():
+        for _ in range(9):
+            signal.raise_signal(signal.SIGINT)
+            reached.append(None)
+    assert len(reached) == 2
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)

@@ -143,3 +143,11 @@ def test_what_is_no_leak_is_framed():
     assert len(framer.frame(VALUES, targets=days))
     X, y = framer.frame(VALUES).arrays()  # without targets, the inputs are to be reconstructed
     np.testing.assert_array_equal(X[:, -1], y)
+
+
+@pytest.mark.filterwarnings("ignore:.*sequences without a frame")
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_an_empty_sequence_hides_no_leak(order):
+    sequences = [VALUES[:0], VALUES][order]
+    with pytest.raises(ValueError, match="must not be inputs at their own step"):
+        SequenceFramer(5, gap=-1).frame(sequences, [each.copy() for each in sequences])

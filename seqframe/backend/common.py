@@ -292,7 +292,7 @@ def seed_of_step(seed: Tensor, step: Tensor) -> Tensor:
 
 
 def random_bits(seed: Tensor, rows: int, count: int) -> Tensor:
-    """Return random integers below 2**32, `(rows, count)`, by seed, row and column only."""
+    """Return random integers below 2**32, `(rows, count)`, by the seed and the row only."""
     return bits_of_rows(ops.cast(seed, "uint32"), rows, count, ops)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGALRM")
+_INSISTENT = 3  # times Ctrl-C is pressed before it is heard at once
 
 
 class PutOff:
@@ -41,9 +42,12 @@ class PutOff:
                 if number is not None and callable(handler := signal.getsignal(number)):
                     self._handlers[number] = handler
                     self._replaced.append(number)
-                    signal.signal(number, lambda *received: self.received.append(received))
+                    signal.signal(number, self._receive)
         except BaseException:  # the handler of a later signal has raised
-            self._restore()
+            try:
+                self._restore()
+            finally:
+                self.serve()
             raise
         return self
 
@@ -55,18 +59,28 @@ class PutOff:
 
     def serve(self) -> None:
         """Call the handlers of what was received. They may raise."""
-        if self.received:
+        while self.received:
             number, frame = self.received.pop(0)
             try:
                 self._handlers[number](number, frame)
-            finally:
+            except BaseException:
                 self.serve()
+                raise
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self.received.append((number, frame))
+        if [each for each, _ in self.received].count(signal.SIGINT) >= _INSISTENT:
+            # What is under way may hang. Its values count less than the user's wish.
+            self.received.clear()
+            self._handlers[signal.SIGINT](signal.SIGINT, frame)
 
     def _restore(self) -> None:
         """Put all handlers back, also if one of them raises meanwhile."""
         try:
             while self._replaced:
-                signal.signal(self._replaced[-1], self._handlers[self._replaced[-1]])
+                number = self._replaced[-1]
+                if signal.getsignal(number) == self._receive:  # no handler has chosen another one
+                    signal.signal(number, self._handlers[number])
                 self._replaced.pop()
         finally:
             if self._replaced:

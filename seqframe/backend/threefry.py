@@ -15,7 +15,7 @@ _BLOCKS = 5  # of four rounds
 
 
 def bits_of_rows(seed: Tensor, rows: int, count: int, library: Any) -> Tensor:
-    """Return random uint32 `(rows, count)`: each is a function of the seed, its row and column.
+    """Return random uint32 `(rows, count)`. A row depends on the seed, its number and `count`.
 
     Args:
         seed: uint32 tensor of two numbers.

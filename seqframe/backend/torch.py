@@ -40,8 +40,12 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
 
     def run(*args: Any) -> Any:
         # A rollout assigns its variables, and reads the model's in place: one at a time.
+        # `_LOCK` is taken last, because a training step may run a rollout.
+        return between_calls(partial(alone, *args))
+
+    def alone(*args: Any) -> Any:
         with _LOCK, lasting(), torch.no_grad():
-            return between_calls(partial(function, *args))
+            return function(*args)
 
     return run
 
@@ -210,7 +214,7 @@ def seed_of_step(seed: int, step: int) -> torch.Tensor:
 
 
 def random_bits(seed: torch.Tensor, rows: int, count: int) -> torch.Tensor:
-    """Return random integers below 2**32, `(rows, count)`, by seed, row and column only.
+    """Return random integers below 2**32, `(rows, count)`, by the seed and the row only.
 
     NumPy computes them: its operations on small arrays take a tenth of PyTorch's time.
     """

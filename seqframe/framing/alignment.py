@@ -40,9 +40,10 @@ def match_index(values: Any, sequence: Any, name: str, longer: bool = False) -> 
 def match_spans(values: Any, sequence: Any, name: str, groups: Groups, spans: Spans) -> Spans:
     """Return the rows of each group from its first step on, by the indexes of two tables."""
     theirs, ours = index_of(values), index_of(sequence)
-    if theirs is None or ours is None or _number_rows(theirs, ours, groups):
+    if theirs is None or ours is None:
         return spans
-    if not _are_comparable(theirs, ours, name):
+    numbers_rows = _number_rows(theirs, ours, groups)
+    if not numbers_rows and not _are_comparable(theirs, ours, name):
         return spans
     (starts, stops), edges = spans, groups.edges
     sizes = np.diff(edges)
@@ -54,6 +55,8 @@ def match_spans(values: Any, sequence: Any, name: str, groups: Groups, spans: Sp
         other = theirs[starts[number] : stops[number]]
         row = _find_run(other, own)
         if row is None or (row and name != "future"):
+            if numbers_rows:
+                return spans
             raise _no_such_label(other, own, name, f" of {groups.labels[number]!r}")
         starts[number] += row
     return starts, stops
@@ -92,15 +95,15 @@ def _number_rows(theirs: Any, ours: Any, groups: Groups) -> bool:
 def _find_run(theirs: Any, ours: Any) -> int | None:
     """Return where the labels `ours` follow each other in `theirs`, or None."""
     first = 0
-    if not same_labels(theirs[:1], ours[:1]).all():
+    if not same_labels(theirs[: len(ours)], ours[: len(theirs)]).all():
         try:
             first = theirs.get_loc(ours[0])
         except (KeyError, TypeError):
             return None
-    if not isinstance(first, int):  # it repeats
+    if not isinstance(first, int | np.integer):  # it repeats
         return None
     run = theirs[first : first + len(ours)]
-    return first if len(run) == len(ours) and same_labels(run, ours).all() else None
+    return int(first) if len(run) == len(ours) and same_labels(run, ours).all() else None
 
 
 def _no_such_label(theirs: Any, ours: Any, name: str, which: str = "") -> ValueError:

@@ -38,7 +38,7 @@ def check_future_columns(
         way_out = "it out of `future`" if targets_are_named else "them out of `future` or `targets`"
         raise ValueError(
             "`future` must not hold a target: the model would read its value at the target step. "
-            f"Received: {shared} in both. Leave {way_out}."
+            f"Received: {shared} in both. Leave {way_out}, or give earlier values another name."
         )
 
 
@@ -62,7 +62,8 @@ def _has_copy(inputs: Rows, targets: Rows) -> bool:
         return False
     equal: Any = True
     varies: Any = False
-    first = targets.read(0, 0, 1).reshape(1, -1, 1)
+    filled = int(np.argmax(targets.lengths > 0))
+    first = targets.read(filled, 0, 1).reshape(1, -1, 1)
     for number, steps in enumerate(inputs.lengths.tolist()):
         width = max(inputs.read(number, 0, 1).size * first.size, 1)
         chunk = max(_CHUNK // width, 1)

@@ -80,7 +80,7 @@ def _unframe(
         futures = _tables(ahead, known)
     width = math.prod(raw[0].shape[1:])
     others = _not_predicted(generator, columns, width)
-    _check_targets(frames, generator, raw, others)
+    _check_targets(frames, generator, raw)
     named = [] if future is None else _find_named(future, columns, others, width)
     own = [place for place in others if futures and (columns and known and columns[place] in known)]
     if futures and not (columns and known) and _are_same(futures, raw, others):
@@ -108,17 +108,20 @@ def _unframe(
     return sequences, [_joined(*pair) for pair in zip(futures or [], sequences, strict=True)]
 
 
-def _check_targets(
-    frames: Frames, generator: Generator, raw: list[np.ndarray], others: list[int]
-) -> None:
+def _check_targets(frames: Frames, generator: Generator, raw: list[np.ndarray]) -> None:
     """Raise if the frames' targets are not the columns that the generator predicts."""
     targets = frames.source.targets
     if targets is frames.source.inputs or generator.feedback is not None:
         return
+    width = math.prod(raw[0].shape[1:])
+    chosen = np.arange(width)
+    if generator.targets is not None:
+        known = frames.framer.columns or generator.framer.columns
+        names = None if known is None else list(known)
+        chosen = np.atleast_1d(find_columns(generator.targets, names, width))
     for number, table in enumerate(raw):
         own = targets.read(number, 0, len(table)).reshape(len(table), -1)
-        columns = np.delete(table.reshape(len(table), -1), others, axis=1)
-        own, columns = np.sort(own, axis=1), np.sort(columns, axis=1)  # in any order
+        columns = table.reshape(len(table), -1)[:, chosen]
         if own.shape != columns.shape or not np.array_equal(
             own, columns, equal_nan=own.dtype.kind == columns.dtype.kind == "f"
         ):

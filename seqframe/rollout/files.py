@@ -31,7 +31,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()  # the file that a link names is replaced, not the link
     _clean(path)
-    # Two writers never share a file: the last one to end wins.
+    # Each writer has a file of its own. If two write at once, the second one ends the first.
     unfinished = _beside(path, uuid.uuid4().hex, "unfinished")
     try:
         yield unfinished

@@ -30,7 +30,7 @@ from seqframe.framing.tables import (
     select_columns,
     table_names,
 )
-from seqframe.model.inspect import check_features, check_prompt_length, named_inputs
+from seqframe.model.inspect import check_features, check_prompt_length, context_steps, named_inputs
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
 from seqframe.rollout.functions import SharedFunction
 from seqframe.rollout.loop import RolledModel
@@ -206,6 +206,9 @@ class Forecaster:
         """Raise if the steps of all paths do not fit into memory."""
         size = np.dtype(keras.config.floatx()).itemsize * math.prod(known.values[0].shape[1:])
         longest = max(map(len, known.values))
+        if not self.rolled.is_stepped:  # only its window is copied
+            framer = self.rolled.framer
+            longest = min(longest, context_steps(framer, False) + framer.gap)
         check_bytes(
             f"{num_samples:,} sample paths of {steps:,} `steps`",
             len(known.values) * num_samples * (longest + steps) * size,

@@ -35,7 +35,7 @@ from seqframe.model.inspect import (
     takes_future,
 )
 from seqframe.model.state import fresh_state, state_variables, stateful_layers
-from seqframe.rollout.choosers import Chooser, Position
+from seqframe.rollout.choosers import Chooser, Position, SymbolChooser
 from seqframe.rollout.prompts import Prompts, rounded_rows
 
 # A compiled rollout holds some megabytes.
@@ -305,6 +305,9 @@ class Rollout:
         geometry = self.framer.geometry
         begin = at.target - geometry.gap - self._context
         x = backend.read_steps(at.buffer, begin, self._context)
+        if isinstance(self.choose, SymbolChooser):
+            # A fault is no id: an embedding could not read it. The padding may be negative.
+            x = ops.maximum(x, min(int(self.framer.padding_value), 0))
         if geometry.rate > 1:
             x = x[:, :: geometry.rate]
         x = _laid_out(self._padded(x, real), self.framer.layout)

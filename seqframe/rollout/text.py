@@ -253,10 +253,13 @@ def _run_until_stops(
         if bar is not None:
             bar.update(run.made)
         predicted = run.steps()
-        if (predicted < 0).any():
-            raise _error_of(predicted)
         if stops:
             found = [_first_stop(ids, stops) for ids in predicted]
+        # What follows a stop is not part of the result, so its faults do not count.
+        ends = np.array([run.made if stop is None else stop[1] for stop in found])
+        predicted = np.where(np.arange(run.made) < ends[:, None], predicted, 0)
+        if (predicted < 0).any():
+            raise _error_of(predicted)
     if bar is not None:
         bar.update(steps, finalize=True)
     return found

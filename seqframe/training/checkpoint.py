@@ -103,6 +103,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._facts: dict[str, Any] = {}
         self._programs: dict[str, Program] = {}
         self._seed: int | None = None
+        self._others: list[tuple[keras.callbacks.Callback, dict[str, Any]]] = []
 
     # --- `seqframe.fit` calls these. Keras's own `fit` calls none of them.
 
@@ -161,7 +162,8 @@ class Checkpoint(keras.callbacks.Callback):
         by_keras = not self._programs
         if by_keras:
             self._check_loop()
-        if by_keras and "loop" not in self._facts:
+        if by_keras and self._facts.get("loop") != "`seqframe.fit`":
+            self._forget()  # the last run, if an exception has ended it
             self._facts["loop"] = "Keras's `fit`"
             self._content = self._files.read()
         if not model.optimizer.built:
@@ -456,7 +458,14 @@ def _set_counters(callback: keras.callbacks.Callback, counters: dict[str, Any]) 
         callback.set_state(counters["state"])
         return
     for name, value in counters.items():
-        setattr(callback, name, value)
+        own = getattr(callback, name, None)
+        if type(own) is type(value) is list:
+            own[:] = value  # the user may hold it
+        elif type(own) is type(value) is dict:
+            own.clear()
+            own.update(value)
+        else:
+            setattr(callback, name, value)
 
 
 def _equal(one: Any, other: Any) -> bool:

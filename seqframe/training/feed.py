@@ -320,7 +320,8 @@ def to_model_arrays(items: Any, name: str, *, strings: bool = False) -> Any:
         array = table_array(item, name) if is_table(item) else np.asarray(item)
         if not (strings and backend.name == "tensorflow" and _is_text(array)):
             check_real(array.dtype, name)
-        return array
+        # Text of Python's objects has no bytes of its own to pad, copy or recognise.
+        return np.array(array.tolist()) if array.dtype.hasobject else array
 
     return tree.map_structure(to_array, items)
 

@@ -112,25 +112,27 @@ def fit(
     _check_validation_data(validation_data)
     callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
     checkpoint = find_checkpoint(callbacks)
-    if checkpoint is not None:
-        seed = checkpoint._open(seed)
-    trainer = runner(
-        frames,
-        "train",
-        batch_size=batch_size,
-        shuffle=shuffle,
-        seed=seed,
-        class_weight=class_weight,
-        redraw=redraw,
-    )
-    if isinstance(validation_data, (Frames, Lanes, tuple)):
-        own_size = isinstance(validation_data, Lanes)
-        size = None if own_size else trainer.schedule.batch_size
-        validation_data = runner(validation_data, "test", batch_size=size, name="validation_data")
-    if checkpoint is not None:
-        is_planned = isinstance(validation_data, EpochRunner | KerasRunner)
-        checkpoint._expect(trainer.schedule, validation_data.schedule if is_planned else None)
     try:
+        if checkpoint is not None:
+            seed = checkpoint._open(seed)
+        trainer = runner(
+            frames,
+            "train",
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            class_weight=class_weight,
+            redraw=redraw,
+        )
+        if isinstance(validation_data, (Frames, Lanes, tuple)):
+            own_size = isinstance(validation_data, Lanes)
+            size = None if own_size else trainer.schedule.batch_size
+            validation_data = runner(
+                validation_data, "test", batch_size=size, name="validation_data"
+            )
+        if checkpoint is not None:
+            is_planned = isinstance(validation_data, EpochRunner | KerasRunner)
+            checkpoint._expect(trainer.schedule, validation_data.schedule if is_planned else None)
         return trainer.train(
             callbacks,
             initial_epoch,

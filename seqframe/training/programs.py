@@ -232,7 +232,7 @@ class Program:
         possible = trial.possible(self._forms)
         if self._is_fixed:
             return possible[:1]
-        if kept.traits.draws:
+        if kept.traits.draws and self._kind == "train":
             steps = self.planned  # the same for a smaller last batch, and in each call
         return backend.promising(kept.traits, possible, steps, self._kind == "train")
 

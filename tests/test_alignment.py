@@ -298,7 +298,7 @@ def test_a_filtered_history_takes_the_future_of_its_own_rows(groups):
     np.testing.assert_array_equal(x["future"].ravel(), 100 + x["past"][:, -1].ravel() + 1)
 
 
-@pytest.mark.parametrize("begin, distance", [(0, 1.0), (0, 1e-10), (1.7e9, 1.0)])
+@pytest.mark.parametrize(("begin", "distance"), [(0, 1.0), (0, 1e-10), (1.7e9, 1.0)])
 def test_numbers_in_an_index_are_told_apart_by_their_distance(begin, distance):
     index = begin + distance * np.arange(12)
     series, future = (pd.Series(np.arange(12.0) + k, index) for k in (0, 100))

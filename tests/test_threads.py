@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from models import assert_same, contents, numbers, seeded
+from models import assert_same, contents, numbers, recurrent, seeded
 
 from seqframe import Generator, SequenceFramer, Vocabulary, fit
 from seqframe.backend.internals import all_layers
@@ -143,3 +143,32 @@ def test_a_used_generator_pickles():
     copied = pickle.loads(pickle.dumps(generator))
     assert copied.generate("the", 9) == text
     assert copied.framer == generator.framer
+
+
+def test_a_training_step_may_forecast_while_another_thread_does():
+    generator = Generator(recurrent(steps=3), SequenceFramer(3))
+    expected = generator.forecast(np.ones(5, "float32"), 4)
+
+    class Forecasting(keras.Model):
+        """Forecasts within its training step, which PyTorch runs as it stands."""
+
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x[:, 0])
+
+        def compute_loss(self, *args, **kwargs):
+            if keras.backend.backend() == "torch":
+                assert_same(generator.forecast(np.ones(5, "float32"), 4), expected)
+            return super().compute_loss(*args, **kwargs)
+
+    model = Forecasting()
+    model.compile("sgd", "mse")
+    frames = SequenceFramer(3).frame(np.arange(40.0, dtype="float32"))
+    with ThreadPoolExecutor(2) as pool:
+        trainings = [pool.submit(fit, model, frames, batch_size=1, epochs=2, verbose=0)]
+        while not trainings[0].done():
+            assert_same(generator.forecast(np.ones(5, "float32"), 4), expected)
+        assert trainings[0].result().epoch == [0, 1]

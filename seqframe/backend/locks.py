@@ -1,27 +1,27 @@
-"""Locks: weights are read before or after a call of a training program, never during it."""
+"""Turns: weights are read before or after a call of a training program, never during it."""
 
-from collections.abc import Callable
-from threading import RLock
-from typing import Any, TypeVar
-from weakref import WeakValueDictionary
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+from seqframe.backend.interrupts import PutOff
 
 Result = TypeVar("Result")
+Kind = Literal["call", "read"]
 
-# A lock is held in one `with` statement, because an interruption cannot come between its parts.
-_locks: WeakValueDictionary[int, Any] = WeakValueDictionary()  # by the model's id
-_listed = RLock()
+_changed = threading.Condition()
+_waiting: deque[object] = deque()  # in the order of arrival, so that nobody waits for ever
+_running: list[Kind] = []  # all of one kind
+_own = threading.local()
 
 
-def lock_of(model: Any) -> Any:
-    """Return the lock for the calls of programs that change a model's variables.
-
-    It exists as long as somebody holds it, who must hold the model too.
-    """
-    with _listed:
-        lock = _locks.get(id(model))
-        if lock is None:
-            lock = _locks[id(model)] = RLock()
-        return lock
+@contextmanager
+def call_of_a_program() -> Iterator[None]:
+    """Run a call of a program that changes a model's variables, alone or beside other calls."""
+    with _turn("call"):
+        yield
 
 
 def between_calls(function: Callable[[], Result]) -> Result:
@@ -32,16 +32,36 @@ def between_calls(function: Callable[[], Result]) -> Result:
     >>> between_calls(lambda: 7)
     7
     """
-    with _listed:
-        locks = list(_locks.values())
-    # Inside of a call of its own, whose end another thread may wait for, it must not wait.
-    if any(lock._is_owned() for lock in locks):
+    with _turn("read"):
         return function()
-    return _holding(locks, function)
 
 
-def _holding(locks: list[Any], function: Callable[[], Result]) -> Result:
-    if not locks:
-        return function()
-    with locks[0]:
-        return _holding(locks[1:], function)
+@contextmanager
+def _turn(kind: Kind) -> Iterator[None]:
+    """Wait for the end of what runs, unless it is of the same kind."""
+    if getattr(_own, "has_turn", False):
+        # It is part of a call, whose end it must not wait for.
+        yield
+        return
+    place = object()
+
+    def is_next() -> bool:
+        return _waiting[0] is place and kind in (_running or [kind])
+
+    try:
+        with PutOff(), _changed:
+            _waiting.append(place)
+            _changed.wait_for(is_next)
+            _waiting.popleft()
+            _running.append(kind)
+            _own.has_turn = True
+            _changed.notify_all()  # the next one may be of the same kind
+        yield
+    finally:
+        with PutOff(), _changed:
+            if getattr(_own, "has_turn", False):
+                _own.has_turn = False
+                _running.pop()
+            elif place in _waiting:
+                _waiting.remove(place)
+            _changed.notify_all()

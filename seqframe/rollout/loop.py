@@ -228,6 +228,8 @@ class Rollout:
             None if tensor is None else (tuple(tensor.shape), tensor.dtype)
             for tensor in tree.flatten((carry, given))
         )
+        if not backend.COMPILES_ROLLOUTS:
+            self._passes.setdefault(shapes, 1)
         if shapes not in self._passes:
             # Threads must not trace it at once. Without a pass, it is only compiled.
             with self._compiling:

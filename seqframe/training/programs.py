@@ -20,7 +20,7 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, States, Verbose
 from seqframe.backend.common import Form, Given, StepLoop
 from seqframe.backend.internals import all_layers, chosen_jit_compile, compiled_with
-from seqframe.backend.locks import lock_of
+from seqframe.backend.locks import call_of_a_program
 from seqframe.model.inspect import adapted_values, same_objects
 from seqframe.model.state import (
     checked_states,
@@ -143,7 +143,6 @@ class Program:
         self._model, self._kind, self._gather, self._verbose = model, kind, gather, verbose
         self._forms = forms_for(model, program, jit_compile)
         self._states = state_variables(stateful_layers(model))
-        self._lock = lock_of(model)  # rollouts in other threads read weights between two calls
 
     def fix(self, steps: int, form: Form | None) -> None:
         """Run all steps in one form: a given one, or the one that suits the layers and `steps`.
@@ -188,7 +187,7 @@ class Program:
                 return loop.run(given, 0, 0, 0, fresh=False)  # it is only compiled
             shape = (steps, count) if epochs > 1 else (count, 1)
             is_fresh = fresh and (epochs > 1 or not done)
-            with self._lock:
+            with call_of_a_program():  # rollouts in other threads read weights between two
                 return loop.run(given, first + done * unit, *shape, is_fresh)
 
         found: list[dict[str, np.ndarray]] = []

@@ -371,8 +371,8 @@ class Run:
         self._rows, capacity = prompts.buffer.shape[:2]
         extras = choose.begin(rollout.rows, capacity)
         begins = self._filled(prompts.begins.astype("int32"))
-        # A stateless model sees its window, wherever its prompt begins. Several rows are masked even
-        # if they begin together: without the mask, XLA takes twice as long for a step of LSTM(256).
+        # A stateless model sees its window, wherever its prompt begins. Several rows are masked
+        # even if they begin together: without it, XLA takes twice as long for an LSTM(256).
         masked = begins if rollout.is_stepped and rollout.rows > 1 else None
         given = [self._filled(prompts.lengths.astype("int32")), masked]
         given += [] if prompts.future is None else [self._filled(prompts.future)]

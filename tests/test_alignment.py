@@ -302,7 +302,7 @@ def test_a_filtered_history_takes_the_future_of_its_own_rows(groups):
 def test_numbers_in_an_index_are_told_apart_by_their_distance(begin, distance):
     index = begin + distance * np.arange(12)
     series, future = (pd.Series(np.arange(12.0) + k, index) for k in (0, 100))
-    x, _ = SequenceFramer(2).frame(series[1:10], future=future).arrays()
+    x, _ = SequenceFramer(2).frame(series.iloc[1:10], future=future).arrays()
     np.testing.assert_array_equal(x["future"].ravel(), 100 + x["past"][:, -1].ravel() + 1)
     with pytest.raises(ValueError, match="from its first step on"):
         SequenceFramer(2).frame(series, targets=pd.Series(np.arange(12.0), np.roll(index, 1)))
@@ -311,7 +311,7 @@ def test_numbers_in_an_index_are_told_apart_by_their_distance(begin, distance):
 def test_indexes_of_intervals_and_with_missing_labels():
     values = pd.Series(np.arange(8.0))
     values.index = pd.interval_range(0, 8)
-    x, _ = SequenceFramer(2).frame(values[1:7], future=values).arrays()
+    x, _ = SequenceFramer(2).frame(values.iloc[1:7], future=values).arrays()
     np.testing.assert_array_equal(x["future"].ravel(), x["past"][:, -1].ravel() + 1)
     values.index = ["a", None, *"cdefgh"]
     assert len(SequenceFramer(2).frame(values, targets=values * 2)) == 6

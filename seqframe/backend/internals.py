@@ -253,7 +253,7 @@ def global_seed_generator() -> keras.random.SeedGenerator | None:
 
     Why: only Keras's functions of random numbers reach it.
     """
-    return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+    return global_state.get_global_attribute("global_seed_generator")
 
 
 def made_seed_generator() -> keras.random.SeedGenerator:

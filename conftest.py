@@ -22,7 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 
 ROOT = Path(__file__).parent
+SOURCE = ROOT / "seqframe"
 BACKENDS = ("tensorflow", "jax", "torch")
+WITH_KERAS = ("keras", "ml_dtypes", *BACKENDS)  # what an installation of Keras brings
 
 
 def current_backend() -> str:
@@ -62,7 +64,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     left_out = (
         # Only the current backend has to be installed.
         (collection_path.parent.name == "backend" and loaded & {*BACKENDS} - {current_backend()})
-        or (config.getoption("without_keras") and loaded & {"keras", "matplotlib", *BACKENDS})
+        or (config.getoption("without_keras") and loaded & {*WITH_KERAS, "matplotlib"})
         or (config.getoption("per_backend") and not loaded & {"keras", *BACKENDS})
     )
     return True if left_out else None
@@ -72,7 +74,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def packages_loaded_by(path: Path) -> frozenset[str]:
     """Return the packages that a file imports when it loads, directly or through files of ours."""
     loaded: set[str] = set()
-    seen, ahead = {path}, [path]
+    ahead = [path, path.parent / "__init__.py"] if path.is_relative_to(SOURCE) else [path]
+    seen = {*ahead}
     while ahead:
         for name in names_imported_by(ahead.pop()):
             own = file_of(name)

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import warnings
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def serve(arguments):
     import setups
 
     if find_spec("tensorflow"):
-        import tensorflow  # noqa: F401  # Keras does so in the first training
+        import_module("tensorflow")  # as Keras does in the first training
 
     names = [arguments.setup] if arguments.setup else list(setups.SETUPS)
     counts = {name: [0, 0, 0] for name in names}

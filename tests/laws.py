@@ -6,6 +6,7 @@ import random
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -368,7 +369,7 @@ def splits(
     whole = [
         data.cut([max(a - back, 0) for a, _ in spans], [b for _, b in spans]) for spans in parts
     ]
-    call = lambda: frames.split(*fractions, share_history=share_history)  # noqa: E731
+    call = partial(frames.split, *fractions, share_history=share_history)
     made = _parts_equal(rule, whole, call, rng)
     if made and not rule.wrap:
         _targets_apart(made, parts, data.labels)
@@ -451,8 +452,11 @@ def folds(
             whole.append(data.cut(list(a), list(b)))
             whole.append(data.cut([max(first - back, 0) for first in c], list(d)))
         options["share_history"] = share_history
-    call = lambda: [part for pair in frames.folds(n, **options) for part in pair]  # noqa: E731
-    made = _parts_equal(rule, whole, call, rng)
+
+    def parts() -> list[Any]:
+        return [part for pair in frames.folds(n, **options) for part in pair]
+
+    made = _parts_equal(rule, whole, parts, rng)
     if made and not by_sequences and not rule.wrap:
         _train_before_test(made, gap)
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.framing.dates import counts_rows, index_of, is_clock, kind_of_index, same_labels
+from seqframe.framing.dates import (
+    are_comparable,
+    counts_rows,
+    index_of,
+    is_clock,
+    kind_of_index,
+    same_labels,
+)
 from seqframe.framing.tables import Groups, column_names, label_of, split_table
 
 #: The first row of each group in a table, and the row after its last one.
@@ -26,7 +33,7 @@ def match_index(values: Any, sequence: Any, name: str, longer: bool = False) -> 
     1
     """
     theirs, ours = index_of(values), index_of(sequence)
-    if not _are_comparable(theirs, ours, name):
+    if theirs is None or ours is None or not are_comparable(theirs, ours, name, "sequence"):
         return 0
     # Another length is an error of its own, or belongs to the weights of frames.
     if not len(ours) or len(theirs) < len(ours) or (len(theirs) > len(ours) and not longer):
@@ -43,7 +50,7 @@ def match_spans(values: Any, sequence: Any, name: str, groups: Groups, spans: Sp
     if theirs is None or ours is None:
         return spans
     numbers_rows = _number_rows(theirs, ours, groups)
-    if not numbers_rows and not _are_comparable(theirs, ours, name):
+    if not numbers_rows and not are_comparable(theirs, ours, name, "sequence"):
         return spans
     (starts, stops), edges = spans, groups.edges
     sizes = np.diff(edges)
@@ -60,24 +67,6 @@ def match_spans(values: Any, sequence: Any, name: str, groups: Groups, spans: Sp
             raise _no_such_label(other, own, name, f" of {groups.labels[number]!r}")
         starts[number] += row
     return starts, stops
-
-
-def _are_comparable(theirs: Any, ours: Any, name: str) -> bool:
-    """Whether two indexes tell their steps. Raise if they tell them by different kinds of labels.
-
-    An index that counts rows from 0 says nothing about labels of another kind.
-    """
-    if theirs is None or ours is None:
-        return False
-    if kind_of_index(theirs) == kind_of_index(ours):
-        return True
-    if counts_rows(theirs) or counts_rows(ours):
-        return False
-    raise ValueError(
-        f"`{name}` must have {_called(ours)} of the sequence. Received: {theirs[0]} in an index "
-        f"of {theirs.dtype} for a sequence with {ours.dtype}. Convert one of them, or pass an "
-        f"array, as `{name}.to_numpy()`."
-    )
 
 
 def _number_rows(theirs: Any, ours: Any, groups: Groups) -> bool:

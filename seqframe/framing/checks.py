@@ -32,6 +32,15 @@ def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choic
     return value
 
 
+def each_name(name: str, number: int, count: int) -> str:
+    """Return what errors call one of `count` sequences of an argument.
+
+    >>> each_name("history", 0, 1), each_name("history", 0, 2)
+    ('history', 'history[0]')
+    """
+    return name if count == 1 else f"{name}[{number}]"
+
+
 def check_bytes(what: str, nbytes: int, way_out: str) -> None:
     """Raise if data would need more memory than the machine has.
 

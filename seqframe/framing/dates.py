@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.checks import each_name
 from seqframe.framing.tables import Table, read_table, read_tables
 
 _LEAST_TO_GUESS = 8  # dates that are needed to guess their distance
@@ -39,7 +40,7 @@ def check_each(tables: Sequence[Any], name: str) -> None:
     """Raise if the dates of one of several tables do not go forward."""
     for number, table in enumerate(read_tables(tables)):
         if isinstance(table, Table):
-            check_dates(table, name if len(tables) == 1 else f"{name}[{number}]")
+            check_dates(table, each_name(name, number, len(tables)))
 
 
 def check_dates(
@@ -226,7 +227,9 @@ def check_future(
         check_dates(future, name)
     if before is None or not len(before) or ahead is None:
         return
-    if not _are_comparable(before, ahead, name):
+    if counts_rows(ahead) or not are_comparable(ahead, before, name, "history"):
+        return
+    if kind_of_index(before) == "number" and (before.hasnans or ahead.hasnans):
         return
     known = before[: len(ahead)] if begins_with_history else before[:0]
     if kind_of_index(before) == "label":
@@ -301,21 +304,19 @@ def _is_daily(index: Any) -> bool:
     return bool((days.day_of_week < 5).all() and (days[1:] - days[:-1]).min().days == 1)
 
 
-def _are_comparable(before: Any, ahead: Any, name: str) -> bool:
-    """Whether two indexes tell their steps. Raise if they tell them by different kinds of labels.
+def are_comparable(theirs: Any, ours: Any, name: str, whose: str) -> bool:
+    """Whether two indexes tell steps by labels of one kind. Raise if the kinds differ.
 
     An index that counts rows from 0 says nothing about labels of another kind.
     """
-    if counts_rows(ahead):
-        return False
-    if kind_of_index(before) == kind_of_index(ahead):
-        return kind_of_index(before) != "number" or not (before.hasnans or ahead.hasnans)
-    if counts_rows(before):
+    if kind_of_index(theirs) == kind_of_index(ours):
+        return True
+    if counts_rows(theirs) or counts_rows(ours):
         return False
     raise ValueError(
-        f"`{name}` must have an index of the same kind as the history. Received: an index of "
-        f"{ahead.dtype} for a history with {before.dtype}. Convert one of them, as by "
-        "`pandas.to_datetime`, `tz_localize` or `to_period`; or pass an array."
+        f"`{name}` must have an index of the same kind as the {whose}. Received: an index of "
+        f"{theirs.dtype} for a {whose} with {ours.dtype}. Convert one of them, as by "
+        f"`pandas.to_datetime`, `tz_localize` or `to_period`; or pass `{name}.to_numpy()`."
     )
 
 

@@ -215,9 +215,8 @@ class Frames:
         >>> SequenceFramer(3, mode="prefixes").frame("ABCDEF").lengths()
         array([1, 2, 3, 3, 3])
         """
-        return self._locate(np.atleast_1d(self._resolve(slice(None) if index is None else index)))[
-            2
-        ]
+        chosen = self._resolve(slice(None) if index is None else index)
+        return self._locate(np.atleast_1d(chosen))[2]
 
     def mask(self, index: Index | None = None) -> np.ndarray:
         """Return which input steps are real, not padding: bool array `(frames, length)`.

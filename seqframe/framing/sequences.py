@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.checks import each_name
 from seqframe.framing.tables import Table, check_unmasked, column_names, read_table, read_tables
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -108,9 +109,8 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {kind}.{way_out}"
         )
-    # Short floats such as bfloat16 are void to NumPy, too, but of a type of their own.
-    is_record = issubclass(array.dtype.type, np.void)
-    if array.dtype.kind in "OSTU" or is_record:
+    # Records are void to NumPy. So are short floats such as bfloat16, but of a type of their own.
+    if array.dtype.kind in "OSTU" or issubclass(array.dtype.type, np.void):
         raise TypeError(
             f"`{name}` must hold numbers, or be one-dimensional and hold symbols. Received: "
             f"dtype={array.dtype} and {array.ndim} dimensions. Convert it first, for instance with "
@@ -125,12 +125,10 @@ def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -
     """Return several sequences as arrays that agree in features, columns and dtype."""
     raw = read_tables(raw)
 
-    def called(number: int) -> str:
-        return name if len(raw) == 1 else f"{name}[{number}]"
-
+    called = [each_name(name, number, len(raw)) for number in range(len(raw))]
     arrays = [
-        item if _is_array_of_numbers(item) else to_array(item, called(number), vocabulary)
-        for number, item in enumerate(raw)
+        item if _is_array_of_numbers(item) else to_array(item, each, vocabulary)
+        for item, each in zip(raw, called, strict=True)
     ]
     full = next((array for array in arrays if len(array)), arrays[0])
     for number, item in enumerate(raw):
@@ -140,15 +138,15 @@ def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -
     for number, (item, array) in enumerate(zip(raw, arrays, strict=True)):
         if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
             raise ValueError(
-                f"`{name}` must agree in features and dtype. Received: `{called(0)}` with "
-                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{called(number)}` "
+                f"`{name}` must agree in features and dtype. Received: `{called[0]}` with "
+                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{called[number]}` "
                 f"with {array.shape[1:]} and {array.dtype}."
             )
         columns = column_names(item) if isinstance(item, Table) else None
         if columns != names:
             raise ValueError(
                 f"`{name}` must have the same columns in the same order. Received: "
-                f"`{called(0)}` with {names}, `{called(number)}` with {columns}."
+                f"`{called[0]}` with {names}, `{called[number]}` with {columns}."
             )
     if 0 in first.shape[1:]:
         raise ValueError(

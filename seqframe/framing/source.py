@@ -15,6 +15,7 @@ from seqframe.framing.alignment import (
     match_index,
     match_spans,
 )
+from seqframe.framing.checks import each_name
 from seqframe.framing.dates import check_dates, check_each
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
@@ -441,7 +442,7 @@ class _Reader:
             return [drop_labels(item, self.by, name, keep) for item in each]
         matched = []
         for number, item in enumerate(each):
-            called = name if len(each) == 1 else f"{name}[{number}]"
+            called = each_name(name, number, len(each))
             rest = drop_labels(item, self.by, called, keep)
             if self.by:
                 check_series(item, self.read[number], self.by, called, f"sequences[{number}]")

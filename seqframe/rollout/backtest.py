@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from seqframe import backend
-from seqframe.framing.checks import check_bytes, check_integer
+from seqframe.framing.checks import check_bytes, check_integer, each_name
 from seqframe.framing.dates import check_future, continue_table
 from seqframe.framing.frames import Frames
 from seqframe.framing.tables import Table, read_table, table_names
@@ -19,7 +19,6 @@ from seqframe.rollout.backtest_data import Given, read_sequences
 from seqframe.rollout.forecast import (
     Forecaster,
     Known,
-    each_name,
     real_arrays,
     warn_of_positions,
 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqframe.aliases import Columns, Shape
 from seqframe.framing.alignment import check_series
-from seqframe.framing.checks import check_bytes, check_integer
+from seqframe.framing.checks import check_bytes, check_integer, each_name
 from seqframe.framing.dates import check_each, check_future, continue_table, index_forecast
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.sequences import (
@@ -373,11 +373,6 @@ class Forecaster:
                 "`backtest(…).residuals`."
             )
         return found if plan.columns is None else found[..., plan.columns]
-
-
-def each_name(name: str, number: int, count: int) -> str:
-    """Return how errors call one of `count` sequences."""
-    return name if count == 1 else f"{name}[{number}]"
 
 
 def real_arrays(values: list[Any], name: str) -> list[np.ndarray]:

@@ -229,8 +229,8 @@ class Generator:
                 any lengths. A prompt gives the same result in a list as by itself, unless the
                 sampler draws: row `k` draws by the seed and `k`. If the framer pads, a short prompt
                 is padded and a long one keeps its last `sequence_length` steps. Otherwise a
-                stateless model needs `sequence_length` steps. With a `state` the
-                prompt may be empty.
+                stateless model needs `sequence_length` steps. With a `state` the prompt may be
+                empty.
             steps: int ≥ 1. Symbols to generate.
             num_samples: int ≥ 1. Continuations of each prompt, which take a row each. A beam
                 sampler gives its best ones, at most `num_beams`.

@@ -41,7 +41,8 @@ def stop_after(monkeypatch):
             left[0] -= 1
             if not left[0] and within:
                 self.folder.mkdir(exist_ok=True)
-                (self.folder / "unfinished").write_bytes(b"seqframe che")
+                half = f".generation-{number}.{'0' * 32}.unfinished.checkpoint"
+                (self.folder / half).write_bytes(b"seqframe che")
                 raise Stopped
             write(self, content)
             if not left[0]:

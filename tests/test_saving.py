@@ -17,7 +17,7 @@ from keras import layers, ops
 from models import numbers, recurrent, seeded
 
 from seqframe import Generator, SequenceFramer, Vocabulary
-from seqframe.rollout.files import written_beside
+from seqframe.files import written_beside
 from seqframe.samplers import BeamSampler, RandomSampler, TopKSampler, TopPSampler
 
 ABCD = SequenceFramer(1, vocabulary=Vocabulary("ABCD"))
@@ -298,7 +298,7 @@ def test_a_path_is_a_str_or_a_path(model, path, tmp_path, monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
-from seqframe.rollout.files import written_beside
+from seqframe.files import written_beside
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 for number in range(1_000_000):

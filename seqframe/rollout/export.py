@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from seqframe.aliases import ExportKind, Shape, Tensor
+from seqframe.files import check_path, written_beside
 from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.vocabulary import Vocabulary
@@ -20,7 +21,6 @@ from seqframe.model.inspect import (
     least_steps,
 )
 from seqframe.rollout.choosers import Chooser, Feedback, Processor, SymbolChooser, ValueChooser
-from seqframe.rollout.files import check_path, written_beside
 from seqframe.rollout.loop import RolledModel, Rollout
 from seqframe.samplers import BeamSampler
 

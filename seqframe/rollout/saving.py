@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import keras
 
+from seqframe.files import check_path, written_beside
 from seqframe.framing.framer import SequenceFramer
-from seqframe.rollout.files import check_path, written_beside
 from seqframe.samplers import HubSampler
 
 _MEMBER = "seqframe.json"

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import os
 import random
 import time
 import zlib
@@ -26,6 +25,7 @@ from seqframe.backend.internals import (
     private_counters,
 )
 from seqframe.backend.interrupts import PutOff
+from seqframe.files import check_path
 from seqframe.model.inspect import metric_names
 from seqframe.model.state import state_variables, stateful_layers
 from seqframe.training.generations import Content, Generations, is_plain
@@ -75,9 +75,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, path: str | Path, every: SaveEvery = "epoch", *, dataset: Any = None):
         super().__init__()
-        if not isinstance(path, str | os.PathLike):
-            raise TypeError(f"`path` must be a str or a `pathlib.Path`. Received: path={path!r}.")
-        if not str(path) or Path(path).is_file():
+        path = check_path(path)
+        if path.is_file():
             raise ValueError(f"`path` must name a folder. Received: path={str(path)!r}.")
         is_number = isinstance(every, Real) and not isinstance(every, bool)
         least = 1 if isinstance(every, Integral) else 0
@@ -93,7 +92,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
         if not isinstance(every, str):
             every = int(every) if isinstance(every, Integral) else float(every)
-        self.path, self.every, self.dataset = Path(path), every, dataset
+        self.path, self.every, self.dataset = path, every, dataset
         self._files = Generations(self.path)
         self._forget()
 

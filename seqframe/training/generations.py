@@ -7,7 +7,6 @@ safetensors has no checksum.
 
 import hashlib
 import json
-import os
 import re
 import struct
 import warnings
@@ -16,6 +15,8 @@ from typing import Any
 
 import ml_dtypes  # so that NumPy knows bfloat16
 import numpy as np
+
+from seqframe.files import written_beside
 
 _MAGIC = b"seqframe checkpoint 1\n"
 _LENGTH = struct.Struct("<Q")  # of the header
@@ -64,17 +65,10 @@ class Generations:
         self.folder.mkdir(parents=True, exist_ok=True)
         paths = self.paths()
         number = _number(paths[0]) + 1 if paths else 1
-        unfinished = self.folder / "unfinished"
-        try:
-            with unfinished.open("wb") as file:
-                for part in _parts(content):
-                    file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self.folder / f"generation-{number}.checkpoint")
-        finally:
-            unfinished.unlink(missing_ok=True)
-        _sync_folder(self.folder)
+        newest = self.folder / f"generation-{number}.checkpoint"
+        with written_beside(newest) as unfinished, unfinished.open("wb") as file:
+            for part in _parts(content):
+                file.write(part)
         for path in paths[_KEPT - 1 :]:
             path.unlink(missing_ok=True)
 
@@ -196,14 +190,3 @@ def _dtype_name(dtype: np.dtype) -> str:
 def _number(path: Path) -> int:
     found = _NAME.fullmatch(path.name)
     return int(found[1]) if found else 0
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the names of a folder's files on the disk. Windows cannot, and needs it less."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

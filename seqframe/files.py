@@ -35,8 +35,10 @@ def written_beside(path: Path) -> Iterator[Path]:
     unfinished = _beside(path, uuid.uuid4().hex, "unfinished")
     try:
         yield unfinished
-        _sync(unfinished)
+        for each in [unfinished, *unfinished.rglob("*")]:
+            _sync(each)
         _move(unfinished, path)
+        _sync(path.parent)  # which has the new name
     finally:
         _remove(unfinished)
 
@@ -80,8 +82,12 @@ def _remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Put the contents on the disk, before they take the place of others."""
-    for each in [path, *path.rglob("*")]:
-        if each.is_file():
-            with each.open("rb+") as file:
-                os.fsync(file.fileno())
+    """Put what a file or a folder holds on the disk. Windows cannot do so with folders."""
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -67,14 +67,18 @@ class Case:
     ask: int = 0
 
     def __repr__(self) -> str:
-        """Only what is not the default, so that a case can be read, and pasted."""
-        plain = Case()
-        shown = [
-            f"{each.name}={getattr(self, each.name)!r}"
-            for each in fields(self)
-            if getattr(self, each.name) != getattr(plain, each.name)
-        ]
-        return f"Case({', '.join(shown)})"
+        return written(self)
+
+
+def written(case: Any) -> str:
+    """Return a case as a call with what is not the default, so that it can be read, and pasted."""
+    plain = type(case)()
+    shown = [
+        f"{each.name}={getattr(case, each.name)!r}"
+        for each in fields(case)
+        if getattr(case, each.name) != getattr(plain, each.name)
+    ]
+    return f"Case({', '.join(shown)})"
 
 
 # --- Drawing.

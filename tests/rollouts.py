@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import laws
 import numpy as np
+from drawn import written
 from keras import layers, ops
 from models import seeded
 
@@ -58,13 +59,7 @@ class Case:
     seed: int = 0
 
     def __repr__(self) -> str:
-        plain = Case()
-        shown = [
-            f"{each.name}={getattr(self, each.name)!r}"
-            for each in fields(self)
-            if getattr(self, each.name) != getattr(plain, each.name)
-        ]
-        return f"rollouts.Case({', '.join(shown)})"
+        return f"rollouts.{written(self)}"
 
 
 def draw(number: int) -> Case:

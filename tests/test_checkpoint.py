@@ -53,6 +53,20 @@ def stop_after(monkeypatch):
     return stop
 
 
+@pytest.fixture
+def goes_on(tmp_path, stop_after):
+    """Return whether training a model goes on after its n-th file as if it had not ended."""
+
+    def has_gone_on(number, model):
+        whole = simple(tmp_path / "whole", model=model())
+        stop_after(number)
+        stopped(simple, tmp_path / "cut", model=model())
+        stop_after(-1)
+        return same(simple(tmp_path / "cut", model=model()), whole)
+
+    return has_gone_on
+
+
 def dense(**kwargs):
     return built(lambda: [layers.Flatten(), layers.Dense(1)], **kwargs)
 
@@ -133,15 +147,11 @@ def test_a_checkpoint_changes_nothing(tmp_path):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="Keras draws by the backend's generator only there")
-def test_draws_of_the_backends_own_generator_go_on(tmp_path, stop_after):
+def test_draws_of_the_backends_own_generator_go_on(goes_on):
     def model():
         return built(lambda: [layers.Flatten(), layers.Dropout(0.5), layers.Dense(1)])
 
-    whole = simple(tmp_path / "whole", model=model())
-    stop_after(3)
-    stopped(simple, tmp_path / "cut", model=model())
-    stop_after(-1)
-    assert same(simple(tmp_path / "cut", model=model()), whole)
+    assert goes_on(3, model)
 
 
 def test_draws_of_callbacks_go_on(tmp_path, stop_after):
@@ -164,29 +174,21 @@ def test_draws_of_callbacks_go_on(tmp_path, stop_after):
     assert same(run("cut", 8), whole)
 
 
-def test_weights_of_all_dtypes_are_kept(tmp_path, stop_after):
+def test_weights_of_all_dtypes_are_kept(goes_on):
     def model():
         return built(lambda: [layers.Flatten(), layers.Dense(1, dtype="bfloat16")])
 
-    whole = simple(tmp_path / "whole", model=model())
-    stop_after(2)
-    stopped(simple, tmp_path / "cut", model=model())
-    stop_after(-1)
-    assert same(simple(tmp_path / "cut", model=model()), whole)
+    assert goes_on(2, model)
 
 
-def test_a_scaled_loss_goes_on(tmp_path, stop_after):
+def test_a_scaled_loss_goes_on(goes_on):
     def model():
         optimizer = keras.optimizers.LossScaleOptimizer(
             keras.optimizers.SGD(0.1, momentum=0.9), initial_scale=4.0, dynamic_growth_steps=3
         )
         return dense(optimizer=optimizer)
 
-    whole = simple(tmp_path / "whole", model=model())
-    stop_after(4)
-    stopped(simple, tmp_path / "cut", model=model())
-    stop_after(-1)
-    assert same(simple(tmp_path / "cut", model=model()), whole)
+    assert goes_on(4, model)
 
 
 def test_public_counters_of_any_callback_are_kept(tmp_path, stop_after):

@@ -107,6 +107,12 @@ def passes(dataset, count):
     return [np.concatenate([batch[1] for batch in dataset]).tolist() for _ in range(count)]
 
 
+def test_a_tf_dataset_may_have_no_batch(tf):
+    dataset = SequenceFramer(3).frame(np.arange(6.0)).to_tf(8, drop_last=True)
+    assert len(dataset) == 0
+    assert [list(dataset) for _ in range(2)] == [[], []]
+
+
 def test_each_pass_over_a_tf_dataset_is_an_epoch(tf):
     frames = KINDS["one sequence"]()
 

@@ -27,7 +27,7 @@ def tf_dataset(batches: Batches, specs: list[tuple[Shape, np.dtype]]) -> "tf.dat
 
     def first_batches() -> Iterator[Batch]:
         # tf.data calls this at the beginning of each pass.
-        return itertools.islice(batches.at_epoch(epoch), last)
+        return itertools.islice(batches.at_epoch(epoch), max(last, 0))
 
     def last_batch() -> Iterator[Batch]:
         # Only a pass that takes its last batch is an epoch. A look at the first ones is none.

@@ -251,7 +251,7 @@ def to_device(value: Any) -> Any:
     """Return a nest of NumPy arrays as tensors.
 
     On the CPU they may share memory. JAX's arrays are immutable, so nothing writes there.
-    `jnp.asarray` would compile a program for each new shape, which takes 9 ms.
+    `jnp.asarray` would compile a program for each new shape.
     """
     return tree.map_structure(jax.device_put, value)
 

@@ -216,7 +216,7 @@ def seed_of_step(seed: int, step: int) -> torch.Tensor:
 def random_bits(seed: torch.Tensor, rows: int, count: int) -> torch.Tensor:
     """Return random integers below 2**32, `(rows, count)`, by the seed and the row only.
 
-    NumPy computes them: its operations on small arrays take a tenth of PyTorch's time.
+    NumPy computes them, because PyTorch takes longer for operations on small arrays.
     """
     key = seed.cpu().numpy().astype(np.uint32)
     with np.errstate(over="ignore"):  # scalars warn where arrays wrap around

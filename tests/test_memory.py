@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_training_leaves_the_users_data_as_they_are(tmp_path):
     lines = [line.split(": ") for line in result.stdout.splitlines() if line.count(": ") == 1]
     assert {strategy for strategy, _ in lines} == STRATEGIES[current_backend()]
     ways = {name for _, name in lines}
-    assert {"batches", "dataset", "lanes", "to_torch", "to_grain", "arrays"} < ways
+    assert {"batches", "dataset", "lanes", "to_grain", "arrays"} < ways
+    assert ("to_torch" in ways) == (find_spec("torch") is not None)
     assert {"seqframe.fit", "seqframe.evaluate", "seqframe.predict"} < ways
     assert ("to_tf" in ways) == (current_backend() == "tensorflow")
     assert len(lines) == len(ways) * len(STRATEGIES[current_backend()])

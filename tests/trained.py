@@ -7,11 +7,11 @@ way and strategy, and raises if the user's data, in memory or in a file, have ch
 import sys
 import warnings
 from contextlib import nullcontext
+from importlib.util import find_spec
 
 import grain
 import keras
 import numpy as np
-import torch
 
 import seqframe
 from seqframe import SequenceFramer
@@ -63,8 +63,6 @@ def ways(frames):
     size = 32
     batches = frames.batches(size)
     quiet = dict(verbose=0)
-    torch_frames = frames.to_torch()
-    loader = torch.utils.data.DataLoader(torch_frames, size, collate_fn=torch_frames.collate)
     read = grain.MapDataset.source(batches).to_iter_dataset()
     found = {
         "batches": lambda model: model.fit(
@@ -73,7 +71,6 @@ def ways(frames):
         "train_on_batch": lambda model: [model.train_on_batch(*batch) for batch in batches],
         "dataset": lambda model: model.fit(frames.dataset(size), shuffle=False, **quiet),
         "lanes": lambda model: model.fit(frames.lanes(size).dataset(), shuffle=False, **quiet),
-        "to_torch": lambda model: model.fit(loader, **quiet),
         "to_grain": lambda model: model.fit(frames.to_grain().batch(size), **quiet),
         "batches by Grain": lambda model: model.fit(read, **quiet),
         "arrays": lambda model: model.fit(
@@ -93,6 +90,12 @@ def ways(frames):
         ),
         "seqframe.predict": lambda model: seqframe.predict(model, frames, batch_size=size, **quiet),
     }
+    if find_spec("torch"):
+        from torch.utils.data import DataLoader
+
+        torch_frames = frames.to_torch()
+        loader = DataLoader(torch_frames, size, collate_fn=torch_frames.collate)
+        found["to_torch"] = lambda model: model.fit(loader, **quiet)
     if keras.backend.backend() == "tensorflow":
         found["to_tf"] = lambda model: model.fit(frames.to_tf(size), **quiet)
         found["evaluate to_tf"] = lambda model: model.evaluate(frames.to_tf(size), **quiet)

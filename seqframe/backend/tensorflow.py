@@ -156,12 +156,14 @@ class StepLoop(common.StepLoop):
                 return self._loop(tree.pack_sequence_as(given, list(args[4:])), *args[:4])
 
             numbers = [tf.TensorSpec((), tf.int32)] * 3 + [tf.TensorSpec((), tf.bool)]
-            self._programs[key] = tf.function(
+            program = tf.function(
                 function,
                 autograph=False,
                 jit_compile=self.form.loop and self.form.xla,
                 input_signature=[*numbers, *specs],
-            ).get_concrete_function()
+            )
+            with PutOff():  # TensorFlow would raise a SystemError instead
+                self._programs[key] = program.get_concrete_function()
         return self._programs[key]
 
     def _any_length(self, given: Given) -> list[Any]:

@@ -108,4 +108,5 @@ def _least_input(geometry: Geometry) -> tuple[str, int | bool]:
 
 def _way_out(geometry: Geometry) -> str:
     """Say how to frame short sequences."""
-    return "" if geometry.pads else ", or pass `min_length` to pad short ones"
+    can_pad = not geometry.pads and geometry.sequence_length > 1
+    return "" if not can_pad else ", or pass `min_length` to pad short ones"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seqframe.framing.batches import Batches
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Frames, FrameSteps
+from seqframe.framing.left_out import LeftOut
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -52,6 +53,7 @@ __all__ = [
     "Batches",
     "Checkpoint",
     "FrameSteps",
+    "LeftOut",
     "Frames",
     "Generator",
     "GeneratorState",

@@ -208,6 +208,8 @@ def _missing(rng: random.Random, case: Case) -> Case:
     if case.weight == "frames":
         return case
     steps = [(q, t) for q, length in enumerate(case.lengths) for t in range(length)]
+    if rng.random() < 0.2:  # where windows end
+        steps = [(q, t) for q, t in steps if t >= case.lengths[q] - 2]
     some = rng.sample(steps, min(len(steps), rng.randint(1, 3)))
     if rng.random() < 0.4:
         return replace(case, holes=tuple(sorted(some)))

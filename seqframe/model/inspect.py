@@ -338,9 +338,9 @@ def check_weights(model: keras.Model, y_shape: Shape, weight_shape: Shape) -> No
         return
     if (len(output), output[-1]) == (len(y_shape) + 1, 1):
         raise ValueError(
-            f"`sample_weight` of shape {weight_shape} cannot weigh steps: the loss first averages "
-            "targets over their last axis. Received: targets without columns. Frame a sequence of "
-            "shape (steps, 1) with `targets=[0]`."
+            f"`sample_weight`, or `pad_end`, of shape {weight_shape} cannot weigh steps: the loss "
+            "first averages targets over their last axis. Received: targets without columns. Pass "
+            "targets of shape (steps, 1), or frame a sequence of that shape with `targets=[0]`."
         )
 
 

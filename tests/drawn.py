@@ -127,7 +127,7 @@ def _numbers(rng: random.Random) -> dict[str, Any]:
 
 def _table(rng: random.Random) -> dict[str, Any]:
     dtype = rng.choice(["int64", "float64", "float32"])
-    row, form = (rng.randint(1, 3),), rng.choice(sorted(TABLES))
+    row, form = (rng.choice([1, 2, 3, 3]),), rng.choice(sorted(TABLES))
     return {"dtype": dtype, "row": row, "form": form, "one_of_many": rng.random() < 0.6}
 
 
@@ -150,7 +150,9 @@ def _rule(rng: random.Random, dtype: str) -> dict[str, Any]:
     if mode == "windows":
         rule["sequence_stride"] = rng.choice([*SMALL, length])
         rule["sampling_rate"] = rng.choice([1, 1, 2, 3])
-        rule["pad_end"] = rng.random() < 0.25
+        rule["pad_end"] = rng.random() < 0.3
+        if rule["pad_end"] and rng.random() < 0.5:
+            rule["sequence_stride"] = length
     least = rng.randint(1, length + (rng.random() < 0.05))
     rule["min_length"] = rng.choice([None, least, least])
     if mode == "windows" and rng.random() < 0.7:
@@ -208,8 +210,8 @@ def _missing(rng: random.Random, case: Case) -> Case:
     if case.weight == "frames":
         return case
     steps = [(q, t) for q, length in enumerate(case.lengths) for t in range(length)]
-    if rng.random() < 0.2:  # where windows end
-        steps = [(q, t) for q, t in steps if t >= case.lengths[q] - 2]
+    if rng.random() < (0.5 if case.rule.get("pad_end") else 0.1):  # where windows end
+        steps = [(q, t) for q, t in steps if t >= case.lengths[q] - 3]
     some = rng.sample(steps, min(len(steps), rng.randint(1, 3)))
     if rng.random() < 0.4:
         return replace(case, holes=tuple(sorted(some)))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-COUNT = 1500  # framings that are drawn before a fault counts as missed
+COUNT = 3000  # framings that are drawn before a fault counts as missed
 
 
 class Mutant(NamedTuple):
@@ -126,8 +126,8 @@ MUTANTS = [
     Mutant(
         "the sampling rate is ignored",
         "geometry.py",
-        "return self.rate * np.arange(self.sequence_length)",
-        "return min(self.rate, 2) * np.arange(self.sequence_length)",
+        "return start + self.rate * nearest, real",
+        "return start + min(self.rate, 2) * nearest, real",
     ),
     Mutant(
         "a cycle loses its last step",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from seqframe.framing.batches import Batches
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Frames, FrameSteps
-from seqframe.framing.left_out import LeftOut
 from seqframe.framing.lanes import Lanes
+from seqframe.framing.left_out import LeftOut
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ __all__ = [
     "Batches",
     "Checkpoint",
     "FrameSteps",
-    "LeftOut",
     "Frames",
     "Generator",
     "GeneratorState",
     "Lanes",
+    "LeftOut",
     "SequenceFramer",
     "StatefulTrainer",
     "Vocabulary",

@@ -5,11 +5,11 @@ Framing goes by rows, so the rows around a hole become neighbours.
 
 import warnings
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from seqframe.framing.clock import Clock
+Spans: TypeAlias = Sequence[tuple[Any, int, int]]
 
 _SHOWN = 5  # names of sequences in the warning
 _LEAST_DATES = 3
@@ -17,12 +17,12 @@ _LEAST_DAYS = 14  # after which a weekday that never came is one of rest
 _LEAST_SHARE = 0.6  # of distances between neighbouring dates that are the shortest one
 
 
-def warn_of_holes(clock: Clock, labels: Sequence[Hashable], stacklevel: int) -> None:
+def warn_of_holes(spans: Spans, labels: Sequence[Hashable], stacklevel: int) -> None:
     """Say how many steps are missing in regular dates, and in which sequences.
 
     Irregular dates have no holes. Neither have workdays, some of which are holidays.
     """
-    counts = count_holes(clock)
+    counts = count_holes(spans)
     if not counts.any():
         return
     holed = np.flatnonzero(counts)
@@ -37,17 +37,20 @@ def warn_of_holes(clock: Clock, labels: Sequence[Hashable], stacklevel: int) -> 
     )
 
 
-def count_holes(clock: Clock) -> np.ndarray:
+def count_holes(spans: Spans) -> np.ndarray:
     """Return how many steps each sequence lacks, by the distance that most of its dates have.
+
+    `spans` has for each sequence a pandas index, the row of its first step and the row after its
+    last one.
 
     >>> import pandas
     >>> days = pandas.date_range("2026-01-01", periods=9)
-    >>> count_holes(Clock([(days, 0, 9), (days.delete([2, 5, 6]), 0, 6)]))
+    >>> count_holes([(days, 0, 9), (days.delete([2, 5, 6]), 0, 6)])
     array([0, 3])
     """
-    counts = np.zeros(len(clock.spans), np.int64)
+    counts = np.zeros(len(spans), np.int64)
     read: dict[int, np.ndarray | None] = {}
-    for number, (index, start, stop) in enumerate(clock.spans):
+    for number, (index, start, stop) in enumerate(spans):
         if id(index) not in read:  # many sequences may share an index
             read[id(index)] = _read_dates(index)
         dates = read[id(index)]

@@ -197,7 +197,7 @@ def read_source(
     if not counts.any():
         raise ValueError(f"{_no_frame(framer, source.steps)}{hint}")
     if source.clock is not None and framer.geometry.least_steps > 1:
-        warn_of_holes(source.clock, source.labels, stacklevel=3)
+        warn_of_holes(source.clock.spans, source.labels, stacklevel=3)
     if stack:
         warnings.warn(f"`sequences` may be a stack.{stack}", stacklevel=3)
     if sample_weight is not None:

@@ -149,9 +149,9 @@ MUTANTS = [
     ),
     Mutant(
         "a part of a split begins a step early",
-        "frames.py",
-        "source = self.source.cut(np.maximum(start - history, 0), stop)",
-        "source = self.source.cut(np.maximum(start - history - 1, 0), stop)",
+        "splits.py",
+        "np.maximum(starts - history * self.has_past, 0)",
+        "np.maximum(starts - history * self.has_past - 1, 0)",
     ),
     Mutant(
         "shards share frames",

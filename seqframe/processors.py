@@ -219,7 +219,10 @@ def _occurs(ids: Tensor, counts: Tensor, symbols: int) -> Tensor:
 
 def _listed(name: str, values: Any) -> list[Any]:
     if not isinstance(values, (list, tuple, np.ndarray)) or not len(values):
-        raise ValueError(f"`{name}` must be a list of one or more ids. Received: {values!r}.")
+        raise ValueError(
+            f"`{name}` must be a list of one or more ids. Received: {values!r}. A vocabulary gives "
+            "the ids of symbols: `vocabulary.encode(symbols)`."
+        )
     return list(values)
 
 

@@ -242,7 +242,7 @@ class MinPSampler(Sampler):
 
     def narrow(self, logits: Tensor) -> Tensor:
         largest = ops.max(logits, axis=-1, keepdims=True)
-        return _kept(logits, logits - largest >= math.log(self.p))
+        return _kept(logits, logits - largest >= math.log(self.p) - _ROUNDING)
 
 
 @keras.saving.register_keras_serializable("seqframe")
@@ -476,13 +476,14 @@ def sampling_of(
             sampler.temperature = temperature
         return Sampling(sampler)
     temperature = sampler.temperature if temperature is None else temperature
-    k = check_integer("top_k", top_k, 1) if top_k is not None else getattr(sampler, "k", _ALL)
-    p = 1.0 if top_p is None else _check_share("top_p", top_p)
-    if isinstance(sampler, TopPSampler):
-        p = sampler.p if top_p is None else p
-    is_plain = isinstance(sampler, (RandomSampler, TopKSampler, TopPSampler))
+    k = getattr(sampler, "k", _ALL) if top_k is None else check_integer("top_k", top_k, 1)
+    own_p = sampler.p if isinstance(sampler, TopPSampler) else 1.0
+    p = own_p if top_p is None else _check_share("top_p", top_p)
+    numbers = temperature, min(k, _ALL), p
+    if isinstance(sampler, (RandomSampler, TopKSampler, TopPSampler)):
+        return Sampling(RandomSampler(), numbers)
     sampler.temperature = 1.0
-    return Sampling(RandomSampler() if is_plain else sampler, (temperature, min(k, _ALL), p))
+    return Sampling(sampler, numbers)
 
 
 def _check_goes_with(name: str, value: Any, sampler: Any) -> None:

@@ -13,7 +13,6 @@ from pydoc_data.topics import topics
 import keras
 
 from seqframe import Generator, SequenceFramer, Vocabulary, fit
-from seqframe.processors import BannedSymbols, NoRepeatNGram, RepetitionPenalty
 
 keras.utils.set_random_seed(7)
 lines = [" ".join(line.split()) for topic in topics.values() for line in topic.splitlines()]
@@ -48,38 +47,16 @@ history = fit(model, lanes, epochs=6, validation_data=validation, verbose=2)
 
 # %%
 # The generator has the same weights, and a state of its own with one row. Each call says how it
-# draws. The first one compiles the loop; the others only pass other numbers. At a low temperature
-# the model mostly chooses likely letters.
+# draws. At a low temperature the model mostly chooses likely letters.
 generator = Generator(model, train.framer, sampler="random", seed=7)
 for temperature in (0.3, 0.7, 1.0):
     text = generator.generate("The statement ", 200, temperature=temperature, include_prompt=True)
     print(f"\ntemperature {temperature}: {text}")
 
 # %%
-# Rows of a call draw by the seed and their number: one prompt gives three texts. Nucleus sampling
-# leaves unlikely letters out.
-for top_p in (0.5, 0.9):
-    texts = generator.generate("The value ", 60, top_p=top_p, num_samples=3)
-    print(f"\ntop_p {top_p}:", *texts, sep="\n  ")
-
-# %%
-# At a low temperature the model repeats itself. Processors change the logits, one after the other:
-# letters that have occurred become less likely, no ten letters come twice, and the symbol for
-# unknown letters never comes.
-processors = [
-    RepetitionPenalty(1.05),
-    NoRepeatNGram(10),
-    BannedSymbols([vocabulary.unknown_id]),
-]
-options = {"temperature": 0.2, "include_prompt": True, "seed": 1}
-careful = Generator(model, train.framer, sampler="random", logits_processor=processors)
-for name, each in ("as it is", generator), ("with processors", careful):
-    print(f"\n{name}: {each.generate('The statement ', 200, **options)}")
-
-# %%
 # Stream letters as they are generated, up to a stop.
 print("\nThe following ", end="")
-for letter in generator.stream("The following ", 300, stop=".", temperature=0.7, top_p=0.9):
+for letter in generator.stream("The following ", 300, stop=".", top_p=0.9):
     print(letter, end="")
 print()
 

@@ -35,7 +35,7 @@ class GeneratorState:
     `Generator.generate(…, return_state=True)` returns it. It can be pickled.
 
     Attributes:
-        tail: array `(rows, steps)`, the last ids.
+        tail: array `(rows, steps)`, the last ids. All ids, if a processor sees them.
         lengths: int array `(rows,)`. Number of real ids in each row, without padding.
         states: list of arrays, the recurrent states.
         seed: int. The seed of the generation.

@@ -307,10 +307,49 @@ def cast(tensor: Tensor, dtype: Any) -> Tensor:
     return tensor if same else ops.cast(tensor, dtype)
 
 
-def likeliest(logits: Tensor) -> Tensor:
-    """Return the id of each row's largest logit; -1 if one of its logits is NaN."""
+def likeliest(logits: Tensor, none: int) -> Tensor:
+    """Return the id of each row's largest logit; -1 if one is NaN, and `none` if all are -inf."""
     is_broken = ops.any(ops.isnan(logits), axis=-1)
-    return ops.where(is_broken, -1, cast(ops.argmax(logits, axis=-1), "int32"))
+    is_banned = ops.all(logits == -float("inf"), axis=-1)
+    ids = cast(ops.argmax(logits, axis=-1), "int32")
+    return ops.where(is_broken, -1, ops.where(is_banned, none, ids))
+
+
+def threshold(values: Tensor, weights: Tensor, amount: Tensor) -> Tensor:
+    """Return the largest value of each row at which the weights of the values from it on reach
+    `amount`; the row's least value if none does.
+
+    It is found bit by bit. XLA takes 20 times as long to sort 50,000 numbers on a CPU.
+
+    Args:
+        values: float32 tensor `(rows, count)`.
+        weights: float32 tensor `(rows, count)`, at least 0.
+        amount: float tensor that broadcasts with `(rows, 1)`.
+
+    Returns:
+        tensor `(rows, 1)`.
+    """
+    # As integers in the order of the values.
+    bits = ops.view(values, "int32")
+    places = ops.where(bits < 0, ops.bitwise_xor(bits, np.int32(2**31 - 1)), bits)
+
+    def halve(number: Tensor, least: Tensor) -> Tensor:
+        bit = ops.left_shift(ops.ones_like(least), ops.cast(31 - number, "int32"))
+        found = ops.sum(ops.where(places >= least + bit, weights, 0.0), axis=-1, keepdims=True)
+        return ops.where(found >= amount, least + bit, least)
+
+    lowest = ops.full((values.shape[0], 1), -(2**31), "int32")
+    least = ops.fori_loop(0, 32, halve, lowest)
+    return ops.min(ops.where(places >= least, values, float("inf")), axis=-1, keepdims=True)
+
+
+def sorted_threshold(values: Tensor, weights: Tensor, amount: Tensor) -> Tensor:
+    """Return what `threshold` does, by sorting: for devices that start each operation slowly."""
+    order = ops.argsort(-values, axis=-1)
+    total = ops.cumsum(ops.take_along_axis(weights, order, axis=-1), axis=-1)
+    short = ops.sum(ops.cast(total < amount, "int32"), axis=-1, keepdims=True)
+    last = ops.minimum(short, values.shape[-1] - 1)
+    return ops.take_along_axis(values, ops.take_along_axis(order, last, axis=-1), axis=-1)
 
 
 def write_steps(buffer: Tensor, begin: Tensor, steps: Tensor, due: Tensor) -> Tensor:

@@ -266,6 +266,12 @@ def operand(array: np.ndarray) -> Any:
     return to_device(array)
 
 
+def threshold(values: Any, weights: Any, amount: Any) -> Any:
+    """Return the largest value of each row at which the weights from it on reach `amount`."""
+    on_cpu = jax.default_backend() == "cpu"
+    return (common.threshold if on_cpu else common.sorted_threshold)(values, weights, amount)
+
+
 def compiles(model: keras.Model) -> bool:
     """Whether a model is compiled without `jit_compile=False`."""
     return chosen_jit_compile(model) is not False

@@ -266,6 +266,12 @@ def values_of(variables: list[Any]) -> list[Any]:
     return [tf.convert_to_tensor(variable.value) for variable in variables]
 
 
+def threshold(values: Any, weights: Any, amount: Any) -> Any:
+    """Return the largest value of each row at which the weights from it on reach `amount`."""
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    return (common.threshold if on_cpu else common.sorted_threshold)(values, weights, amount)
+
+
 def finish(tensors: Any) -> None:
     """Wait until tensors are computed."""
     if tf.config.list_physical_devices("GPU"):

@@ -1,5 +1,6 @@
 """PyTorch: programs are plain loops, because it cannot compile a loop of training steps."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -237,13 +238,23 @@ def cast(tensor: torch.Tensor, dtype: Any) -> torch.Tensor:
     return tensor.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
 
 
-def likeliest(logits: torch.Tensor) -> torch.Tensor:
-    """Return the id of each row's largest logit; -1 if one of its logits is NaN.
+def likeliest(logits: torch.Tensor, none: int) -> torch.Tensor:
+    """Return the id of each row's largest logit; -1 if one is NaN, and `none` if all are -inf.
 
     Keras's operations take longer than PyTorch's own. The largest of a row with NaN is NaN.
     """
     largest, ids = logits.max(-1)
-    return ids.masked_fill_(largest.isnan(), -1)
+    # The largest is neither, as a rule: one comparison tells.
+    if not (largest > -math.inf).all():
+        ids = ids.masked_fill(largest.isnan(), -1).masked_fill(largest == -math.inf, none)
+    return ids
+
+
+def threshold(values: torch.Tensor, weights: torch.Tensor, amount: Any) -> torch.Tensor:
+    """Return the largest value of each row at which the weights from it on reach `amount`."""
+    falling, order = values.sort(-1, descending=True)
+    short = (weights.gather(-1, order).cumsum(-1) < amount).sum(-1, keepdim=True)
+    return falling.gather(-1, short.clamp_(max=values.shape[-1] - 1))
 
 
 def write_steps(buffer: torch.Tensor, begin: int, steps: Any, due: bool) -> torch.Tensor:

@@ -21,9 +21,9 @@ from seqframe.model.inspect import (
     least_steps,
     takes_windows,
 )
-from seqframe.rollout.choosers import Chooser, Feedback, Processor, SymbolChooser, ValueChooser
+from seqframe.rollout.choosers import Chooser, Feedback, Processors, SymbolChooser, ValueChooser
 from seqframe.rollout.loop import RolledModel, Rollout
-from seqframe.samplers import BeamSampler
+from seqframe.samplers import BeamSampler, sampling_of
 
 
 def export_rollout(
@@ -33,7 +33,7 @@ def export_rollout(
     *,
     sampler: Any,
     from_logits: bool | None,
-    processor: Processor | None,
+    processors: Processors,
     feedback: Feedback | None,
     batch_size: int,
     max_prompt: int,
@@ -64,11 +64,11 @@ def export_rollout(
         if isinstance(sampler, BeamSampler):
             rows_of_each = sampler.num_beams
         choose = SymbolChooser(
-            sampler,
+            sampling_of(sampler),
             from_logits,
             horizon=framer.horizon,
             padding_id=None if vocabulary is None else vocabulary.padding_id,
-            processor=processor,
+            processors=processors,
             feedback=feedback,
         )
     else:
@@ -134,8 +134,10 @@ class _Served:
 
     @property
     def _width(self) -> int:
-        stepped = self.rollout.is_stepped
+        stepped, choose = self.rollout.is_stepped, self.rollout.choose
         width = context_steps(self._framer, stepped) + self._framer.gap
+        if isinstance(choose, SymbolChooser) and choose.sees_ids and not stepped:
+            return max(width, self.max_prompt)
         return width + self.max_prompt - self._least if stepped else width
 
     def run(self, prompt: Tensor, steps: Tensor, seed: Tensor) -> Tensor:

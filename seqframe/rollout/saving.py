@@ -127,6 +127,8 @@ def _serialized(name: str, function: Any) -> Any:
     """Return a function or an object as JSON-safe values, if its name can be resolved again."""
     if function is None:
         return None
+    if isinstance(function, (list, tuple)):
+        return [_serialized(name, each) for each in function]
     if isinstance(function, HubSampler):
         function = function.sampler
     if not _is_registered(function):
@@ -142,6 +144,8 @@ def _deserialized(name: str, config: Any, custom_objects: dict[str, Any] | None)
     """Return the function or object that `_serialized` wrote, and nothing else of Keras's."""
     if config is None:
         return None
+    if isinstance(config, list) and name == "logits_processor":
+        return [_deserialized(name, each, custom_objects) for each in config]
     if not isinstance(config, dict):
         raise TypeError(f"`{name}` must be a registered function or object")
     function = keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)

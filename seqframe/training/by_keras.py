@@ -102,7 +102,7 @@ class KerasRunner:
             yield {**given, "callbacks": [*callbacks, self._hooks]}
             return
         self._hooks.set_model(self.model)
-        callbacks.append(self._hooks)
+        callbacks.callbacks.append(self._hooks)
         try:
             yield {**given, "callbacks": callbacks}
         finally:

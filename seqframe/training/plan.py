@@ -183,8 +183,11 @@ def _frames_feed(
         in_order = feed.arrays.get(feed.gather.y.array) if feed.gather.y is not None else None
         if symbols is None and weight_shape is None and in_order is not None:
             parts = range(0, len(frames), _FRAMES_SEARCHED)
-            labels = (frames[part : part + _FRAMES_SEARCHED][1] for part in parts)
-            check_labels(model, in_order, labels)
+            check_labels(
+                model,
+                in_order,
+                lambda: (frames[part : part + _FRAMES_SEARCHED][1] for part in parts),
+            )
     if frames.vocabulary is not None:
         check_embedding(model, len(frames.vocabulary))
     return feed
@@ -210,9 +213,16 @@ def _arrays_feed(
         check_targets(model, y_shape)
     if not tree.is_nested(x) and not tree.is_nested(y):
         check_shapes(model, np.shape(x)[1:], y_shape, are_frames=False)
-    if y_shape is not None and weight is None and "y" in feed.arrays:
-        check_labels(model, feed.arrays["y"], [feed.arrays["y"]])
+    if y_shape is not None and "y" in feed.arrays:
+        check_labels(model, feed.arrays["y"], lambda: [_weighed(**feed.arrays)])
     return feed
+
+
+def _weighed(x: Any, y: np.ndarray, weight: Any = None) -> np.ndarray:
+    """Return the targets of the samples whose weight is not 0."""
+    if weight is None or tree.is_nested(weight):
+        return y
+    return y[weight.reshape(len(weight), -1).any(axis=1)]
 
 
 def _first_inputs(feed: Feed, batch_size: int) -> Any:

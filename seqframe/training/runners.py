@@ -91,7 +91,7 @@ def _dataset_arguments(
                 f"{type(dataset).__name__}, which makes its own batches. Leave `{name}` out."
             )
     if kind != "predict":
-        check_loss(model)
+        check_loss(model, stacklevel=5)
     if policy is not None and shuffle:
         refuse_shuffle()
     if shuffle is None:  # Keras shuffles the batches of a PyDataset, and no other dataset

@@ -4,7 +4,7 @@ Keras broadcasts targets that do not suit, or fails in the middle of a step.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -26,7 +26,7 @@ _KNOWN = {
 }
 
 
-def check_loss(model: keras.Model, has_targets: bool = True) -> None:
+def check_loss(model: keras.Model, has_targets: bool = True, stacklevel: int = 6) -> None:
     """Raise if a model's loss needs targets that are missing, or other outputs than the model's."""
     if not _computes_as_keras(model):
         return
@@ -56,7 +56,7 @@ def check_loss(model: keras.Model, has_targets: bool = True) -> None:
         warnings.warn(
             f"The loss {name} takes logits, because of `from_logits=True`. But the model "
             f"{model.name!r} ends with a softmax. Leave out one of the two.",
-            stacklevel=6,
+            stacklevel=stacklevel,
         )
 
 
@@ -91,13 +91,16 @@ def check_targets(model: keras.Model, shape: Shape) -> None:
     )
 
 
-def check_labels(model: keras.Model, superset: np.ndarray, labels: Iterable[np.ndarray]) -> None:
+def check_labels(
+    model: keras.Model, superset: np.ndarray, labels: Callable[[], Iterable[np.ndarray]]
+) -> None:
     """Raise if class ids are not among those that a model predicts.
 
     Args:
         model: keras.Model.
         superset: array that has all class ids, and maybe other numbers.
-        labels: the class ids themselves. They are only read if the superset has others.
+        labels: function that returns the class ids themselves. It is only called if the superset
+            has others.
     """
     name, settings = _known_loss(model) if _computes_as_keras(model) else ("", {})
     outputs = declared_shape(model, "output_shape")
@@ -106,7 +109,7 @@ def check_labels(model: keras.Model, superset: np.ndarray, labels: Iterable[np.n
         return
     if _are_within(superset, classes):
         return
-    for part in labels:
+    for part in labels():
         if not _are_within(part, classes):
             raise ValueError(
                 f"Class ids must be in 0 … {classes - 1}, because the model has {classes} outputs. "

@@ -291,7 +291,7 @@ def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextMana
 
 
 def values_kept(model: keras.Model) -> AbstractContextManager[None]:
-    """Let a model keep its values if Keras's `evaluate` raises."""
+    """Let a model keep its values if one of Keras's loops raises."""
     return values_at_hand(model)
 
 

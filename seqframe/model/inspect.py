@@ -74,17 +74,17 @@ def outputs_probabilities(model: keras.Model) -> bool | None:
     >>> outputs_probabilities(keras.Sequential([keras.Input((1,)), softmax, reshaped]))
     True
     """
-    by_layers = _is_softmax(model)
+    by_layers = ends_with_softmax(model)
     return _takes_probabilities(getattr(model, "loss", None)) if by_layers is None else by_layers
 
 
-def _is_softmax(last: Any) -> bool | None:
+def ends_with_softmax(last: Any) -> bool | None:
     """Whether a layer or an operation gives probabilities; None if that is not known."""
     if isinstance(last, keras.Model):
         outputs = _outputs(last)
-        return _is_softmax(_last_change(outputs[0])) if len(outputs) == 1 else None
+        return ends_with_softmax(_last_change(outputs[0])) if len(outputs) == 1 else None
     if isinstance(last, keras.layers.TimeDistributed):
-        return _is_softmax(last.layer)
+        return ends_with_softmax(last.layer)
     # A user's layer, or one that computes more than its activation, may compute anything.
     if not type(last).__module__.startswith("keras.") or isinstance(last, keras.layers.RNN):
         return None
@@ -113,17 +113,6 @@ def _last_change(tensor: Any) -> Any:
 def _outputs(model: keras.Model) -> list[Any]:
     """Return a model's symbolic outputs; none if it declares none."""
     return list(getattr(model, "outputs", None) or [])
-
-
-def loss_lacks_probabilities(model: keras.Model) -> bool:
-    """Whether a model's loss takes probabilities, and its last layer gives other numbers.
-
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-    >>> model.compile(loss="categorical_crossentropy")
-    >>> loss_lacks_probabilities(model)
-    True
-    """
-    return _takes_probabilities(model.loss) is True and outputs_probabilities(model) is False
 
 
 #: Activations that give no probabilities.
@@ -271,35 +260,43 @@ def check_shapes(
     x_shape: Shape | dict[str, Shape],
     y_shape: Shape | None,
     symbols: int | None = None,
+    are_frames: bool = True,
 ) -> None:
     """Raise if inputs or targets do not fit a model. A size that the model does not declare may be
     any.
 
     Shapes have no sample axis. `symbols` is the size of the targets' vocabulary, if they have one.
+    Arrays may lack a last axis of one, which Keras adds, or have one too many.
     """
     expected = named_inputs(model)
     received = x_shape if isinstance(x_shape, dict) else {"past": x_shape}
+    kind = "frames" if are_frames else "arrays"
     if expected is not None and not (
         expected.keys() == received.keys()
-        and all(_fits(expected[name], shape) for name, shape in received.items())
+        and all(
+            fits(expected[name], shape) or (not are_frames and _fits_by_one(expected[name], shape))
+            for name, shape in received.items()
+        )
     ):
+        part = "`sequence_length`, `layout`, the framed columns or `future`"
         raise ValueError(
-            f"The frames do not fit the model, whose inputs have shape {_shown(expected)}. "
-            f"Received: frames with inputs of shape {_shown(received)}. Change `sequence_length`, "
-            "`layout`, the framed columns or `future`, or the model's `Input`."
+            f"The {kind} do not fit the model, whose inputs have shape {_shown(expected)}. "
+            f"Received: {kind} with inputs of shape {_shown(received)}. Change "
+            f"{part if are_frames else 'the shape of `X`'}, or the model's `Input`."
         )
     output = declared_shape(model, "output_shape")
     if output is None or y_shape is None:
         return
     ids = output[:-1]
     # Keras adds or drops a last axis of one if that makes them fit.
-    if not any(_fits(shape, y_shape) for shape in (output, ids, (*ids, 1), (*output, 1))):
+    if not any(fits(shape, y_shape) for shape in (output, ids, (*ids, 1), (*output, 1))):
+        part = "the framer's `horizon`, `return_sequences` or `targets`"
         raise ValueError(
             f"The targets do not fit the model, whose outputs have shape {output} (class ids: "
-            f"{ids}). Received: targets of shape {y_shape}. Change the framer's `horizon`, "
-            "`return_sequences` or `targets`, or the model's output."
+            f"{ids}). Received: targets of shape {y_shape}. Change "
+            f"{part if are_frames else 'the shape of `y`'}, or the model's output."
         )
-    classes = output[-1] if output and _fits(ids, y_shape) else None
+    classes = output[-1] if output and fits(ids, y_shape) else None
     if symbols is not None and classes not in (None, 1) and classes < symbols:
         raise ValueError(
             f"The model's output has {classes} classes. Received: frames whose vocabulary has "
@@ -307,11 +304,22 @@ def check_shapes(
         )
 
 
+def _fits_by_one(expected: Declared, received: Shape) -> bool:
+    """Whether a shape fits when Keras adds or drops a last axis of one."""
+    added = expected[-1:] == (1,) and fits(expected, (*received, 1))
+    return added or (received[-1:] == (1,) and fits(expected, received[:-1]))
+
+
 def _shown(shapes: Mapping[str, Declared]) -> Any:
     return shapes["past"] if list(shapes) == ["past"] else shapes
 
 
-def _fits(expected: Declared, received: Shape) -> bool:
+def fits(expected: Declared, received: Shape) -> bool:
+    """Whether a shape is as declared.
+
+    >>> fits((None, 2), (5, 2)), fits((3, 2), (5, 2))
+    (True, False)
+    """
     return len(expected) == len(received) and all(
         n is None or n == m for n, m in zip(expected, received, strict=True)
     )
@@ -437,7 +445,7 @@ def check_features(
         expected = inputs["future"][1 + framer.return_sequences :]
         checks.append(("future", future, expected, future or (1,)))
     for name, row, expected, shape in checks:
-        if not _fits(expected, shape):
+        if not fits(expected, shape):
             raise ValueError(
                 f"`{name}` must have steps of shape {expected}, which the model takes. Received: "
                 f"steps of shape {row}. Pass the features that it was trained on, in their order."

@@ -252,8 +252,8 @@ class SteppedProgram:
     ):
         raise NotImplementedError
 
-    def __call__(self, *arguments: np.ndarray) -> Tensor:
-        """Return the function's result."""
+    def __call__(self, *arguments: np.ndarray) -> np.ndarray:
+        """Return the function's result in memory of its own."""
         raise NotImplementedError
 
 

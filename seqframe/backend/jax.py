@@ -228,9 +228,9 @@ class SteppedProgram(common.SteppedProgram):
         with PutOff():
             self._step(self._weights(), self.values, *examples)
 
-    def __call__(self, *arguments: np.ndarray) -> Any:
+    def __call__(self, *arguments: np.ndarray) -> np.ndarray:
         result, self.values = self._step(self._weights(), self.values, *arguments)
-        return result
+        return np.array(result)
 
 
 _MOST_SHARED = 64  # compiled programs that are kept for other models

@@ -312,9 +312,10 @@ class SteppedProgram(common.SteppedProgram):
         for variable, value in zip(self._assigns, values, strict=True):
             variable.assign(value)
 
-    def __call__(self, *arguments: np.ndarray) -> Any:
+    def __call__(self, *arguments: np.ndarray) -> np.ndarray:
         tensors = [tf.constant(each) for each in arguments]
-        return between_calls(lambda: self._step(*tensors))
+        result: np.ndarray = between_calls(lambda: self._step(*tensors)).numpy()
+        return result
 
 
 def values_of(variables: list[Any]) -> list[Any]:

@@ -43,7 +43,7 @@ from seqframe.model.inspect import (
 from seqframe.model.state import checked_states, fresh_state, row_mask, stateful_layers
 from seqframe.rollout.loop import carried_variables, own_states, own_variables
 from seqframe.rollout.saving import load_stepper, save_stepper
-from seqframe.rollout.stepping import layers_to_step
+from seqframe.rollout.stepping import Step, check_steps, layers_to_step
 
 
 class Stepper:
@@ -112,7 +112,11 @@ class Stepper:
         self._carried = layers_to_step(model, self._rule, steps)
         self._inputs = _read_inputs(model, self._rule, self.rows)
         self._lock = RLock()
-        self._make_program()
+        if steps == 1:
+            self._make_program()  # of a model that was trained on single steps
+        else:
+            check_steps(model, self._carried, self._rule, self.rows, self._checked_step)
+            self.reset()
 
     def __call__(self, x: Any) -> np.ndarray:
         """Give the model one step, and return its output.
@@ -144,17 +148,11 @@ class Stepper:
         >>> Stepper(model, framer, rows=2)("AC").shape
         (2, 4)
         """
-        if len(self._inputs) == 1:
-            array, is_single = self._array(x, self._inputs[0])
-            arrays = [array]
-        else:
-            arrays, is_single = self._arrays(x)
+        arrays, is_single = self._arrays(x)
         with self._lock:
             if self._adapted and not self._is_current():
                 self._make_program(self._program.values)
-            output = self._program(*arrays)
-        # A copy: the backend may own the memory, or it may be the user's own input.
-        y = np.array(ops.convert_to_numpy(output))
+            y: np.ndarray = self._program(*arrays)
         return y[0] if is_single else y
 
     def reset(self, rows: int | Numbers | None = None) -> None:
@@ -285,8 +283,8 @@ class Stepper:
         if rows is not None:
             check_integer("rows", rows, 1)
 
-        def make(model: Any, framer: Any, saved_rows: int, state: list[Any] | None) -> Stepper:
-            stepper = Stepper(model, framer, rows=saved_rows if rows is None else rows)
+        def make(*, model: Any, framer: Any, state: list[Any] | None, **saved: int) -> Stepper:
+            stepper = Stepper(model, framer, rows=saved["rows"] if rows is None else rows)
             if state is not None and rows is None:
                 arrays = [np.asarray(value) for value in state]
                 own = [layer.states for layer in stepper._layers]
@@ -332,6 +330,17 @@ class Stepper:
         if values is not None:
             self._program.values = values
 
+    def _checked_step(self) -> Step:
+        """Return the program as a function of inputs by name."""
+        self._make_program()
+
+        def step(inputs: dict[str, np.ndarray]) -> np.ndarray:
+            arrays = [inputs[each.name].astype(each.dtype) for each in self._inputs]
+            output: np.ndarray = self._program(*arrays)
+            return output
+
+        return step
+
     def _is_current(self) -> bool:
         """Whether layers hold the constants that the program was compiled with."""
         return all(getattr(layer, name, None) is value for layer, name, value in self._adapted)
@@ -347,7 +356,10 @@ class Stepper:
         return y[:, 0] if self._rule.return_sequences else y
 
     def _arrays(self, x: Any) -> tuple[list[np.ndarray], bool]:
-        """Return the arrays of a dict of inputs, and whether the axis of rows was left out."""
+        """Return the arrays of all inputs, and whether the axis of rows was left out."""
+        if len(self._inputs) == 1:
+            array, is_single = self._array(x, self._inputs[0])
+            return [array], is_single
         names = [each.name for each in self._inputs]
         if not isinstance(x, dict) or x.keys() != {*names}:
             received = list(x) if isinstance(x, dict) else type(x).__name__

@@ -1,11 +1,13 @@
 """Whether a recurrent model can be run one step at a time, and which of its layers carry state."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
+from seqframe import backend
 from seqframe.backend.internals import all_layers, inference_copy
 from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
@@ -20,6 +22,9 @@ from seqframe.model.inspect import (
 )
 from seqframe.model.state import require_stateful, stateful_layers
 from seqframe.rollout.loop import carried_variables
+
+#: A function of one step of each input by name, `(rows, …)`.
+Step = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 _ROWS, _STEPS = 4, 4  # of the random input
 
@@ -40,20 +45,22 @@ def layers_to_carry(model: keras.Model, framer: SequenceFramer) -> list[Any]:
             "`stateful=True` is for models whose input is neighbouring time steps. Received: a "
             f'framer with layout="{framer.layout}" and sampling_rate={framer.geometry.rate}.'
         )
-    if difference := _difference(model, recurrent, framer):
+    difference = _find_difference(
+        model, recurrent, framer, _ROWS, lambda: _step_of_copy(model, recurrent, framer)
+    )
+    if difference:
         raise ValueError(
             "`stateful=True` is for models that can read their steps one after the other. "
-            f"Received: {model.name!r}: {difference}. Leave `stateful` out."
-        )
+            f"Received: {model.name!r}: {difference.why}. Leave `stateful` out."
+        ) from difference.error
     return recurrent
 
 
 def layers_to_step(model: keras.Model, framer: SequenceFramer, steps: int | None) -> list[Any]:
     """Return the layers of a model that carry their state in a `Stepper`.
 
-    These are the stateful layers, or all recurrent layers of a model without any. Raise if steps
-    one after the other give another output than all steps at once. `steps` is how many of them the
-    model saw at once in training; None: any number.
+    These are the stateful layers, or all recurrent layers of a model without any. `steps` is how
+    many of them the model saw at once in training; None: any number.
     """
     recurrent = _recurrent_layers(model)
     if not recurrent:
@@ -76,7 +83,7 @@ def layers_to_step(model: keras.Model, framer: SequenceFramer, steps: int | None
     own = require_stateful(model) if stateful_layers(model) else []
     if own and steps == 1:
         return own  # it was trained so
-    if not own and steps == 1:
+    if steps == 1:
         raise ValueError(
             "A `Stepper` carries the state of a model that was trained on several steps, or is "
             f"stateful. Received: {model.name!r}, which saw single steps without state. Call the "
@@ -89,13 +96,25 @@ def layers_to_step(model: keras.Model, framer: SequenceFramer, steps: int | None
                 f"{layer.name!r}, which is not stateful beside others that are. Make all of them "
                 "stateful, or none."
             )
-    carried = own or recurrent
-    if difference := _difference(model, carried, framer):
+    return own or recurrent
+
+
+def check_steps(
+    model: keras.Model,
+    carried: list[Any],
+    framer: SequenceFramer,
+    rows: int,
+    make_step: Callable[[], Step],
+) -> None:
+    """Raise if a `Stepper` gives another output than the model for all steps at once.
+
+    `make_step` makes the function that the stepper calls.
+    """
+    if difference := _find_difference(model, carried, framer, rows, make_step):
         raise ValueError(
             "A `Stepper` is for models that can read their steps one after the other. Received: "
-            f"{model.name!r}: {difference}. Call the model on windows, or replace the layer."
-        )
-    return carried
+            f"{model.name!r}: {difference.why}. Call the model on windows, or replace the layer."
+        ) from difference.error
 
 
 def _recurrent_layers(model: keras.Model) -> list[Any]:
@@ -112,53 +131,94 @@ def _recurrent_layers(model: keras.Model) -> list[Any]:
     ]
 
 
-def _difference(model: keras.Model, carried: list[Any], framer: SequenceFramer) -> str | None:
-    """Return why a model cannot be stepped; None if it can."""
-    difference = between_calls(lambda: _compare(model, carried, framer))
+class _Difference(NamedTuple):
+    why: str
+    error: Exception | None = None
+
+
+def _find_difference(
+    model: keras.Model,
+    carried: list[Any],
+    framer: SequenceFramer,
+    rows: int,
+    make_step: Callable[[], Step],
+) -> _Difference | None:
+    """Return how a model's outputs differ, step by step and all at once; None if they do not."""
+    difference = between_calls(lambda: _compare(model, carried, framer, rows, make_step))
     layer = mixing_layer(model)
     if difference is None or layer is None:
         return difference
-    return f"{difference}, because its layer {layer.name!r} reads several steps at once"
+    why = f"{difference.why}, because its layer {layer.name!r} reads several steps at once"
+    return difference._replace(why=why)
 
 
-def _compare(model: keras.Model, carried: list[Any], framer: SequenceFramer) -> str | None:
-    """Return how steps one after the other differ from all of them at once."""
-    x = _random_input(model, framer)
+def _compare(
+    model: keras.Model,
+    carried: list[Any],
+    framer: SequenceFramer,
+    rows: int,
+    make_step: Callable[[], Step],
+) -> _Difference | None:
+    x = _random_input(model, framer, rows)
     singles = [
-        {n: v[:, k : k + 1] if has_steps(n, framer) else v for n, v in x.items()}
+        {name: value[:, k] if has_steps(name, framer) else value for name, value in x.items()}
         for k in range(_STEPS)
     ]
-    rough = any(layer.compute_dtype in ("float16", "bfloat16") for layer in all_layers(model))
-    tolerance = 5e-2 if rough else 1e-3
-    whole, stepped = (
-        inference_copy(model, carried, carried_variables(carried, _ROWS)) for _ in range(2)
-    )
-    with PutOff():  # an interruption of Keras would leave its scopes open
-        try:
-            with keras.StatelessScope():  # layers may draw, and assign their seeds
-                expected = _output(whole, x)
-                found = [_output(stepped, single) for single in singles]
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-            return f"one of its layers cannot take a single step ({reason})"
-    result = np.concatenate(found, axis=1) if framer.return_sequences else found[-1]
+    try:
+        step = make_step()
+        found = [np.asarray(step(single), "float32") for single in singles]
+        expected = _stepped(model, carried, rows)(x)
+    except Exception as error:
+        return _Difference("one of its layers cannot take a single step", error)
+    result = np.stack(found, axis=1) if framer.return_sequences else found[-1]
     if framer.return_sequences and expected.shape == result.shape:
         # The output of a masked step does not matter; see `_random_input`.
         expected, result = (np.concatenate([each[0], each[1:, -1]]) for each in (expected, result))
+    rough = any(layer.compute_dtype in ("float16", "bfloat16") for layer in all_layers(model))
+    tolerance = 5e-2 if rough else 1e-3
     scale = np.nanmax(np.abs(expected), initial=0.0)
     same = expected.shape == result.shape and np.allclose(
         result, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True
     )
-    return None if same else "their output differs from that of all steps at once"
+    return None if same else _Difference("their output differs from that of all steps at once")
 
 
-def _output(model: keras.Model, x: dict[str, np.ndarray]) -> np.ndarray:
-    tensors = {name: ops.convert_to_tensor(value) for name, value in x.items()}
-    given = tensors["past"] if len(x) == 1 else arranged(model, tensors)
-    return ops.convert_to_numpy(ops.cast(model(given, training=False), "float32"))
+def _step_of_copy(model: keras.Model, carried: list[Any], framer: SequenceFramer) -> Step:
+    """Return a function that gives single steps to a copy of a model."""
+    stepped = _stepped(model, carried, _ROWS)
+
+    def step(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        output = stepped({n: v[:, None] if has_steps(n, framer) else v for n, v in inputs.items()})
+        return output[:, 0] if framer.return_sequences else output
+
+    return step
 
 
-def _random_input(model: keras.Model, framer: SequenceFramer) -> dict[str, np.ndarray]:
+def _stepped(model: keras.Model, carried: list[Any], rows: int) -> Step:
+    """Return a function that calls a copy of a model. The state goes on from call to call."""
+    variables = carried_variables(carried, rows)
+    copy = inference_copy(model, carried, variables)
+
+    def read(x: dict[str, Any]) -> Any:
+        given = x["past"] if len(x) == 1 else arranged(model, x)
+        return ops.cast(copy(given, training=False), "float32")
+
+    flat = tree.flatten(variables)
+    pure = backend.PureFunction(read, [], flat, [])
+    # Under JAX each operation would be compiled by itself, which takes four times as long.
+    program = backend.compile_program(lambda values, x: pure([], [], values, x), xla=False)
+    values = backend.values_of(flat)
+
+    def call(x: dict[str, np.ndarray]) -> np.ndarray:
+        nonlocal values
+        with PutOff():  # an interruption of Keras would leave its scopes open
+            output, values = program(values, backend.to_device(x))
+        return np.array(ops.convert_to_numpy(output))
+
+    return call
+
+
+def _random_input(model: keras.Model, framer: SequenceFramer, rows: int) -> dict[str, np.ndarray]:
     """Return random inputs by name. Their first row and their last step are not masked."""
     rng = np.random.default_rng(0)
     limit = most_ids(model)
@@ -173,13 +233,13 @@ def _random_input(model: keras.Model, framer: SequenceFramer) -> dict[str, np.nd
     inputs = {}
     for name, shape in shapes.items():
         shape = (_STEPS, *shape[1:]) if has_steps(name, framer) else shape
-        sizes = [_ROWS, *(1 if size is None else size for size in shape)]
+        sizes = [rows, *(1 if size is None else size for size in shape)]
         if is_ids:
             values = rng.integers(min(1, highest), highest + 1, sizes).astype("int32")
         else:
             values = rng.normal(size=sizes).astype(keras.config.floatx())
         if has_steps(name, framer):
-            for row in range(1, _ROWS):
+            for row in range(1, rows):
                 values[row, row % (_STEPS - 1)] = masked[row % len(masked)]
         inputs[name] = values
     return inputs

@@ -3,8 +3,8 @@ Tag long recordings as they come in
 ===================================
 
 A sensor hears a click when a pump is switched on, and a duller click when it is switched off. In
-between there is only noise. Is the pump on? The answer may lie hundreds of steps back. So a stateful
-model reads whole recordings in stretches of 25 steps. Then it tags each step as it arrives.
+between there is only noise. Is the pump on? The answer may lie hundreds of steps back. So a
+stateful model reads whole recordings in stretches of 25 steps. Then it tags each step as it comes.
 """
 
 # %%

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from seqframe.rollout.backtest import Backtest, backtest
     from seqframe.rollout.generator import Generator
     from seqframe.rollout.prompts import GeneratorState
+    from seqframe.rollout.stepper import Stepper
     from seqframe.training.checkpoint import Checkpoint
     from seqframe.training.fit import evaluate, fit, predict
     from seqframe.training.stateful import StatefulTrainer
@@ -35,6 +36,7 @@ _LOADED_ON_USE = {
     "Generator": "rollout.generator",
     "GeneratorState": "rollout.prompts",
     "StatefulTrainer": "training.stateful",
+    "Stepper": "rollout.stepper",
     "backtest": "rollout.backtest",
     "carry_state": "model.state",
     "evaluate": "training.fit",
@@ -61,6 +63,7 @@ __all__ = [
     "LeftOut",
     "SequenceFramer",
     "StatefulTrainer",
+    "Stepper",
     "Vocabulary",
     "backtest",
     "carry_state",

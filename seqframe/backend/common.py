@@ -7,13 +7,15 @@ parts. The functions that do nothing are for backends that need nothing there.
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from operator import is_
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from seqframe.backend.internals import all_layers, counted_rows
+from seqframe.backend.internals import all_layers, counted_rows, raw_values
+from seqframe.backend.locks import between_calls
 from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = True  # or runs them as plain loops
@@ -220,6 +222,56 @@ class PureFunction:
                 "Received: one that is called through a function or another object, so it would "
                 "change its own state here. Call it as `self.layer(x)`."
             )
+
+
+class SteppedProgram:
+    """A function that reads and assigns variables, as one program that is called again and again.
+
+    Between calls the assigned variables' values stay on the device. It runs once at the beginning,
+    so that it is compiled, and ends that with the values that the variables have.
+
+    Args:
+        function: function of tensors that returns a tensor.
+        reads, assigns, others: lists of variables, as for a `PureFunction`.
+        examples: list of arrays like the function's arguments.
+        is_fixed: bool. Whether Python takes the same way through the function for all values.
+
+    `values` are those of the assigned variables.
+    """
+
+    values: list[Tensor]
+
+    def __init__(
+        self,
+        function: Callable[..., Nest],
+        reads: list[Variable],
+        assigns: list[Variable],
+        others: list[Variable],
+        examples: list[np.ndarray],
+        is_fixed: bool,
+    ):
+        raise NotImplementedError
+
+    def __call__(self, *arguments: np.ndarray) -> np.ndarray:
+        """Return the function's result in memory of its own."""
+        raise NotImplementedError
+
+
+class HeldValues:
+    """The values of variables, read anew when they have changed.
+
+    To compare them takes less than to wait for a turn, and than to read them. A value that is held
+    is not overwritten: JAX's programs copy it first.
+    """
+
+    def __init__(self, variables: list[Variable]):
+        self._variables, self._values = variables, values_of(variables)
+
+    def __call__(self) -> list[Tensor]:
+        """Return the values, as they are after a whole training step."""
+        if not all(map(is_, raw_values(self._variables), self._values)):
+            self._values = between_calls(lambda: values_of(self._variables))
+        return self._values
 
 
 def update_rows(rows: Tensor, before: list[Tensor], after: list[Tensor]) -> list[Tensor]:

@@ -18,12 +18,15 @@ from seqframe.backend import common
 from seqframe.backend.common import (
     Form,
     Given,
+    HeldValues,
+    PureFunction,
     SizeCheck,
     Traits,
     by_row,
     checked_batch,
     first_batch,
     named_outputs,
+    values_of,
 )
 from seqframe.backend.internals import (
     build_for_training,
@@ -197,6 +200,37 @@ class StepLoop(common.StepLoop):
         reset = [scope.get_current_value(variable) for variable in variables]
         metrics = [jnp.where(fresh, new, old) for new, old in zip(reset, metrics, strict=True)]
         return (*others, metrics)
+
+
+class SteppedProgram(common.SteppedProgram):
+    """A function that reads and assigns variables, as one program that is called again and again.
+
+    The values travel through the program.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        reads: list[Any],
+        assigns: list[Any],
+        others: list[Any],
+        examples: list[np.ndarray],
+        is_fixed: bool,
+    ):
+        call = PureFunction(function, reads, assigns, others)
+
+        def step(weights: Any, values: Any, *arguments: Any) -> Any:
+            return call(weights, [], values, *arguments)
+
+        self._step = compile_program(step)
+        self._weights = HeldValues(reads)
+        self.values = values_of(assigns)
+        with PutOff():
+            self._step(self._weights(), self.values, *examples)
+
+    def __call__(self, *arguments: np.ndarray) -> np.ndarray:
+        result, self.values = self._step(self._weights(), self.values, *arguments)
+        return np.array(result)
 
 
 _MOST_SHARED = 64  # compiled programs that are kept for other models

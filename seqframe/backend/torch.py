@@ -1,6 +1,7 @@
 """PyTorch: programs are plain loops, because it cannot compile a loop of training steps."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -17,6 +18,7 @@ from seqframe.backend import common
 from seqframe.backend.common import (
     Form,
     Given,
+    HeldValues,
     SizeCheck,
     Traits,
     by_row,
@@ -159,6 +161,79 @@ class PureFunction(common.PureFunction):
         super()._check(scope)
         assigned = [scope.get_current_value(variable) for variable in self._reads]
         self._needs_scope = any(value is not None for value in assigned)
+
+
+class SteppedProgram(common.SteppedProgram):
+    """A function that reads and assigns variables, as one program that is called again and again.
+
+    If Python always takes the same way, PyTorch traces it once and calls no layer again. That takes
+    a tenth of the time, because Keras's Python around an operation takes longer than the operation.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        reads: list[Any],
+        assigns: list[Any],
+        others: list[Any],
+        examples: list[np.ndarray],
+        is_fixed: bool,
+    ):
+        self._weights = HeldValues(reads)
+        arguments = [ops.convert_to_tensor(each) for each in examples]
+        fresh = [value.clone() for value in values_of(assigns)]
+        self.values, self._device = fresh, arguments[0].device
+        if is_fixed and hasattr(torch.jit, "trace"):
+            call = common.PureFunction(function, reads, assigns, others)
+            self._step = self._traced(call, arguments)
+        else:
+            in_place = PureFunction(function, reads, assigns, others)
+            plain = compile_program(lambda *args: in_place(self._weights(), [], self.values, *args))
+
+            def whole(*args: torch.Tensor) -> Any:
+                with PutOff():  # an interruption would leave some variables assigned
+                    return plain(*args)
+
+            self._step = whole
+        for _ in range(_WARM_UP):
+            self(*examples)
+        self.values = fresh
+
+    def _traced(
+        self, call: common.PureFunction, arguments: list[torch.Tensor]
+    ) -> Callable[..., Any]:
+        """Return a function of arguments that runs a trace of a pure one."""
+        count = len(arguments)
+
+        def flat(*tensors: torch.Tensor) -> Any:
+            values = list(tensors[count : count + len(self.values)])
+            result, after = call(list(tensors[count + len(values) :]), [], values, *tensors[:count])
+            return result, *after
+
+        with lasting(), torch.no_grad(), PutOff(), warnings.catch_warnings():
+            # PyTorch warns of sizes, which never change here, and that `trace` will go. Its heirs
+            # need a compiler of C++, or take three times as long.
+            warnings.simplefilter("ignore")
+            example = (*arguments, *self.values, *self._weights())
+            traced = torch.jit.trace(flat, example, check_trace=False)
+
+        def step(*arguments: torch.Tensor) -> Any:
+            with torch.no_grad():
+                result, *after = traced(*arguments, *self.values, *self._weights())
+            return result, after
+
+        return lambda *args: between_calls(partial(step, *args))
+
+    def __call__(self, *arguments: np.ndarray) -> np.ndarray:
+        tensors = [torch.tensor(each, device=self._device) for each in arguments]
+        result, self.values = self._step(*tensors)
+        try:  # Keras's function takes five times as long
+            return result.numpy().copy()  # it may be the state itself
+        except TypeError:  # of another device, or a dtype that NumPy does not know
+            return np.array(ops.convert_to_numpy(result))
+
+
+_WARM_UP = 3  # calls in which PyTorch compiles a trace
 
 
 def call_with_values(

@@ -411,8 +411,8 @@ def test_origins_that_need_a_missing_step_are_left_out(kind):
     assert 0 < len(result.origins) == sum(kept) < len(kept)
     lost = [origin[0] for origin, keep in zip(expected.origins, kept, strict=True) if not keep]
     assert result.left_out == (lost.count(0), lost.count(1))
-    assert result.of(0).left_out == (lost.count(0), 0)
-    assert result.of(1).left_out == (0, lost.count(1))
+    assert result[0].left_out == (lost.count(0), 0)
+    assert result[1].left_out == (0, lost.count(1))
     for name in "origins", "actual", "free_run", "one_step", "naive":
         found = getattr(result, name)
         np.testing.assert_allclose(found, getattr(expected, name)[kept], rtol=1e-5, atol=1e-6)
@@ -482,7 +482,7 @@ def test_the_backtest_of_a_sequence_is_its_own():
     assert list(tested.labels) == ["n", "s"]
     for label, part in sales.groupby("store"):
         alone = backtest(generator, part[["units"]], 3)
-        found = tested.of(label)
+        found = tested[label]
         for name in "actual", "free_run", "one_step", "naive", "residuals":
             np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
         np.testing.assert_array_equal(found.origins[:, 1], alone.origins[:, 1])
@@ -491,8 +491,8 @@ def test_the_backtest_of_a_sequence_is_its_own():
             found.interval(forecast, 0.8), alone.interval(forecast, 0.8), strict=True
         ):
             np.testing.assert_array_equal(bound, expected)
-    with pytest.raises(ValueError, match=r"`label` must be .* \['n', 's'\].*label='x'"):
-        tested.of("x")
+    with pytest.raises(KeyError, match=r"`label` must be .* \['n', 's'\].*label='x'"):
+        tested["x"]
     assert list(backtest(line(), [numbers(9), numbers(8)], 2).labels) == [0, 1]
 
 

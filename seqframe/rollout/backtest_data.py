@@ -1,56 +1,209 @@
 """The sequences of a backtest and their future covariates, from Frames or as the user has them."""
 
 import math
-from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+import numbers
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from seqframe.framing.alignment import match_groups, match_spans
+from seqframe.framing.dates import check_dates, dates_of, kind_of_clock
+from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Frames
+from seqframe.framing.results import first_rows, library_of, some_rows
 from seqframe.framing.sequences import are_columns, find_columns, split_sequences
-from seqframe.framing.tables import Table, column_names, names_of, select_columns
+from seqframe.framing.tables import (
+    Table,
+    column_names,
+    names_of,
+    read_table,
+    select_columns,
+    split_table,
+)
 from seqframe.model.inspect import takes_future
 from seqframe.rollout.forecast import split_future
 from seqframe.rollout.generator import Generator
 
 
-class Given(NamedTuple):
-    """The sequences of a backtest."""
+@dataclass(frozen=True)
+class Given:
+    """The sequences of a backtest.
+
+    Attributes:
+        raw: list of sequences, one for each series.
+        futures: the future covariates of each sequence, or None.
+        labels: the name of each sequence.
+        begins: int array. The raw step at which each sequence begins.
+        missing: bool arrays of the missing steps besides NaN; None: NaN is an error.
+        by: the columns that hold the labels, or None.
+        dates: the pandas index of each sequence, or None.
+        library: the module that the tables come from, or None.
+        cut: function of how many steps of each sequence are known; returns the user's data up to
+            there.
+    """
 
     raw: list[Any]
     futures: Sequence[Any] | None
     labels: Sequence[Hashable]
-    begins: np.ndarray  # the raw step at which each sequence begins
-    missing: list[np.ndarray] | None  # missing steps besides NaN; None: NaN is an error
+    begins: np.ndarray
+    missing: list[np.ndarray] | None
+    cut: Callable[[np.ndarray], Any]
+    by: tuple[str, ...] | None = None
+    dates: list[Any] | None = None
+    library: ModuleType | None = None
 
     def on_clock(self, places: list[tuple[int, int]]) -> np.ndarray:
         """Return places by the raw steps of their sequences, an int array `(places, 2)`."""
         return np.array([(n, self.begins[n] + place) for n, place in places])
 
+    def times(self) -> list[np.ndarray]:
+        """Return the time of each step of each sequence as integers: dates, or raw steps."""
+        if self.dates is None:
+            return [
+                begin + np.arange(len(each))
+                for begin, each in zip(self.begins, self.raw, strict=True)
+            ]
+        return [
+            np.asarray((each.as_unit("ns") if hasattr(each, "as_unit") else each).asi8)
+            for each in self.dates
+        ]
+
+    def starts(self, start: Any) -> list[int] | Any:
+        """Return the first origin of each sequence for a date, and any other start as it is."""
+        if start is None or isinstance(start, numbers.Integral):
+            return start
+        if self.dates is None:
+            raise TypeError(
+                "`start` must be an integer: the sequences have no dates. Received: "
+                f"start={start!r}. Pass tables with an index of dates, or a number of steps."
+            )
+        try:
+            found = [each.get_slice_bound(start, "left") for each in self.dates]
+        except (TypeError, ValueError, KeyError):
+            first = self.dates[0]
+            raise ValueError(
+                f"`start` must be a date as in the sequences, such as {first[len(first) // 2]}. "
+                f"Received: start={start!r}."
+            ) from None
+        if all(at == len(each) for at, each in zip(found, self.dates, strict=True)):
+            last = max(each[-1] for each in self.dates if len(each))
+            raise ValueError(
+                f"`start` must be a date in the sequences, which end at {last}. Received: "
+                f"start={start!r}."
+            )
+        return found
+
 
 def read_sequences(
     generator: Generator, data: Any, future: Any, skip_nan: bool | None, horizon: int
 ) -> Given:
-    """Return the sequences of a backtest, from Frames or raw sequences."""
-    if not isinstance(data, Frames):
-        raw = split_sequences(data)
-        several, called = raw[0] is not data, f"{len(raw)} sequences"
-        names = names_of(future)
-        if names:
-            futures: Sequence[Any] | None = [_select(table, names) for table in raw]
-        else:
-            futures = split_future(future, several, called, len(raw))
-        none = [np.zeros(0, bool)] * len(raw) if skip_nan else None
-        return Given(raw, futures, range(len(raw)), np.zeros(len(raw), np.int64), none)
-    source, missing = data.source, None
+    """Return the sequences of a backtest, from Frames, from one table of many, or as they are."""
+    if isinstance(data, Frames):
+        return _read_frames(generator, data, future, skip_nan, horizon)
+    by, names = generator.framer.by, column_names(data)
+    if by and names and {*by} <= {*names}:
+        return _read_panel(generator.framer, data, by, future, bool(skip_nan))
+    raw = split_sequences(data)
+    several, called = raw[0] is not data, f"{len(raw)} sequences"
+    named = names_of(future)
+    if named:
+        futures: Sequence[Any] | None = [_select(table, named) for table in raw]
+    else:
+        futures = split_future(future, several, called, len(raw))
+
+    def cut(stops: np.ndarray) -> Any:
+        known = [first_rows(item, int(stop)) for item, stop in zip(raw, stops, strict=True) if stop]
+        return known if several else known[0]
+
+    return Given(
+        raw,
+        futures,
+        range(len(raw)),
+        np.zeros(len(raw), np.int64),
+        [np.zeros(0, bool)] * len(raw) if skip_nan else None,
+        cut,
+        dates=_dates_of_each(raw),
+        library=library_of(raw[0]),
+    )
+
+
+def _read_panel(
+    framer: SequenceFramer, data: Any, by: tuple[str, ...], future: Any, skip_nan: bool
+) -> Given:
+    """Return the series of one table, which the columns `by` tell apart."""
+    rest, groups = split_table(read_table(data), by)
+    check_dates(rest, "sequences", groups.edges, groups.labels)
+    spans = list(pairwise(groups.edges.tolist()))
+    raw = [rest[begin:stop] for begin, stop in spans]
+    named, futures = names_of(future), None
+    if named:
+        futures = [_select(table, named) for table in raw]
+    elif future is not None:
+        ahead, rows = match_groups(read_table(future), "future", groups, framer.future_columns)
+        if rows is None:
+            raise ValueError(
+                f"`future` must have the columns {list(by)}, which tell the series apart. Received:"
+                f" {type(future).__name__} without them. Add them, or name columns of the table."
+            )
+        starts, stops = match_spans(ahead, rest, "future", groups, rows)
+        futures = [ahead[begin:stop] for begin, stop in zip(starts, stops, strict=True)]
+
+    def cut(stops: np.ndarray) -> Any:
+        known = [
+            np.arange(begin, begin + stop) for (begin, _), stop in zip(spans, stops, strict=True)
+        ]
+        return some_rows(data, np.concatenate(known))
+
+    return Given(
+        raw,
+        futures,
+        groups.labels,
+        np.zeros(len(raw), np.int64),
+        [np.zeros(0, bool)] * len(raw) if skip_nan else None,
+        cut,
+        by,
+        _dates_of_each(raw),
+        library_of(data),
+    )
+
+
+def _read_frames(
+    generator: Generator, frames: Frames, future: Any, skip_nan: bool | None, horizon: int
+) -> Given:
+    """Return the sequences of Frames."""
+    source, missing = frames.source, None
     if source.may_leave_out if skip_nan is None else skip_nan:
         stops = [int(stop) for stop in source.steps]
         missing = [
             np.zeros(stop, bool) if source.valid is None else ~source.valid.read(n, 0, stop)
             for n, stop in enumerate(stops)
         ]
-    sequences, futures = _unframe(data, generator, future, horizon)
-    return Given(sequences, futures, source.labels, source.begins, missing)
+    sequences, futures = _unframe(frames, generator, future, horizon)
+
+    def cut(stops: np.ndarray) -> Frames:
+        begun = np.flatnonzero(stops)
+        known = source.select(begun).cut(np.zeros(len(begun), np.int64), stops[begun])
+        part = Frames(frames.framer, known, seed=frames.framer.seed)
+        if not len(part):
+            raise ValueError(
+                f"`refit` needs a frame of {frames.framer.geometry.least_steps} steps before the "
+                f"first origin. Received: at most {stops.max()} steps. Choose a larger `start`."
+            )
+        return part
+
+    return Given(sequences, futures, source.labels, source.begins, missing, cut, frames.framer.by)
+
+
+def _dates_of_each(tables: list[Any]) -> list[Any] | None:
+    """Return the dates of each table, or None if some have none, or theirs cannot be compared."""
+    dates = [dates_of(table) for table in tables]
+    if any(each is None for each in dates) or len({*map(kind_of_clock, dates)}) > 1:
+        return None
+    return dates
 
 
 def _select(table: Any, names: tuple[str, ...]) -> Any:

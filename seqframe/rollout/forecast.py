@@ -102,7 +102,7 @@ class Forecaster:
         quantiles: Quantiles | None,
     ) -> Any:
         """Return forecasts as the type that the histories have; see `Generator.forecast`."""
-        samples = _check_samples(num_samples, noise, quantiles)
+        samples = check_samples(num_samples, noise, quantiles)
         raw = split_sequences(history)
         several = raw[0] is not history
         futures = split_future(future, several, f"{len(raw)} histories", len(raw))
@@ -471,7 +471,7 @@ def warn_of_positions(
         )
 
 
-def _check_samples(num_samples: int | None, noise: Any, quantiles: Quantiles | None) -> int:
+def check_samples(num_samples: int | None, noise: Any, quantiles: Quantiles | None) -> int:
     """Return the number of sample paths; raise if the arguments do not go together."""
     if num_samples is None and noise is None and quantiles is None:
         return 1

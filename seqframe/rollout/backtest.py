@@ -183,7 +183,7 @@ class Backtest:
         wanted = [metrics] if isinstance(metrics, str) else list(metrics)
         for each in chosen:
             check_choice("by", each, GROUPINGS)
-        for each in wanted or [None]:
+        for each in wanted or [""]:
             check_choice("metrics", each, METRICS)
         flat = self.actual.reshape(*self.actual.shape[:2], -1)
         scale = np.nan if self.scale is None else self.scale.reshape(len(flat), 1, -1)

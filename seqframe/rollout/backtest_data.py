@@ -187,7 +187,7 @@ def _read_frames(
     def cut(stops: np.ndarray) -> Frames:
         begun = np.flatnonzero(stops)
         known = source.select(begun).cut(np.zeros(len(begun), np.int64), stops[begun])
-        part = Frames(frames.framer, known, seed=frames.framer.seed)
+        part = Frames(frames.framer, known, seed=frames._seed)
         if not len(part):
             raise ValueError(
                 f"`refit` needs a frame of {frames.framer.geometry.least_steps} steps before the "

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ from seqframe.framing.alignment import (
     match_spans,
 )
 from seqframe.framing.checks import each_name
+from seqframe.framing.clock import Clock, read_clock
 from seqframe.framing.dates import check_dates, check_each
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
@@ -67,6 +69,8 @@ class Source:
         skip_nan: bool. Whether frames that touch a NaN are left out.
         labels: name of each sequence: its number in the list, or its group's label.
         begins: int array. The first raw step of each sequence; not 0 in a part of a split.
+        clock: Clock of the raw steps; None if they have no dates.
+        library: the module that the tables come from, or None.
     """
 
     inputs: Rows
@@ -78,6 +82,8 @@ class Source:
     skip_nan: bool = False
     labels: Sequence[Hashable] = (0,)
     begins: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    clock: Clock | None = None
+    library: ModuleType | None = None
 
     def __post_init__(self) -> None:
         if not len(self.begins):
@@ -105,6 +111,7 @@ class Source:
             lambda rows: rows.select(numbers),
             begins=self.begins[list(numbers)],
             labels=[self.labels[number] for number in numbers],
+            clock=None if self.clock is None else self.clock.select(numbers),
         )
 
     def _each(self, change: Callable[[Rows], Rows], **changes: Any) -> "Source":
@@ -181,6 +188,8 @@ def read_source(
         valid=reader.valid(valid),
         skip_nan=bool(skip_nan),
         labels=range(len(tables)) if groups is None else groups.labels,
+        clock=read_clock(whole, groups),
+        library=getattr(read[0], "library", None),
     )
     _check_padding(framer, source)
     counts = framer.geometry.count(source.steps)

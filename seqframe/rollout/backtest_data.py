@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from seqframe.framing.alignment import match_groups, match_spans
-from seqframe.framing.dates import check_dates, dates_of, kind_of_clock
+from seqframe.framing.clock import Clock, read_clock
+from seqframe.framing.dates import check_dates, kind_of_clock
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Frames
 from seqframe.framing.results import first_rows, library_of, some_rows
@@ -40,7 +41,7 @@ class Given:
         begins: int array. The raw step at which each sequence begins.
         missing: bool arrays of the missing steps besides NaN; None: NaN is an error.
         by: the columns that hold the labels, or None.
-        dates: the pandas index of each sequence, or None.
+        clock: Clock of the raw steps; None if they have no dates.
         library: the module that the tables come from, or None.
         cut: function of how many steps of each sequence are known; returns the user's data up to
             there.
@@ -53,7 +54,7 @@ class Given:
     missing: list[np.ndarray] | None
     cut: Callable[[np.ndarray], Any]
     by: tuple[str, ...] | None = None
-    dates: list[Any] | None = None
+    clock: Clock | None = None
     library: ModuleType | None = None
 
     def on_clock(self, places: list[tuple[int, int]]) -> np.ndarray:
@@ -62,38 +63,28 @@ class Given:
 
     def times(self) -> list[np.ndarray]:
         """Return the time of each step of each sequence as integers: dates, or raw steps."""
-        if self.dates is None:
-            return [
-                begin + np.arange(len(each))
-                for begin, each in zip(self.begins, self.raw, strict=True)
-            ]
-        return [
-            np.asarray((each.as_unit("ns") if hasattr(each, "as_unit") else each).asi8)
-            for each in self.dates
-        ]
+        begins, lengths = self.begins.tolist(), [len(each) for each in self.raw]
+        if self.clock is None:
+            return [begin + np.arange(size) for begin, size in zip(begins, lengths, strict=True)]
+        spans = [slice(begin, begin + size) for begin, size in zip(begins, lengths, strict=True)]
+        dates = [self.clock.dates(number)[span] for number, span in enumerate(spans)]
+        return [(each.as_unit("ns") if hasattr(each, "as_unit") else each).asi8 for each in dates]
 
-    def starts(self, start: Any) -> list[int] | Any:
+    def starts(self, start: Any) -> Any:
         """Return the first origin of each sequence for a date, and any other start as it is."""
         if start is None or isinstance(start, numbers.Integral):
             return start
-        if self.dates is None:
+        if self.clock is None:
             raise TypeError(
-                "`start` must be an integer: the sequences have no dates. Received: "
+                "`start` must be an integer: the sequences have no dates of one kind. Received: "
                 f"start={start!r}. Pass tables with an index of dates, or a number of steps."
             )
-        try:
-            found = [each.get_slice_bound(start, "left") for each in self.dates]
-        except (TypeError, ValueError, KeyError):
-            first = self.dates[0]
-            raise ValueError(
-                f"`start` must be a date as in the sequences, such as {first[len(first) // 2]}. "
-                f"Received: start={start!r}."
-            ) from None
-        if all(at == len(each) for at, each in zip(found, self.dates, strict=True)):
-            last = max(each[-1] for each in self.dates if len(each))
+        found = np.maximum(self.clock.find(start, "start") - self.begins, 0).tolist()
+        if all(at >= len(each) for at, each in zip(found, self.raw, strict=True)):
+            last = max(each[-1] for each in map(self.clock.dates, range(len(self.raw))))
             raise ValueError(
                 f"`start` must be a date in the sequences, which end at {last}. Received: "
-                f"start={start!r}."
+                f"start={start!r}. Choose an earlier one."
             )
         return found
 
@@ -126,7 +117,7 @@ def read_sequences(
         np.zeros(len(raw), np.int64),
         [np.zeros(0, bool)] * len(raw) if skip_nan else None,
         cut,
-        dates=_dates_of_each(raw),
+        clock=_clock_of(raw),
         library=library_of(raw[0]),
     )
 
@@ -166,7 +157,7 @@ def _read_panel(
         [np.zeros(0, bool)] * len(raw) if skip_nan else None,
         cut,
         by,
-        _dates_of_each(raw),
+        _clock_of(raw),
         library_of(data),
     )
 
@@ -175,6 +166,11 @@ def _read_frames(
     generator: Generator, frames: Frames, future: Any, skip_nan: bool | None, horizon: int
 ) -> Given:
     """Return the sequences of Frames."""
+    if frames._is_subset:
+        raise ValueError(
+            "`sequences` as Frames must be all frames of their sequences. Received: a subset. Pass "
+            "the frames themselves, or a part of a split."
+        )
     source, missing = frames.source, None
     if source.may_leave_out if skip_nan is None else skip_nan:
         stops = [int(stop) for stop in source.steps]
@@ -195,15 +191,23 @@ def _read_frames(
             )
         return part
 
-    return Given(sequences, futures, source.labels, source.begins, missing, cut, frames.framer.by)
+    return Given(
+        sequences,
+        futures,
+        source.labels,
+        source.begins,
+        missing,
+        cut,
+        frames.framer.by,
+        source.clock,
+        source.library,
+    )
 
 
-def _dates_of_each(tables: list[Any]) -> list[Any] | None:
-    """Return the dates of each table, or None if some have none, or theirs cannot be compared."""
-    dates = [dates_of(table) for table in tables]
-    if any(each is None for each in dates) or len({*map(kind_of_clock, dates)}) > 1:
-        return None
-    return dates
+def _clock_of(tables: list[Any]) -> Clock | None:
+    """Return the clock of tables; None if some have no dates, or theirs cannot be compared."""
+    clock = read_clock(tables, None)
+    return clock if clock and len({kind_of_clock(span[0]) for span in clock.spans}) == 1 else None
 
 
 def _select(table: Any, names: tuple[str, ...]) -> Any:

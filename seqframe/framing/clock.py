@@ -62,6 +62,12 @@ class Clock:
             dates[late] = np.datetime64("NaT") if after is None else after.to_numpy()[ahead]
         return dates
 
+    def index(self, sequence: np.ndarray, step: np.ndarray) -> Any:
+        """Return the dates of raw steps of sequences as a pandas index, named as the data's own."""
+        import pandas
+
+        return pandas.Index(self.at(sequence, step), name=self.spans[0][0].name)
+
     @cached_property
     def _values(self) -> tuple[np.ndarray, np.ndarray]:
         """Where each sequence begins in one array of all dates, and that array."""

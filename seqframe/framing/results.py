@@ -45,8 +45,10 @@ def _written(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def make_table(columns: Mapping[str, Any], library: ModuleType | None) -> Any:
+def make_table(columns: Mapping[str, Any], library: ModuleType | None, index: Any = None) -> Any:
     """Return columns as a table of a library, such as pandas or polars; None: as a `PlainTable`.
+
+    `index` is a pandas index, or None.
 
     >>> import pandas
     >>> type(make_table({"mae": np.array([0.5])}, pandas)).__name__
@@ -54,6 +56,8 @@ def make_table(columns: Mapping[str, Any], library: ModuleType | None) -> Any:
     """
     if library is None:
         return PlainTable({name: np.asarray(column) for name, column in columns.items()})
+    if index is not None:
+        return library.DataFrame(dict(columns), index=index)
     import narwhals.stable.v2 as nw
 
     return nw.from_dict(dict(columns), backend=library).to_native()

@@ -140,8 +140,9 @@ def _read_panel(
                 f"`future` must have the columns {list(by)}, which tell the series apart. Received:"
                 f" {type(future).__name__} without them. Add them, or name columns of the table."
             )
-        starts, stops = match_spans(ahead, rest, "future", groups, rows)
-        futures = [ahead[begin:stop] for begin, stop in zip(starts, stops, strict=True)]
+        found = match_spans(ahead, rest, "future", groups, rows)
+        pairs = zip(*(each.tolist() for each in found), strict=True)
+        futures = [ahead[begin:stop] for begin, stop in pairs]
 
     def cut(stops: np.ndarray) -> Any:
         known = [

@@ -296,7 +296,7 @@ def backtest(
     one_step[possible] = tester.forecast(list(itertools.compress(times, possible)), 1, rows)[:, 0]
     truth = tester.truth
     actual = _as_real(np.stack([truth[n][t] for n, t in times]))
-    last = _as_real(np.stack([truth[n][o - 1] for n, o in origins]))
+    last = _as_real(np.stack([truth[n][o - 1 - tester.gap] for n, o in origins]))
     seasonal = None
     if season is not None:
         repeated = np.arange(horizon) % season - season
@@ -326,7 +326,8 @@ class _Tester:
     def __init__(self, generator: Generator, given: Given, history: int | None, horizon: int):
         self._forecaster: Forecaster = generator._forecaster()
         rolled = self._forecaster.rolled
-        self._framer, self._least = rolled.framer, rolled.least_prompt
+        self._framer, self.gap = rolled.framer, rolled.framer.gap
+        self._least = self._forecaster.least_history(horizon) + self.gap
         self._history = math.inf
         if history is not None:
             self._history = check_integer("history", history, self._least)
@@ -341,7 +342,8 @@ class _Tester:
         # How many steps before an origin a forecast depends on.
         self._context = self._history
         if not rolled.is_stepped:
-            self._context = min(self._context, self._framer.geometry.span + self._framer.gap)
+            span, bridge = self._framer.geometry.span, self._least - self.gap
+            self._context = min(self._context, max(span, bridge) + self.gap)
         # Number of missing steps before each step; None if a missing step is an error.
         self._missing: dict[str, list[np.ndarray]] | None = None
         if given.missing is not None:
@@ -359,7 +361,7 @@ class _Tester:
     def can_forecast(self, number: int, origin: int, steps: int) -> bool:
         """Whether `steps` steps of sequence `number` can be forecast from an origin on."""
         end, begin = origin + self._forecaster.whole(steps), int(max(origin - self._context, 0))
-        if self._lacks("shown", number, begin, origin):
+        if self._lacks("shown", number, begin, origin - self.gap):
             return False
         if self.known.ahead is None:
             return True
@@ -443,7 +445,10 @@ class _Tester:
         known, whole = self.known, self._forecaster.whole(steps)
         begins = [int(max(origin - self._history, 0)) for _, origin in places]
         firsts = begins if self._forecaster.needs_past else [origin for _, origin in places]
-        values = [self._values[n][begin:t] for (n, t), begin in zip(places, begins, strict=True)]
+        values = [
+            self._values[n][begin : t - self.gap]
+            for (n, t), begin in zip(places, begins, strict=True)
+        ]
         ahead = None
         if known.ahead is not None:
             ahead = [

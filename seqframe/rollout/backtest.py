@@ -13,14 +13,16 @@ from seqframe.framing.frames import Frames
 from seqframe.framing.results import align, make_table
 from seqframe.framing.tables import column_names, table_names
 from seqframe.rollout.backtest_data import read_sequences
-from seqframe.rollout.forecast import Noise, Quantiles, real_arrays, warn_of_positions
+from seqframe.rollout.forecast import Quantiles
 from seqframe.rollout.functions import check_function
 from seqframe.rollout.generator import Generator
+from seqframe.rollout.histories import real_arrays
 from seqframe.rollout.intervals import check_coverage, radius, shift, shift_each, suffices
+from seqframe.rollout.plans import Noise, warn_of_positions
 from seqframe.rollout.refitting import Refit, Stage, find_stages, refitted
 from seqframe.rollout.score_tables import GROUPINGS, METRICS, Scored, score_columns
 from seqframe.rollout.scores import naive_scales
-from seqframe.rollout.walk import Sampling, Walk
+from seqframe.rollout.walk import Drawing, Walk
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Backtest:
         free_run: array like `actual`. The forecast from each origin.
         one_step: array like `actual`. Each step, forecast from the actual steps before it; NaN if
             that is impossible.
-        naive: array like `actual`. The naive baseline: the value before the origin.
+        naive: array like `actual`. The naive baseline: the last known value before the origin.
         residuals: array `(steps, …)`. Errors of one step, `actual - forecast`, each step once.
         seasonal_naive: array like `actual`, or None. The value one season before.
         residual_steps: int array `(steps, 2)`: the sequence and step of each residual.
@@ -344,11 +346,12 @@ def backtest(
             Generator with the same framer. The origins of several sequences are one if their dates
             are the same; without dates, if their steps are.
         refit_every: int ≥ 1. Origins from one call of `refit` to the next.
-        num_samples: int ≥ 1. Sample paths from each origin, with their `noise`, as in
-            `Generator.forecast`. Their medians are the forecasts.
+        num_samples: int ≥ 1. Sample paths from each origin, as in `Generator.forecast`. Their
+            medians are the forecasts.
         noise: makes sample paths differ, as in `Generator.forecast`.
-        quantiles: list of float in [0, 1]. The quantiles of the sample paths to score. None: those
-            that bound the middle 90 % and 50 %, and the median.
+        quantiles: list of float in [0, 1]. The quantiles to score, of the sample paths or of a
+            model that predicts quantiles. None: all that the model predicts; of sample paths the
+            median, and those that bound the middle 50 % and 90 %.
 
     Returns:
         Backtest.
@@ -383,9 +386,9 @@ def backtest(
     refit_every = check_integer("refit_every", refit_every, 1)
     if refit is not None:
         check_function("refit", refit, "known")
-    sampling = Sampling.read(num_samples, noise, quantiles)
+    drawing = Drawing(num_samples, noise, quantiles)
     given = read_sequences(generator, sequences, future, skip_nan, horizon)
-    walk = Walk(generator, given, history, horizon, sampling)
+    walk = Walk(generator, given, history, horizon, drawing)
     names = None if isinstance(sequences, Frames) else table_names(walk.known.tables[0])
     warn_of_positions(names, generator.targets, generator.framer, 3)
     walk.check_futures()
@@ -400,7 +403,7 @@ def backtest(
     possible = np.array([walk.can_forecast(n, t, 1) for n, t in steps])
     stages = [Stage(None, np.arange(len(origins)), np.arange(len(steps)))]
     if refit is not None:
-        stages = find_stages(given.times(), origins, steps, refit_every)
+        stages = find_stages(given.times(), origins, steps, refit_every, walk.gap)
     rows = walk.count_rows(max(len(stage.origins) for stage in stages))
     runs = []
     one_step = np.full((len(steps), *truth[0].shape[1:]), np.nan, keras.config.floatx())
@@ -414,10 +417,12 @@ def backtest(
             one_step[alone] = walk.forecast([steps[k] for k in alone], 1, rows)[:, 0, 0]
     forecasts = np.concatenate(runs)[np.argsort(np.concatenate([each.origins for each in stages]))]
     actual = _as_real(np.stack([truth[n][t] for n, t in steps]))
-    last = _as_real(np.stack([truth[n][o - 1] for n, o in origins]))
+    last = _as_real(np.stack([truth[n][o - 1 - walk.gap] for n, o in origins]))
     seasonal = None
     if season is not None:
-        repeated = np.arange(horizon) % season - season
+        phase = np.arange(horizon) % season
+        # A season before, or several if the gap is longer: its steps are not known.
+        repeated = phase - season * -(-(phase + walk.gap + 1) // season)
         seasonal = _as_real(np.stack([truth[n][o + repeated] for n, o in origins]))
     scales = [naive_scales(_as_real(array), season or 1) for array in truth]
     return Backtest(
@@ -432,7 +437,7 @@ def backtest(
         labels=given.labels,
         left_out=left_out,
         quantiles=dict(zip(walk.levels, np.moveaxis(forecasts[:, 1:], 1, 0), strict=True)),
-        scale=np.stack([scales[n][o] for n, o in origins]),
+        scale=np.stack([scales[n][o - walk.gap] for n, o in origins]),
         by=given.by,
         columns=walk.names,
         library=given.library,

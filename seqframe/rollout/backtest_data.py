@@ -4,16 +4,14 @@ import math
 import numbers
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from seqframe.framing.alignment import match_groups, match_spans
+from seqframe.framing.alignment import match_index
 from seqframe.framing.clock import Clock, read_clock
-from seqframe.framing.dates import check_dates, kind_of_clock
-from seqframe.framing.framer import SequenceFramer
+from seqframe.framing.dates import kind_of_clock
 from seqframe.framing.frames import Frames
 from seqframe.framing.results import first_rows, library_of, some_rows
 from seqframe.framing.sequences import are_columns, find_columns, split_sequences
@@ -21,13 +19,12 @@ from seqframe.framing.tables import (
     Table,
     column_names,
     names_of,
-    read_table,
     select_columns,
-    split_table,
 )
 from seqframe.model.inspect import takes_future
-from seqframe.rollout.forecast import split_future
 from seqframe.rollout.generator import Generator
+from seqframe.rollout.histories import split_future
+from seqframe.rollout.panels import Panel, read_panel
 
 
 @dataclass(frozen=True)
@@ -95,12 +92,13 @@ def read_sequences(
     """Return the sequences of a backtest, from Frames, from one table of many, or as they are."""
     if isinstance(data, Frames):
         return _read_frames(generator, data, future, skip_nan, horizon)
-    by, names = generator.framer.by, column_names(data)
-    if by and names and {*by} <= {*names}:
-        return _read_panel(generator.framer, data, by, future, bool(skip_nan))
+    framer, named = generator.framer, names_of(future)
+    wanted = framer.columns and (*framer.columns, *(named or ()))
+    panel = read_panel(data, framer.by, wanted, "sequences")
+    if panel is not None:
+        return _read_panel(panel, data, future, bool(skip_nan))
     raw = split_sequences(data)
     several, called = raw[0] is not data, f"{len(raw)} sequences"
-    named = names_of(future)
     if named:
         futures: Sequence[Any] | None = [_select(table, named) for table in raw]
     else:
@@ -122,44 +120,39 @@ def read_sequences(
     )
 
 
-def _read_panel(
-    framer: SequenceFramer, data: Any, by: tuple[str, ...], future: Any, skip_nan: bool
-) -> Given:
+def _read_panel(panel: Panel, data: Any, future: Any, skip_nan: bool) -> Given:
     """Return the series of one table, which the columns `by` tell apart."""
-    rest, groups = split_table(read_table(data), by)
-    check_dates(rest, "sequences", groups.edges, groups.labels)
-    spans = list(pairwise(groups.edges.tolist()))
-    raw = [rest[begin:stop] for begin, stop in spans]
-    named, futures = names_of(future), None
+    raw, named, futures = panel.tables, names_of(future), None
+    by, edges = panel.groups.by, panel.groups.edges
     if named:
         futures = [_select(table, named) for table in raw]
     elif future is not None:
-        ahead, rows = match_groups(read_table(future), "future", groups, framer.future_columns)
-        if rows is None:
+        ahead = read_panel(future, by, None, "future")
+        if ahead is None:
             raise ValueError(
-                f"`future` must have the columns {list(by)}, which tell the series apart. Received:"
-                f" {type(future).__name__} without them. Add them, or name columns of the table."
+                f"`future` must have the columns {list(by or ())}, which tell the series apart. "
+                f"Received: {type(future).__name__} without them. Add them, or name columns of the "
+                "table."
             )
-        found = match_spans(ahead, rest, "future", groups, rows)
-        pairs = zip(*(each.tolist() for each in found), strict=True)
-        futures = [ahead[begin:stop] for begin, stop in pairs]
+        futures = [
+            one[match_index(one, table, f"future of {label!r}", longer=True) :]
+            for label, one, table in zip(panel.labels, panel.match(ahead), raw, strict=True)
+        ]
 
     def cut(stops: np.ndarray) -> Any:
-        known = [
-            np.arange(begin, begin + stop) for (begin, _), stop in zip(spans, stops, strict=True)
-        ]
-        return some_rows(data, np.concatenate(known))
+        rows = [np.arange(*span) for span in zip(edges[:-1], edges[:-1] + stops, strict=True)]
+        return some_rows(data, np.concatenate(rows))
 
     return Given(
         raw,
         futures,
-        groups.labels,
+        panel.labels,
         np.zeros(len(raw), np.int64),
         [np.zeros(0, bool)] * len(raw) if skip_nan else None,
         cut,
         by,
         _clock_of(raw),
-        library_of(data),
+        panel.whole.library,
     )
 
 

@@ -27,6 +27,7 @@ from seqframe.rollout.export import export_rollout
 from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
 from seqframe.rollout.functions import check_function
 from seqframe.rollout.loop import rolled_model
+from seqframe.rollout.noise import check_model_quantiles
 from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
@@ -42,6 +43,7 @@ _SETTINGS = (
     "logits_processor",
     "from_logits",
     "targets",
+    "quantiles",
     "stateful",
     "seed",
 )
@@ -90,6 +92,9 @@ class Generator:
         targets: names or positions of the columns that the model predicts. `forecast` needs the
             other columns as `future`. None: the framer's `target_columns`; without these, or with
             a `feedback`, all columns.
+        quantiles: list of float. The quantiles that the model predicts for each value, such as
+            `[0.1, 0.5, 0.9]`, in the order of its last axis. They rise and hold 0.5. `forecast`
+            returns the median, which is also fed back, or the quantiles that are asked for.
         logits_processor: function `(logits, generated, step) -> logits` of tensors, which bans or
             forces symbols. Logits are `(rows, symbols)`; -inf bans a symbol. `generated` is
             `(rows, …)`: the `step` ids so far, then -1.
@@ -131,6 +136,7 @@ class Generator:
         sampler: SamplerName | Callable[[Any, Any], Any] = "greedy",
         feedback: Feedback | None = None,
         targets: Columns | None = None,
+        quantiles: Quantiles | None = None,
         logits_processor: Processor | None = None,
         from_logits: bool | None = None,
         stateful: bool | None = None,
@@ -170,6 +176,7 @@ class Generator:
         check_function("sampler", self.sampler, "logits", "seed")
         self.feedback, self.logits_processor = feedback, logits_processor
         self.targets = choose_targets(targets, model, framer, feedback is not None)
+        self.quantiles = check_model_quantiles(quantiles)
         if from_logits is None and (known := outputs_probabilities(model)) is not None:
             from_logits = not known
         self.from_logits = None if from_logits is None else bool(from_logits)
@@ -496,7 +503,9 @@ class Generator:
         return Writer(self._rolled, *functions, self.from_logits, self._draw_seed())
 
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self._rolled, self.targets, self.feedback, self._draw_seed())
+        return Forecaster(
+            self._rolled, self.targets, self.feedback, self.quantiles, self._draw_seed()
+        )
 
     def _draw_seed(self) -> int:
         """Return the seed of a call."""

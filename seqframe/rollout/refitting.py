@@ -25,8 +25,11 @@ def find_stages(
     origins: list[tuple[int, int]],
     steps: list[tuple[int, int]],
     every: int,
+    gap: int = 0,
 ) -> list[Stage]:
     """Return the stages of a walk, whose model is trained anew at every so many origins.
+
+    The `gap` steps before an origin are not known there.
 
     >>> times, origins = [np.arange(6), np.arange(2, 6)], [(0, 3), (0, 4), (1, 2)]
     >>> for stage in find_stages(times, origins, origins, every=1):
@@ -41,7 +44,7 @@ def find_stages(
     of_steps = np.searchsorted(first, due, side="right") - 1
     return [
         Stage(
-            np.array([int(np.searchsorted(each, time)) for each in times]),
+            np.array([max(int(np.searchsorted(each, time)) - gap, 0) for each in times]),
             np.flatnonzero(of_origins == number),
             np.flatnonzero(of_steps == number),
         )

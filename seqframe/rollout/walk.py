@@ -1,7 +1,7 @@
 """The walk of a backtest: its origins in some sequences, and the forecasts made at them."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -11,15 +11,11 @@ from seqframe.framing.checks import check_bytes, check_integer, each_name
 from seqframe.framing.dates import check_future
 from seqframe.framing.tables import table_names
 from seqframe.rollout.backtest_data import Given
-from seqframe.rollout.forecast import (
-    Forecaster,
-    Known,
-    Noise,
-    Plan,
-    Quantiles,
-    check_samples,
-)
+from seqframe.rollout.forecast import Forecaster, Quantiles
 from seqframe.rollout.generator import Generator
+from seqframe.rollout.histories import Known
+from seqframe.rollout.noise import check_levels
+from seqframe.rollout.plans import Noise, Plan
 from seqframe.rollout.prompts import rounded_rows
 
 _LEAST_ROWS, _ROWS = 16, 256  # origins that are rolled out together
@@ -30,24 +26,12 @@ _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of sample paths
 Place = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How sample paths are drawn, and which of their quantiles are kept."""
+class Drawing(NamedTuple):
+    """The arguments of a backtest by which quantiles are forecast."""
 
-    num_samples: int
+    num_samples: int | None
     noise: Noise | None
-    levels: tuple[float, ...]
-
-    @classmethod
-    def read(
-        cls, num_samples: int | None, noise: Noise | None, quantiles: Quantiles | None
-    ) -> "Sampling | None":
-        """Return the sampling of a backtest's arguments; None without sample paths."""
-        count = check_samples(num_samples, noise, quantiles)
-        if num_samples is None:
-            return None
-        levels = _LEVELS if quantiles is None else np.unique(np.atleast_1d(quantiles)).tolist()
-        return cls(count, noise, tuple(levels))
+    quantiles: Quantiles | None
 
 
 class Walk:
@@ -59,16 +43,20 @@ class Walk:
         given: Given,
         history: int | None,
         horizon: int,
-        sampling: Sampling | None,
+        drawing: Drawing,
     ):
         self._forecaster: Forecaster = generator._forecaster()
         rolled = self._forecaster.rolled
-        self._framer, self._least = rolled.framer, rolled.least_prompt
+        self._framer, self.gap = rolled.framer, rolled.framer.gap
+        self._least = self._forecaster.least_history(horizon) + self.gap
+        self._drawing, self._num_samples = (
+            drawing,
+            self._forecaster.check_samples(horizon, *drawing),
+        )
         self._horizon, self._history = horizon, math.inf
         if history is not None:
             self._history = check_integer("history", history, self._least)
         self.known: Known = self._forecaster.read(given.raw, given.futures, "sequences", horizon)
-        self._sampling = sampling
         columns = self._plan(horizon).columns
         # Cast once: the histories of the origins overlap.
         floatx = keras.config.floatx()
@@ -84,7 +72,8 @@ class Walk:
         # How many steps before an origin a forecast depends on.
         self._context = self._history
         if not rolled.is_stepped:
-            self._context = min(self._context, self._framer.geometry.span + self._framer.gap)
+            span, bridge = self._framer.geometry.span, self._least - self.gap
+            self._context = min(self._context, max(span, bridge) + self.gap)
         # Number of missing steps before each step; None if a missing step is an error.
         self._missing: dict[str, list[np.ndarray]] | None = None
         if given.missing is not None:
@@ -121,7 +110,7 @@ class Walk:
     def can_forecast(self, number: int, origin: int, steps: int) -> bool:
         """Whether `steps` steps of sequence `number` can be forecast from an origin on."""
         end, begin = origin + self._forecaster.whole(steps), int(max(origin - self._context, 0))
-        if self._lacks("shown", number, begin, origin):
+        if self._lacks("shown", number, begin, origin - self.gap):
             return False
         if self.known.ahead is None:
             return True
@@ -142,7 +131,7 @@ class Walk:
 
         `starts` is the first origin, or those of the sequences by their dates.
         """
-        horizon, needed = self._horizon, max(self._least, season or 0)
+        horizon, needed = self._horizon, max(self._least, season + self.gap if season else 0)
         if starts is None or isinstance(starts, int):
             first = needed if starts is None else check_integer("start", starts, 1)
             if first < needed:
@@ -206,20 +195,24 @@ class Walk:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """The quantiles that a forecast has, besides the point forecast."""
-        return () if self._sampling is None else self._sampling.levels
+        """The quantiles that are forecast, besides the point forecast."""
+        num_samples, _, quantiles = self._drawing
+        if quantiles is not None:
+            return tuple(sorted(set(check_levels("quantiles", quantiles))))
+        if num_samples is not None:
+            return _LEVELS
+        own = self._forecaster.levels
+        return own if own and self._forecaster.is_block(self._horizon) else ()
 
     def count_rows(self, origins: int) -> int:
         """Return how many rows run at once: few origins take a few more, which cost little."""
-        most = _ROWS
-        if self._sampling is not None:
-            most = min(most, max(_PATHS // self._sampling.num_samples, 1))
+        most = min(_ROWS, max(_PATHS // self._num_samples, 1))
         return rounded_rows(min(most, max(origins, _LEAST_ROWS)))
 
     def forecast(self, places: list[Place], steps: int, rows: int) -> np.ndarray:
         """Return forecasts of `steps` steps from each place, `(places, 1 + levels, steps, …)`.
 
-        The first is the point forecast: the median, if there are sample paths. The others are the
+        The first is the point forecast: the median, if quantiles are forecast. The others are the
         quantiles of `levels`. `rows` places run at once, padded if programs are compiled.
         """
         plan = self._plan(steps)
@@ -228,24 +221,20 @@ class Walk:
         for first in range(0, len(places), rows):
             chunk = places[first : first + rows]
             # Every chunk has the same number of rows, so that one program runs them all.
-            paths = self._paths(plan, [*chunk, *[chunk[0]] * (rows - len(chunk))], steps)
-            if self._sampling is not None:
-                quantiles = np.quantile(paths, [0.5, *self.levels], axis=1)
-                paths = np.moveaxis(quantiles, 0, 1).astype(paths.dtype)
-            found.append(paths)
+            found.append(self._run(plan, [*chunk, *[chunk[0]] * (rows - len(chunk))], steps))
         return np.concatenate(found)[: len(places)]
 
     def _plan(self, steps: int) -> Plan:
-        sampling = self._sampling
-        if sampling is None:
-            return self._forecaster.plan(self.known, steps)
-        return self._forecaster.plan(self.known, steps, sampling.noise, sampling.num_samples)
+        return self._forecaster.plan(self.known, steps, self._drawing.noise, self._num_samples)
 
-    def _paths(self, plan: Plan, places: list[Place], steps: int) -> np.ndarray:
+    def _run(self, plan: Plan, places: list[Place], steps: int) -> np.ndarray:
         known, whole = self.known, self._forecaster.whole(steps)
         begins = [int(max(origin - self._history, 0)) for _, origin in places]
         firsts = begins if self._forecaster.needs_past else [origin for _, origin in places]
-        values = [self._values[n][begin:t] for (n, t), begin in zip(places, begins, strict=True)]
+        values = [
+            self._values[n][begin : t - self.gap]
+            for (n, t), begin in zip(places, begins, strict=True)
+        ]
         ahead = None
         if known.ahead is not None:
             ahead = [
@@ -258,7 +247,11 @@ class Walk:
             return f"origin {origin}" + f" of sequence {number}" * (len(known.tables) > 1)
 
         way_out = "Fill gaps first, or leave out such origins with `skip_nan=True`."
-        return self._forecaster.paths(plan, values, ahead, steps, name, way_out)
+        levels = self.levels
+        if not levels:
+            return self._forecaster.paths(plan, values, ahead, steps, name, way_out)
+        levels = (0.5, *levels)
+        return self._forecaster.quantiles(plan, values, ahead, steps, levels, name, way_out)
 
 
 def _count_missing(array: np.ndarray, missing: np.ndarray) -> np.ndarray:

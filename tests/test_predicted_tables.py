@@ -60,13 +60,13 @@ def test_each_row_has_the_date_of_its_target(kind, targets):
 
 @pytest.mark.parametrize("library", [pd, pl])
 def test_tables_without_dates_have_steps(library):
-    table = library.DataFrame({"store": ["a"] * 5 + ["b"] * 4, "units": numbers(9)})
-    frames = SequenceFramer(2).frame(table, targets="units", by="store").split(0.4, 0.6)[1]
+    table = library.DataFrame({"store": ["a"] * 8 + ["b"] * 7, "units": numbers(15)})
+    frames = SequenceFramer(2).frame(table, targets="units", by="store").split(0.5, 0.5)[1]
     found = tabulate(frames, frames.arrays()[1])
     assert type(found) is library.DataFrame
     assert list(found.columns) == ["store", "step", "units"]
-    assert found["step"].to_list() == [4, 3]
-    np.testing.assert_array_equal(found["units"], np.asarray(table["units"])[[4, 8]])
+    assert found["step"].to_list() == [6, 7, 5, 6]
+    np.testing.assert_array_equal(found["units"], np.asarray(table["units"])[[6, 7, 13, 14]])
 
 
 WIDTHS = {

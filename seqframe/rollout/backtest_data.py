@@ -93,7 +93,7 @@ def read_sequences(
     if isinstance(data, Frames):
         return _read_frames(generator, data, future, skip_nan, horizon)
     framer, named = generator.framer, names_of(future)
-    wanted = framer.columns and (*framer.columns, *(named or ()))
+    wanted = framer.columns and tuple(dict.fromkeys((*framer.columns, *(named or ()))))
     panel = read_panel(data, framer.by, wanted, "sequences")
     if panel is not None:
         return _read_panel(panel, data, future, bool(skip_nan))
@@ -135,7 +135,7 @@ def _read_panel(panel: Panel, data: Any, future: Any, skip_nan: bool) -> Given:
                 "table."
             )
         futures = [
-            one[match_index(one, table, f"future of {label!r}", longer=True) :]
+            one[match_index(one, table, f"future[{label!r}]", longer=True) :]
             for label, one, table in zip(panel.labels, panel.match(ahead), raw, strict=True)
         ]
 

@@ -14,7 +14,7 @@ from seqframe.framing.clock import Clock, read_clock
 from seqframe.framing.dates import kind_of_clock
 from seqframe.framing.frames import Frames
 from seqframe.framing.results import first_rows, library_of, some_rows
-from seqframe.framing.sequences import are_columns, find_columns, split_sequences
+from seqframe.framing.sequences import are_columns, find_columns
 from seqframe.framing.tables import (
     Table,
     column_names,
@@ -23,7 +23,7 @@ from seqframe.framing.tables import (
 )
 from seqframe.model.inspect import takes_future
 from seqframe.rollout.generator import Generator
-from seqframe.rollout.histories import split_future
+from seqframe.rollout.histories import read_given
 from seqframe.rollout.panels import Panel, read_panel
 
 
@@ -92,26 +92,28 @@ def read_sequences(
     """Return the sequences of a backtest, from Frames, from one table of many, or as they are."""
     if isinstance(data, Frames):
         return _read_frames(generator, data, future, skip_nan, horizon)
-    framer, named = generator.framer, names_of(future)
-    wanted = framer.columns and tuple(dict.fromkeys((*framer.columns, *(named or ()))))
+    framer, names = generator.framer, names_of(future)
+    if future is None and takes_future(generator.model):
+        names = framer.future_columns  # they are known ahead, as the frames told
+    wanted = framer.columns and tuple(dict.fromkeys((*framer.columns, *(names or ()))))
     panel = read_panel(data, framer.by, wanted, "sequences")
     if panel is not None:
-        return _read_panel(panel, data, future, bool(skip_nan))
-    raw = split_sequences(data)
-    several, called = raw[0] is not data, f"{len(raw)} sequences"
-    if named:
-        futures: Sequence[Any] | None = [_select(table, named) for table in raw]
-    else:
-        futures = split_future(future, several, called, len(raw))
+        return _read_panel(panel, data, future, names, bool(skip_nan))
+    found = read_given(data, None if names else future)
+    raw, keys, futures = found.raw, found.keys, found.futures
+    if names and (future is not None or column_names(raw[0]) is not None):
+        futures = [_select(table, names) for table in raw]
 
     def cut(stops: np.ndarray) -> Any:
-        known = [first_rows(item, int(stop)) for item, stop in zip(raw, stops, strict=True) if stop]
-        return known if several else known[0]
+        each = zip(keys or [None] * len(raw), raw, stops.tolist(), strict=True)
+        known = [(key, first_rows(item, stop)) for key, item, stop in each if stop]
+        rows = [item for _, item in known]
+        return dict(known) if keys else rows if found.several else rows[0]
 
     return Given(
         raw,
         futures,
-        range(len(raw)),
+        keys or range(len(raw)),
         np.zeros(len(raw), np.int64),
         [np.zeros(0, bool)] * len(raw) if skip_nan else None,
         cut,
@@ -120,12 +122,14 @@ def read_sequences(
     )
 
 
-def _read_panel(panel: Panel, data: Any, future: Any, skip_nan: bool) -> Given:
-    """Return the series of one table, which the columns `by` tell apart."""
-    raw, named, futures = panel.tables, names_of(future), None
-    by, edges = panel.groups.by, panel.groups.edges
-    if named:
-        futures = [_select(table, named) for table in raw]
+def _read_panel(
+    panel: Panel, data: Any, future: Any, names: tuple[str, ...] | None, skip_nan: bool
+) -> Given:
+    """Return the series of one table. `names` are its columns that are known ahead, or None."""
+    raw, by, edges = panel.tables, panel.groups.by, panel.groups.edges
+    futures = None
+    if names:
+        futures = [_select(table, names) for table in raw]
     elif future is not None:
         ahead = read_panel(future, by, None, "future")
         if ahead is None:

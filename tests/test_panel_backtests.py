@@ -81,6 +81,26 @@ def test_the_series_of_a_table_are_tested_as_they_are_by_themselves(library, dir
     assert [*scores["store"]] == [store for store in ("north", "east", "west") for _ in range(3)]
 
 
+def test_forecasts_come_with_their_series_and_dates(direct):
+    """A law: the actual values are those of the data at these dates."""
+    table = panel()
+    frames = direct.framer.frame(table[table["store"] != "south"], targets="units")
+    part = frames.split(0.5, 0.5)[1]
+    known = table.set_index("store", append=True)["units"]
+    for data in table, frames, part:
+        tested = backtest(direct, data, 2, stride=2)
+        found = tested.forecasts()
+        names = ["store", "origin", "step", "actual", "free run", "one step", "naive"]
+        assert list(found.columns) == names
+        expected = known.loc[list(zip(found.index, found["store"], strict=True))]
+        np.testing.assert_allclose(found["actual"], expected)
+        assert (found.index == found["origin"] + pd.to_timedelta(found["step"] - 1, unit="D")).all()
+        np.testing.assert_array_equal(found["free run"], tested.free_run.ravel())
+    found = backtest(direct, plain(table), 2, stride=2).forecasts()
+    assert found.columns == [*names[:2], "time", *names[2:]]
+    assert (found["time"] == found["origin"] + found["step"] - 1).all()
+
+
 @pytest.mark.filterwarnings("ignore:1 of 4 sequences are too short")
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_future_covariates_belong_to_their_series_by_label(library, informed):

@@ -44,7 +44,7 @@ def test_each_row_has_the_date_of_its_target(kind, targets):
         y = frames.arrays()[1]
         found = tabulate(frames, y)
         assert found.index.name == "day"
-        ahead = ["ahead"] if framer.horizon > 1 else []
+        ahead = ["step"] if framer.horizon > 1 else []
         assert list(found.columns) == ["store", *ahead, *names]
         expected = known.loc[list(zip(found.index, found["store"], strict=True))]
         np.testing.assert_array_equal(found[names], expected)
@@ -55,17 +55,17 @@ def test_each_row_has_the_date_of_its_target(kind, targets):
             rows += [(stores[number], k + 1) for _ in steps for k in range(framer.horizon)]
         assert found["store"].tolist() == [store for store, _ in rows]
         if ahead:
-            assert found["ahead"].tolist() == [step for _, step in rows]
+            assert found["step"].tolist() == [step for _, step in rows]
 
 
 @pytest.mark.parametrize("library", [pd, pl])
-def test_tables_without_dates_have_steps(library):
+def test_tables_without_dates_number_their_steps(library):
     table = library.DataFrame({"store": ["a"] * 8 + ["b"] * 7, "units": numbers(15)})
     frames = SequenceFramer(2).frame(table, targets="units", by="store").split(0.5, 0.5)[1]
     found = tabulate(frames, frames.arrays()[1])
     assert type(found) is library.DataFrame
-    assert list(found.columns) == ["store", "step", "units"]
-    assert found["step"].to_list() == [6, 7, 5, 6]
+    assert list(found.columns) == ["store", "time", "units"]
+    assert found["time"].to_list() == [6, 7, 5, 6]
     np.testing.assert_array_equal(found["units"], np.asarray(table["units"])[[6, 7, 13, 14]])
 
 
@@ -81,14 +81,14 @@ def test_columns_without_names_are_numbered(kind):
     shape, names = WIDTHS[kind]
     frames = SequenceFramer(2, horizon=2).frame([np.arange(6.0), np.arange(5.0)])
     found = tabulate(frames, numbers(5, 2, *shape))
-    assert list(found) == ["sequence", "step", "ahead", *names]
-    assert found["sequence"].tolist() == [0] * 6 + [1] * 4
+    assert list(found) == ["series", "time", "step", *names]
+    assert found["series"].tolist() == [0] * 6 + [1] * 4
 
 
 def test_the_columns_of_symbols_are_their_names():
     framer = SequenceFramer(2, vocabulary=Vocabulary("ABC"))
     found = tabulate(framer.frame("ABCAB"), np.eye(3))
-    assert list(found) == ["step", "A", "B", "C"]
+    assert list(found) == ["time", "A", "B", "C"]
 
 
 def test_predictions_of_a_model_come_with_their_dates():

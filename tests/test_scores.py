@@ -134,6 +134,26 @@ def test_a_plain_table_prints_its_columns_below_each_other():
     assert "…" in long[7]
 
 
+def test_forecasts_have_a_row_for_each_value():
+    tested = scored()
+    found = tested.forecasts()
+    quantiles = [f"quantile {level}" for level in LEVELS]
+    names = ["free run", "one step", "naive", "seasonal naive"]
+    labels = ["store", "origin", "time", "step", "column", "actual"]
+    assert list(found) == [*labels, *names, *quantiles]
+    for row in 0, 7, 53:
+        origin, step, column = np.unravel_index(row, (9, 3, 2))
+        assert found["store"][row] == ("north" if origin < 5 else "south")
+        assert (found["origin"][row], found["time"][row], found["step"][row]) == (
+            4,
+            4 + step,
+            1 + step,
+        )
+        assert found["column"][row] == ("units", "visits")[column]
+        assert found["naive"][row] == tested.naive[origin, step, column]
+        assert found["quantile 0.05"][row] == tested.quantiles[0.05][origin, step, column]
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [

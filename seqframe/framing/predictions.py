@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from seqframe.framing.frames import Frames
-from seqframe.framing.results import make_table
+from seqframe.framing.results import label_columns, make_table
 
 
 def tabulate(frames: Frames, predictions: Any) -> Any:
@@ -15,11 +15,11 @@ def tabulate(frames: Frames, predictions: Any) -> Any:
     >>> from seqframe import SequenceFramer
     >>> frames = SequenceFramer(2, horizon=2).frame([10, 20, 30, 40, 50])
     >>> tabulate(frames, np.array([[31.0, 41.0], [42.0, 52.0]]))
-    step  ahead  prediction
-       2      1          31
-       3      2          41
-       3      1          42
-       4      2          52
+    time  step  prediction
+       2     1          31
+       3     2          41
+       3     1          42
+       4     2          52
     """
     if not hasattr(predictions, "shape"):
         raise TypeError(
@@ -40,15 +40,12 @@ def tabulate(frames: Frames, predictions: Any) -> Any:
     sequence, steps = sequence[real], steps[real]
     table: dict[str, Any] = {}
     if framer.by or len(source.labels) > 1:
-        names = framer.by or ("sequence",)
-        each = [(label,) if len(names) == 1 else label for label in source.labels]
-        columns = zip(*(each[number] for number in sequence), strict=True)
-        table |= dict(zip(names, map(list, columns), strict=True))
+        table |= label_columns(source.labels, framer.by, sequence)
     index = None if source.clock is None else source.clock.index(sequence, steps)
     if index is None:
-        table["step"] = steps
+        table["time"] = steps
     if framer.horizon > 1:
-        table["ahead"] = ahead
+        table["step"] = ahead
     table |= dict(zip(_names(frames, values.shape[1]), values.T, strict=True))
     return make_table(table, source.library, index)
 

@@ -1,6 +1,6 @@
 """Tables of results: of the user's own library, or a dict of columns that prints as a table."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -61,6 +61,21 @@ def make_table(columns: Mapping[str, Any], library: ModuleType | None, index: An
     import narwhals.stable.v2 as nw
 
     return nw.from_dict(dict(columns), backend=library).to_native()
+
+
+def label_columns(
+    labels: Sequence[Hashable], by: tuple[str, ...] | None, numbers: Iterable[int]
+) -> dict[str, list[Hashable]]:
+    """Return the labels of series as the columns that hold them, a row for each number.
+
+    >>> label_columns([("north", 1), ("south", 2)], ("store", "item"), [1, 0])
+    {'store': ['south', 'north'], 'item': [2, 1]}
+    """
+    chosen = [labels[number] for number in numbers]
+    names = by or ("series",)
+    if len(names) == 1:
+        return {names[0]: chosen}
+    return {name: [label[k] for label in chosen] for k, name in enumerate(names)}  # type: ignore[index]
 
 
 def library_of(value: Any) -> ModuleType | None:

@@ -1,5 +1,6 @@
 """Backtests: forecasts from many origins in known sequences, their errors, and intervals."""
 
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -9,10 +10,18 @@ import keras
 import numpy as np
 
 from seqframe.framing.checks import check_choice, check_integer
+from seqframe.framing.clock import Clock
 from seqframe.framing.frames import Frames
-from seqframe.framing.results import align, make_table
+from seqframe.framing.results import align, label_columns, make_table
 from seqframe.framing.tables import column_names, table_names
 from seqframe.rollout.backtest_data import read_sequences
+from seqframe.rollout.backtest_tables import (
+    GROUPINGS,
+    METRICS,
+    Scored,
+    forecast_columns,
+    score_columns,
+)
 from seqframe.rollout.forecast import Quantiles
 from seqframe.rollout.functions import check_function
 from seqframe.rollout.generator import Generator
@@ -20,7 +29,6 @@ from seqframe.rollout.histories import real_arrays
 from seqframe.rollout.intervals import check_coverage, radius, shift, shift_each, suffices
 from seqframe.rollout.plans import Noise, warn_of_positions
 from seqframe.rollout.refitting import Refit, Stage, find_stages, refitted
-from seqframe.rollout.score_tables import GROUPINGS, METRICS, Scored, score_columns
 from seqframe.rollout.scores import naive_scales
 from seqframe.rollout.walk import Drawing, Walk
 
@@ -52,6 +60,7 @@ class Backtest:
             origin, the unit of the MASE.
         by: names of the columns of a table that hold the labels, or None.
         columns: names of the forecast columns, or None.
+        clock: the dates of the raw steps, or None.
         library: the module that the data's tables come from, or None.
 
     Example:
@@ -81,6 +90,7 @@ class Backtest:
     scale: np.ndarray | None = None
     by: tuple[str, ...] | None = None
     columns: tuple[str, ...] | None = None
+    clock: Clock | None = None
     library: ModuleType | None = None
 
     def __getitem__(self, label: Hashable) -> "Backtest":
@@ -187,26 +197,65 @@ class Backtest:
             check_choice("by", each, GROUPINGS)
         for each in wanted or [""]:
             check_choice("metrics", each, METRICS)
+        scored = self._scored()
+        table = score_columns(scored, wanted, chosen, self._labels, self._columns)
+        return make_table(table, self.library)
+
+    def forecasts(self) -> Any:
+        """Return all forecasts as a table, a row for each origin and step ahead.
+
+        Returns:
+            DataFrame of the data's library, else a dict of columns that prints as a table. Its
+            columns are the labels of the series, "origin" and "time", "step", "actual", and the
+            forecasts. Times are dates, or raw indices of steps. In a pandas table the index has the
+            time instead. If there are several columns, each has a row of its own, with its name as
+            "column". Quantiles are columns too.
+
+        Example:
+
+        >>> import keras, numpy as np
+        >>> from seqframe import Generator, backtest
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()])
+        >>> backtest(Generator(model), np.arange(4.0), horizon=2).forecasts()
+        origin  time  step  actual  free run  one step  naive
+             1     1     1       1         0         0      0
+             1     2     2       2         0         1      0
+             2     2     1       2         1         1      1
+             2     3     2       3         1         2      1
+        """
+        scored = self._scored()
+        table = forecast_columns(scored, self._columns)
+        _, horizon, width = scored.actual.shape
+        series, origin = np.repeat(self.origins, horizon * width, axis=0).T
+        time = origin + table["step"] - 1
+        index = None
+        if self.clock is not None:
+            origin, index = self.clock.at(series, origin), self.clock.index(series, time)
+        several = self.by or len(self.labels) > 1
+        before: dict[str, Any] = self._labels(series) if several else {}
+        before["origin"] = origin
+        if index is None:
+            before["time"] = time
+        return make_table({**before, **table}, self.library, index)
+
+    def _scored(self) -> Scored:
+        """Return the arrays that tables need, with one axis of columns."""
         flat = self.actual.reshape(*self.actual.shape[:2], -1)
         scale = np.nan if self.scale is None else self.scale.reshape(len(flat), 1, -1)
-        scored = Scored(
+        return Scored(
             flat,
             {name: getattr(self, name).reshape(flat.shape) for name in self._forecasts},
             np.broadcast_to(scale, (len(flat), 1, flat.shape[2])),
             self.origins[:, 0],
             {level: each.reshape(flat.shape) for level, each in self.quantiles.items()},
         )
-        tested = [self.labels[number] for number in np.unique(self.origins[:, 0])]
-        names = self.by or ("series",)
-        labels = [tested] if len(names) == 1 else [*zip(*tested, strict=True)]
-        table = score_columns(
-            scored,
-            wanted,
-            chosen,
-            dict(zip(names, labels, strict=True)),
-            self.columns or range(flat.shape[2]),
-        )
-        return make_table(table, self.library)
+
+    @property
+    def _columns(self) -> Sequence[Hashable]:
+        return self.columns or range(math.prod(self.actual.shape[2:]))
+
+    def _labels(self, numbers: Sequence[int]) -> dict[str, list[Hashable]]:
+        return label_columns(self.labels, self.by, numbers)
 
     def interval(self, forecast: Any, coverage: float = 0.9) -> tuple[Any, Any]:
         """Return the prediction interval of a forecast, from the errors of the free run.
@@ -440,6 +489,7 @@ def backtest(
         scale=np.stack([scales[n][o - walk.gap] for n, o in origins]),
         by=given.by,
         columns=walk.names,
+        clock=given.clock,
         library=given.library,
     )
 

@@ -297,8 +297,8 @@ def predict(
         array `(frames, …)`, one prediction for each frame, in order. If the model has several
         outputs, a nest of arrays. With `as_table`, a DataFrame of the data's library, else a dict
         of columns that prints as a table. It has a row for each target step of each frame: the
-        labels of its series, its date as the index of a pandas table (else its raw step), how many
-        steps it lies ahead if the horizon is longer than one, and the predicted values.
+        labels of its series, its date as the pandas index (else its raw index, "time"), its "step"
+        ahead if the horizon is longer than one, and the predicted values.
 
     Raises:
         ValueError: if frames do not fit the model.

@@ -1,4 +1,4 @@
-"""Scores of several forecasts, by series, by step ahead, by column, or pooled over these."""
+"""Tables of a backtest: its scores, pooled or by series, step and column; and its forecasts."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,12 +109,12 @@ def score_columns(
     scored: Scored,
     metrics: Sequence[str],
     by: Sequence[str],
-    labels: Mapping[str, Sequence[Hashable]],
+    labels: Callable[[Sequence[int]], dict[str, list[Hashable]]],
     columns: Sequence[Hashable],
 ) -> dict[str, list[Any]]:
     """Return the scores as the columns of a table, a row for each group and forecast.
 
-    `labels` has the label of each series that has an origin, by the names of their columns.
+    `labels` is a function that returns the columns of labels of series, given their numbers.
     """
     found = {name: scored.scores(name, metrics, by) for name in scored.forecasts}
     first = next(iter(found.values()))
@@ -122,7 +122,8 @@ def score_columns(
     table: dict[str, list[Any]] = {}
     rows = [(place, name) for place in np.ndindex(shape) for name in found]
     if "series" in by:
-        table |= {name: [each[place[0]] for place, _ in rows] for name, each in labels.items()}
+        numbers = np.unique(scored.series).tolist()
+        table |= labels([numbers[place[0]] for place, _ in rows])
     if "step" in by:
         table["step"] = [place[1] + 1 for place, _ in rows]
     if "column" in by:
@@ -131,3 +132,15 @@ def score_columns(
     for score in first:
         table[score] = [float(found[name][score][place]) for place, name in rows]
     return table
+
+
+def forecast_columns(scored: Scored, columns: Sequence[Hashable]) -> dict[str, np.ndarray]:
+    """Return all forecasts as the columns of a table, a row for each value."""
+    shape = scored.actual.shape
+    table = {"step": np.broadcast_to(np.arange(1, shape[1] + 1)[:, None], shape).ravel()}
+    if shape[2] > 1:
+        table["column"] = np.broadcast_to(np.asarray(columns), shape).ravel()
+    table["actual"] = scored.actual.ravel()
+    table |= {name.replace("_", " "): each.ravel() for name, each in scored.forecasts.items()}
+    quantiles = {f"quantile {level:.4g}": each for level, each in scored.quantiles.items()}
+    return table | {name: each.ravel() for name, each in quantiles.items()}

@@ -71,7 +71,8 @@ class Clock:
     @cached_property
     def _values(self) -> tuple[np.ndarray, np.ndarray]:
         """Where each sequence begins in one array of all dates, and that array."""
-        each = [self.dates(number).to_numpy() for number in range(len(self.spans))]
+        arrays = {id(index): index.to_numpy() for index, _, _ in self.spans}  # may be shared
+        each = [arrays[id(index)][start:stop] for index, start, stop in self.spans]
         return np.cumsum([0, *map(len, each)]), np.concatenate(each)
 
 

@@ -93,10 +93,11 @@ def _dates_of_level(index: Any, name: str, edges: np.ndarray | None) -> Any:
         if changes.size:
             row, called = int(changes[0]), index.names[level] or level
             before, after = index.get_level_values(level)[row : row + 2].tolist()
+            named = f"; or frame it with `by={called!r}`" if isinstance(called, str) else ""
             raise ValueError(
                 f"`{name}` must be one series, but the level {called!r} of its index changes. "
                 f"Received: {before!r} in row {row}, then {after!r}. Pass a list of one table for "
-                f"each, as `[part for _, part in table.groupby(level={called!r})]`."
+                f"each, as `[part for _, part in table.groupby(level={called!r})]`{named}."
             )
     return index.get_level_values(dated[-1])
 

@@ -21,6 +21,7 @@ from seqframe.framing.clock import Clock, read_clock
 from seqframe.framing.dates import check_dates, check_each
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
+from seqframe.framing.holes import warn_of_holes
 from seqframe.framing.leaks import check_future_columns, check_own_step, check_values
 from seqframe.framing.sequences import (
     are_columns,
@@ -39,6 +40,7 @@ from seqframe.framing.tables import (
     check_width,
     column_names,
     drop_labels,
+    label_names,
     names_of,
     proper_names,
     read_table,
@@ -194,9 +196,14 @@ def read_source(
     _check_padding(framer, source)
     counts = framer.geometry.count(source.steps)
     is_text = isinstance(sequences, str) or groups is not None or framer.vocabulary
-    hint = "" if is_text else _texts_hint(given)
+    stack = _stack_hint(sequences)
+    hint = stack if is_text else _texts_hint(given) + stack
     if not counts.any():
         raise ValueError(f"{_no_frame(framer, source.steps)}{hint}")
+    if source.clock is not None and framer.geometry.least_steps > 1:
+        warn_of_holes(source.clock.spans, source.labels, stacklevel=3)
+    if stack:
+        warnings.warn(f"`sequences` may be a stack.{stack}", stacklevel=3)
     if sample_weight is not None:
         # The user cannot number frames that are drawn, or that may be left out.
         countable = not (framer.geometry.draws or source.may_leave_out)
@@ -216,8 +223,7 @@ def read_source(
 
 def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], Groups | None]:
     """Return sequences without columns of labels, and the groups of a table that `by` cuts."""
-    names = column_names(tables[0]) if len(tables) == 1 and framer.by else None
-    if by is None and names is not None and set(framer.by or ()) <= set(names):
+    if by is None and framer.by and len(tables) == 1 and {*framer.by} <= {*label_names(tables[0])}:
         by = framer.by
     if by is not None and len(tables) == 1:
         table, groups = split_table(tables[0], by)
@@ -440,7 +446,7 @@ class _Reader:
         elif len(each) == 1:
             each[0], spans = match_groups(each[0], name, self.groups, keep)
             if spans is None:
-                match_index(each[0], self.tables[0], name)
+                match_index(each[0], self.tables[0], name, groups=self.groups)
             else:
                 spans = match_spans(each[0], self.tables[0], name, self.groups, spans)
         return (each if several else each[0]), spans
@@ -566,6 +572,17 @@ def _texts_hint(given: list[Any]) -> str:
     if len(given) == 1 and is_symbolic(given[0]) and any(len(item) > 1 for item in given[0]):
         return " An array of strings is one sequence of symbols. For many texts pass `list(texts)`."
     return ""
+
+
+def _stack_hint(sequences: Any) -> str:
+    """Return a hint for an array that may be a stack of sequences."""
+    if getattr(sequences, "ndim", 0) != 3:
+        return ""
+    count, *step = sequences.shape
+    return (
+        f" An array {tuple(sequences.shape)} is one sequence of {count} steps of shape "
+        f"{tuple(step)}. For {count} sequences pass `list(stack)`, for one `[array]`."
+    )
 
 
 def _check_inputs(framer: Rule, inputs: Rows, vocabulary: Vocabulary | None) -> None:

@@ -35,7 +35,12 @@ def plain(table):
     return pl.from_pandas(table.reset_index(drop=True))
 
 
-LIBRARIES = {"pandas": lambda table: table, "polars": plain}
+def dated(table):
+    """Return a table as polars has it, with its dates as a column."""
+    return pl.from_pandas(table.rename_axis("day").reset_index())
+
+
+LIBRARIES = {"pandas": lambda table: table, "polars": plain, "dated polars": dated}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,7 @@ def test_the_series_of_a_table_are_tested_as_they_are_by_themselves(library, dir
     with pytest.raises(KeyError, match="south"):
         tested["centre"]
     scores = tested.scores("series", metrics="mae")
-    assert type(scores).__module__.split(".")[0] == library
+    assert type(scores).__module__.split(".")[0] == library.split()[-1]
     assert [*scores["store"]] == [store for store in ("north", "east", "west") for _ in range(3)]
 
 
@@ -99,6 +104,9 @@ def test_forecasts_come_with_their_series_and_dates(direct):
     found = backtest(direct, plain(table), 2, stride=2).forecasts()
     assert found.columns == [*names[:2], "time", *names[2:]]
     assert (found["time"] == found["origin"] + found["step"] - 1).all()
+    found = backtest(direct, dated(table), 2, start="2026-01-12").forecasts()
+    assert found.columns == ["day", *names]
+    assert found["day"].dtype == found["origin"].dtype == pl.Datetime("us")
 
 
 @pytest.mark.filterwarnings("ignore:1 of 4 sequences are too short")

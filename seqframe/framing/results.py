@@ -48,7 +48,7 @@ def _written(value: Any) -> str:
 def make_table(columns: Mapping[str, Any], library: ModuleType | None, index: Any = None) -> Any:
     """Return columns as a table of a library, such as pandas or polars; None: as a `PlainTable`.
 
-    `index` is a pandas index, or None.
+    `index` is a pandas index, or None. A library without indexes gets it as a column.
 
     >>> import pandas
     >>> type(make_table({"mae": np.array([0.5])}, pandas)).__name__
@@ -56,8 +56,10 @@ def make_table(columns: Mapping[str, Any], library: ModuleType | None, index: An
     """
     if library is None:
         return PlainTable({name: np.asarray(column) for name, column in columns.items()})
-    if index is not None:
+    if index is not None and hasattr(library, "Index"):
         return library.DataFrame(dict(columns), index=index)
+    if index is not None:
+        columns = {index.name or "date": index.to_numpy(), **columns}
     import narwhals.stable.v2 as nw
 
     return nw.from_dict(dict(columns), backend=library).to_native()

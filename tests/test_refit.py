@@ -6,9 +6,9 @@ import pandas as pd
 import polars as pl
 import pytest
 from keras import layers
-from models import numbers
+from models import assert_same, numbers, recurrent
 
-from seqframe import Frames, Generator, SequenceFramer, backtest, fit
+from seqframe import Frames, Generator, SequenceFramer, backtest, fit, get_states
 
 
 def follower(framer=None):
@@ -112,6 +112,22 @@ def test_frames_that_are_known_are_trained_on():
     assert (
         errors[-1] < errors[0] < backtest(follower(), frames, 2, start=20).errors()["free_run"][0]
     )
+
+
+def test_a_stateful_model_is_trained_as_it_walks():
+    """A law: each forecast is the one after the training. The state of the model stays."""
+    model, values, expected = recurrent(steps=1, batch_size=2), numbers(9), []
+    generator, weights = Generator(model, SequenceFramer(1)), model.get_weights()
+    state = get_states(model)
+
+    def refit(known):
+        model.set_weights([(1 + len(known) / 9) * each for each in weights])
+        expected.append(generator.forecast(known, 2))
+
+    tested = backtest(generator, values, 2, start=3, stride=2, refit=refit)
+    np.testing.assert_allclose(tested.free_run, expected, rtol=1e-5, atol=1e-6)
+    assert len(np.unique(tested.free_run)) == 6
+    assert_same(get_states(model), state)
 
 
 def test_another_generator_goes_on():

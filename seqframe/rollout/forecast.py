@@ -98,7 +98,7 @@ class Forecaster(Planner):
         if panel is None:
             given = read_given(history, future)
         else:
-            given = as_given(panel, future, self._names_of_future)
+            given = as_given(panel, future, self.names_of_future)
         known = self.read(given.raw, given.futures, "history", steps, given)
         warn_of_positions(table_names(known.tables[0]), self.targets, framer, 4)
         tables = self._check_futures(known, given, steps)
@@ -200,7 +200,7 @@ class Forecaster(Planner):
         return tables, arrays
 
     @property
-    def _names_of_future(self) -> tuple[str, ...] | None:
+    def names_of_future(self) -> tuple[str, ...] | None:
         """Names of the future covariates, in order; None if they are not known.
 
         The model's own "future" comes first, then the columns that the model does not predict.
@@ -214,7 +214,7 @@ class Forecaster(Planner):
 
     def _columns_of_future(self, future: Any, steps: int) -> tuple[str, ...] | None:
         """Return the names of the future covariates that a rollout of `steps` steps needs."""
-        names = self._names_of_future
+        names = self.names_of_future
         lacking = lacking_columns(future, names or ())
         own = self.rolled.framer.future_columns if self.rolled.takes_future else None
         if not lacking or {*lacking} & {*(own or ())}:

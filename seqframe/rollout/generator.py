@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 import keras
 import numpy as np
 
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Framer
 from seqframe.framing.order import random_seed
@@ -19,11 +19,12 @@ from seqframe.model.inspect import (
     check_model,
     check_one_output,
     declared_shape,
+    least_prompt,
     outputs_probabilities,
 )
 from seqframe.model.state import stateful_layers
 from seqframe.rollout.choosers import Feedback, Processor
-from seqframe.rollout.export import export_rollout
+from seqframe.rollout.export import check_export, export_text, export_values
 from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
 from seqframe.rollout.functions import check_function
 from seqframe.rollout.loop import rolled_model
@@ -445,7 +446,8 @@ class Generator:
         kind: ExportKind | None = None,
         batch_size: int = 1,
         max_prompt: int = 1024,
-        max_steps: int = 1024,
+        max_steps: int | None = None,
+        noise: Noise | None = None,
     ) -> None:
         """Write the rollout as a TensorFlow SavedModel, which needs only TensorFlow to run.
 
@@ -456,17 +458,25 @@ class Generator:
         is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
         `(batch_size,)`.
 
+        Values come back as `forecast` gives them: the predicted columns; of a model of quantiles,
+        all quantiles in a last axis. A single block needs no future values of columns that are not
+        predicted. If the model needs a future, call `served.run(prompt, steps, seed, future)`, with
+        a tensor `(batch_size, steps, columns)` in the order of `forecast`'s arrays.
+
         Args:
             path: path of a folder. An earlier SavedModel there is replaced when the new one is
                 complete.
             kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
             batch_size: int ≥ 1. Number of prompts in a call.
             max_prompt: int ≥ 1. Longest prompt of a stateful model.
-            max_steps: int ≥ 1. Most steps that a call can generate.
+            max_steps: int ≥ 1. Most steps that a call can generate. None: 1024; or the `horizon` of
+                a model that predicts quantiles, or some columns only, or has a `gap`.
+            noise: function or errors, as for `forecast`. Each row is then a sample path.
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
-            ValueError: if the generator needs a `future`, or the folder has other files.
+            ValueError: if the model takes a "future" for each input step, or cannot roll on for
+                `max_steps`. If the folder has other files.
 
         Example:
 
@@ -480,22 +490,31 @@ class Generator:
         >>> served.run(np.array([[1.0, 2.0]], "float32"), 3, 0).numpy()
         array([[2., 2., 2.]], dtype=float32)
         """
-        if self._rolled.takes_future or self.targets is not None:
+        folder = check_export(path)
+        if kind is None:
+            kind = "values" if self.framer.vocabulary is None else "symbols"
+        check_choice("kind", kind, get_args(ExportKind))
+        sizes: dict[str, Any] = {
+            "batch_size": check_integer("batch_size", batch_size, 1),
+            "max_prompt": check_integer("max_prompt", max_prompt, least_prompt(self.framer, True)),
+            "max_steps": None if max_steps is None else check_integer("max_steps", max_steps, 1),
+        }
+        if kind == "values":
+            export_values(self._forecaster(), folder, noise=noise, **sizes)
+            return
+        if noise is not None or self._rolled.takes_future:
             raise ValueError(
-                "`export` is for generators that need no `future`. Received: a model with a "
-                '"future", or `targets`. Use `save`.'
+                '`export` of symbols takes no `noise`, and no model with a "future". Received: a '
+                f"noise of type {type(noise).__name__}. Use a `sampler`, or `save`."
             )
-        export_rollout(
+        export_text(
             self._rolled,
-            path,
-            kind,
+            folder,
             sampler=self.sampler,
             from_logits=self.from_logits,
             processor=self.logits_processor,
             feedback=self.feedback,
-            batch_size=batch_size,
-            max_prompt=max_prompt,
-            max_steps=max_steps,
+            **sizes,
         )
 
     def _writer(self) -> Writer:

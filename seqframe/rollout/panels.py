@@ -293,7 +293,8 @@ def _as_dates(panel: Panel, index: Any) -> Any:
     own = panel.whole.column((column_names(panel.whole) or []).index(name))
     zone = getattr(own.dtype, "time_zone", None)
     plain = index if index.tz is None else index.tz_convert("UTC").tz_localize(None)
-    column = nw.new_series(name, plain.to_numpy(), backend=panel.whole.library)
+    values = plain.to_numpy().astype("M8[us]")  # not every library knows seconds
+    column = nw.new_series(name, values, backend=panel.whole.library)
     if zone is not None:
         column = column.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
     return column.cast(own.dtype)

@@ -69,6 +69,15 @@ def test_tables_without_dates_number_their_steps(library):
     np.testing.assert_array_equal(found["units"], np.asarray(table["units"])[[6, 7, 13, 14]])
 
 
+def test_the_newest_windows_have_the_dates_that_follow():
+    frames = SequenceFramer(3, horizon=2).frame(panel(), targets="units", by="store")
+    found = tabulate(frames.framer.newest(panel()), np.arange(4.0).reshape(2, 2))
+    after = DAYS[-1] + pd.to_timedelta([1, 2], unit="D")
+    assert found.index.equals(after.append(after).rename("day"))
+    assert found["store"].tolist() == ["north"] * 2 + ["south"] * 2
+    assert found["units"].tolist() == [0, 1, 2, 3]
+
+
 WIDTHS = {
     # What is predicted, by which the columns are named.
     "a value": ((), ["prediction"]),

@@ -1,6 +1,7 @@
 """Scores of a backtest: their definitions, what they are pooled over, and their tables."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -105,11 +106,18 @@ def test_tables_are_of_the_library_of_the_data():
     of_quantiles = ["pinball", "coverage 0.9", "coverage 0.5"]
     assert list(plain) == ["store", "step", "forecast", "rmse", "mae", *of_quantiles]
     for library in pd, pl:
-        table = scored(library=library).scores(by=["series", "step"], metrics=["rmse", "mae"])
+        table = scored(library=library.__name__).scores(
+            by=["series", "step"], metrics=["rmse", "mae"]
+        )
         assert type(table) is library.DataFrame
         assert list(table.columns) == list(plain)
         for name, column in plain.items():
             np.testing.assert_array_equal(np.asarray(table[name]), column)
+
+
+def test_a_backtest_can_be_pickled():
+    tested = pickle.loads(pickle.dumps(scored(library="pandas")))
+    pd.testing.assert_frame_equal(tested.scores("step"), scored(library="pandas").scores("step"))
 
 
 def test_labels_of_several_columns_have_a_column_each():

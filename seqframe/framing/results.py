@@ -1,12 +1,12 @@
 """Tables of results: of the user's own library, or a dict of columns that prints as a table."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from types import ModuleType
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from seqframe.framing.tables import Table, column_names, read_table
+from seqframe.framing.tables import column_names, library_of
 
 _SHOWN_ROWS = 12  # of a long table
 
@@ -45,24 +45,25 @@ def _written(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def make_table(columns: Mapping[str, Any], library: ModuleType | None, index: Any = None) -> Any:
+def make_table(columns: Mapping[str, Any], library: str | None, index: Any = None) -> Any:
     """Return columns as a table of a library, such as pandas or polars; None: as a `PlainTable`.
 
     `index` is a pandas index, or None. A library without indexes gets it as a column.
 
-    >>> import pandas
-    >>> type(make_table({"mae": np.array([0.5])}, pandas)).__name__
-    'DataFrame'
+    >>> make_table({"mae": np.array([0.5])}, "pandas")
+       mae
+    0  0.5
     """
     if library is None:
         return PlainTable({name: np.asarray(column) for name, column in columns.items()})
-    if index is not None and hasattr(library, "Index"):
-        return library.DataFrame(dict(columns), index=index)
+    module = import_module(library)
+    if index is not None and hasattr(module, "Index"):
+        return module.DataFrame(dict(columns), index=index)
     if index is not None:
         columns = {index.name or "date": index.to_numpy(), **columns}
     import narwhals.stable.v2 as nw
 
-    return nw.from_dict(dict(columns), backend=library).to_native()
+    return nw.from_dict(dict(columns), backend=module).to_native()
 
 
 def label_columns(
@@ -78,12 +79,6 @@ def label_columns(
     if len(names) == 1:
         return {names[0]: chosen}
     return {name: [label[k] for label in chosen] for k, name in enumerate(names)}  # type: ignore[index]
-
-
-def library_of(value: Any) -> ModuleType | None:
-    """Return the library that a table comes from; None for any other value."""
-    table = read_table(value)
-    return table.library if isinstance(table, Table) else None
 
 
 def some_rows(value: Any, rows: Any) -> Any:

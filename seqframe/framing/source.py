@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -41,6 +40,7 @@ from seqframe.framing.tables import (
     column_names,
     drop_labels,
     label_names,
+    library_of,
     names_of,
     proper_names,
     read_table,
@@ -72,7 +72,7 @@ class Source:
         labels: name of each sequence: its number in the list, or its group's label.
         begins: int array. The first raw step of each sequence; not 0 in a part of a split.
         clock: Clock of the raw steps; None if they have no dates.
-        library: the module that the tables come from, or None.
+        library: name of the module that the tables come from, or None.
     """
 
     inputs: Rows
@@ -85,7 +85,7 @@ class Source:
     labels: Sequence[Hashable] = (0,)
     begins: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     clock: Clock | None = None
-    library: ModuleType | None = None
+    library: str | None = None
 
     def __post_init__(self) -> None:
         if not len(self.begins):
@@ -191,7 +191,7 @@ def read_source(
         skip_nan=bool(skip_nan),
         labels=range(len(tables)) if groups is None else groups.labels,
         clock=read_clock(whole, groups),
-        library=getattr(read[0], "library", None),
+        library=library_of(read[0]),
     )
     _check_padding(framer, source)
     counts = framer.geometry.count(source.steps)

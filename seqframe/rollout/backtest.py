@@ -3,10 +3,8 @@
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import Any
 
-import keras
 import numpy as np
 
 from seqframe.framing.checks import check_choice, check_integer
@@ -61,7 +59,7 @@ class Backtest:
         by: names of the columns of a table that hold the labels, or None.
         columns: names of the forecast columns, or None.
         clock: the dates of the raw steps, or None.
-        library: the module that the data's tables come from, or None.
+        library: name of the module that the data's tables come from, or None.
 
     Example:
 
@@ -91,7 +89,7 @@ class Backtest:
     by: tuple[str, ...] | None = None
     columns: tuple[str, ...] | None = None
     clock: Clock | None = None
-    library: ModuleType | None = None
+    library: str | None = None
 
     def __getitem__(self, label: Hashable) -> "Backtest":
         """Return the backtest of one sequence. Its intervals come from that sequence only.
@@ -149,10 +147,9 @@ class Backtest:
         >>> backtest(Generator(model), np.arange(12.0), horizon=3).errors()["naive"]
         array([1., 2., 3.])
         """
-        axes = (0, *range(2, self.actual.ndim))
-        return {
-            name: _mean(np.abs(getattr(self, name) - self.actual), axes) for name in self._forecasts
-        }
+        scored = self._scored()
+        each = {name: scored.scores(name, ["mae"], ["step"])["mae"] for name in self._forecasts}
+        return {name: error.ravel() for name, error in each.items()}
 
     def scores(
         self,
@@ -454,17 +451,20 @@ def backtest(
     if refit is not None:
         stages = find_stages(given.times(), origins, steps, refit_every, walk.gap)
     rows = walk.count_rows(max(len(stage.origins) for stage in stages))
-    runs = []
-    one_step = np.full((len(steps), *truth[0].shape[1:]), np.nan, keras.config.floatx())
+    runs, order, singles = [], [], []
     for stage in stages:
         if refit is not None and stage.known is not None:
             generator = refitted(refit, given.cut(stage.known), generator)
             walk.use(generator)
         runs.append(walk.forecast([origins[k] for k in stage.origins], horizon, rows))
+        order.append(stage.origins)
         alone = stage.steps[possible[stage.steps]]
         if len(alone):
-            one_step[alone] = walk.forecast([steps[k] for k in alone], 1, rows)[:, 0, 0]
-    forecasts = np.concatenate(runs)[np.argsort(np.concatenate([each.origins for each in stages]))]
+            singles.append((alone, walk.forecast([steps[k] for k in alone], 1, rows)[:, 0, 0]))
+    forecasts = np.concatenate(runs)[np.argsort(np.concatenate(order))]
+    one_step = np.full((len(steps), *forecasts.shape[3:]), np.nan, forecasts.dtype)
+    for alone, values in singles:
+        one_step[alone] = values
     actual = _as_real(np.stack([truth[n][t] for n, t in steps]))
     last = _as_real(np.stack([truth[n][o - 1 - walk.gap] for n, o in origins]))
     seasonal = None
@@ -497,11 +497,3 @@ def backtest(
 def _as_real(values: np.ndarray) -> np.ndarray:
     """Return integers and bools as floats: differences of small integers wrap around."""
     return values.astype("float64") if values.dtype.kind in "biu" else values
-
-
-def _mean(errors: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Return the mean over axes of the errors that are not NaN; NaN if there are none."""
-    is_known = ~np.isnan(errors)
-    count = is_known.sum(axis=axes)
-    total = np.where(is_known, errors, 0.0).sum(axis=axes)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -4,7 +4,6 @@ import math
 import numbers
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from seqframe.framing.alignment import match_index
 from seqframe.framing.clock import Clock, read_clock
 from seqframe.framing.dates import kind_of_clock
 from seqframe.framing.frames import Frames
-from seqframe.framing.results import first_rows, library_of, some_rows
+from seqframe.framing.results import first_rows, some_rows
 from seqframe.framing.sequences import are_columns, find_columns
 from seqframe.framing.tables import (
     Table,
     column_names,
+    library_of,
     names_of,
     select_columns,
 )
@@ -39,7 +39,7 @@ class Given:
         missing: bool arrays of the missing steps besides NaN; None: NaN is an error.
         by: the columns that hold the labels, or None.
         clock: Clock of the raw steps; None if they have no dates.
-        library: the module that the tables come from, or None.
+        library: name of the module that the tables come from, or None.
         cut: function of how many steps of each sequence are known; returns the user's data up to
             there.
     """
@@ -52,7 +52,7 @@ class Given:
     cut: Callable[[np.ndarray], Any]
     by: tuple[str, ...] | None = None
     clock: Clock | None = None
-    library: ModuleType | None = None
+    library: str | None = None
 
     def on_clock(self, places: list[tuple[int, int]]) -> np.ndarray:
         """Return places by the raw steps of their sequences, an int array `(places, 2)`."""
@@ -156,7 +156,7 @@ def _read_panel(
         cut,
         by,
         _clock_of(raw),
-        panel.whole.library,
+        library_of(panel.whole),
     )
 
 

@@ -1,7 +1,9 @@
 """Scores: how far forecasts are from the actual values, by their textbook definitions.
 
 Each function returns one number for each value that was forecast. A score is their mean; the RMSE
-is the root of it.
+is the root of it. Hyndman and Athanasopoulos (2021), "Forecasting: Principles and Practice", have
+the MAE and the RMSE in section 5.8, https://otexts.com/fpp3/accuracy.html, and the coverage in
+section 5.9, https://otexts.com/fpp3/distaccuracy.html.
 """
 
 import numpy as np
@@ -54,9 +56,8 @@ def symmetric_percentages(actual: np.ndarray, forecast: np.ndarray) -> np.ndarra
 def pinball_losses(actual: np.ndarray, quantile: np.ndarray, level: float) -> np.ndarray:
     """Return the losses of a forecast of one quantile.
 
-    Koenker and Bassett (1978), "Regression Quantiles", https://doi.org/10.2307/1913643. The mean
-    over all levels is half of the CRPS, if these are many and even. Half the absolute error is the
-    loss of the median.
+    Koenker and Bassett (1978), "Regression Quantiles", https://doi.org/10.2307/1913643. The loss of
+    the median is half the absolute error. The mean over many even levels is half the CRPS.
 
     >>> pinball_losses(np.array([3.0, 5.0]), np.array([2.0, 7.0]), 0.9)
     array([0.9, 0.2])

@@ -67,6 +67,8 @@ class Walk:
         names = self._framer.columns or table_names(self.known.tables[0])
         if names is not None and columns is not None:
             names = tuple(names[place] for place in np.atleast_1d(columns))
+        if names is not None and len(names) != math.prod(self.truth[0].shape[1:]):
+            names = None
         #: Names of the forecast columns, or None.
         self.names: tuple[str, ...] | None = names
         # How many steps before an origin a forecast depends on.

@@ -49,10 +49,8 @@ class Walk:
         rolled = self._forecaster.rolled
         self._framer, self.gap = rolled.framer, rolled.framer.gap
         self._least = self._forecaster.least_history(horizon) + self.gap
-        self._drawing, self._num_samples = (
-            drawing,
-            self._forecaster.check_samples(horizon, *drawing),
-        )
+        self._drawing = drawing
+        self._num_samples = self._forecaster.check_samples(horizon, *drawing)
         self._horizon, self._history = horizon, math.inf
         if history is not None:
             self._history = check_integer("history", history, self._least)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 import keras
 import numpy as np
 
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Framer
 from seqframe.framing.order import random_seed
@@ -19,14 +19,16 @@ from seqframe.model.inspect import (
     check_model,
     check_one_output,
     declared_shape,
+    least_prompt,
     outputs_probabilities,
 )
 from seqframe.model.state import stateful_layers
 from seqframe.rollout.choosers import Feedback, Processor, chained, check_processors
-from seqframe.rollout.export import export_rollout
+from seqframe.rollout.export import check_export, export_text, export_values
 from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
 from seqframe.rollout.functions import check_function
 from seqframe.rollout.loop import rolled_model
+from seqframe.rollout.noise import check_model_quantiles
 from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
@@ -42,6 +44,7 @@ _SETTINGS = (
     "logits_processor",
     "from_logits",
     "targets",
+    "quantiles",
     "stateful",
     "seed",
 )
@@ -105,6 +108,9 @@ class Generator:
         targets: names or positions of the columns that the model predicts. `forecast` needs the
             other columns as `future`. None: the framer's `target_columns`; without these, or with
             a `feedback`, all columns.
+        quantiles: list of float. The quantiles that the model predicts for each value, such as
+            `[0.1, 0.5, 0.9]`, in the order of its last axis. They rise and hold 0.5. `forecast`
+            returns the median, which is also fed back, or the quantiles that are asked for.
         logits_processor: function `(logits, generated, step) -> logits` of tensors, which bans or
             forces symbols; an object of `seqframe.processors`; or a list of these, which run one
             after the other. Logits are `(rows, symbols)`; -inf bans a symbol. `generated` is
@@ -148,6 +154,7 @@ class Generator:
         sampler: SamplerName | Callable[[Any, Any], Any] = "greedy",
         feedback: Feedback | None = None,
         targets: Columns | None = None,
+        quantiles: Quantiles | None = None,
         logits_processor: Processor | Sequence[Processor] | None = None,
         from_logits: bool | None = None,
         stateful: bool | None = None,
@@ -187,6 +194,7 @@ class Generator:
         check_function("sampler", self.sampler, "logits", "seed")
         self.feedback, self.logits_processor = feedback, logits_processor
         self.targets = choose_targets(targets, model, framer, feedback is not None)
+        self.quantiles = check_model_quantiles(quantiles)
         if from_logits is None and (known := outputs_probabilities(model)) is not None:
             from_logits = not known
         self.from_logits = None if from_logits is None else bool(from_logits)
@@ -491,7 +499,8 @@ class Generator:
         kind: ExportKind | None = None,
         batch_size: int = 1,
         max_prompt: int = 1024,
-        max_steps: int = 1024,
+        max_steps: int | None = None,
+        noise: Noise | None = None,
     ) -> None:
         """Write the rollout as a TensorFlow SavedModel, which needs only TensorFlow to run.
 
@@ -502,17 +511,25 @@ class Generator:
         is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
         `(batch_size,)`.
 
+        Values come back as `forecast` gives them: the predicted columns; of a model of quantiles,
+        all quantiles in a last axis. A single block needs no future values of columns that are not
+        predicted. If the model needs a future, call `served.run(prompt, steps, seed, future)`, with
+        a tensor `(batch_size, steps, columns)` in the order of `forecast`'s arrays.
+
         Args:
             path: path of a folder. An earlier SavedModel there is replaced when the new one is
                 complete.
             kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
             batch_size: int ≥ 1. Number of prompts in a call.
             max_prompt: int ≥ 1. Longest prompt of a stateful model.
-            max_steps: int ≥ 1. Most steps that a call can generate.
+            max_steps: int ≥ 1. Most steps that a call can generate. None: 1024; or the `horizon` of
+                a model that predicts quantiles, or some columns only, or has a `gap`.
+            noise: function or errors, as for `forecast`. Each row is then a sample path.
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
-            ValueError: if the generator needs a `future`, or the folder has other files.
+            ValueError: if the model takes a "future" for each input step, or cannot roll on for
+                `max_steps`. If the folder has other files.
 
         Example:
 
@@ -526,22 +543,31 @@ class Generator:
         >>> served.run(np.array([[1.0, 2.0]], "float32"), 3, 0).numpy()
         array([[2., 2., 2.]], dtype=float32)
         """
-        if self._rolled.takes_future or self.targets is not None:
+        folder = check_export(path)
+        if kind is None:
+            kind = "values" if self.framer.vocabulary is None else "symbols"
+        check_choice("kind", kind, get_args(ExportKind))
+        sizes: dict[str, Any] = {
+            "batch_size": check_integer("batch_size", batch_size, 1),
+            "max_prompt": check_integer("max_prompt", max_prompt, least_prompt(self.framer, True)),
+            "max_steps": None if max_steps is None else check_integer("max_steps", max_steps, 1),
+        }
+        if kind == "values":
+            export_values(self._forecaster(), folder, noise=noise, **sizes)
+            return
+        if noise is not None or self._rolled.takes_future:
             raise ValueError(
-                "`export` is for generators that need no `future`. Received: a model with a "
-                '"future", or `targets`. Use `save`.'
+                '`export` of symbols takes no `noise`, and no model with a "future". Received: a '
+                f"noise of type {type(noise).__name__}. Use a `sampler`, or `save`."
             )
-        export_rollout(
+        export_text(
             self._rolled,
-            path,
-            kind,
+            folder,
             sampler=self.sampler,
             from_logits=self.from_logits,
             processors=chained(self.logits_processor),
             feedback=self.feedback,
-            batch_size=batch_size,
-            max_prompt=max_prompt,
-            max_steps=max_steps,
+            **sizes,
         )
 
     def _writer(
@@ -565,7 +591,9 @@ class Generator:
         )
 
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self._rolled, self.targets, self.feedback, self._draw_seed())
+        return Forecaster(
+            self._rolled, self.targets, self.feedback, self.quantiles, self._draw_seed()
+        )
 
     def _draw_seed(self, seed: int | None = None) -> int:
         """Return the seed of a call."""

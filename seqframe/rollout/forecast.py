@@ -49,6 +49,7 @@ from seqframe.rollout.plans import (
     Planner,
     Targets,
     choose_targets,
+    unknown_columns,
     warn_of_positions,
 )
 from seqframe.rollout.prompts import lay_out
@@ -195,7 +196,11 @@ class Forecaster(Planner):
             for number, table in enumerate(raw)
         ]
         tables = [select_columns(table, columns, name) for table in tables]
-        arrays = real_arrays(tables, name)
+        try:
+            arrays = real_arrays(tables, name)
+        except TypeError as error:
+            hint = unknown_columns(self.rolled.framer, column_names(tables[0]))
+            raise TypeError(f"{error}{hint}") from None
         check_width(arrays[0], columns, name)
         return tables, arrays
 

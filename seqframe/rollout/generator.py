@@ -391,29 +391,38 @@ class Generator:
         noise: Noise | None = None,
         quantiles: Quantiles | None = None,
     ) -> Any:
-        """Continue a sequence of real values.
+        """Continue a sequence of real values, or several.
 
         Args:
-            history: array `(length,)` or `(length, features)`, DataFrame or Series; or a list of
-                these, of any lengths. The framer's `columns` of a DataFrame are read by name, in
-                any order; other columns are left out. Dates in its index must go strictly forward.
-            steps: int ≥ 1. Steps to forecast.
+            history: array `(length,)` or `(length, features)`, DataFrame or Series; or a list or a
+                dict of these, of any lengths. If the framer knows `by`, a DataFrame with these
+                columns of labels is a panel: several series, one below the other. The framer's
+                `columns` of a DataFrame are read by name, in any order; other columns are left out.
+                Dates in its index must go strictly forward, in a panel within each series. A panel
+                may have its dates in a column, too.
+            steps: int ≥ 1. Steps to forecast. They begin after the framer's `gap`.
             future: future covariates: array `(steps,)` or `(steps, features)`, or a DataFrame. For
-                a list of histories, a list of these. It has `steps` rows, rounded up to whole
-                horizons, from the first forecast step on. If the model takes a "future" for each
-                input step (stateful, or `return_sequences`), add the history's rows: `len(history)
-                + steps` in all. The columns are the framer's `future_columns`, then the columns
-                that the model does not predict, which a single block of at most `horizon` steps
-                does not need. A DataFrame has them by name, an array in this order. Its index must
-                have the labels of its steps, and its columns of labels those of its history.
+                a list of histories, a list; for a dict, a dict; for a panel, one DataFrame with the
+                same columns of labels, which match its rows. It has `steps` rows, rounded up to
+                whole horizons, from the first forecast step on. If the model takes a "future" for
+                each input step (stateful, or `return_sequences`), add the rows of the history and
+                of the `gap`: `len(history) + gap + steps` in all. The columns are the framer's
+                `future_columns`, then the columns that the model does not predict, which a single
+                block of at most `horizon` steps does not need. A DataFrame has them by name, an
+                array in this order. Its index must have the labels of its steps, and its columns of
+                labels those of its history.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
             noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
-                tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. Or an
-                array of errors `(errors, …)` to draw from, such as `Backtest.residuals`: each path
-                draws by the seed and its own number, which goes on from history to history. Or
-                "dropout", which keeps the model's dropout active (Gal and Ghahramani,
-                https://arxiv.org/abs/1506.02142).
-            quantiles: list of float in [0, 1]. Return these quantiles of the sample paths.
+                tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. If the
+                model predicts the parameters of a distribution, they are a last axis, and the
+                function returns values without it: its draws. Or an array of errors
+                `(errors, …)` to draw from, such as `Backtest.residuals`: each path draws by the
+                seed and its own number, which goes on from history to history. Or "dropout", which
+                keeps the model's dropout active (Gal and Ghahramani,
+                https://arxiv.org/abs/1506.02142). None: paths draw from the model's `quantiles`.
+            quantiles: float in [0, 1], or a list. Return these quantiles of the sample paths; or,
+                without `num_samples`, those of the model's own `quantiles`, for at most `horizon`
+                steps.
 
         Returns:
             float array `(steps,)` or `(steps, features)` of the predicted features. With
@@ -421,16 +430,19 @@ class Generator:
             Series. A DataFrame gives a DataFrame, or a Series if `targets` is one column and not a
             list. Its index continues the history's. Quantiles are columns; sample paths are arrays.
             If the history's dates have no frequency, the result takes the dates of `future`.
-            Without those its steps are numbered, with a warning. A list gives a list.
+            Without those its steps are numbered, with a warning. A list gives a list, a dict a
+            dict. A panel gives one DataFrame with the labels and the dates. Its quantiles are
+            columns such as "units_0.1". Its sample paths are rows, with a column "sample".
 
         Raises:
             ValueError: if a history or `future` does not fit the model, or a forecast is NaN. If
-                `num_samples`, `noise` and `quantiles` do not go together.
+                `num_samples`, `noise` and `quantiles` do not go together. If a history is too short
+                for a window, and the framer does not pad.
 
         Example:
 
         >>> import keras, numpy as np
-        >>> from seqframe import Generator
+        >>> from seqframe import Generator, SequenceFramer
         >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Rescaling(1, 1.0),
         ...                           keras.layers.Flatten()])  # the last value, and 1
         >>> generator = Generator(model, seed=7)
@@ -439,6 +451,14 @@ class Generator:
         >>> options = {"num_samples": 100, "noise": np.array([-0.5, 0.0, 0.5])}
         >>> generator.forecast(np.array([1.0, 2.0, 3.0]), 4, quantiles=[0.1, 0.9], **options).shape
         (2, 4)
+        >>> import pandas
+        >>> panel = pandas.DataFrame({"store": ["n", "n", "s"], "units": [1.0, 2.0, 5.0]})
+        >>> Generator(model, SequenceFramer(1, by="store")).forecast(panel, 2)
+          store  units
+        0     n    3.0
+        1     n    4.0
+        2     s    6.0
+        3     s    7.0
         """
         steps = check_integer("steps", steps, 1)
         return self._forecaster().forecast(history, steps, future, num_samples, noise, quantiles)

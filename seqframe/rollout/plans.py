@@ -147,8 +147,8 @@ class Planner:
 
         None for these if the model predicts values.
         """
-        row_shape, horizon = known.values[0].shape[1:], self.rolled.framer.horizon
-        features = math.prod(row_shape)
+        framer, row_shape = self.rolled.framer, known.values[0].shape[1:]
+        horizon, features = framer.horizon, math.prod(row_shape)
         expected = features if columns is None else np.size(columns)
         parts = None if self.levels is None else len(self.levels)
         outputs = self.rolled.outputs
@@ -178,21 +178,12 @@ class Planner:
                 f"`horizon`, which are no values. {received} For quantiles, pass `quantiles` to "
                 "the `Generator`. For the parameters of a distribution, pass `num_samples` and a "
                 "`noise(parameters, seed)` that draws from it. If some columns are not predicted, "
-                f"name those that are as `targets`.{self._hint(known)}"
+                f"name those that are as `targets`.{unknown_columns(framer, known.columns)}"
             )
         raise ValueError(
             f"The model must predict {what} for each step of `horizon`. {received} Give the "
             "`Generator` the predicted columns as `targets` and pass the others as `future`, or "
-            f"give it a `feedback`.{self._hint(known)}"
-        )
-
-    def _hint(self, known: Known) -> str:
-        """Say that the frames' own framer knows more, if this one knows no columns."""
-        if self.rolled.framer.columns is not None or proper_names(known.columns) is None:
-            return ""
-        return (
-            " This framer knows no columns: pass the frames' own, `Generator(model, frames.framer)`"
-            ", which knows what is predicted."
+            f"give it a `feedback`.{unknown_columns(framer, known.columns)}"
         )
 
     def _feedback(
@@ -239,6 +230,16 @@ class Planner:
         called = [names[column] for column in others] if names else others
         received = "future=None" if width is None else f"a future of {width} columns"
         raise self.needs_others(steps, called, received)
+
+
+def unknown_columns(framer: SequenceFramer, names: list[str] | None) -> str:
+    """Say that the frames' own framer knows more, if this one knows no columns of a table."""
+    if framer.columns is not None or proper_names(names) is None:
+        return ""
+    return (
+        " This framer knows no columns: pass the frames' own, `Generator(model, frames.framer)`, "
+        "which knows the columns, the targets and `by`."
+    )
 
 
 def choose_targets(

@@ -20,7 +20,7 @@ Padding = Literal["pre", "post"]
 
 #: Splits cut each sequence in time, or a list of sequences.
 SplitBy = Literal["time", "sequences"]
-FoldMode = Literal["expanding", "sliding"]
+FoldMode = Literal["expanding", "sliding", "kfold"]
 
 Reset = Literal["epoch", "batch", "never"] | int
 Verbose = Literal["auto", 0, 1, 2]

@@ -379,6 +379,7 @@ def test_padding_value_must_fit_the_dtype(dtype, padding_value):
         each.frame(values, np.zeros(5, dtype))
 
 
+@pytest.mark.filterwarnings("ignore:`sequences` may be a stack")
 def test_steps_may_have_any_shape():
     images = np.arange(7 * 4 * 5).reshape(7, 4, 5)
     frames = SequenceFramer(2, horizon=2).frame(images)

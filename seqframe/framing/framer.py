@@ -14,6 +14,7 @@ from seqframe.framing.frames import Frames
 from seqframe.framing.geometry import Geometry, Prefixes, Subsequences, Windows
 from seqframe.framing.html import html_table
 from seqframe.framing.left_out import LeftOut, warn_of_left_out
+from seqframe.framing.newest import newest_frames, no_targets
 from seqframe.framing.source import read_source
 from seqframe.framing.tables import check_names, check_targets
 from seqframe.framing.vocabulary import Vocabulary
@@ -272,6 +273,62 @@ class SequenceFramer:
         warn_of_left_out(left_out, len(counts), self.geometry, hint, stacklevel=2)
         kept = replace(source.select(np.flatnonzero(counts)), left_out=left_out)
         return Frames(framer, kept, seed=self.seed)
+
+    def newest(self, sequences: Any, *, future: Any = None, by: Any = None) -> Frames:
+        """Frame the newest window of each sequence, to predict targets that have not come yet.
+
+        The inputs end with the last step. The targets are NaN: they need not be in the table.
+        `frames.labels()` and `frames.dates()` say which target a prediction is for.
+
+        Args:
+            sequences: as in `frame`.
+            future: future covariates, as in `frame`, up to the last target step.
+            by: as in `frame`.
+
+        Returns:
+            Frames, one for each sequence that is long enough for a window.
+
+        Raises:
+            ValueError: if no sequence is long enough, or `future` ends too early.
+
+        Example:
+
+        >>> framer = SequenceFramer(3, columns=["heat"], target_columns="alarm", by="plant")
+        >>> import pandas
+        >>> today = pandas.DataFrame({"plant": [*"aaaabbb"], "heat": [1, 2, 3, 4, 7, 8, 9]})
+        >>> newest = framer.newest(today)
+        >>> newest.describe()
+        [2] [3] [4] -> nan
+        [7] [8] [9] -> nan
+        >>> newest.labels()
+        array(['a', 'b'], dtype='<U1')
+        """
+        each_step = SequenceFramer(
+            1,
+            layout=self.layout,
+            gap=-1,
+            vocabulary=self.vocabulary,
+            columns=self.columns,
+            future_columns=self.future_columns,
+            by=self.by,
+        )
+        source, found, _ = read_source(
+            each_step,
+            sequences,
+            targets=no_targets(sequences, self.vocabulary),
+            future=future,
+            sample_weight=None,
+            valid=None,
+            by=by,
+            skip_nan=False,
+        )
+        found["target_columns"] = self.target_columns
+        if self.mode == "windows":
+            every = self._with(**found, sequence_stride=1, pad_end=False)
+        else:  # a random subsequence ends anywhere
+            unset = {"num_samples": None, "wrap": False, "seed": None}
+            every = self._with(**found, mode="prefixes", **unset)
+        return newest_frames(every, source)
 
     @cached_property
     def geometry(self) -> Geometry:

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,10 +20,10 @@ from seqframe.framing.html import Row, html_table, shorten
 from seqframe.framing.index import FrameIndex, Located, Runs, find_runs
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.left_out import LeftOut, tell_left_over
-from seqframe.framing.order import Order, epoch_order, random_seed
+from seqframe.framing.order import Order, random_seed
 from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Rule, Source
-from seqframe.framing.splits import check_folds, check_fractions, cut_points, fold_cuts
+from seqframe.framing.splits import Piece, fold_pieces, split_pieces
 from seqframe.framing.tables import check_unmasked
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -107,11 +106,14 @@ class Frames:
         seed: int | None = None,
         epoch: int = 0,
         runs: Runs | None = None,
+        draws: np.ndarray | None = None,
+        is_subset: bool = False,
     ):
         self.framer, self.source, self.epoch = framer, source, epoch
         self._geometry = geometry = framer.geometry
         self._seed = random_seed() if seed is None and geometry.draws else seed
-        self._index = FrameIndex(geometry, source, runs, self._seed or 0, epoch)
+        self._index = FrameIndex(geometry, source, runs, self._seed or 0, epoch, draws)
+        self._is_subset = is_subset
         self._shapes = frame_shapes(framer, source)
         self._parts = frame_parts(framer, source)
         places = geometry.sequence_length + math.prod(self._shapes.y)
@@ -165,12 +167,16 @@ class Frames:
     def left_out(self) -> LeftOut:
         """The sequences that have no frame here, by the reason, and the number of frames left out.
 
+        A subset counts no frames that it did not choose.
+
         >>> from seqframe import SequenceFramer
         >>> values = [1.0, 2.0, float("nan"), 4.0, 5.0, 6.0, 7.0]
         >>> SequenceFramer(2).frame(values, skip_nan=True).left_out
         LeftOut(short=(), missing=(), frames=3)
         """
         source, counts = self.source, self._counts
+        if self._is_subset:
+            return source.left_out
         whole = find_runs(self._geometry, replace(source, valid=None, skip_nan=False))
         fit = np.bincount(whole.sequence, whole.size, len(counts)).astype(np.int64)
         short, missing = (
@@ -251,6 +257,58 @@ class Frames:
         way_out = "Pass the `index` of fewer frames."
         check_bytes("The mask", len(chosen) * self._geometry.sequence_length, way_out)
         return self._geometry.places(self._locate(chosen).inputs)[1]
+
+    def labels(self, index: Index | None = None) -> np.ndarray:
+        """Return the name of each frame's sequence: an array `(frames,)`.
+
+        It is the label of a group, or the number of a sequence in a list. scikit-learn's
+        `GroupKFold` and metrics by group take it.
+
+        Args:
+            index: int, slice, list or array of frame numbers; None: all.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(2).frame(["ABCD", "XYZ"]).labels()
+        array([0, 0, 1])
+        """
+        names: np.ndarray = label_array(self.source.labels)[self._sequences(index)]
+        return names
+
+    def dates(self, index: Index | None = None) -> np.ndarray:
+        """Return the dates of each frame's targets: an array `(frames,)` or `(frames, horizon)`.
+
+        With `return_sequences`, the axis of the input steps stands after the frames.
+
+        Args:
+            index: int, slice, list or array of frame numbers; None: all.
+
+        Raises:
+            ValueError: if the sequences are not tables with a pandas index of dates.
+
+        Example:
+
+        >>> import pandas
+        >>> from seqframe import SequenceFramer
+        >>> days = pandas.date_range("2026-01-01", periods=4)
+        >>> frames = SequenceFramer(2).frame(pandas.Series([1.0, 2.0, 3.0, 4.0], days))
+        >>> frames.dates().astype("M8[D]")
+        array(['2026-01-03', '2026-01-04'], dtype='datetime64[D]')
+        """
+        if self.source.clock is None:
+            raise ValueError(
+                "The frames have no dates. Received: sequences without a pandas index of dates. "
+                "Make dates the index by `table.set_index` before framing."
+            )
+        sequence, steps, _ = self._target_steps(slice(None) if index is None else index)
+        dates = self.source.clock.at(sequence, steps)
+        return dates[..., 0] if self._geometry.horizon == 1 else dates
+
+    def _sequences(self, index: Index | None) -> np.ndarray:
+        """Return the number of each frame's sequence."""
+        chosen = self._resolve(slice(None) if index is None else index)
+        return self._locate(np.atleast_1d(chosen)).sequence
 
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
@@ -419,15 +477,21 @@ class Frames:
     def split(
         self,
         *fractions: float,
+        at: Any = None,
+        gap: int = 0,
         by: SplitBy = "time",
         share_history: bool = False,
         seed: int | None = None,
     ) -> list["Frames"]:
-        """Cut into consecutive parts, one for each fraction. No step is in two of them.
+        """Cut into consecutive parts. No step is in two of them.
 
         Args:
             *fractions: floats that sum to at most 1: each part's share of every sequence, or of the
                 number of sequences.
+            at: a date or a step, instead of fractions; several give several parts. It is the first
+                one of the later part, in each sequence. Dates need a pandas index of dates. Steps
+                are counted from 0, or if negative from the end of each sequence.
+            gap: int ≥ 0. Steps (or sequences) left out at the end of each part but the last.
             by: "time": each sequence is cut in raw time. "sequences": each sequence is whole in one
                 part.
             share_history: bool. Windows cut in time: inputs of a later part may reach back before
@@ -436,7 +500,8 @@ class Frames:
                 order.
 
         Raises:
-            ValueError: if fractions are not positive or sum to more than 1, or a part has no frame.
+            ValueError: if fractions are not positive or sum to more than 1, `at` lies outside of
+                all sequences, or a part has no frame.
 
         Example:
 
@@ -445,28 +510,13 @@ class Frames:
         >>> test.describe()
         GH -> I
         HI -> J
+        >>> train, test = SequenceFramer(2).frame("ABCDEFGHIJ").split(at=-3)
+        >>> test.describe()
+        HI -> J
         """
-        check_fractions(fractions)
         history = self._history(by, share_history)
-        if seed is not None:
-            seed = check_integer("seed", seed, 0)
-            if by != "sequences":
-                raise ValueError(
-                    f'`seed` needs `by="sequences"`: steps keep their order. Received: seed={seed}.'
-                )
-        names = [f"Part {number} of the split" for number in range(len(fractions))]
-        if by == "sequences":
-            numbers = np.arange(len(self.source.labels))
-            order = numbers if seed is None else epoch_order(len(numbers), seed, 0, numbers)
-            cuts = pairwise(cut_points(len(numbers), fractions))
-            chosen = [np.sort(order[start:stop]) for start, stop in cuts]
-            return [self._select(some, name) for some, name in zip(chosen, names, strict=True)]
-        places = np.array([cut_points(steps, fractions) for steps in self.source.steps.tolist()]).T
-        parts: list[Frames] = []
-        for name, (start, stop) in zip(names, pairwise(places), strict=True):
-            source = self.source.cut(start, stop, history)
-            parts.append(self._part(source, name, may_share=bool(parts) and not share_history))
-        return parts
+        pieces = split_pieces(self.source, fractions, at, by, gap, seed)
+        return [self._part(piece, history, share_history) for piece in pieces]
 
     def folds(
         self,
@@ -477,27 +527,31 @@ class Frames:
         test_size: int | None = None,
         by: SplitBy = "time",
         share_history: bool = False,
+        seed: int | None = None,
     ) -> list[tuple["Frames", "Frames"]]:
-        """Cut `n` times for walk-forward evaluation: train on the past, test on the next steps.
+        """Cut `n` times for evaluation, into a train and a test part.
 
-        The test parts lie next to each other and reach up to the end. It cuts as scikit-learn's
-        `TimeSeriesSplit` does.
+        By default it walks forward, as scikit-learn's `TimeSeriesSplit`: it trains on the past, and
+        tests on the next steps. The test parts lie next to each other and reach up to the end.
 
         Args:
             n: int ≥ 1. Number of folds.
             mode: "expanding": each train part begins at the beginning. "sliding": all train parts
-                are as long as the first.
+                are as long as the first. "kfold": each step (or sequence) is tested once, and all
+                others train. By sequences, this is scikit-learn's `GroupKFold`.
             gap: int ≥ 0. Steps (or sequences) left out between a train part and its test part.
             test_size: int ≥ 1. Steps (or sequences) of a test part; None: an equal share of
-                `1 / (n + 1)`.
+                `1 / (n + 1)`. Not for "kfold".
             by: "time" or "sequences", as in `split`.
-            share_history: bool, as in `split`.
+            share_history: bool, as in `split`, for the test parts.
+            seed: int ≥ 0. With `mode="kfold"` and `by="sequences"`: draw the sequences of each
+                fold. None gives each test part about as many frames.
 
         Returns:
             list of `(train, test)`, both Frames.
 
         Raises:
-            ValueError: if a part has no frame.
+            ValueError: if a part has no frame, or there are fewer sequences than folds.
 
         Example:
 
@@ -507,32 +561,37 @@ class Frames:
         ...     print(len(train), len(test))
         2 2
         6 2
+        >>> patients = SequenceFramer(2).frame(["ABCD", "EFG", "HIJ", "KLMN"])
+        >>> for train, test in patients.folds(2, mode="kfold", by="sequences"):
+        ...     print(sorted(set(test.labels().tolist())))
+        [2, 3]
+        [0, 1]
         """
-        n, gap = check_integer("n", n, 1), check_integer("gap", gap, 0)
-        if test_size is not None:
-            test_size = check_integer("test_size", test_size, 1)
-        check_choice("mode", mode, ("expanding", "sliding"))
         history = self._history(by, share_history)
-        sizes = self.source.steps.tolist() if by == "time" else [len(self.source.labels)]
-        check_folds(n, max(sizes))
-        cuts = np.array([fold_cuts(size, n, mode, gap, test_size) for size in sizes])
-        folds = []
-        for number in range(n):
-            train_start, train_stop, test_start, test_stop = cuts[:, number].T
-            names = (f"The train part of fold {number}", f"The test part of fold {number}")
-            if by == "time":
-                train = self._part(self.source.cut(train_start, train_stop), names[0])
-                source = self.source.cut(test_start, test_stop, history)
-                test = self._part(source, names[1], may_share=not share_history)
-            else:
-                train = self._select(np.arange(train_start[0], train_stop[0]), names[0])
-                test = self._select(np.arange(test_start[0], test_stop[0]), names[1])
-            folds.append((train, test))
-        return folds
+        pieces = fold_pieces(
+            self.source,
+            self._counts,
+            n,
+            mode=mode,
+            gap=gap,
+            test_size=test_size,
+            by=by,
+            seed=seed,
+        )
+        return [
+            (self._part(train, history), self._part(test, history, share_history))
+            for train, test in pieces
+        ]
 
     def _history(self, by: SplitBy, share_history: bool) -> int:
         """Return how far inputs of a part may reach back. Raise if frames cannot be cut so."""
         check_choice("by", by, ("time", "sequences"))
+        if self._is_subset:
+            raise ValueError(
+                "A subset has chosen its frames, and cannot be cut. Received: "
+                f"{len(self)} frames that `subset` chose. Split first, and take a subset of each "
+                "part."
+            )
         history = self._geometry.history
         if share_history and (history is None or by != "time"):
             raise ValueError(
@@ -546,27 +605,62 @@ class Frames:
             )
         return history or 0 if share_history else 0
 
-    def _select(self, numbers: np.ndarray, name: str) -> "Frames":
-        """Return the frames of some sequences."""
-        if not len(numbers):
-            raise ValueError(
-                f"{name} has no sequence. Received: {len(self.source.labels)} sequences in all. "
-                'Give it more sequences, or cut each in time with `by="time"`.'
-            )
-        return self._part(self.source.select(numbers), name)
-
-    def _part(self, source: Source, name: str, may_share: bool = False) -> "Frames":
-        """Return the frames of a part of the source. Raise if there are none."""
+    def _part(self, piece: Piece, history: int, share_history: bool = True) -> "Frames":
+        """Return the frames of a part. Raise if there are none."""
+        name = piece.name
+        if not len(piece.numbers):
+            what, hint = "step", "Choose a smaller `gap`."
+            if piece.spans is None:
+                what, hint = "sequence", 'Give it more, or cut each in time with `by="time"`.'
+            count = len(self.source.labels)
+            raise ValueError(f"{name} has no {what}. Received: {count} sequences in all. {hint}")
+        source = piece.cut(self.source, history)
         part = Frames(self.framer, source, seed=self._seed, epoch=self.epoch)
         if not len(part):
             missing = ", none of them missing" if source.may_leave_out else ""
-            may_share = may_share and self._geometry.history is not None
+            may_share = piece.has_past and not share_history and self._geometry.history is not None
             hint = ", or pass `share_history=True`" if may_share else ""
             raise ValueError(
                 f"{name} has no frame: a frame needs {self._geometry.least_steps} steps{missing}. "
                 f"Received: {source.steps.max()} steps. Give it more steps{hint}."
             )
         return part
+
+    def subset(self, index: Index) -> "Frames":
+        """Return some of the frames, in the order of `index`.
+
+        A subset cannot be split, so split first. Its lanes reset where frames are left out.
+
+        Args:
+            index: int, slice, list or array of frame numbers, or a bool array `(frames,)`.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(2).frame([0, 3, 1, 5, 2, 8])
+        >>> large = frames.subset(frames[:][1] > 4)
+        >>> large.describe()
+        3 1 -> 5
+        5 2 -> 8
+        """
+        chosen = np.atleast_1d(self._resolve(index))
+        if not len(chosen):
+            raise ValueError(
+                f"`index` must choose at least one frame. Received: none of {len(self)} frames."
+            )
+        runs, draws = self._index.choose(chosen)
+        return self._again(runs=runs, draws=draws, is_subset=True)
+
+    def _again(self, **changes: Any) -> "Frames":
+        """Return frames of the same sequences, with some arguments changed."""
+        own: dict[str, Any] = {
+            "seed": self._seed,
+            "epoch": self.epoch,
+            "runs": self._index.runs,
+            "draws": self._index.draws,
+            "is_subset": self._is_subset,
+        }
+        return Frames(self.framer, self.source, **own | changes)
 
     def plot(self, count: int = 8, *, index: Any = None, ax: "Axes | None" = None) -> "Axes":
         """Draw how frames lie over the raw sequences: input, gap, target and padding over time.
@@ -598,9 +692,7 @@ class Frames:
         GHI -> J
         I -> J
         """
-        epoch = check_integer("epoch", epoch, 0)
-        runs = self._index.runs
-        return Frames(self.framer, self.source, seed=self._seed, epoch=epoch, runs=runs)
+        return self._again(epoch=check_integer("epoch", epoch, 0))
 
     def __repr__(self) -> str:
         sequences = len(self.source.labels)
@@ -659,6 +751,11 @@ class Frames:
         return self._index.find.begins
 
     @property
+    def _keeps_order(self) -> bool:
+        """Whether the frames of each sequence lie together, in the order of the sequences."""
+        return bool((np.diff(self._index.runs.sequence) >= 0).all())
+
+    @property
     def _array_specs(self) -> list[tuple[Shape, np.dtype]]:
         """Shape and dtype of each array of a frame, in the order of `_gather`."""
         return [(part.shape, part.dtype) for part in self._parts]
@@ -671,10 +768,12 @@ class Frames:
     @cached_property
     def _fingerprint(self) -> int:
         """A number for the rule, the sequences' lengths and names, and the missing steps."""
+        chosen = self._index.draws
         draws = [self._seed, self.epoch] if self._geometry.draws else None
         names = repr(list(self.source.labels))
         rule = json.dumps([self.framer.get_config(), draws, len(self), names]).encode()
-        layout = (self.source.steps, self.source.begins, *self._index.runs)
+        layout = [self.source.steps, self.source.begins, *self._index.runs]
+        layout += [] if chosen is None else [chosen]
         return zlib.crc32(b"".join(part.tobytes() for part in layout), zlib.crc32(rule))
 
     @property
@@ -701,6 +800,18 @@ class Frames:
     def _locate(self, index: np.ndarray) -> Located:
         """Return where the frames number `index` lie."""
         return self._index.locate(index)
+
+    def _target_steps(self, index: Index) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return for each target its sequence's number, its raw step, and whether it is real.
+
+        The arrays are `(frames, horizon)`; with `return_sequences` `(frames, length, horizon)`.
+        Targets of padded input steps are not real.
+        """
+        sequence, _, frames = self._locate(np.atleast_1d(self._resolve(index)))
+        _, real, steps = self._geometry.steps(frames, self._index.steps[sequence])
+        real = real[..., None] if self._geometry.return_sequences else np.ones_like(steps, bool)
+        each = np.broadcast_to(sequence.reshape(-1, *(1,) * (steps.ndim - 1)), steps.shape)
+        return each, self.source.begins[each] + steps, np.broadcast_to(real, steps.shape)
 
     def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return a frame's sequence number, and its steps counted from the sequence's start."""
@@ -749,6 +860,15 @@ class Frames:
         if outside.any():
             raise IndexError(f"There are {size} frames. Received: index {chosen[outside][0]}.")
         return chosen.astype(np.int64) % size
+
+
+def label_array(labels: Sequence[Any]) -> np.ndarray:
+    """Return labels as an array `(labels,)`, of objects if they are tuples or of several types."""
+    each = np.asarray(labels if len(set(map(type, labels))) == 1 else [])
+    if each.shape != (len(labels),):
+        each = np.empty(len(labels), object)
+        each[:] = labels
+    return each
 
 
 def _pack_future(arrays: Sequence[np.ndarray]) -> Batch:

@@ -54,6 +54,7 @@ class FrameIndex:
             step.
         seed: int. Seed of random frames.
         epoch: int. Epoch of random frames.
+        draws: int array. The random frames that a subset chose; None: all.
 
     Attributes:
         steps: int array. Length of each sequence.
@@ -64,7 +65,13 @@ class FrameIndex:
     """
 
     def __init__(
-        self, geometry: Geometry, source: Source, runs: Runs | None, seed: int, epoch: int
+        self,
+        geometry: Geometry,
+        source: Source,
+        runs: Runs | None,
+        seed: int,
+        epoch: int,
+        draws: np.ndarray | None = None,
     ):
         self._geometry, self._seed, self._epoch = geometry, seed, epoch
         self.steps = source.steps
@@ -72,7 +79,8 @@ class FrameIndex:
         counts = np.bincount(self.runs.sequence, self.runs.size, len(self.steps))
         self.counts = counts.astype(np.int64)
         self.find = Finder(self.runs.size)
-        self.size = geometry.num_frames(self.find.total)
+        self.draws = draws
+        self.size = geometry.num_frames(self.find.total) if draws is None else len(draws)
 
     @property
     def only_run(self) -> tuple[int, int] | None:
@@ -85,6 +93,7 @@ class FrameIndex:
         """Return where the frames number `index` lie."""
         runs, geometry = self.runs, self._geometry
         if isinstance(geometry, Subsequences):
+            index = index if self.draws is None else self.draws[index]
             # First a start, drawn uniformly from all starts, then a length.
             start = self._uniform(index, stream=0) * self.find.total
             run, rank = self.find(start.astype(np.int64))
@@ -94,6 +103,18 @@ class FrameIndex:
         run, rank = self.find(index)
         rank, sequence = rank + runs.first[run], runs.sequence[run]
         return Located(sequence, rank, geometry.locate(rank, self.steps[sequence]))
+
+    def choose(self, index: np.ndarray) -> tuple[Runs, np.ndarray | None]:
+        """Return the runs, and the random frames, of some of the frames."""
+        runs = self.runs
+        if self._geometry.draws:
+            return runs, index if self.draws is None else self.draws[index]
+        run, rank = self.find(index)
+        follows = (np.diff(run) == 0) & (np.diff(rank) == 1)
+        begins = np.flatnonzero(np.concatenate([[True], ~follows]))
+        size = np.diff(begins, append=len(index))
+        run, rank = run[begins], rank[begins]
+        return Runs(runs.sequence[run], runs.first[run] + rank, size, runs.stop[run]), None
 
     def _uniform(self, index: np.ndarray, stream: int) -> np.ndarray:
         return uniform(self._seed, self._epoch, index, stream)

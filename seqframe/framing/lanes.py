@@ -38,6 +38,9 @@ class LaneFrames(FrameArrays, Protocol):
     def _breaks(self) -> np.ndarray: ...
 
     @property
+    def _keeps_order(self) -> bool: ...
+
+    @property
     def _left_over(self) -> int: ...
 
     def _locate(self, index: np.ndarray) -> Located: ...
@@ -75,6 +78,11 @@ class Lanes:
             raise ValueError(
                 "Lanes need frames that continue each other. Received: random subsequences. "
                 'Use `mode="windows"` for a stateful model.'
+            )
+        if not frames._keeps_order:
+            raise ValueError(
+                "Lanes need the frames of each sequence together. Received: a subset that changes "
+                "the order of the sequences. Pass `subset` an index that rises."
             )
         if cut and batch_size > len(frames):
             raise ValueError(

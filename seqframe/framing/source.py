@@ -1,5 +1,6 @@
 """Source: the arguments of `SequenceFramer.frame`, as aligned arrays."""
 
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
@@ -15,9 +16,11 @@ from seqframe.framing.alignment import (
     match_spans,
 )
 from seqframe.framing.checks import each_name
+from seqframe.framing.clock import Clock, read_clock
 from seqframe.framing.dates import check_dates, check_each
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
+from seqframe.framing.holes import warn_of_holes
 from seqframe.framing.leaks import check_future_columns, check_own_step, check_values
 from seqframe.framing.left_out import LeftOut, no_frame_error
 from seqframe.framing.sequences import (
@@ -39,6 +42,8 @@ from seqframe.framing.tables import (
     check_width,
     column_names,
     drop_labels,
+    label_names,
+    library_of,
     names_of,
     proper_names,
     read_table,
@@ -70,6 +75,8 @@ class Source:
         history: int array. First steps of each sequence that only inputs may touch. They belong to
             an earlier part of a split.
         left_out: LeftOut. Sequences that were left out, because they have no frame.
+        clock: Clock of the raw steps; None if they have no dates.
+        library: name of the module that the tables come from, or None.
     """
 
     inputs: Rows
@@ -83,6 +90,8 @@ class Source:
     begins: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     history: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     left_out: LeftOut = field(default_factory=LeftOut)
+    clock: Clock | None = None
+    library: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("begins", "history"):
@@ -119,6 +128,7 @@ class Source:
             begins=self.begins[list(numbers)],
             history=self.history[list(numbers)],
             labels=[self.labels[number] for number in numbers],
+            clock=None if self.clock is None else self.clock.select(numbers),
         )
 
     def _each(self, change: Callable[[Rows], Rows], **changes: Any) -> "Source":
@@ -205,13 +215,20 @@ def read_source(
         valid=reader.valid(valid),
         skip_nan=bool(skip_nan),
         labels=labels if groups is None else groups.labels,
+        clock=read_clock(whole, groups),
+        library=library_of(read[0]),
     )
     _check_padding(framer, source)
     counts = framer.geometry.count(source.steps)
     is_text = isinstance(sequences, str) or groups is not None or framer.vocabulary
-    hint = "" if is_text else _texts_hint(given)
+    stack = _stack_hint(sequences)
+    hint = stack if is_text else _texts_hint(given) + stack
     if not counts.any():
         raise no_frame_error(framer.geometry, source.steps, hint)
+    if source.clock is not None and framer.geometry.least_steps > 1:
+        warn_of_holes(source.clock.spans, source.labels, stacklevel=3)
+    if stack:
+        warnings.warn(f"`sequences` may be a stack.{stack}", stacklevel=3)
     if sample_weight is not None:
         # The user cannot number frames that are drawn, or that may be left out.
         countable = not (framer.geometry.draws or source.may_leave_out)
@@ -236,8 +253,7 @@ def _find_groups(
 ) -> tuple[list[Any], Groups | None]:
     """Return sequences without columns of labels, and the groups of a table that `by` cuts."""
     single = len(tables) == 1 and isinstance(labels, range)
-    names = column_names(tables[0]) if single and framer.by else None
-    if by is None and names is not None and set(framer.by or ()) <= set(names):
+    if by is None and framer.by and single and {*framer.by} <= {*label_names(tables[0])}:
         by = framer.by
     if by is not None and single:
         table, groups = split_table(tables[0], by)
@@ -463,7 +479,7 @@ class _Reader:
         elif len(each) == 1:
             each[0], spans = match_groups(each[0], name, self.groups, keep)
             if spans is None:
-                match_index(each[0], self.tables[0], name)
+                match_index(each[0], self.tables[0], name, groups=self.groups)
             else:
                 spans = match_spans(each[0], self.tables[0], name, self.groups, spans)
         return (each if several else each[0]), spans
@@ -592,6 +608,17 @@ def _texts_hint(given: list[Any]) -> str:
     if len(given) == 1 and is_symbolic(given[0]) and any(len(item) > 1 for item in given[0]):
         return " An array of strings is one sequence of symbols. For many texts pass `list(texts)`."
     return ""
+
+
+def _stack_hint(sequences: Any) -> str:
+    """Return a hint for an array that may be a stack of sequences."""
+    if getattr(sequences, "ndim", 0) != 3:
+        return ""
+    count, *step = sequences.shape
+    return (
+        f" An array {tuple(sequences.shape)} is one sequence of {count} steps of shape "
+        f"{tuple(step)}. For {count} sequences pass `list(stack)`, for one `[array]`."
+    )
 
 
 def _check_inputs(framer: Rule, inputs: Rows, vocabulary: Vocabulary | None) -> None:

@@ -15,12 +15,12 @@ Numbers = Sequence[int] | np.ndarray
 Batch = tuple[Any, ...]
 
 Mode = Literal["windows", "prefixes", "subsequences"]
-Layout = Literal["timesteps", "features", "tokens"]
+Layout = Literal["timesteps", "features", "tokens", "flat"]
 Padding = Literal["pre", "post"]
 
 #: Splits cut each sequence in time, or a list of sequences.
 SplitBy = Literal["time", "sequences"]
-FoldMode = Literal["expanding", "sliding"]
+FoldMode = Literal["expanding", "sliding", "kfold"]
 
 Reset = Literal["epoch", "batch", "never"] | int
 Verbose = Literal["auto", 0, 1, 2]

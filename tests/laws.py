@@ -1,11 +1,13 @@
 """What holds for the frames of every case: they equal the oracle's, however they are asked for."""
 
+import io
 import json
 import pickle
 import random
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,8 @@ def check(case: Case) -> list[str]:
         if why is not None:
             raise WrongAnswerError(f"taken, but it must be refused: {why}")
         rng = random.Random(case.ask)
-        rule, data = drawn.rule_of(case), drawn.kept(case, data)
+        rule = drawn.rule_of(case)
+        data = oracle.without_empty(rule, data)
         laws = rng.sample([batches, resumed, shards, lanes, splits, folds, others], 2)
         if rule.mode == "subsequences" and rng.random() < 0.1:  # it takes a while
             laws.append(evenly)
@@ -156,6 +159,10 @@ def frames_equal(
     size = len(chosen)
     equal("len", len(frames), size)
     equal("left_out", frames.left_out, oracle.left_out(rule, data))
+    with redirect_stdout(io.StringIO()) as told:
+        frames.describe(0)
+    lost = oracle.left_over(rule, data)
+    equal("steps that fill no window", told.getvalue().split(" last")[0], _told(lost))
     shapes = {name: array.shape[1:] for name, array in expected.items()}
     x_shape = {k: shapes[k] for k in ("past", "future")} if "future" in shapes else shapes["past"]
     equal("x_shape", frames.x_shape, x_shape)
@@ -188,6 +195,10 @@ def frames_equal(
     same(f"mask({asked})", frames.mask(asked), masks.reshape(size, -1)[plain])
     raises("an index too large", IndexError, lambda: frames[size])
     return chosen, expected
+
+
+def _told(lost: int) -> str:
+    return f"Not framed: {lost}" if lost else ""
 
 
 MOST_DRAWS = 2000
@@ -359,16 +370,14 @@ def splits(
         _parts_equal(rule, whole, lambda: frames.split(*fractions, by="sequences"), rng)
         _is_partition(frames, fractions, rng)
         return
-    share_history = rule.mode == "windows" and not rule.pads and rng.random() < 0.4
+    share_history = rule.mode == "windows" and rng.random() < 0.4
     if _cannot_cut(rule, data):
         raises("split", ValueError, lambda: frames.split(*fractions))
         return
     back = oracle.history(rule) if share_history else 0
     every = [oracle.split_cuts(steps, shares) for steps in data.lengths]
     parts = [[cuts[part] for cuts in every] for part in range(len(shares))]
-    whole = [
-        data.cut([max(a - back, 0) for a, _ in spans], [b for _, b in spans]) for spans in parts
-    ]
+    whole = [data.cut([a for a, _ in spans], [b for _, b in spans], back) for spans in parts]
     call = partial(frames.split, *fractions, share_history=share_history)
     made = _parts_equal(rule, whole, call, rng)
     if made and not rule.wrap:
@@ -450,7 +459,7 @@ def folds(
         for fold in range(n):
             a, b, c, d = zip(*(cuts[fold] for cuts in every), strict=True)
             whole.append(data.cut(list(a), list(b)))
-            whole.append(data.cut([max(first - back, 0) for first in c], list(d)))
+            whole.append(data.cut(list(c), list(d), back))
         options["share_history"] = share_history
 
     def parts() -> list[Any]:

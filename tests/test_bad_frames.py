@@ -1,7 +1,9 @@
 """Bad input to framing raises at the call, and the error names the argument and the way out."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from libraries import EACH_LIBRARY
 
 from seqframe import SequenceFramer
 
@@ -143,3 +145,119 @@ def test_padded_frames_are_copied_part_by_part(monkeypatch):
         ):
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
+
+
+# --- Mistakes that people make first, with tables and stacks.
+
+
+@EACH_LIBRARY
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_error_names_columns_of_text_and_the_ways_out(library, listed):
+    table = library.DataFrame({"units": [1.0, 2, 3], "price": [1, 2, 3], "kind": [*"abc"]})
+    message = (
+        r"`sequences(\[0\])?` must hold numbers\..*'kind' .*`columns=\['units', 'price'\]`, or "
+        r"encode them as integers.*`by`"
+    )
+    with pytest.raises(TypeError, match=message):
+        SequenceFramer(2).frame([table, table] if listed else table)
+    framer = SequenceFramer(2, columns=["units", "price"])
+    assert len(framer.frame(table)) == 1
+    with pytest.raises(TypeError, match=r"`targets` must hold numbers\..*'kind'.*encode"):
+        framer.frame(table, targets="kind")
+
+
+DAYS = pd.date_range("2026-01-01", periods=6)
+PANEL = pd.DataFrame(
+    {"units": np.arange(10.0), "price": 10 + np.arange(10.0)},
+    pd.MultiIndex.from_tuples(
+        [("n", day) for day in DAYS] + [("s", day) for day in DAYS[:4]], names=["store", "day"]
+    ),
+)
+
+
+def test_levels_of_an_index_are_labels():
+    columns = PANEL.reset_index("store")
+    assert columns.index.name == "day"
+    for arguments in (
+        {},
+        {"targets": "units"},
+        {"targets": PANEL["price"]},
+        {"targets": PANEL[["price"]].iloc[[*range(6, 10), *range(6)]]},
+        {"future": PANEL[["price"]], "targets": "units"},
+        {"sample_weight": PANEL["price"]},
+    ):
+        found = SequenceFramer(2).frame(PANEL, by="store", **arguments)
+        given = {
+            name: value.reset_index("store") if isinstance(value, pd.DataFrame) else value
+            for name, value in arguments.items()
+        }
+        for name, value in given.items():
+            if isinstance(value, pd.Series):
+                given[name] = value.droplevel("store")
+        expected = SequenceFramer(2).frame(columns, by="store", **given)
+        found_again = found.framer.frame(PANEL, **arguments)
+        for frames in found, found_again:
+            for one, other in zip(frames[:], expected[:], strict=True):
+                np.testing.assert_equal(one, other)
+            assert frames.labels().tolist() == expected.labels().tolist()
+            np.testing.assert_array_equal(frames.dates(), expected.dates())
+    assert SequenceFramer(2).frame(PANEL["units"], by="store").y_shape == ()
+    only = PANEL.droplevel("day")
+    assert SequenceFramer(2).frame(only, by="store").labels().tolist() == [*"nnnnss"]
+
+
+def test_errors_of_levels_name_them():
+    with pytest.raises(ValueError, match=r"level 'store' .*groupby\(level='store'\).*`by='store'`"):
+        SequenceFramer(2).frame(PANEL)
+    with pytest.raises(
+        ValueError, match=r"`by` names the column 'shop'.*\['units', .*'store', 'day"
+    ):
+        SequenceFramer(2).frame(PANEL, by="shop")
+    shifted = PANEL[["price"]].set_axis(
+        pd.MultiIndex.from_tuples([(s, d + pd.Timedelta(1, "D")) for s, d in PANEL.index]), axis=0
+    )
+    shifted.index.names = PANEL.index.names
+    with pytest.raises(ValueError, match=r"`future` must have the dates .*2026-01-02 .* of 'n'"):
+        SequenceFramer(2).frame(PANEL, by="store", future=shifted)
+
+
+def test_shifted_dates_name_the_series():
+    """Also where pandas has lost the frequency, as after `groupby`."""
+    panel = PANEL.reset_index("store")
+    assert panel.index.freq is None
+    late = panel["price"].set_axis([*DAYS, *DAYS[1:5]])
+    for name in "targets", "sample_weight":
+        with pytest.raises(ValueError, match=rf"`{name}` .*2026-01-02 .*of 's'"):
+            SequenceFramer(2).frame(panel, by="store", **{name: late})
+    parts = [part["units"] for _, part in panel.groupby("store")]
+    lates = [part["price"].shift(1, freq="D") for _, part in panel.groupby("store")]
+    with pytest.raises(ValueError, match=r"`future\[0\]` .*2026-01-02 .* instead of 2026-01-01"):
+        SequenceFramer(2).frame(parts, future=lates)
+
+
+def test_series_of_other_numbers_are_refused():
+    series = pd.Series(np.arange(6.0))
+    for other in series.set_axis(range(1, 7)), series[::-1], series.set_axis([0, 1, 2, 4, 5, 6]):
+        with pytest.raises(ValueError, match="`targets` must have the index of the sequence"):
+            SequenceFramer(2).frame(series, targets=other)
+        with pytest.raises(ValueError, match=r"`targets\[1\]` must have the index"):
+            SequenceFramer(2).frame([series, series], targets=[series, other])
+
+
+@pytest.mark.parametrize("layout", ["timesteps", "features"])
+def test_a_stack_is_doubted(layout):
+    stack = np.zeros((10, 20, 3))
+    framer = SequenceFramer(4, layout=layout)
+    message = r"may be a stack\..*\(10, 20, 3\).* 10 steps of shape \(20, 3\).*`list\(stack\)`"
+    with pytest.warns(UserWarning, match=message) as caught:
+        framer.frame(stack)
+    assert [each.filename for each in caught] == [__file__]
+    with pytest.raises(ValueError, match=r"No frame fits.*`list\(stack\)`, for one `\[array\]`"):
+        SequenceFramer(15).frame(stack)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_ways_out_of_a_stack_are_silent():
+    stack = np.zeros((10, 20, 3))
+    assert len(SequenceFramer(4).frame(list(stack))) == 10 * 16
+    assert len(SequenceFramer(4).frame([stack])) == 6

@@ -153,6 +153,7 @@ def test_dtypes_are_kept(dtype):
 # --- Columns of the sequence.
 
 
+@pytest.mark.filterwarnings("ignore:`sequences` may be a stack")
 @pytest.mark.parametrize("shape", [(12, 4), (12, 4, 3), (12, 4, 1)], ids=str)
 def test_any_columns_in_any_order_are_targets_and_future(shape):
     data = np.arange(np.prod(shape)).reshape(shape)

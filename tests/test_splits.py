@@ -1,8 +1,10 @@
 """Parts of frames have the right steps, and share only the history that they may share."""
 
+import warnings
 from itertools import chain, pairwise, product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,6 +160,150 @@ def test_sequences_can_be_drawn_for_the_parts():
     assert {part[0] for parts in drawn for part in parts} > set(range(5))
 
 
+@pytest.mark.parametrize("at", [1, 5, 11, 12, 30, [5, 12], (5, 7, 30)])
+@pytest.mark.parametrize("gap", [0, 1, 4])
+def test_a_split_at_a_step_cuts_each_sequence_there(at, gap):
+    lengths = [40, 13, 8, 1]
+    frames = steps_only(lengths)
+    edges = [0, *np.atleast_1d(at).tolist(), 40]
+    expected = []
+    for a, b in pairwise(edges):
+        # A sequence that has no later step keeps its last ones.
+        ends = [n if b >= n else max(b - gap, a) for n in lengths]
+        expected.append([1000 * k + t for k, end in enumerate(ends) for t in range(a, end)])
+    if not all(expected):
+        with pytest.raises(ValueError, match="has no frame"):
+            frames.split(at=at, gap=gap)
+        return
+    assert [numbers(part) for part in frames.split(at=at, gap=gap)] == expected
+
+
+def test_a_split_at_a_negative_step_holds_out_the_last_steps():
+    lengths = [40, 13, 8]
+    train, test = steps_only(lengths).split(at=-5)
+    assert numbers(train) == [1000 * k + t for k, n in enumerate(lengths) for t in range(n - 5)]
+    assert numbers(test) == [1000 * k + n - 5 + t for k, n in enumerate(lengths) for t in range(5)]
+
+
+def test_steps_are_counted_from_the_whole_sequence_also_in_a_part():
+    rest = steps_only([40]).split(at=10)[1]
+    assert [numbers(part)[0] for part in rest.split(at=25)] == [10, 25]
+
+
+CLOCKS = {
+    "days": lambda: pd.date_range("2026-01-01", periods=30),
+    "hours in Berlin": lambda: pd.date_range(
+        "2026-03-28", periods=30, freq="h", tz="Europe/Berlin"
+    ),
+    "months": lambda: pd.period_range("2024-01", periods=30, freq="M"),
+    "uneven": lambda: pd.DatetimeIndex(
+        pd.Timestamp("2026-01-01") + pd.to_timedelta(np.cumsum(np.arange(30) % 4 + 1), "h")
+    ),
+    "time differences": lambda: pd.timedelta_range("0h", periods=30, freq="h"),
+}
+
+
+@pytest.mark.parametrize("kind", CLOCKS)
+@pytest.mark.parametrize("share_history", [False, True])
+def test_a_split_at_a_date_frames_the_rows_before_and_after_it(kind, share_history):
+    clock = CLOCKS[kind]()
+    panel = pd.concat(
+        [
+            pd.DataFrame(
+                {"store": k, "units": 1000.0 * k + np.arange(stop - start)}, clock[start:stop]
+            )
+            for k, (start, stop) in enumerate([(0, 30), (8, 24), (14, 30), (0, 15)])
+        ]
+    )
+    framer = SequenceFramer(3, horizon=2, by="store", target_columns="units")
+    frames = framer.frame(panel)
+    for at in clock[12], str(clock[12]), clock[12:13], [clock[12]]:
+        train, test = frames.split(at=at, share_history=share_history)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some series are too short then
+            before = framer.frame(panel[panel.index < clock[12]])
+            after = framer.frame(panel[panel.index >= clock[12 - 3 * share_history]])
+        assert_same_arrays(train, before)
+        if share_history:
+            dates = pd.Index(after.dates()[:, 0])
+            after = after.subset(dates >= clock[[12]].to_numpy()[0])
+        assert_same_arrays(test, after)
+        assert (train.dates() < clock[[12]].to_numpy()[0]).all()
+
+
+def assert_same_arrays(found, expected):
+    for one, other in zip(found.arrays(), expected.arrays(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(found.labels(), expected.labels())
+    np.testing.assert_array_equal(found.dates(), expected.dates())
+
+
+def test_a_date_that_is_none_of_the_clock_is_refused():
+    days = CLOCKS["days"]()
+    series = pd.Series(np.arange(30.0), days)
+    frames = SequenceFramer(3).frame([series, series[:20]])
+    for at in "2030-01-01", "2025-01-01", days[0]:
+        with pytest.raises(ValueError, match=r"`at` .* of which 0 with the dates 2026-01-01 .* …"):
+            frames.split(at=at)
+    for at in "some day", True, 2.5, pd.NaT, pd.Timestamp("2026-01-05", tz="UTC"):
+        with pytest.raises(ValueError, match="`at` must be a step, or a date of the kind datetime"):
+            frames.split(at=at)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@given(lengths=st.lists(st.integers(2, 9), min_size=5, max_size=14))
+@settings(max_examples=40, deadline=None)
+def test_folds_of_sequences_equal_scikit_learn(n, lengths):
+    selection = pytest.importorskip("sklearn.model_selection", reason="the oracle")
+    frames = steps_only(lengths)
+    oracle = selection.GroupKFold(n).split(np.zeros(len(frames)), groups=frames.labels())
+    found = frames.folds(n, mode="kfold", by="sequences")
+    for (train, test), (one, other) in zip(found, oracle, strict=True):
+        assert numbers(train) == numbers(frames.subset(one))
+        assert numbers(test) == numbers(frames.subset(other))
+    drawn = [
+        test.source.labels for _, test in frames.folds(n, mode="kfold", by="sequences", seed=3)
+    ]
+    assert sorted(chain(*drawn)) == list(range(len(lengths)))
+    assert max(map(len, drawn)) - min(map(len, drawn)) <= 1
+
+
+def test_a_seed_draws_the_sequences_of_folds():
+    frames = steps_only([2] * 12)
+
+    def tests(seed):
+        folds = frames.folds(3, mode="kfold", by="sequences", seed=seed)
+        return [tuple(test.source.labels) for _, test in folds]
+
+    assert tests(7) == tests(7)
+    assert len({str(tests(seed)) for seed in range(20)}) == 20
+
+
+@pytest.mark.parametrize("gap", [0, 2])
+@pytest.mark.parametrize("lengths", [[12], [13, 7], [11, 2, 20]])
+def test_folds_in_time_without_order_equal_scikit_learn(lengths, gap):
+    selection = pytest.importorskip("sklearn.model_selection", reason="the oracle")
+    frames = steps_only(lengths)
+    for fold, (train, test) in enumerate(frames.folds(3, mode="kfold", gap=gap)):
+        for k, length in enumerate(lengths):
+            own = [
+                [y - 1000 * k for y in numbers(part) if y // 1000 == k] for part in (train, test)
+            ]
+            if length < 3:  # scikit-learn refuses, and some folds test no step of it
+                assert own[1] == [[0], [1], []][fold]
+                continue
+            others, tested = list(selection.KFold(3).split(np.zeros(length)))[fold]
+            near = {step + d for step in tested for d in range(-gap, gap + 1)}
+            assert own[1] == tested.tolist()
+            assert own[0] == [step for step in others if step not in near]
+
+
+def test_no_frame_of_a_train_part_crosses_its_test_part():
+    frames = SequenceFramer(3, horizon=2).frame(np.arange(30))
+    for train, test in frames.folds(3, mode="kfold"):
+        assert not set().union(*used(train)) & set().union(*used(test))
+
+
 # --- What parts share.
 
 
@@ -276,6 +422,14 @@ def test_parts_draw_their_own_subsequences():
         ({"n": 5, "test_size": 1, "gap": 12, "share_history": True}, "The train part of fold 0"),
         ({"n": 2, "gap": 5}, "The train part of fold 0"),
         ({"n": 2, "by": "sequences"}, "The test part of fold 0"),
+        ({"n": 5, "mode": "kfold", "by": "sequences"}, '`n` .* n=5 and 1 sequence, 0.*by="time"'),
+        ({"n": 21, "mode": "kfold"}, "`n` .* n=21 and 20 steps"),
+        ({"n": 2, "mode": "kfold", "gap": 10}, "The train part of fold 0 has no step.*`gap`"),
+        ({"n": 1, "mode": "kfold"}, "`n` must be at least 2"),
+        ({"n": 2, "mode": "kfold", "test_size": 3}, "`test_size` has no meaning"),
+        ({"n": 2, "mode": "kfold", "gap": 1, "by": "sequences"}, "`gap` needs an order"),
+        ({"n": 2, "mode": "kfold", "seed": 1}, "`seed` needs `by"),
+        ({"n": 2, "by": "sequences", "seed": 1}, "`seed` needs `mode"),
     ],
 )
 def test_folds_raise_for_too_few_steps(arguments, message):
@@ -315,7 +469,17 @@ def test_only_windows_share_history(mode):
     ("fractions", "arguments", "error", "message"),
     [
         (([0.5, 0.5],), {}, TypeError, r"`split\(0.7, 0.3\)`"),
-        (("2026-01-01",), {}, TypeError, "test_size=steps"),
+        (("2026-01-01",), {}, TypeError, r"`split\(at=-7\)`"),
+        ((0.5, 0.5), {"at": 3}, ValueError, "`at` .*Leave one of the two out"),
+        ((), {"at": 3, "by": "sequences"}, ValueError, '`at` .*by="sequences"'),
+        ((), {"at": [9, 8]}, ValueError, "`at` .* rise"),
+        ((), {"at": 60}, ValueError, "`at` .* 3 sequences, of which 0 with the steps 0 … 59"),
+        ((), {"at": 0}, ValueError, "`at` must lie within"),
+        ((), {"at": -60}, ValueError, "`at` must lie within"),
+        ((), {"at": "2026-01-01"}, ValueError, "`at` must be a step.*no dates.*`table.set_index`"),
+        ((), {"at": 2.5}, ValueError, "`at` must be a step"),
+        ((), {"at": 3, "gap": -1}, ValueError, "`gap`"),
+        ((0.5, 0.5), {"by": "sequences", "gap": 1, "seed": 1}, ValueError, "`gap`"),
         ((70, 20, 10), {}, ValueError, "Pass shares"),
         ((), {}, ValueError, "`fractions`"),
         ((0.5, 0), {}, ValueError, "`fractions`"),

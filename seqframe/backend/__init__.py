@@ -18,7 +18,7 @@ Each backend's module has these names, with the same meanings:
 - `random_state`, `set_random_state`: the backend's own generator of random numbers;
 - `lasting`: a context whose tensors may be assigned outside of it;
 - `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`, `random_bits`, `cast`,
-  `likeliest`: the parts of a rollout;
+  `likeliest`, `threshold`: the parts of a rollout;
 - `COMPILES_ROLLOUTS`: whether another number of rows needs another program;
 - `checked_function`: Keras's function of a model's step, with a check of each batch's size.
 """

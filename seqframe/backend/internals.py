@@ -87,6 +87,15 @@ def inference_copy(model: keras.Model, layers: list[Any], states: list[Any]) -> 
     return found
 
 
+def raw_values(variables: list[Any]) -> list[Any]:
+    """Return what variables hold, only to compare whether it is still the same object.
+
+    Why: `Variable.value` looks for scopes first. For all variables of a small model that takes as
+    long as a step.
+    """
+    return [variable._value for variable in variables]
+
+
 def replaced(model: keras.Model, **attributes: Any) -> AbstractContextManager[None]:
     """Give a model other attributes, such as methods, then give back its own.
 

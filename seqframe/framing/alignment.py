@@ -4,6 +4,7 @@ Tables are matched by the labels of their groups, and by the labels of their pan
 and tables without an index, are matched by position.
 """
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,19 @@ from seqframe.framing.dates import (
     kind_of_index,
     same_labels,
 )
-from seqframe.framing.tables import Groups, column_names, label_of, split_table
+from seqframe.framing.tables import Groups, label_names, label_of, split_table
 
 #: The first row of each group in a table, and the row after its last one.
 Spans = tuple[np.ndarray, np.ndarray]
 
 
-def match_index(values: Any, sequence: Any, name: str, longer: bool = False) -> int:
+def match_index(
+    values: Any, sequence: Any, name: str, longer: bool = False, groups: Groups | None = None
+) -> int:
     """Return the row of a table that belongs to the first step of a sequence, by their indexes.
 
-    Raise if the index lacks a step. `longer` says whether the table may have more rows.
+    Raise if the index lacks a step. `longer` says whether the table may have more rows. `groups`
+    are the groups of the sequence, which an error names.
 
     >>> import pandas
     >>> weeks = pandas.Series([7.0, 8.0, 9.0], [31, 32, 33])
@@ -40,7 +44,7 @@ def match_index(values: Any, sequence: Any, name: str, longer: bool = False) -> 
         return 0
     row = _find_run(theirs, ours)
     if row is None:
-        raise _no_such_label(theirs, ours, name)
+        raise _no_such_label(theirs, ours, name, *(groups.labels, groups.edges) if groups else ())
     return row
 
 
@@ -64,7 +68,7 @@ def match_spans(values: Any, sequence: Any, name: str, groups: Groups, spans: Sp
         if row is None or (row and name != "future"):
             if numbers_rows:
                 return spans
-            raise _no_such_label(other, own, name, f" of {groups.labels[number]!r}")
+            raise _no_such_label(other, own, name, [groups.labels[number]], [0])
         starts[number] += row
     return starts, stops
 
@@ -95,9 +99,14 @@ def _find_run(theirs: Any, ours: Any) -> int | None:
     return int(first) if len(run) == len(ours) and same_labels(run, ours).all() else None
 
 
-def _no_such_label(theirs: Any, ours: Any, name: str, which: str = "") -> ValueError:
+def _no_such_label(
+    theirs: Any, ours: Any, name: str, labels: Sequence[Hashable] = (), edges: Any = (0,)
+) -> ValueError:
+    """Return the error for the first label that differs. It names the group, if there are some."""
     size = min(len(theirs), len(ours))
     row = int(np.argmin(same_labels(theirs[:size], ours[:size])))
+    number = int(np.searchsorted(edges, row, side="right")) - 1
+    which = f" of {labels[number]!r}" if labels else ""
     return ValueError(
         f"`{name}` must have {_called(ours)} of the sequence, from its first step on. Received: "
         f"{theirs[row]} instead of {ours[row]}{which}. Pass the rows of these steps, "
@@ -128,7 +137,7 @@ def match_groups(
     table: Any, name: str, groups: Groups, keep: tuple[str, ...] | None
 ) -> tuple[Any, Spans | None]:
     """Return a table without columns of labels, and the rows of each group, if it has labels."""
-    names = column_names(table) or []
+    names = label_names(table)
     by = [column for column in groups.by or () if column not in (keep or ())]
     labels = [column for column in by if column in names]
     if not labels:

@@ -93,10 +93,11 @@ def _dates_of_level(index: Any, name: str, edges: np.ndarray | None) -> Any:
         if changes.size:
             row, called = int(changes[0]), index.names[level] or level
             before, after = index.get_level_values(level)[row : row + 2].tolist()
+            named = f"; or frame it with `by={called!r}`" if isinstance(called, str) else ""
             raise ValueError(
                 f"`{name}` must be one series, but the level {called!r} of its index changes. "
                 f"Received: {before!r} in row {row}, then {after!r}. Pass a list of one table for "
-                f"each, as `[part for _, part in table.groupby(level={called!r})]`."
+                f"each, as `[part for _, part in table.groupby(level={called!r})]`{named}."
             )
     return index.get_level_values(dated[-1])
 
@@ -116,11 +117,11 @@ def continue_index(index: Any, steps: int) -> Any:
     """
     import pandas
 
-    after = _steps_after(index, steps)
+    after = steps_after(index, steps)
     return pandas.RangeIndex(len(index), len(index) + steps) if after is None else after
 
 
-def _steps_after(index: Any, steps: int) -> Any:
+def steps_after(index: Any, steps: int) -> Any:
     """Return the index of the steps after an index, or None if they are unknown."""
     import pandas
 
@@ -167,7 +168,7 @@ def _is_guess(index: Any) -> bool:
 
 def _known_steps_after(index: Any, steps: int) -> Any:
     """Return the steps after an index; None if unknown, or if dates are too few for a guess."""
-    return None if _is_guess(index) and len(index) < _LEAST_TO_GUESS else _steps_after(index, steps)
+    return None if _is_guess(index) and len(index) < _LEAST_TO_GUESS else steps_after(index, steps)
 
 
 def _distance_of_dates(index: Any) -> Any:
@@ -222,7 +223,7 @@ def check_future(
     >>> history = pandas.Series([1.0, 2.0], days[:2])
     >>> check_future(history, pandas.Series([3.0, 4.0], days[2:]), False)
     """
-    before, ahead = _clock_of(history), _clock_of(future)
+    before, ahead = clock_of(history), clock_of(future)
     if is_clock(ahead) and not is_clock(before):
         check_dates(future, name)
     if before is None or not len(before) or ahead is None:
@@ -236,7 +237,7 @@ def check_future(
         _check_labels(before, ahead, len(known), name)
         return
     rest = ahead[len(known) :]
-    after, guessed = _steps_after(before, len(rest)), _is_guess(before)
+    after, guessed = steps_after(before, len(rest)), _is_guess(before)
     expected = known if after is None or guessed else known.append(after)
     told = len(expected)
     # Dates after these only need to go forward.
@@ -248,7 +249,7 @@ def check_future(
         others[len(known) :] = _are_others(before, rest, after)
     is_daily = bool(others.any()) and _is_daily(before.append(rest))
     if others.any() and not is_daily:
-        later = _steps_after(before, len(rest) + _MOST_SKIPPED)
+        later = steps_after(before, len(rest) + _MOST_SKIPPED)
         wrong |= others & np.asarray(ahead.isin(later) | (ahead > later[-1]))
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -274,7 +275,7 @@ def check_future(
         )
 
 
-def _clock_of(table: Any) -> Any:
+def clock_of(table: Any) -> Any:
     """Return the index of a table; of several levels, the one with dates, or None."""
     index = index_of(table)
     if index is None or index.nlevels == 1:
@@ -386,7 +387,7 @@ def index_forecast(history: Any, steps: int, future: Any, begins_with_history: b
         begin = len(index) if begins_with_history else 0
         dates = dates[begin : begin + steps].rename(index.name)
         return dates if after is None or not dates.equals(after) else after
-    after = _steps_after(index, steps)
+    after = steps_after(index, steps)
     if after is None:
         warnings.warn(
             "The dates of the history follow no frequency, so the forecast is numbered by steps: "

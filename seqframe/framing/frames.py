@@ -5,8 +5,8 @@ import math
 import operator
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,12 +17,13 @@ from seqframe.framing.batches import Batches
 from seqframe.framing.checks import check_bytes, check_choice, check_integer
 from seqframe.framing.cutters import PaddedCutter, WindowCutter, frame_parts, frame_shapes
 from seqframe.framing.html import Row, html_table, shorten
-from seqframe.framing.index import FrameIndex, Runs
+from seqframe.framing.index import FrameIndex, Located, Runs, find_runs
 from seqframe.framing.lanes import Lanes
-from seqframe.framing.order import Order, epoch_order, random_seed
+from seqframe.framing.left_out import LeftOut, tell_left_over
+from seqframe.framing.order import Order, random_seed
 from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Rule, Source
-from seqframe.framing.splits import check_folds, check_fractions, cut_points, fold_cuts
+from seqframe.framing.splits import Piece, fold_pieces, split_pieces
 from seqframe.framing.tables import check_unmasked
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -105,11 +106,14 @@ class Frames:
         seed: int | None = None,
         epoch: int = 0,
         runs: Runs | None = None,
+        draws: np.ndarray | None = None,
+        is_subset: bool = False,
     ):
         self.framer, self.source, self.epoch = framer, source, epoch
         self._geometry = geometry = framer.geometry
         self._seed = random_seed() if seed is None and geometry.draws else seed
-        self._index = FrameIndex(geometry, source, runs, self._seed or 0, epoch)
+        self._index = FrameIndex(geometry, source, runs, self._seed or 0, epoch, draws)
+        self._is_subset = is_subset
         self._shapes = frame_shapes(framer, source)
         self._parts = frame_parts(framer, source)
         places = geometry.sequence_length + math.prod(self._shapes.y)
@@ -159,10 +163,28 @@ class Frames:
         """Shape of a sample weight, without the sample axis; None if there are no weights."""
         return self._shapes.weight
 
-    @property
-    def left_out(self) -> int:
-        """Number of frames, or of random starts, that touch a missing step."""
-        return int(self._geometry.count(self.source.steps).sum() - self._counts.sum())
+    @cached_property
+    def left_out(self) -> LeftOut:
+        """The sequences that have no frame here, by the reason, and the number of frames left out.
+
+        A subset counts no frames that it did not choose.
+
+        >>> from seqframe import SequenceFramer
+        >>> values = [1.0, 2.0, float("nan"), 4.0, 5.0, 6.0, 7.0]
+        >>> SequenceFramer(2).frame(values, skip_nan=True).left_out
+        LeftOut(short=(), missing=(), frames=3)
+        """
+        source, counts = self.source, self._counts
+        if self._is_subset:
+            return source.left_out
+        whole = find_runs(self._geometry, replace(source, valid=None, skip_nan=False))
+        fit = np.bincount(whole.sequence, whole.size, len(counts)).astype(np.int64)
+        short, missing = (
+            tuple(source.labels[number] for number in np.flatnonzero(which).tolist())
+            for which in (fit == 0, (fit > 0) & (counts == 0))
+        )
+        earlier, lost = source.left_out, (fit - counts)[counts > 0]
+        return LeftOut(earlier.short + short, earlier.missing + missing, int(lost.sum()))
 
     def arrays(self) -> Batch:
         """Return all frames as `(X, y)`, or `(X, y, sample_weight)`.
@@ -216,7 +238,7 @@ class Frames:
         array([1, 2, 3, 3, 3])
         """
         chosen = self._resolve(slice(None) if index is None else index)
-        return self._locate(np.atleast_1d(chosen))[2]
+        return self._locate(np.atleast_1d(chosen)).inputs.length
 
     def mask(self, index: Index | None = None) -> np.ndarray:
         """Return which input steps are real, not padding: bool array `(frames, length)`.
@@ -231,10 +253,65 @@ class Frames:
         array([[False, False,  True],
                [ True,  True,  True]])
         """
-        lengths = self.lengths(index)
+        chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
         way_out = "Pass the `index` of fewer frames."
-        check_bytes("The mask", len(lengths) * self._geometry.sequence_length, way_out)
-        return self._geometry.real_places(lengths)
+        check_bytes("The mask", len(chosen) * self._geometry.sequence_length, way_out)
+        return self._geometry.places(self._locate(chosen).inputs)[1]
+
+    def labels(self, index: Index | None = None) -> np.ndarray:
+        """Return the name of each frame's sequence: an array `(frames,)`.
+
+        It is the label of a group, or the number of a sequence in a list. scikit-learn's
+        `GroupKFold` and metrics by group take it.
+
+        Args:
+            index: int, slice, list or array of frame numbers; None: all.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> SequenceFramer(2).frame(["ABCD", "XYZ"]).labels()
+        array([0, 0, 1])
+        """
+        names: np.ndarray = label_array(self.source.labels)[self._sequences(index)]
+        return names
+
+    def dates(self, index: Index | None = None) -> np.ndarray:
+        """Return the dates of each frame's targets: an array `(frames,)` or `(frames, horizon)`.
+
+        With `return_sequences`, the axis of the input steps stands after the frames.
+
+        Args:
+            index: int, slice, list or array of frame numbers; None: all.
+
+        Raises:
+            ValueError: if the sequences are not tables with a pandas index of dates.
+
+        Example:
+
+        >>> import pandas
+        >>> from seqframe import SequenceFramer
+        >>> days = pandas.date_range("2026-01-01", periods=4)
+        >>> frames = SequenceFramer(2).frame(pandas.Series([1.0, 2.0, 3.0, 4.0], days))
+        >>> frames.dates().astype("M8[D]")
+        array(['2026-01-03', '2026-01-04'], dtype='datetime64[D]')
+        """
+        if self.source.clock is None:
+            raise ValueError(
+                "The frames have no dates. Received: sequences without a pandas index of dates. "
+                "Make dates the index by `table.set_index` before framing."
+            )
+        chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
+        sequence, _, frames = self._locate(chosen)
+        _, _, steps = self._geometry.steps(frames, self._index.steps[sequence])
+        steps = steps[..., 0] if self._geometry.horizon == 1 else steps
+        each = np.broadcast_to(sequence.reshape(-1, *(1,) * (steps.ndim - 1)), steps.shape)
+        return self.source.clock.at(each, self.source.begins[each] + steps)
+
+    def _sequences(self, index: Index | None) -> np.ndarray:
+        """Return the number of each frame's sequence."""
+        chosen = self._resolve(slice(None) if index is None else index)
+        return self._locate(np.atleast_1d(chosen)).sequence
 
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
@@ -253,6 +330,8 @@ class Frames:
     def describe(self, count: int = 5) -> None:
         """Print at most `count` first frames, one a line, without padding.
 
+        A last line tells how many last steps fill no window, if there are any.
+
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3).frame("ABCDEFG").describe(2)
         ABC -> D
@@ -260,6 +339,8 @@ class Frames:
         """
         for x, y in self._written(check_integer("count", count, 0)):
             print(f"{x} -> {y}")
+        if self._left_over:
+            print(f"Not framed: {tell_left_over(self._left_over)}")
 
     def batches(
         self,
@@ -399,15 +480,21 @@ class Frames:
     def split(
         self,
         *fractions: float,
+        at: Any = None,
+        gap: int = 0,
         by: SplitBy = "time",
         share_history: bool = False,
         seed: int | None = None,
     ) -> list["Frames"]:
-        """Cut into consecutive parts, one for each fraction. No step is in two of them.
+        """Cut into consecutive parts. No step is in two of them.
 
         Args:
             *fractions: floats that sum to at most 1: each part's share of every sequence, or of the
                 number of sequences.
+            at: a date or a step, instead of fractions; several give several parts. It is the first
+                one of the later part, in each sequence. Dates need a pandas index of dates. Steps
+                are counted from 0, or if negative from the end of each sequence.
+            gap: int ≥ 0. Steps (or sequences) left out at the end of each part but the last.
             by: "time": each sequence is cut in raw time. "sequences": each sequence is whole in one
                 part.
             share_history: bool. Windows cut in time: inputs of a later part may reach back before
@@ -416,7 +503,8 @@ class Frames:
                 order.
 
         Raises:
-            ValueError: if fractions are not positive or sum to more than 1, or a part has no frame.
+            ValueError: if fractions are not positive or sum to more than 1, `at` lies outside of
+                all sequences, or a part has no frame.
 
         Example:
 
@@ -425,28 +513,13 @@ class Frames:
         >>> test.describe()
         GH -> I
         HI -> J
+        >>> train, test = SequenceFramer(2).frame("ABCDEFGHIJ").split(at=-3)
+        >>> test.describe()
+        HI -> J
         """
-        check_fractions(fractions)
         history = self._history(by, share_history)
-        if seed is not None:
-            seed = check_integer("seed", seed, 0)
-            if by != "sequences":
-                raise ValueError(
-                    f'`seed` needs `by="sequences"`: steps keep their order. Received: seed={seed}.'
-                )
-        names = [f"Part {number} of the split" for number in range(len(fractions))]
-        if by == "sequences":
-            numbers = np.arange(len(self.source.labels))
-            order = numbers if seed is None else epoch_order(len(numbers), seed, 0, numbers)
-            cuts = pairwise(cut_points(len(numbers), fractions))
-            chosen = [np.sort(order[start:stop]) for start, stop in cuts]
-            return [self._select(some, name) for some, name in zip(chosen, names, strict=True)]
-        places = np.array([cut_points(steps, fractions) for steps in self.source.steps.tolist()]).T
-        parts: list[Frames] = []
-        for name, (start, stop) in zip(names, pairwise(places), strict=True):
-            source = self.source.cut(np.maximum(start - history, 0), stop)
-            parts.append(self._part(source, name, may_share=bool(parts) and not share_history))
-        return parts
+        pieces = split_pieces(self.source, fractions, at, by, gap, seed)
+        return [self._part(piece, history, share_history) for piece in pieces]
 
     def folds(
         self,
@@ -457,27 +530,31 @@ class Frames:
         test_size: int | None = None,
         by: SplitBy = "time",
         share_history: bool = False,
+        seed: int | None = None,
     ) -> list[tuple["Frames", "Frames"]]:
-        """Cut `n` times for walk-forward evaluation: train on the past, test on the next steps.
+        """Cut `n` times for evaluation, into a train and a test part.
 
-        The test parts lie next to each other and reach up to the end. It cuts as scikit-learn's
-        `TimeSeriesSplit` does.
+        By default it walks forward, as scikit-learn's `TimeSeriesSplit`: it trains on the past, and
+        tests on the next steps. The test parts lie next to each other and reach up to the end.
 
         Args:
             n: int ≥ 1. Number of folds.
             mode: "expanding": each train part begins at the beginning. "sliding": all train parts
-                are as long as the first.
+                are as long as the first. "kfold": each step (or sequence) is tested once, and all
+                others train. By sequences, this is scikit-learn's `GroupKFold`.
             gap: int ≥ 0. Steps (or sequences) left out between a train part and its test part.
             test_size: int ≥ 1. Steps (or sequences) of a test part; None: an equal share of
-                `1 / (n + 1)`.
+                `1 / (n + 1)`. Not for "kfold".
             by: "time" or "sequences", as in `split`.
-            share_history: bool, as in `split`.
+            share_history: bool, as in `split`, for the test parts.
+            seed: int ≥ 0. With `mode="kfold"` and `by="sequences"`: draw the sequences of each
+                fold. None gives each test part about as many frames.
 
         Returns:
             list of `(train, test)`, both Frames.
 
         Raises:
-            ValueError: if a part has no frame.
+            ValueError: if a part has no frame, or there are fewer sequences than folds.
 
         Example:
 
@@ -487,32 +564,37 @@ class Frames:
         ...     print(len(train), len(test))
         2 2
         6 2
+        >>> patients = SequenceFramer(2).frame(["ABCD", "EFG", "HIJ", "KLMN"])
+        >>> for train, test in patients.folds(2, mode="kfold", by="sequences"):
+        ...     print(sorted(set(test.labels().tolist())))
+        [2, 3]
+        [0, 1]
         """
-        n, gap = check_integer("n", n, 1), check_integer("gap", gap, 0)
-        if test_size is not None:
-            test_size = check_integer("test_size", test_size, 1)
-        check_choice("mode", mode, ("expanding", "sliding"))
         history = self._history(by, share_history)
-        sizes = self.source.steps.tolist() if by == "time" else [len(self.source.labels)]
-        check_folds(n, max(sizes))
-        cuts = np.array([fold_cuts(size, n, mode, gap, test_size) for size in sizes])
-        folds = []
-        for number in range(n):
-            train_start, train_stop, test_start, test_stop = cuts[:, number].T
-            names = (f"The train part of fold {number}", f"The test part of fold {number}")
-            if by == "time":
-                train = self._part(self.source.cut(train_start, train_stop), names[0])
-                source = self.source.cut(np.maximum(test_start - history, 0), test_stop)
-                test = self._part(source, names[1], may_share=not share_history)
-            else:
-                train = self._select(np.arange(train_start[0], train_stop[0]), names[0])
-                test = self._select(np.arange(test_start[0], test_stop[0]), names[1])
-            folds.append((train, test))
-        return folds
+        pieces = fold_pieces(
+            self.source,
+            self._counts,
+            n,
+            mode=mode,
+            gap=gap,
+            test_size=test_size,
+            by=by,
+            seed=seed,
+        )
+        return [
+            (self._part(train, history), self._part(test, history, share_history))
+            for train, test in pieces
+        ]
 
     def _history(self, by: SplitBy, share_history: bool) -> int:
         """Return how far inputs of a part may reach back. Raise if frames cannot be cut so."""
         check_choice("by", by, ("time", "sequences"))
+        if self._is_subset:
+            raise ValueError(
+                "A subset has chosen its frames, and cannot be cut. Received: "
+                f"{len(self)} frames that `subset` chose. Split first, and take a subset of each "
+                "part."
+            )
         history = self._geometry.history
         if share_history and (history is None or by != "time"):
             raise ValueError(
@@ -526,27 +608,62 @@ class Frames:
             )
         return history or 0 if share_history else 0
 
-    def _select(self, numbers: np.ndarray, name: str) -> "Frames":
-        """Return the frames of some sequences."""
-        if not len(numbers):
-            raise ValueError(
-                f"{name} has no sequence. Received: {len(self.source.labels)} sequences in all. "
-                'Give it more sequences, or cut each in time with `by="time"`.'
-            )
-        return self._part(self.source.select(numbers), name)
-
-    def _part(self, source: Source, name: str, may_share: bool = False) -> "Frames":
-        """Return the frames of a part of the source. Raise if there are none."""
+    def _part(self, piece: Piece, history: int, share_history: bool = True) -> "Frames":
+        """Return the frames of a part. Raise if there are none."""
+        name = piece.name
+        if not len(piece.numbers):
+            what, hint = "step", "Choose a smaller `gap`."
+            if piece.spans is None:
+                what, hint = "sequence", 'Give it more, or cut each in time with `by="time"`.'
+            count = len(self.source.labels)
+            raise ValueError(f"{name} has no {what}. Received: {count} sequences in all. {hint}")
+        source = piece.cut(self.source, history)
         part = Frames(self.framer, source, seed=self._seed, epoch=self.epoch)
         if not len(part):
             missing = ", none of them missing" if source.may_leave_out else ""
-            may_share = may_share and self._geometry.history is not None
+            may_share = piece.has_past and not share_history and self._geometry.history is not None
             hint = ", or pass `share_history=True`" if may_share else ""
             raise ValueError(
                 f"{name} has no frame: a frame needs {self._geometry.least_steps} steps{missing}. "
                 f"Received: {source.steps.max()} steps. Give it more steps{hint}."
             )
         return part
+
+    def subset(self, index: Index) -> "Frames":
+        """Return some of the frames, in the order of `index`.
+
+        A subset cannot be split, so split first. Its lanes reset where frames are left out.
+
+        Args:
+            index: int, slice, list or array of frame numbers, or a bool array `(frames,)`.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(2).frame([0, 3, 1, 5, 2, 8])
+        >>> large = frames.subset(frames[:][1] > 4)
+        >>> large.describe()
+        3 1 -> 5
+        5 2 -> 8
+        """
+        chosen = np.atleast_1d(self._resolve(index))
+        if not len(chosen):
+            raise ValueError(
+                f"`index` must choose at least one frame. Received: none of {len(self)} frames."
+            )
+        runs, draws = self._index.choose(chosen)
+        return self._again(runs=runs, draws=draws, is_subset=True)
+
+    def _again(self, **changes: Any) -> "Frames":
+        """Return frames of the same sequences, with some arguments changed."""
+        own: dict[str, Any] = {
+            "seed": self._seed,
+            "epoch": self.epoch,
+            "runs": self._index.runs,
+            "draws": self._index.draws,
+            "is_subset": self._is_subset,
+        }
+        return Frames(self.framer, self.source, **own | changes)
 
     def plot(self, count: int = 8, *, index: Any = None, ax: "Axes | None" = None) -> "Axes":
         """Draw how frames lie over the raw sequences: input, gap, target and padding over time.
@@ -578,14 +695,12 @@ class Frames:
         GHI -> J
         I -> J
         """
-        epoch = check_integer("epoch", epoch, 0)
-        runs = self._index.runs
-        return Frames(self.framer, self.source, seed=self._seed, epoch=epoch, runs=runs)
+        return self._again(epoch=check_integer("epoch", epoch, 0))
 
     def __repr__(self) -> str:
         sequences = len(self.source.labels)
         source = "" if sequences == 1 else f" over {sequences} sequences"
-        lost = f", {self.left_out} left out" if self.left_out else ""
+        lost = f", {self.left_out.frames} left out" if self.left_out.frames else ""
         return f"Frames({len(self)} of x {self.x_shape}, y {self.y_shape}{source}{lost})"
 
     def _repr_html_(self) -> str:
@@ -602,9 +717,14 @@ class Frames:
         count, steps = len(self.source.steps), f"{self.source.steps.sum():,} steps"
         lengths = ("sequences", f"{count:,} with {steps} in all")
         rows = [*arrays, ("sequence", steps) if count == 1 else lengths]
-        if self.left_out:
+        lost = self.left_out.sentences()
+        if self.left_out.frames:
             what = "starts" if self._geometry.draws else "frames"
-            rows.append(("left out", f"{self.left_out:,} {what} that touch a missing step"))
+            lost.append(f"{self.left_out.frames:,} {what} that touch a missing step")
+        if lost:
+            rows.append(("left out", "\n".join(lost)))
+        if self._left_over:
+            rows.append(("not framed", tell_left_over(self._left_over)))
         return [*rows, ("framer", repr(self.framer))]
 
     def _html_frames(self) -> list[Row]:
@@ -624,9 +744,19 @@ class Frames:
         return self._index.counts
 
     @property
+    def _left_over(self) -> int:
+        """Number of last steps that fill no window, and so are in no frame."""
+        return int(self._geometry.left_over(self.source.steps).sum())
+
+    @property
     def _breaks(self) -> np.ndarray:
         """Numbers of the frames that do not follow the frame before."""
         return self._index.find.begins
+
+    @property
+    def _keeps_order(self) -> bool:
+        """Whether the frames of each sequence lie together, in the order of the sequences."""
+        return bool((np.diff(self._index.runs.sequence) >= 0).all())
 
     @property
     def _array_specs(self) -> list[tuple[Shape, np.dtype]]:
@@ -641,10 +771,12 @@ class Frames:
     @cached_property
     def _fingerprint(self) -> int:
         """A number for the rule, the sequences' lengths and names, and the missing steps."""
+        chosen = self._index.draws
         draws = [self._seed, self.epoch] if self._geometry.draws else None
         names = repr(list(self.source.labels))
         rule = json.dumps([self.framer.get_config(), draws, len(self), names]).encode()
-        layout = (self.source.steps, self.source.begins, *self._index.runs)
+        layout = [self.source.steps, self.source.begins, *self._index.runs]
+        layout += [] if chosen is None else [chosen]
         return zlib.crc32(b"".join(part.tobytes() for part in layout), zlib.crc32(rule))
 
     @property
@@ -668,20 +800,15 @@ class Frames:
         """Return all arrays as read-only views, for `_pack`; None if that would copy."""
         return self._cutter.views()
 
-    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for each frame its sequence, its first input step and its true length."""
+    def _locate(self, index: np.ndarray) -> Located:
+        """Return where the frames number `index` lie."""
         return self._index.locate(index)
-
-    def _rank(self, index: np.ndarray) -> np.ndarray:
-        """Return the rank of each frame in its sequence. Frames left out count as well."""
-        _, start, length = self._locate(index)
-        return self._geometry.rank(start, length)
 
     def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return a frame's sequence number, and its steps counted from the sequence's start."""
-        sequence, start, length = self._locate(np.array([i]))
+        sequence, _, frames = self._locate(np.array([i]))
         cycle = self._index.steps[sequence]
-        (inputs,), (real,), (targets,) = self._geometry.steps(start, length, cycle)
+        (inputs,), (real,), (targets,) = self._geometry.steps(frames, cycle)
         each = self._geometry.return_sequences
         return int(sequence[0]), inputs[real], targets[real] if each else targets
 
@@ -724,6 +851,15 @@ class Frames:
         if outside.any():
             raise IndexError(f"There are {size} frames. Received: index {chosen[outside][0]}.")
         return chosen.astype(np.int64) % size
+
+
+def label_array(labels: Sequence[Any]) -> np.ndarray:
+    """Return labels as an array `(labels,)`, of objects if they are tuples or of several types."""
+    each = np.asarray(labels if len(set(map(type, labels))) == 1 else [])
+    if each.shape != (len(labels),):
+        each = np.empty(len(labels), object)
+        each[:] = labels
+    return each
 
 
 def _pack_future(arrays: Sequence[np.ndarray]) -> Batch:

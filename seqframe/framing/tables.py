@@ -111,10 +111,14 @@ class Table:
             if column.dtype.kind not in _NUMBERS
         )
         if received or not columns:
-            index = "" if self.index is None else "or make dates the index by `table.set_index`; "
+            named = zip(self.columns, columns, strict=True)
+            numeric = [called for called, column in named if column.dtype.kind in _NUMBERS]
+            only = f" by `columns={numeric}`" if name.startswith("sequences") and numeric else ""
+            index = "" if self.index is None else ", and `table.set_index` takes dates"
             raise TypeError(
-                f"`{name}` must hold numbers. Received: a table with the columns {received}. Name "
-                f"the columns of group labels as `by`; {index}leave others out, or convert them."
+                f"`{name}` must hold numbers. Received: a table with the columns {received}. Leave "
+                f"them out{only}, or encode them as integers. `by` takes columns that tell series "
+                f"apart{index}."
             )
         # Each column is one run of memory, as in a table. A single one need not be copied.
         return columns[0][:, None] if len(columns) == 1 else np.stack(columns).T
@@ -330,7 +334,7 @@ class Groups:
 
 
 def split_table(table: Any, by: Any) -> tuple[Any, Groups]:
-    """Return a table without its columns of labels, and its groups."""
+    """Return a table without its columns and levels of labels, and its groups."""
     wanted = names_of(by)
     if wanted is None:
         check_unmasked(by, "by")
@@ -341,21 +345,41 @@ def split_table(table: Any, by: Any) -> tuple[Any, Groups]:
                 f"labels of shape {labels.shape} for {len(table)} rows."
             )
         return table, Groups(*find_groups([labels]), None)
-    names = check_by(table, wanted)
+    check_by(table, wanted)
+    names = column_names(table) or []
     rest = [place for place, column in enumerate(names) if column not in wanted]
-    if not wanted or not rest:
+    if not wanted or (names and not rest):
         raise ValueError(
             "`by` must name some of the columns, and leave some as features. Received: "
             f"by={by!r} of columns {names}."
         )
-    labelled = [table.column(names.index(column)) for column in wanted]
-    return table[:, rest], Groups(*find_groups(labelled), wanted)
+    levels = [name for name in wanted if name not in names]
+    labelled = [
+        table.index.get_level_values(name).to_numpy()
+        if name in levels
+        else table.column(names.index(name))
+        for name in wanted
+    ]
+    groups = Groups(*find_groups(labelled), wanted)
+    if levels:
+        # The rest of the index are the dates of each group, if it has them.
+        others = table.index.nlevels > len(levels)
+        table = replace(table, index=table.index.droplevel(levels) if others else None)
+    return (table[:, rest] if len(rest) < len(names) else table), groups
 
 
-def check_by(table: Any, by: tuple[str, ...]) -> list[str]:
-    """Return the column names of a table; raise if it lacks one of the columns of labels."""
-    names = column_names(table)
-    if names is None:
+def label_names(table: Any) -> list[str]:
+    """Return the names that `by` may give: the columns of a table, and the levels of its index."""
+    table = read_table(table)
+    names = column_names(table) or []
+    levels = getattr(table.index, "names", None) or () if isinstance(table, Table) else ()
+    return [*names, *(level for level in levels if isinstance(level, str) and level not in names)]
+
+
+def check_by(table: Any, by: tuple[str, ...]) -> None:
+    """Raise if a table has no column, and no level of its index, of one of these names."""
+    names = label_names(table)
+    if not names:
         kind = "Series" if isinstance(table, Table) else type(table).__name__
         raise TypeError(
             f"`by` names columns, which only a DataFrame has. Received: by={list(by)} and a "
@@ -368,7 +392,6 @@ def check_by(table: Any, by: tuple[str, ...]) -> list[str]:
                 f"table with the columns {names}. Name one of these; or pass the labels, one for "
                 "each row, as `np.array(labels)`."
             )
-    return names
 
 
 def names_of(by: Any) -> tuple[str, ...] | None:

@@ -48,6 +48,66 @@ def takes_future(model: keras.Model) -> bool:
     return "future" in (named_inputs(model) or ())
 
 
+def has_steps(name: str, framer: "SequenceFramer") -> bool:
+    """Whether the input of this name has an axis of input steps."""
+    return name == "past" or framer.return_sequences
+
+
+def input_steps(model: keras.Model) -> int | None:
+    """Return how many time steps a model's input declares, or None."""
+    past = (named_inputs(model) or {}).get("past")
+    return past[0] if past else None
+
+
+def mixing_layer(model: keras.Model) -> Any:
+    """Return a model's first layer that computes a step's output from several steps, or None.
+
+    Recurrent layers that read forward do not count, nor do layers that nobody knows.
+
+    >>> inputs, convolution = keras.Input((None, 1)), keras.layers.Conv1D(2, 3)
+    >>> mixing_layer(keras.Sequential([inputs, convolution, keras.layers.LSTM(2)])) is convolution
+    True
+    """
+    for layer in all_layers(model):
+        backwards = isinstance(layer, keras.layers.RNN) and layer.go_backwards
+        if backwards or isinstance(layer, _MIXING):
+            return layer
+    return None
+
+
+_MIXING = tuple(
+    getattr(keras.layers, name)
+    for name in (
+        *("Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose"),
+        *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),
+        *("AveragePooling1D", "MaxPooling1D", "GlobalAveragePooling1D", "GlobalMaxPooling1D"),
+        *("Flatten", "Permute", "UpSampling1D", "ZeroPadding1D", "Cropping1D"),
+    )
+    if hasattr(keras.layers, name)
+)
+
+
+def most_ids(model: keras.Model) -> int | None:
+    """Return how many ids the layers of a model that read ids know, or None without such layers.
+
+    >>> most_ids(keras.Sequential([keras.Input((None,)), keras.layers.Embedding(5, 2)]))
+    5
+    """
+    limits = [
+        getattr(layer, name)
+        for layer in all_layers(model)
+        for kind, name in _READERS_OF_IDS
+        if isinstance(layer, kind)
+    ]
+    return min(limits, default=None)
+
+
+_READERS_OF_IDS = (
+    (keras.layers.Embedding, "input_dim"),
+    (keras.layers.CategoryEncoding, "num_tokens"),
+)
+
+
 def arranged(model: keras.Model, inputs: dict[str, Any]) -> Any:
     """Return inputs by name as a model takes them: in a dict, or in a list in its own order."""
     if isinstance(model.input, dict):
@@ -164,10 +224,34 @@ def infers_by_default(model: keras.Model) -> bool:
     >>> infers_by_default(keras.Sequential([keras.layers.RandomFlip()]))
     False
     """
-    return all(
-        type(layer).__module__.startswith("keras.") and not _trains_by_default(layer)
-        for layer in all_layers(model)
-    )
+    layers = all_layers(model)
+    return all(map(_is_kerass, layers)) and not any(map(_trains_by_default, layers))
+
+
+def takes_one_way(model: keras.Model) -> bool:
+    """Whether Python takes the same way through a model for all values of its inputs.
+
+    It is so for Keras's own layers. What a function of the user's does is not known.
+
+    >>> takes_one_way(keras.Sequential([keras.layers.Dense(1), keras.layers.LSTM(2)]))
+    True
+    >>> takes_one_way(keras.Sequential([keras.layers.Lambda(lambda x: x)]))
+    False
+    """
+    layers = all_layers(model)
+    functions = [
+        getattr(layer, name, None)
+        for layer in layers
+        for name in ("activation", "recurrent_activation")
+    ]
+    is_free = any(isinstance(layer, keras.layers.Lambda) for layer in layers)
+    return all(map(_is_kerass, [*layers, *functions])) and not is_free
+
+
+def _is_kerass(value: Any) -> bool:
+    """Whether a layer, or a function, is Keras's own."""
+    module = getattr(value, "__module__", None) or type(value).__module__
+    return value is None or str(module).startswith("keras.")
 
 
 def _trains_by_default(layer: keras.Layer) -> bool:
@@ -205,8 +289,13 @@ def adapted_values(model: keras.Model) -> list[Any]:
     >>> [float(value[0, 0]) for value in adapted_values(model)]
     [3.0, 2.0]
     """
+    return [getattr(layer, name, None) for layer, name in adapted_places(model)]
+
+
+def adapted_places(model: keras.Model) -> list[tuple[keras.Layer, str]]:
+    """Return the layers of `adapted_values`, each with the name of an attribute."""
     return [
-        getattr(layer, name, None)
+        (layer, name)
         for layer in all_layers(model)
         for kind, names in _ADAPTED
         if isinstance(layer, kind)
@@ -221,12 +310,17 @@ def same_objects(one: list[Any], other: list[Any]) -> bool:
 
 def context_steps(framer: "SequenceFramer", stepped: bool) -> int:
     """Return how many raw steps a model needs to see at once in a rollout."""
-    return 1 if stepped and framer.layout != "features" else framer.geometry.span
+    return 1 if stepped and not takes_windows(framer) else framer.geometry.span
+
+
+def takes_windows(framer: "SequenceFramer") -> bool:
+    """Whether a window is features of one step, or of none, so that a model needs all of it."""
+    return framer.layout in ("features", "flat")
 
 
 def least_steps(framer: "SequenceFramer", stepped: bool) -> int:
     """Return how many of the steps that a model sees at once must not be padding."""
-    return 1 if framer.geometry.pads else context_steps(framer, stepped)
+    return 1 if framer.geometry.pads_start else context_steps(framer, stepped)
 
 
 def least_prompt(framer: "SequenceFramer", stepped: bool) -> int:
@@ -341,23 +435,36 @@ def check_weights(model: keras.Model, y_shape: Shape, weight_shape: Shape) -> No
         return
     if (len(output), output[-1]) == (len(y_shape) + 1, 1):
         raise ValueError(
-            f"`sample_weight` of shape {weight_shape} cannot weigh steps: the loss first averages "
-            "targets over their last axis. Received: targets without columns. Frame a sequence of "
-            "shape (steps, 1) with `targets=[0]`."
+            f"`sample_weight`, or `pad_end`, of shape {weight_shape} cannot weigh steps: the loss "
+            "first averages targets over their last axis. Received: targets without columns. Pass "
+            "targets of shape (steps, 1), or frame a sequence of that shape with `targets=[0]`."
         )
 
 
 def check_embedding(model: keras.Model, symbols: int) -> None:
     """Raise if the Embedding of a model's only input has fewer rows than there are symbols."""
+    layer = input_embedding(model)
+    if layer is not None and layer.input_dim < symbols:
+        raise ValueError(
+            f"The model's layer {layer.name!r} has {layer.input_dim} rows. Received: a "
+            f"vocabulary of {symbols} ids. Make it an `Embedding(len(vocabulary), …)`."
+        )
+
+
+def input_embedding(model: keras.Model) -> Any:
+    """Return the Embedding that reads a model's only input, or None.
+
+    >>> model = keras.Sequential([keras.Input((None,)), keras.layers.Embedding(5, 2)])
+    >>> input_embedding(model).input_dim
+    5
+    """
     sequential, inputs = isinstance(model, keras.Sequential), getattr(model, "inputs", None) or []
     for layer in model.layers[:1] if sequential else model.layers:
-        if not isinstance(layer, keras.layers.Embedding) or layer.input_dim >= symbols:
-            continue
-        if sequential or (len(inputs) == 1 and layer.input is inputs[0]):
-            raise ValueError(
-                f"The model's layer {layer.name!r} has {layer.input_dim} rows. Received: a "
-                f"vocabulary of {symbols} ids. Make it an `Embedding(len(vocabulary), …)`."
-            )
+        if isinstance(layer, keras.layers.Embedding) and (
+            sequential or (len(inputs) == 1 and layer.input is inputs[0])
+        ):
+            return layer
+    return None
 
 
 def check_input_names(model: keras.Model) -> None:
@@ -386,8 +493,9 @@ def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -
         axis = int(framer.return_sequences)
         fits = len(future) >= axis + 2 and future[axis] in (None, framer.horizon)
     if past is not None and not stateful:
-        if framer.layout == "features":
-            fits = fits and len(past) == 2 and (past[1] or 0) % length == 0
+        if takes_windows(framer):
+            axes = 2 if framer.layout == "features" else 1
+            fits = fits and len(past) == axes and (past[-1] or 0) % length == 0
         else:
             steps_only = framer.layout == "tokens"
             fits = fits and (len(past) == 1 if steps_only else len(past) > 1)
@@ -402,7 +510,7 @@ def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -
 
 def _check_steppable(model: keras.Model, framer: "SequenceFramer", shape: Declared | None) -> None:
     """Raise if a stateful model cannot be fed one step at a time."""
-    features, geometry = framer.layout == "features", framer.geometry
+    features, geometry = takes_windows(framer), framer.geometry
     if geometry.rate > 1 or (features and geometry.stride > 1):
         raise ValueError(
             "A stateful model is rolled out step by step, so its frames must take every step. "
@@ -428,7 +536,7 @@ def check_features(
     checks: list[tuple[str, Shape, Declared, Shape]] = []
     if "past" in inputs:
         past = inputs["past"]
-        if framer.layout == "features":
+        if takes_windows(framer):
             columns = past[-1] and past[-1] // framer.sequence_length
             checks.append(("history", history, (columns,), (math.prod(history),)))
         elif framer.layout == "tokens":
@@ -454,8 +562,8 @@ def check_prompt_length(
     if length >= needed:
         return
     received = f"{length} steps" if length else "an empty one"
-    pads = stepped or framer.geometry.pads
-    way_out = "" if pads else ', or train on frames that pad (`mode="prefixes"`)'
+    pads = stepped or framer.geometry.pads_start
+    way_out = "" if pads else ", or train on frames that pad (`min_length`)"
     raise ValueError(
         f"A {name} needs at least {needed} {'steps' if needed > 1 else 'step'} for a model with "
         f"`sequence_length={framer.sequence_length}`. Received: {received}. "

@@ -42,6 +42,11 @@ def read_sequences(
             futures = split_future(future, several, called, len(raw))
         none = [np.zeros(0, bool)] * len(raw) if skip_nan else None
         return Given(raw, futures, range(len(raw)), np.zeros(len(raw), np.int64), none)
+    if data._is_subset:
+        raise ValueError(
+            "`sequences` as Frames must be all frames of their sequences. Received: a subset. Pass "
+            "the frames themselves, or a part of a split."
+        )
     source, missing = data.source, None
     if source.may_leave_out if skip_nan is None else skip_nan:
         stops = [int(stop) for stop in source.steps]

@@ -14,13 +14,17 @@ from keras import ops
 
 from seqframe import backend
 from seqframe.aliases import Shape, Tensor
+from seqframe.processors import LogitsProcessor
+from seqframe.rollout.functions import check_function, hashable, takes
 from seqframe.rollout.prompts import doubled
-from seqframe.samplers import BeamSampler, GreedySampler, Sampler
+from seqframe.samplers import BeamSampler, GreedySampler, Sampler, Sampling
 
 #: `(prediction, last_input) -> next_input`, of tensors.
 Feedback = Callable[[Any, Any], Any]
-#: `(logits, generated, step) -> logits`, of tensors.
-Processor = Callable[[Any, Any, Any], Any]
+#: `(logits, generated, step) -> logits`, of tensors; with an argument `ids`, all ids so far.
+Processor = Callable[..., Any]
+#: Processors, one after the other, and whether each sees the ids.
+Processors = tuple[tuple[Processor, bool], ...]
 #: `(prediction, seed) -> prediction`, of tensors; or errors to draw from.
 Noise = Union[Callable[[Any, Any], Any], "ResidualNoise"]
 
@@ -42,6 +46,7 @@ class Position(NamedTuple):
     target: Tensor  # the first place to fill now
     width: Tensor  # the first place after the prompt
     due: Tensor  # whether the choice is written; over a prompt it is not
+    lengths: Tensor  # (rows,), number of steps of each prompt
     seed: keras.random.SeedGenerator
 
 
@@ -79,16 +84,20 @@ class Chooser(Protocol):
 class SymbolChooser:
     """Chooses ids from logits or probabilities."""
 
-    sampler: Callable[..., Any]
+    sampling: Sampling
     from_logits: bool | None  # None: the values of the model's output tell
     horizon: int = 1
     num_samples: int = 1  # rows of each prompt
     padding_id: int | None = None  # never chosen
-    processor: Processor | None = None
+    processors: Processors = ()
     feedback: Feedback | None = None
     limit: int | None = None  # the ids that `feedback` may return are below it
     stops: tuple[tuple[int, ...], ...] = ()  # the ids at which beams end
     scored: bool = False  # whether log-probabilities are kept
+
+    @property
+    def sampler(self) -> Callable[..., Any]:
+        return self.sampling.sampler
 
     @property
     def draws(self) -> bool:
@@ -97,7 +106,8 @@ class SymbolChooser:
     @property
     def calls_user(self) -> bool:
         known = isinstance(self.sampler, BeamSampler) or self._samples_rows
-        return not known or self.processor is not None or self.feedback is not None
+        theirs = [each for each, _ in self.processors if not isinstance(each, LogitsProcessor)]
+        return not known or bool(theirs) or self.feedback is not None
 
     @property
     def is_brief(self) -> bool:
@@ -110,9 +120,14 @@ class SymbolChooser:
         return isinstance(self.sampler, Sampler) and type(self.sampler).__call__ in own
 
     @property
+    def sees_ids(self) -> bool:
+        """Whether a processor sees the whole prompt."""
+        return any(sees_ids for _, sees_ids in self.processors)
+
+    @property
     def takes_any_scale(self) -> bool:
         """Whether probabilities serve as well as their logarithms."""
-        return type(self.sampler) is GreedySampler and not (self.processor or self.scored)
+        return type(self.sampler) is GreedySampler and not (self.processors or self.scored)
 
     @property
     def _output_decides(self) -> bool:
@@ -124,7 +139,8 @@ class SymbolChooser:
             # The beams of a prompt begin alike, so only the first counts at first.
             is_first = np.arange(rows) % self.sampler.num_beams == 0
             return [np.where(is_first, 0, -np.inf).astype("float32"), np.zeros(rows, bool)]
-        return [np.zeros((rows, capacity), "float32")] if self.scored else []
+        scores = [np.zeros((rows, capacity), "float32")] if self.scored else []
+        return [*scores, *self.sampling.operands()]
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
         """Return logits `(rows * horizon, symbols)` and what is wrong with each, 0 if nothing. If
@@ -137,7 +153,7 @@ class SymbolChooser:
             is_padding = ops.arange(logits.shape[-1]) == self.padding_id
             logits = ops.where(is_padding, -float("inf"), logits)
         if self._output_decides:
-            return [_shaped(backend.likeliest(logits), rows, self.horizon)]
+            return [_shaped(backend.likeliest(logits, ALL_BANNED), rows, self.horizon)]
         return [logits, fault]
 
     def _as_logits(self, output: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
@@ -162,31 +178,42 @@ class SymbolChooser:
             return Choice(read[0], None, extras)
         rows = at.buffer.shape[0]
         logits, fault = read
-        if self.processor is not None:
-            # Over a prompt's steps nothing has been generated: their choice is not written.
-            step = ops.maximum(at.target - at.width, 0)
-            processed = self.processor(logits, _generated(at), step)
-            _check_shape("logits_processor", processed, logits.shape)
-            logits = backend.cast(processed, "float32")
+        if self.processors:
+            logits = self._processed(logits, at)
             fault = _first_fault(fault, ops.any(ops.isnan(logits), axis=-1), NAN_PROCESSED)
         is_banned = ops.all(logits == -float("inf"), axis=-1)
         if isinstance(self.sampler, BeamSampler):
             return self._choose_beams(self.sampler, logits, fault, is_banned, at, extras)
         fault = _first_fault(fault, is_banned, ALL_BANNED)
-        ids = self._sample(logits, at.seed)
+        ids = self._sample(logits, at.seed, extras[int(self.scored) :])
         if not self._samples_rows:
             fault = _first_fault(fault, (ids < 0) | (ids >= logits.shape[-1]), BAD_SAMPLE)
         if self.scored:
             likelihoods = ops.log_softmax(logits, axis=-1)
             found = ops.take_along_axis(likelihoods, ids[:, None], axis=-1)
             found = ops.reshape(found, (rows, self.horizon))
-            extras = [backend.write_steps(extras[0], at.target, found, at.due)]
+            extras = [backend.write_steps(extras[0], at.target, found, at.due), *extras[1:]]
         shape = rows, self.horizon
         steps, fault = self._fed_back(_shaped(ids, *shape), _shaped(fault, *shape), at)
         return Choice(ops.where(fault < 0, fault, steps), None, extras)
 
-    def _sample(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
-        ids = self.sampler(logits, seed)
+    def _processed(self, logits: Tensor, at: Position) -> Tensor:
+        """Return the logits after each processor."""
+        # Over a prompt's steps nothing has been generated: their choice is not written.
+        step = ops.maximum(at.target - at.width, 0)
+        generated = _generated(at)
+        ids = _ids_so_far(at) if self.sees_ids else None
+        for processor, sees_ids in self.processors:
+            more = {"ids": ids} if sees_ids else {}
+            processed = processor(logits, generated, step, **more)
+            _check_shape("logits_processor", processed, logits.shape)
+            logits = backend.cast(processed, "float32")
+        return logits
+
+    def _sample(
+        self, logits: Tensor, seed: keras.random.SeedGenerator, operands: list[Tensor]
+    ) -> Tensor:
+        ids = self.sampling(logits, seed, operands)
         if not self._samples_rows:
             _check_shape("sampler", ids, logits.shape[:1])
             if "int" not in keras.backend.standardize_dtype(ids.dtype):
@@ -239,6 +266,24 @@ class SymbolChooser:
         ends = _end_here(backend.write_steps(before, at.target, steps, at.due), at, self.stops)
         extras = [ops.where(at.due, found, totals), finished | (ends & at.due)]
         return Choice(steps, rows, extras)
+
+
+def check_processors(processor: Any) -> None:
+    """Raise unless a `logits_processor` is a function, or a list of functions."""
+    for each in processor if isinstance(processor, (list, tuple)) else [processor]:
+        arguments = ("logits", "generated", "step")
+        more = ("ids",) if callable(each) and takes(each, "ids") else ()
+        check_function("logits_processor", each, *arguments, *more)
+
+
+def chained(processor: Any) -> Processors:
+    """Return a `logits_processor` of the user's as processors, one after the other."""
+    if processor is None:
+        return ()
+    several = processor if isinstance(processor, (list, tuple)) else [processor]
+    # What is compiled for a processor must not change with it.
+    copies = [each.copied() if isinstance(each, LogitsProcessor) else each for each in several]
+    return tuple((hashable(each), takes(each, "ids")) for each in copies)
 
 
 @dataclass(frozen=True)
@@ -383,6 +428,16 @@ def _generated(at: Position) -> Tensor:
     places = ops.arange(at.buffer.shape[1])
     turned = ops.take(at.buffer, (places + at.width) % at.buffer.shape[1], axis=1)
     return ops.where(places < at.target - at.width, turned, -1)
+
+
+def _ids_so_far(at: Position) -> Tensor:
+    """Return the ids of the prompt and what was generated, `(rows, capacity)`: the newest last,
+    and -1 before the first."""
+    places = ops.arange(at.buffer.shape[1])
+    is_known = (places >= at.width - at.lengths[:, None]) & (places < at.target)
+    known = ops.where(is_known, ops.maximum(at.buffer, -1), -1)
+    known = ops.concatenate([ops.full_like(known, -1), known], axis=1)
+    return backend.read_steps(known, at.target, at.buffer.shape[1])
 
 
 def _end_here(buffer: Tensor, at: Position, stops: Sequence[Sequence[int]]) -> Tensor:

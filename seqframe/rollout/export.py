@@ -19,10 +19,11 @@ from seqframe.model.inspect import (
     declared_shape,
     least_prompt,
     least_steps,
+    takes_windows,
 )
-from seqframe.rollout.choosers import Chooser, Feedback, Processor, SymbolChooser, ValueChooser
+from seqframe.rollout.choosers import Chooser, Feedback, Processors, SymbolChooser, ValueChooser
 from seqframe.rollout.loop import RolledModel, Rollout
-from seqframe.samplers import BeamSampler
+from seqframe.samplers import BeamSampler, sampling_of
 
 
 def export_rollout(
@@ -32,7 +33,7 @@ def export_rollout(
     *,
     sampler: Any,
     from_logits: bool | None,
-    processor: Processor | None,
+    processors: Processors,
     feedback: Feedback | None,
     batch_size: int,
     max_prompt: int,
@@ -63,11 +64,11 @@ def export_rollout(
         if isinstance(sampler, BeamSampler):
             rows_of_each = sampler.num_beams
         choose = SymbolChooser(
-            sampler,
+            sampling_of(sampler),
             from_logits,
             horizon=framer.horizon,
             padding_id=None if vocabulary is None else vocabulary.padding_id,
-            processor=processor,
+            processors=processors,
             feedback=feedback,
         )
     else:
@@ -133,8 +134,10 @@ class _Served:
 
     @property
     def _width(self) -> int:
-        stepped = self.rollout.is_stepped
+        stepped, choose = self.rollout.is_stepped, self.rollout.choose
         width = context_steps(self._framer, stepped) + self._framer.gap
+        if isinstance(choose, SymbolChooser) and choose.sees_ids and not stepped:
+            return max(width, self.max_prompt)
         return width + self.max_prompt - self._least if stepped else width
 
     def run(self, prompt: Tensor, steps: Tensor, seed: Tensor) -> Tensor:
@@ -214,13 +217,14 @@ class _Served:
 def _row_shape(rolled: RolledModel, feedback: Feedback | None) -> Shape:
     """Return the shape of a step of the sequences that a model continues."""
     framer, shape = rolled.framer, declared_shape(rolled.model, "input_shape")
-    features = tuple(size for size in (shape or ())[1:] if size is not None)
-    if not shape or len(features) < len(shape) - 1:
+    row = shape if framer.layout == "flat" else (shape or ())[1:]
+    features = tuple(size for size in row or () if size is not None)
+    if not shape or len(features) < len(row or ()):
         raise ValueError(
             "`export` of values needs a model that declares its input. Received: input shape "
             f"{shape}."
         )
-    if framer.layout == "features":
+    if takes_windows(framer):
         features = (features[-1] // framer.sequence_length,)
     outputs = rolled.outputs
     predicted = None if outputs is None else math.prod(outputs)

@@ -1,6 +1,6 @@
 """Generator: a model's predictions fed back in, as text or as a forecast."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -22,7 +22,7 @@ from seqframe.model.inspect import (
     outputs_probabilities,
 )
 from seqframe.model.state import stateful_layers
-from seqframe.rollout.choosers import Feedback, Processor
+from seqframe.rollout.choosers import Feedback, Processor, chained, check_processors
 from seqframe.rollout.export import export_rollout
 from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
 from seqframe.rollout.functions import check_function
@@ -31,7 +31,7 @@ from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
 from seqframe.rollout.text import Writer
-from seqframe.samplers import BeamSampler, get_sampler
+from seqframe.samplers import BeamSampler, get_sampler, sampling_of
 
 Prompt = TypeVar("Prompt", str, np.ndarray)
 
@@ -47,10 +47,25 @@ _SETTINGS = (
 )
 
 
-class _Writing(TypedDict, total=False):
-    """Arguments of `generate` that do not change the type of its result."""
+class _Choosing(TypedDict, total=False):
+    """Arguments of a call that say how its symbols are chosen."""
+
+    sampler: SamplerName | Callable[[Any, Any], Any] | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    seed: int | None
+
+
+class _Streaming(_Choosing, total=False):
+    """Arguments of `stream`."""
 
     stop: Any
+
+
+class _Writing(_Streaming, total=False):
+    """Arguments of `generate` that do not change the type of its result."""
+
     include_prompt: bool
     verbose: Literal[0, 1]
     state: GeneratorState | None
@@ -91,8 +106,10 @@ class Generator:
             other columns as `future`. None: the framer's `target_columns`; without these, or with
             a `feedback`, all columns.
         logits_processor: function `(logits, generated, step) -> logits` of tensors, which bans or
-            forces symbols. Logits are `(rows, symbols)`; -inf bans a symbol. `generated` is
-            `(rows, …)`: the `step` ids so far, then -1.
+            forces symbols; an object of `seqframe.processors`; or a list of these, which run one
+            after the other. Logits are `(rows, symbols)`; -inf bans a symbol. `generated` is
+            `(rows, …)`: the `step` ids so far, then -1. A function with a fourth argument `ids`
+            sees the prompt too: `(rows, …)`, the newest id last, and -1 before the first.
         from_logits: bool. Whether the model's outputs are logits rather than probabilities. None:
             they are probabilities if the last layer that changes values is a softmax. If that layer
             may compute anything, as a `Lambda` does, the compiled loss decides. Without such a loss
@@ -131,7 +148,7 @@ class Generator:
         sampler: SamplerName | Callable[[Any, Any], Any] = "greedy",
         feedback: Feedback | None = None,
         targets: Columns | None = None,
-        logits_processor: Processor | None = None,
+        logits_processor: Processor | Sequence[Processor] | None = None,
         from_logits: bool | None = None,
         stateful: bool | None = None,
         seed: int | None = None,
@@ -145,7 +162,7 @@ class Generator:
         if feedback is not None:
             check_function("feedback", feedback, "prediction", "last_input")
         if logits_processor is not None:
-            check_function("logits_processor", logits_processor, "logits", "generated", "step")
+            check_processors(logits_processor)
         for name, flag in ("from_logits", from_logits), ("stateful", stateful):
             if flag is not None and not isinstance(flag, (bool, np.bool_)):
                 raise TypeError(f"`{name}` must be True, False or None. Received: {name}={flag!r}.")
@@ -174,12 +191,16 @@ class Generator:
             from_logits = not known
         self.from_logits = None if from_logits is None else bool(from_logits)
         self.seed = None if seed is None else check_integer("seed", seed, 0)
-        if framer.horizon > 1 and (logits_processor or isinstance(self.sampler, BeamSampler)):
+        self._check_horizon(self.sampler)
+        self._roll()
+
+    def _check_horizon(self, sampler: Any) -> None:
+        horizon = self.framer.horizon
+        if horizon > 1 and (self.logits_processor or isinstance(sampler, BeamSampler)):
             raise ValueError(
                 "Beams and a `logits_processor` need a model that predicts one step at a time. "
-                f"Received: a framer with horizon={framer.horizon}."
+                f"Received: a framer with horizon={horizon}."
             )
-        self._roll()
 
     def _roll(self) -> None:
         model, framer = self.model, self.framer
@@ -218,6 +239,11 @@ class Generator:
         stop: Any = None,
         include_prompt: bool = False,
         verbose: Literal[0, 1] = 0,
+        sampler: SamplerName | Callable[[Any, Any], Any] | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
         state: GeneratorState | None = None,
         return_state: bool = False,
         return_scores: bool = False,
@@ -238,6 +264,13 @@ class Generator:
                 them.
             include_prompt: bool. Begin each result with the prompt.
             verbose: 0 | 1. Whether to show a progress bar.
+            sampler: as in `Generator`, for this call. None: the generator's.
+            temperature: float > 0, of this call. For samplers that draw.
+            top_k: int ≥ 1. Draw from the `top_k` likeliest symbols. For the samplers "random" and
+                "top_k".
+            top_p: float, 0 < top_p ≤ 1. Draw from the fewest symbols that together have this
+                probability. For the samplers "random" and "top_p". After `top_k` under "random".
+            seed: int ≥ 0, of this call. None: the seed of `state`, else the generator's.
             state: GeneratorState of an earlier call, which this call continues. Pass the same
                 number of prompts and the same `num_samples` as then. Beams have no state.
                 It begins a new block: parts equal the whole if each is a multiple of the horizon.
@@ -253,6 +286,11 @@ class Generator:
         Raises:
             ValueError: if a prompt is empty, too short, or has an unknown symbol. If the model's
                 output is NaN, or it or `state` does not fit. If no symbol can be chosen at a step.
+                If `temperature`, `top_k` or `top_p` contradicts the sampler.
+
+        The numbers are operands of the compiled program. The first greedy call compiles one program
+        and the first call that draws another. Then "greedy", "random", "top_k" and "top_p" and any
+        numbers need no compilation. Another object or function may compile another program.
 
         Example:
 
@@ -268,8 +306,11 @@ class Generator:
         >>> text, state = generator.generate("A", 2, return_state=True)
         >>> text, generator.generate("", 2, state=state)
         ('BC', 'AB')
+        >>> generator.generate("A", 6, sampler="random", top_k=1, temperature=0.5, seed=7)
+        'BCABCA'
         """
-        return self._writer().generate(
+        writer = self._writer(sampler, temperature, top_k, top_p, seed)
+        return writer.generate(
             prompt,
             check_integer("steps", steps, 1),
             check_integer("num_samples", num_samples, 1),
@@ -282,16 +323,27 @@ class Generator:
         )
 
     @overload
-    def stream(self, prompt: str, steps: int, *, stop: Any = ...) -> Iterator[str]: ...
+    def stream(self, prompt: str, steps: int, **options: Unpack[_Streaming]) -> Iterator[str]: ...
 
     @overload
-    def stream(self, prompt: Any, steps: int, *, stop: Any = ...) -> Iterator[Any]: ...
+    def stream(self, prompt: Any, steps: int, **options: Unpack[_Streaming]) -> Iterator[Any]: ...
 
-    def stream(self, prompt: Any, steps: int, *, stop: Any = None) -> Iterator[Any]:
+    def stream(
+        self,
+        prompt: Any,
+        steps: int,
+        *,
+        stop: Any = None,
+        sampler: SamplerName | Callable[[Any, Any], Any] | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[Any]:
         """Continue a prompt, and yield each symbol as it is generated.
 
         Args:
-            prompt, steps, stop: as in `generate`.
+            prompt, steps, stop, sampler, temperature, top_k, top_p, seed: as in `generate`.
 
         Returns:
             iterator of symbols or ids. Together they are the result of `generate`. For several
@@ -310,7 +362,8 @@ class Generator:
         >>> list(Generator(model, framer).stream("AB", 3))
         ['B', 'B', 'B']
         """
-        return self._writer().stream(prompt, check_integer("steps", steps, 1), stop)
+        writer = self._writer(sampler, temperature, top_k, top_p, seed)
+        return writer.stream(prompt, check_integer("steps", steps, 1), stop)
 
     @overload
     def forecast(
@@ -484,23 +537,40 @@ class Generator:
             kind,
             sampler=self.sampler,
             from_logits=self.from_logits,
-            processor=self.logits_processor,
+            processors=chained(self.logits_processor),
             feedback=self.feedback,
             batch_size=batch_size,
             max_prompt=max_prompt,
             max_steps=max_steps,
         )
 
-    def _writer(self) -> Writer:
-        functions = self.sampler, self.feedback, self.logits_processor
-        return Writer(self._rolled, *functions, self.from_logits, self._draw_seed())
+    def _writer(
+        self, sampler: Any, temperature: Any, top_k: Any, top_p: Any, seed: int | None
+    ) -> Writer:
+        """Return what writes the symbols of a call, chosen as the call says."""
+        if sampler is None:
+            sampler = self.sampler
+        else:
+            sampler = get_sampler(sampler)
+            check_function("sampler", sampler, "logits", "seed")
+            self._check_horizon(sampler)
+        return Writer(
+            self._rolled,
+            sampling_of(sampler, temperature, top_k, top_p),
+            self.feedback,
+            chained(self.logits_processor),
+            self.from_logits,
+            self._draw_seed(None if seed is None else check_integer("seed", seed, 0)),
+            seed is not None,
+        )
 
     def _forecaster(self) -> Forecaster:
         return Forecaster(self._rolled, self.targets, self.feedback, self._draw_seed())
 
-    def _draw_seed(self) -> int:
+    def _draw_seed(self, seed: int | None = None) -> int:
         """Return the seed of a call."""
-        return (random_seed() if self.seed is None else self.seed) % (2**31 - 1)
+        seed = self.seed if seed is None else seed
+        return (random_seed() if seed is None else seed) % (2**31 - 1)
 
 
 def _default_framer(model: keras.Model, stateful: bool) -> SequenceFramer:

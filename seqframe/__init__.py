@@ -11,6 +11,7 @@ from seqframe.framing.batches import Batches
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Frames, FrameSteps
 from seqframe.framing.lanes import Lanes
+from seqframe.framing.left_out import LeftOut
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ __all__ = [
     "Generator",
     "GeneratorState",
     "Lanes",
+    "LeftOut",
     "SequenceFramer",
     "StatefulTrainer",
     "Vocabulary",

@@ -15,7 +15,7 @@ Numbers = Sequence[int] | np.ndarray
 Batch = tuple[Any, ...]
 
 Mode = Literal["windows", "prefixes", "subsequences"]
-Layout = Literal["timesteps", "features", "tokens"]
+Layout = Literal["timesteps", "features", "tokens", "flat"]
 Padding = Literal["pre", "post"]
 
 #: Splits cut each sequence in time, or a list of sequences.

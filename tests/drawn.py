@@ -32,6 +32,7 @@ class Case:
             library of a table.
         columns: the columns of a table that are inputs; None: all.
         one_of_many: whether the sequences are groups of one table or array, cut by `by`.
+        named: whether the sequences, and what belongs to them, are dicts of names.
         targets: None, "array" (of shape `target_row`), or columns of the sequence.
         future: None, "array" (of shape `future_row`, `longer` steps longer), "table" (the same
             with labels of groups, which may come in another order), or columns.
@@ -51,6 +52,7 @@ class Case:
     form: str = "array"
     columns: tuple[int, ...] | None = None
     one_of_many: bool = False
+    named: bool = False
     targets: Any = None
     target_row: tuple[int, ...] = ()
     target_dtype: str = "int64"
@@ -108,6 +110,8 @@ def draw(seed: int) -> Case:
         lengths = (short,) * several if rng.random() < 0.3 else (*lengths[:-1], short)
     case = Case(rule, lengths, **shape, ask=rng.randrange(2**20), batch_size=rng.randint(1, 6))
     case = _values(rng, case)
+    if not case.one_of_many and rng.random() < 0.15:
+        case = replace(case, named=True)
     if rng.random() < 0.35:
         case = _missing(rng, case)
     return replace(case, fault=_fault(rng, case)) if rng.random() < 0.05 else case
@@ -123,7 +127,7 @@ def _numbers(rng: random.Random) -> dict[str, Any]:
 
 def _table(rng: random.Random) -> dict[str, Any]:
     dtype = rng.choice(["int64", "float64", "float32"])
-    row, form = (rng.randint(1, 3),), rng.choice(sorted(TABLES))
+    row, form = (rng.choice([1, 2, 3, 3]),), rng.choice(sorted(TABLES))
     return {"dtype": dtype, "row": row, "form": form, "one_of_many": rng.random() < 0.6}
 
 
@@ -138,7 +142,7 @@ def _rule(rng: random.Random, dtype: str) -> dict[str, Any]:
     rule: dict[str, Any] = {
         "sequence_length": length,
         "mode": mode,
-        "layout": rng.choice(["timesteps", "timesteps", "features", "tokens"]),
+        "layout": rng.choice(["timesteps", "timesteps", "features", "tokens", "flat"]),
         "horizon": rng.choice(SMALL[:-1]),
         "gap": rng.choice([0, 0, 0, -1, 1, 2]),
         "return_sequences": rng.random() < 0.3,
@@ -146,8 +150,14 @@ def _rule(rng: random.Random, dtype: str) -> dict[str, Any]:
     if mode == "windows":
         rule["sequence_stride"] = rng.choice([*SMALL, length])
         rule["sampling_rate"] = rng.choice([1, 1, 2, 3])
-    else:
-        rule["min_length"] = rng.randint(1, length + (rng.random() < 0.05))
+        rule["pad_end"] = rng.random() < 0.3
+        if rule["pad_end"] and rng.random() < 0.5:
+            rule["sequence_stride"] = length
+    least = rng.randint(1, length + (rng.random() < 0.05))
+    rule["min_length"] = rng.choice([None, least, least])
+    if mode == "windows" and rng.random() < 0.7:
+        rule["min_length"] = None
+    if mode != "windows" or rule["pad_end"] or rule["min_length"] is not None:
         rule["padding"] = rng.choice(["pre", "post"])
         rule["padding_value"] = rng.choice([0, 0, 1, -1, 0.5, 300, float("nan")])
         if rng.random() < 0.8 and dtype not in ("float32", "float64"):
@@ -200,6 +210,8 @@ def _missing(rng: random.Random, case: Case) -> Case:
     if case.weight == "frames":
         return case
     steps = [(q, t) for q, length in enumerate(case.lengths) for t in range(length)]
+    if rng.random() < (0.5 if case.rule.get("pad_end") else 0.1):  # where windows end
+        steps = [(q, t) for q, t in steps if t >= case.lengths[q] - 3]
     some = rng.sample(steps, min(len(steps), rng.randint(1, 3)))
     if rng.random() < 0.4:
         return replace(case, holes=tuple(sorted(some)))
@@ -247,6 +259,8 @@ def _fault(rng: random.Random, case: Case) -> tuple[str, str, Any]:
     names = [name for name, is_there in there.items() if is_there]
     if names and rng.random() < 0.6:
         name = rng.choice(names)
+        if case.named and name != "by" and rng.random() < 0.5:
+            return "frame", name, rng.choice(NAME_FAULTS)
         return "frame", name, rng.choice(FAULTS[name])
     if rng.random() < 0.2:
         return "frame", "targets", "no column"
@@ -262,12 +276,19 @@ FAULTS = {
     "valid": ("shorter", "longer", "numbers"),
     "by": ("shorter", "again"),
 }
+NAME_FAULTS = ("a name less", "another name", "no sequences")
 
 
 def faulty(value: Any, fault: str) -> Any:
     """Return an argument of `frame` with a fault."""
     if fault == "no column":
         return "nowhere"
+    if isinstance(value, dict):
+        (first, one), *rest = value.items()
+        if fault == "a name less":
+            return dict(rest)
+        changed = (first + "s", one) if fault == "another name" else (first, faulty(one, fault))
+        return dict([changed, *rest])
     if isinstance(value, str):  # a column of labels
         return value + "s"
     if isinstance(value, list):
@@ -355,7 +376,7 @@ def data_of(case: Case, frames_of: Any = None) -> oracle.Data:
         inputs,
         **made,
         skip_nan=bool(case.nans),
-        labels=tuple(label(q) if case.one_of_many else q for q in numbers),
+        labels=tuple(label(q) if case.one_of_many or case.named else q for q in numbers),
     )
     if case.weight == "frames":
         every = oracle.frames(rule_of(case), data)
@@ -364,13 +385,6 @@ def data_of(case: Case, frames_of: Any = None) -> oracle.Data:
         # As many weights as steps are weights of steps.
         data = replace(data, weight=weight, weight_per_frame=counts != data.lengths)
     return data
-
-
-def kept(case: Case, data: oracle.Data) -> oracle.Data:
-    """Return the data without the sequences that are too short for a frame."""
-    whole = replace(data, valid=None, skip_nan=False)
-    have = {frame.sequence for frame in oracle.frames(rule_of(case), whole)}
-    return data.select(sorted(have))
 
 
 def label(number: int) -> str:
@@ -418,6 +432,8 @@ def frames_of(case: Case) -> Any:
         arguments["by"] = "group" if case.form in TABLES else np.array(_group_of_rows(case))
     if case.fault is not None and case.fault[0] == "frame":
         _, name, fault = case.fault
+        if fault == "no sequences":
+            return framer_of(case).frame(list(_sequences(case).values()), **arguments)
         arguments[name] = faulty(arguments.get(name), fault)
     return framer_of(case).frame(_sequences(case), **arguments)
 
@@ -434,8 +450,7 @@ def _tables_of(case: Case, arrays: list[np.ndarray]) -> Any:
     library = TABLES[case.form]
     each = [{f"f{k}": array[:, k] for k in range(array.shape[1])} for array in arrays]
     if not case.one_of_many:
-        tables = [library.DataFrame(columns) for columns in each]
-        return tables[0] if len(tables) == 1 else tables
+        return _in_form(case, [library.DataFrame(columns) for columns in each])
     tables = [
         library.DataFrame({"group": [label(q)] * len(array), **columns})
         for q, (array, columns) in enumerate(zip(arrays, each, strict=True))
@@ -455,7 +470,16 @@ def _joined(case: Case, arrays: list[np.ndarray] | None, per_frame: bool = False
     arrays = arrays or []
     if case.one_of_many and not per_frame:
         return np.concatenate(arrays)
-    return arrays[0] if len(arrays) == 1 else arrays
+    return _in_form(case, arrays)
+
+
+def _in_form(case: Case, each: list[Any]) -> Any:
+    """Return one thing for each sequence as a list or a dict; the only one as it is."""
+    if case.named:
+        # A dict may come in another order than the sequences.
+        pairs = [(label(q), one) for q, one in enumerate(each)]
+        return dict(pairs[::-1] if case.ask % 2 else pairs)
+    return each[0] if len(each) == 1 else each
 
 
 def _sequences(case: Case) -> Any:
@@ -463,10 +487,10 @@ def _sequences(case: Case) -> Any:
     if case.dtype in TEXTS:
         symbols = TEXTS[case.dtype][0]
         each = [[symbols[k] for k in values(case.dtype, case.lengths[q], (), q)] for q in numbers]
-        if case.dtype == "text":
-            texts = ["".join(one) for one in each]
-            return texts[0] if len(texts) == 1 else texts
-        return each
+        each = ["".join(one) for one in each] if case.dtype == "text" else each
+        if case.named:
+            return {label(q): one for q, one in enumerate(each)}
+        return each[0] if case.dtype == "text" and len(each) == 1 else each
     arrays = [values(case.dtype, case.lengths[q], case.row, q) for q in numbers]
     for name, q, t in case.nans:
         if name == "inputs":
@@ -474,6 +498,8 @@ def _sequences(case: Case) -> Any:
     if case.one_of_many:
         arrays = [np.concatenate(arrays)]
     each = [_formed(case, array) for array in arrays]
+    if case.named:
+        return {label(q): one for q, one in enumerate(each)}
     return each[0] if len(each) == 1 else each
 
 
@@ -497,11 +523,11 @@ def _formed(case: Case, array: np.ndarray) -> Any:
 # --- What must be refused, by the documentation.
 
 
-_OF_WINDOWS = ("sequence_stride", "sampling_rate")
+_OF_WINDOWS = ("sequence_stride", "sampling_rate", "pad_end")
 _OF_SUBSEQUENCES = ("num_samples", "wrap", "seed")
 # What an argument other than its default means nothing for.
 FOREIGN = {
-    "windows": (*_OF_SUBSEQUENCES, "min_length"),
+    "windows": _OF_SUBSEQUENCES,
     "prefixes": (*_OF_WINDOWS, *_OF_SUBSEQUENCES),
     "subsequences": _OF_WINDOWS,
 }
@@ -512,7 +538,7 @@ def refused(case: Case, data: oracle.Data) -> str | None:
     rule = rule_of(case)
     if case.fault is not None:
         return "a bad argument"
-    plain = oracle.Rule(1, min_length=1 if rule.min_length == 1 else None)
+    plain = oracle.Rule(1)
     if any(getattr(rule, name) != getattr(plain, name) for name in FOREIGN[rule.mode]):
         return "of another mode"
     if (rule.mode == "subsequences") > (rule.num_samples is not None):

@@ -1,11 +1,13 @@
 """What holds for the frames of every case: they equal the oracle's, however they are asked for."""
 
+import io
 import json
 import pickle
 import random
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,10 @@ def check(case: Case) -> list[str]:
         if why is not None:
             raise WrongAnswerError(f"taken, but it must be refused: {why}")
         rng = random.Random(case.ask)
-        rule, data = drawn.rule_of(case), drawn.kept(case, data)
-        laws = rng.sample([batches, resumed, shards, lanes, splits, folds, others], 2)
+        rule = drawn.rule_of(case)
+        data = oracle.without_empty(rule, data)
+        every = [batches, resumed, shards, lanes, splits, folds, unordered, others]
+        laws = rng.sample(every, 2)
         if rule.mode == "subsequences" and rng.random() < 0.1:  # it takes a while
             laws.append(evenly)
         try:
@@ -156,6 +160,10 @@ def frames_equal(
     size = len(chosen)
     equal("len", len(frames), size)
     equal("left_out", frames.left_out, oracle.left_out(rule, data))
+    with redirect_stdout(io.StringIO()) as told:
+        frames.describe(0)
+    lost = oracle.left_over(rule, data)
+    equal("steps that fill no window", told.getvalue().split(" last")[0], _told(lost))
     shapes = {name: array.shape[1:] for name, array in expected.items()}
     x_shape = {k: shapes[k] for k in ("past", "future")} if "future" in shapes else shapes["past"]
     equal("x_shape", frames.x_shape, x_shape)
@@ -186,8 +194,17 @@ def frames_equal(
     batch_equals(f"frames[{asked}]", frames[asked], at(expected, plain))
     same(f"lengths({asked})", frames.lengths(asked), lengths[plain])
     same(f"mask({asked})", frames.mask(asked), masks.reshape(size, -1)[plain])
+    if np.any(asked):
+        subset = frames.subset(asked)
+        batch_equals(f"subset({asked})", subset.arrays(), at(expected, plain))
+        batch_equals(f"subset({asked})[-1]", subset[-1], at(at(expected, plain), -1))
+        same(f"mask of subset({asked})", subset.mask(), masks.reshape(size, -1)[plain])
     raises("an index too large", IndexError, lambda: frames[size])
     return chosen, expected
+
+
+def _told(lost: int) -> str:
+    return f"Not framed: {lost}" if lost else ""
 
 
 MOST_DRAWS = 2000
@@ -359,16 +376,14 @@ def splits(
         _parts_equal(rule, whole, lambda: frames.split(*fractions, by="sequences"), rng)
         _is_partition(frames, fractions, rng)
         return
-    share_history = rule.mode == "windows" and not rule.pads and rng.random() < 0.4
+    share_history = rule.mode == "windows" and rng.random() < 0.4
     if _cannot_cut(rule, data):
         raises("split", ValueError, lambda: frames.split(*fractions))
         return
     back = oracle.history(rule) if share_history else 0
     every = [oracle.split_cuts(steps, shares) for steps in data.lengths]
     parts = [[cuts[part] for cuts in every] for part in range(len(shares))]
-    whole = [
-        data.cut([max(a - back, 0) for a, _ in spans], [b for _, b in spans]) for spans in parts
-    ]
+    whole = [data.cut([a for a, _ in spans], [b for _, b in spans], back) for spans in parts]
     call = partial(frames.split, *fractions, share_history=share_history)
     made = _parts_equal(rule, whole, call, rng)
     if made and not rule.wrap:
@@ -450,7 +465,7 @@ def folds(
         for fold in range(n):
             a, b, c, d = zip(*(cuts[fold] for cuts in every), strict=True)
             whole.append(data.cut(list(a), list(b)))
-            whole.append(data.cut([max(first - back, 0) for first in c], list(d)))
+            whole.append(data.cut(list(c), list(d), back))
         options["share_history"] = share_history
 
     def parts() -> list[Any]:
@@ -477,6 +492,39 @@ def _train_before_test(made: list[Any], gap: int) -> None:
 
 
 # --- The rest.
+
+
+def unordered(
+    rule: oracle.Rule, data: oracle.Data, frames: Any, case: Case, rng: random.Random
+) -> None:
+    """Each sequence is tested by one fold; each step too, and trains where it is no neighbour."""
+    n, gap = rng.randint(2, 3), rng.choice([0, 0, 1, 2])
+    if len(data.inputs) >= n:
+        folds = frames.folds(n, mode="kfold", by="sequences", seed=rng.choice([None, 7]))
+        tested = [name for _, test in folds for name in test.source.labels]
+        equal("tested sequences", sorted(map(repr, tested)), sorted(map(repr, data.labels)))
+        for train, test in folds:
+            trained = [name for name in data.labels if name not in test.source.labels]
+            equal("trained sequences", list(train.source.labels), trained)
+    if _cannot_cut(rule, data) or rule.wrap or max(data.lengths) < n:
+        return
+    every = [oracle.kfold_cuts(steps, n) for steps in data.lengths]
+    try:
+        folds = frames.folds(n, mode="kfold", gap=gap)
+    except ValueError:  # a part without a frame
+        return
+    for fold, (train, test) in enumerate(folds):
+        spans = [cuts[fold] for cuts in every]
+        whole = data.cut([a for a, _ in spans], [b for _, b in spans])
+        frames_equal(rule, whole, test, rng)
+        begins = data.begins or (0,) * len(data.inputs)
+        for i in range(len(train)):
+            name, inputs, targets = train.steps(i)
+            number = data.labels.index(name)
+            a, b = (begins[number] + place for place in spans[number])
+            used = np.concatenate([inputs, targets.ravel()])
+            if not (used.max() < a - gap or used.min() >= b + gap):
+                raise WrongAnswerError(f"steps {used} train beside a test of {a} … {b - 1}")
 
 
 def others(

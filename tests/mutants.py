@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-COUNT = 1500  # framings that are drawn before a fault counts as missed
+COUNT = 3000  # framings that are drawn before a fault counts as missed
 
 
 class Mutant(NamedTuple):
@@ -52,22 +52,82 @@ MUTANTS = [
         "return max(self.gap + self.horizon, 1)",
     ),
     Mutant(
-        "the mask is of the other side",
+        "the mask is a step too long",
         "geometry.py",
-        "return np.asarray(place >= self.sequence_length - length)",
-        "return np.asarray(place < length)",
+        "real = (step >= 0) & (step < length)",
+        "real = (step >= 0) & (step < length + 1)",
     ),
     Mutant(
         "padding on the wrong side",
         "geometry.py",
-        'first = self.sequence_length - longest if self.padding == "pre" else 0',
-        'first = self.sequence_length - longest if self.padding == "post" else 0',
+        'place = before if self.padding == "pre" else np.zeros_like(before)',
+        'place = before if self.padding == "post" else np.zeros_like(before)',
+    ),
+    Mutant(
+        "the end is padded at the beginning",
+        "geometry.py",
+        "return Inputs(begin + self.rate * before, stop - before, place)",
+        "return Inputs(begin + self.rate * before, stop - before, stop * 0 + stop.max() - stop)",
+    ),
+    Mutant(
+        "first windows are a step too long",
+        "geometry.py",
+        "return self.rate * (self.sequence_length - self.shortest)",
+        "return self.rate * max(self.sequence_length - self.shortest - 1, 0)",
+    ),
+    Mutant(
+        "a window after the end is framed, too",
+        "geometry.py",
+        "number = -(-full // self.stride) + 1",
+        "number = full // self.stride + 2",
+    ),
+    Mutant(
+        "a window that holds no step is framed",
+        "geometry.py",
+        "number -= self.locate(number - 1, steps).length <= 0",
+        "number -= self.locate(number - 1, steps).length < -9",
+    ),
+    Mutant(
+        "padding at the end may be missing",
+        "geometry.py",
+        "flags[max(steps - self.ahead - begin, 0) :] = False",
+        "flags[max(steps - begin, 0) :] = False",
+    ),
+    Mutant(
+        "steps that fill no window are miscounted",
+        "geometry.py",
+        "after = np.maximum(begin - self.stride + self.span, 0) * (number > 0)",
+        "after = np.maximum(begin, 0) * (number > 0)",
+    ),
+    Mutant(
+        "padded windows of a part predict another part",
+        "index.py",
+        "inside[: max(self._history - first, 0)] = True",
+        "inside[: max(self._history - first - 1, 0)] = True",
+    ),
+    Mutant(
+        "padding has the weight of its frame",
+        "cutters.py",
+        "each = array[:, None] * real.astype(part.dtype)",
+        "each = array[:, None] * np.ones(real.shape, part.dtype)",
+    ),
+    Mutant(
+        "a dict is read in its own order",
+        "sequences.py",
+        "each = [values[label] for label in labels]",
+        "each = list(values.values())",
+    ),
+    Mutant(
+        "sequences that lose all frames stay",
+        "framer.py",
+        "kept = replace(source.select(np.flatnonzero(counts)), left_out=left_out)",
+        "kept = replace(source, left_out=left_out)",
     ),
     Mutant(
         "the sampling rate is ignored",
         "geometry.py",
-        "return self.rate * np.arange(self.sequence_length)",
-        "return min(self.rate, 2) * np.arange(self.sequence_length)",
+        "return start + self.rate * nearest, real",
+        "return start + min(self.rate, 2) * nearest, real",
     ),
     Mutant(
         "a cycle loses its last step",
@@ -90,8 +150,9 @@ MUTANTS = [
     Mutant(
         "missing inputs are seen without the sampling rate",
         "geometry.py",
-        "touched = count_in_windows(inputs(begin, end), self.sequence_length, self.rate)",
-        "touched = count_in_windows(inputs(begin, end)[::self.rate], self.sequence_length)",
+        "touched = count_in_windows(missing, self.sequence_length, self.rate)",
+        "touched = count_in_windows(missing[: len(missing)], self.sequence_length, 1)"
+        "[: len(missing) - self.span + 1]",
     ),
     Mutant(
         "a run of whole steps ends a step early",
@@ -149,9 +210,9 @@ MUTANTS = [
     ),
     Mutant(
         "a part of a split begins a step early",
-        "splits.py",
-        "np.maximum(starts - history * self.has_past, 0)",
-        "np.maximum(starts - history * self.has_past - 1, 0)",
+        "source.py",
+        "begins = np.maximum(starts - history, 0)",
+        "begins = np.maximum(starts - history - 1, 0)",
     ),
     Mutant(
         "shards share frames",

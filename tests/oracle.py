@@ -29,6 +29,7 @@ class Rule:
     wrap: bool = False
     padding: str = "pre"
     padding_value: float = 0
+    pad_end: bool = False
     seed: int | None = None
 
     @property
@@ -39,16 +40,31 @@ class Rule:
 
     @property
     def pads(self) -> bool:
-        return self.mode != "windows" or self.shortest < self.sequence_length
+        short = self.shortest < self.sequence_length
+        return self.mode != "windows" or short or self.pad_end
 
     @property
     def span(self) -> int:
         return self.sampling_rate * (self.sequence_length - 1) + 1
 
+    @property
+    def ahead(self) -> int:
+        """Steps that are needed after the last input step."""
+        return max(self.gap + self.horizon, 0)
+
+    @property
+    def weighs_padding(self) -> bool:
+        """Whether frames have weights, which are 0 at padding."""
+        return self.pad_end and self.return_sequences
+
 
 @dataclass(frozen=True)
 class Data:
-    """The values at the steps of each sequence; row `t` of an array is step `t`."""
+    """The values at the steps of each sequence; row `t` of an array is step `t`.
+
+    The first `history` steps of a sequence belong to an earlier part: only inputs may touch them.
+    `short` and `missing` are the labels of sequences that were left out.
+    """
 
     inputs: list[np.ndarray]
     targets: list[np.ndarray]
@@ -59,9 +75,14 @@ class Data:
     skip_nan: bool = False
     labels: tuple[Any, ...] = (0,)
     begins: tuple[int, ...] = ()
+    history: tuple[int, ...] = ()
+    short: tuple[Any, ...] = ()
+    missing: tuple[Any, ...] = ()
 
-    def cut(self, starts: list[int], stops: list[int]) -> "Data":
-        """Return the steps `start … stop - 1` of each sequence."""
+    def cut(self, starts: list[int], stops: list[int], back: int = 0) -> "Data":
+        """Return the steps `start … stop - 1` of each sequence, and `back` steps before them."""
+        history = tuple(min(start, back) for start in starts)
+        starts = [max(start - back, 0) for start in starts]
 
         def part(arrays: list[np.ndarray] | None) -> Any:
             if arrays is None:
@@ -69,7 +90,7 @@ class Data:
             return [a[i:j] for a, i, j in zip(arrays, starts, stops, strict=True)]
 
         changes = {name: part(getattr(self, name)) for name in _ON_CLOCK}
-        return replace(self, **changes, begins=tuple(starts))
+        return replace(self, **changes, begins=tuple(starts), history=history)
 
     def select(self, numbers: list[int]) -> "Data":
         """Return some of the sequences."""
@@ -100,12 +121,14 @@ class Frame:
         rank: its number among all frames of the sequence, those left out included.
         inputs: list of int. Input steps, without padding.
         targets: for each input step, or the last one, the list of its target steps.
+        before: places of padding before the inputs; None: as the rule's `padding` says.
     """
 
     sequence: int
     rank: int
     inputs: list[int]
     targets: list[list[int]]
+    before: int | None = None
 
 
 # --- Which frames there are.
@@ -125,6 +148,8 @@ def _windows(rule: Rule, number: int, steps: int) -> list[Frame]:
     # The first window holds `shortest` real steps: the places before the sequence are padding.
     start = -rule.sampling_rate * (rule.sequence_length - rule.shortest)
     made, rank = [], 0
+    if rule.pad_end:
+        return _padded_windows(rule, number, steps - rule.ahead, start)
     while start < steps:
         places = [start + rule.sampling_rate * j for j in range(rule.sequence_length)]
         frame = Frame(number, rank, *_steps(rule, [place for place in places if place >= 0]))
@@ -133,6 +158,32 @@ def _windows(rule: Rule, number: int, steps: int) -> list[Frame]:
         start += rule.sequence_stride
         rank += 1
     return made
+
+
+def _padded_windows(rule: Rule, number: int, steps: int, start: int) -> list[Frame]:
+    """Return windows up to the one that holds the last of the `steps` that have targets."""
+    made = []
+    while start < steps:
+        places = [start + rule.sampling_rate * j for j in range(rule.sequence_length)]
+        inputs = [place for place in places if 0 <= place < steps]
+        if inputs:
+            made.append(Frame(number, len(made), *_steps(rule, inputs), places.index(inputs[0])))
+        if places[-1] >= steps - 1:
+            break
+        start += rule.sequence_stride
+    return made
+
+
+def left_over(rule: Rule, data: Data) -> int:
+    """Return how many steps after the last window the window of `pad_end` holds."""
+    if rule.mode != "windows" or rule.pad_end:
+        return 0
+    lost = 0
+    for number, steps in enumerate(data.lengths):
+        framed = [t for frame in _windows(rule, number, steps) for t in frame.inputs]
+        for frame in _windows(replace(rule, pad_end=True), number, steps)[-1:]:
+            lost += sum(t > max(framed, default=-1) for t in frame.inputs)
+    return lost
 
 
 def _prefixes(rule: Rule, number: int, steps: int) -> list[Frame]:
@@ -183,6 +234,8 @@ def touches_missing(rule: Rule, data: Data, frame: Frame) -> bool:
         every = range(frame.inputs[0], max([*frame.inputs, *targets]) + 1)
         at_inputs, at_targets = [*every], [*every]
     q = frame.sequence
+    if data.history and any(t < data.history[q] for t in targets):
+        return True
     if data.valid is not None and not all(data.valid[q][t] for t in [*at_inputs, *at_targets]):
         return True
     return data.skip_nan and (
@@ -234,10 +287,29 @@ def probabilities(rule: Rule, data: Data) -> dict[tuple[int, int, int], float]:
     }
 
 
-def left_out(rule: Rule, data: Data) -> int:
-    """Return how many frames, or starts of random frames, touch a missing step."""
-    whole = replace(data, valid=None, skip_nan=False)
-    return count(rule, frames(rule, whole)) - count(rule, frames(rule, data))
+def without_empty(rule: Rule, data: Data) -> Data:
+    """Return the data without the sequences that have no frame, which it names."""
+    short, missing, _ = left_out(rule, data)
+    kept = [q for q, label in enumerate(data.labels) if label not in {*short, *missing}]
+    return replace(data.select(kept), short=short, missing=missing)
+
+
+def left_out(rule: Rule, data: Data) -> tuple[tuple[Any, ...], tuple[Any, ...], int]:
+    """Return the sequences that are too short for a frame; those that have no whole frame; and how
+    many frames of the others, or starts of random frames, touch a missing step.
+    """
+    fit = frames(rule, replace(data, valid=None, skip_nan=False))
+    whole = frames(rule, data)
+    short, missing, lost = list(data.short), list(data.missing), 0
+    for q, label in enumerate(data.labels):
+        each = [[frame for frame in some if frame.sequence == q] for some in (fit, whole)]
+        if not each[0]:
+            short.append(label)
+        elif not each[1]:
+            missing.append(label)
+        else:
+            lost += count(rule, each[0]) - count(rule, each[1])
+    return tuple(short), tuple(missing), lost
 
 
 # --- What a frame holds.
@@ -272,17 +344,20 @@ def arrays(rule: Rule, data: Data, chosen: list[Frame]) -> dict[str, np.ndarray]
         name: np.array(values, dtypes[name]).reshape(len(chosen), *shape)
         for name, (shape, values) in filled.items()
     }
-    if data.weight is not None:
+    if data.weight is not None or rule.weighs_padding:
         made["weight"] = _weights(rule, data, chosen)
     return made
 
 
-def _padded(rule: Rule, values: list[Any], padding: Any) -> list[Any]:
+def _padded(rule: Rule, frame: Frame, values: list[Any], padding: Any) -> list[Any]:
     """Return the values at the places of an input."""
     if not values:
         return []
-    filling = [padding] * (rule.sequence_length - len(values))
-    return filling + values if rule.padding == "pre" else values + filling
+    missing = rule.sequence_length - len(values)
+    before = missing if frame.before is None else frame.before
+    if rule.padding == "post":
+        before = 0
+    return [padding] * before + values + [padding] * (missing - before)
 
 
 def _filled(row: tuple[int, ...], value: float) -> Any:
@@ -293,7 +368,7 @@ def _filled(row: tuple[int, ...], value: float) -> Any:
 def _inputs(rule: Rule, data: Data, frame: Frame) -> list[Any]:
     rows = data.inputs[frame.sequence]
     padding = _filled(rows.shape[1:], rule.padding_value)
-    return _padded(rule, [rows[t].tolist() for t in frame.inputs], padding)
+    return _padded(rule, frame, [rows[t].tolist() for t in frame.inputs], padding)
 
 
 def _at_targets(rule: Rule, values: list[np.ndarray], frame: Frame, padding: float) -> list[Any]:
@@ -301,7 +376,7 @@ def _at_targets(rule: Rule, values: list[np.ndarray], frame: Frame, padding: flo
     each = [[rows[t].tolist() for t in steps] for steps in frame.targets]
     if not rule.return_sequences:
         return each[0]
-    return _padded(rule, each, _filled((rule.horizon, *rows.shape[1:]), padding))
+    return _padded(rule, frame, each, _filled((rule.horizon, *rows.shape[1:]), padding))
 
 
 def _weights(rule: Rule, data: Data, chosen: list[Frame]) -> np.ndarray:
@@ -310,7 +385,15 @@ def _weights(rule: Rule, data: Data, chosen: list[Frame]) -> np.ndarray:
     Without columns of targets, a Keras loss averages over the steps of a horizon: they share the
     mean of their weights. Padding has weight 0.
     """
-    weight = data.weight or []
+    weight = data.weight or [np.ones(length, "float32") for length in data.lengths]
+    if data.weight_per_frame and rule.weighs_padding:
+        # The weight of a frame is the weight of each of its real places.
+        shape = (rule.horizon,) if rule.horizon > 1 and data.targets[0].ndim > 1 else ()
+        each = [
+            [np.full(shape, weight[f.sequence][f.rank] * real).tolist() for real in mask(rule, f)]
+            for f in chosen
+        ]
+        return np.array(each, weight[0].dtype).reshape(len(chosen), rule.sequence_length, *shape)
     if data.weight_per_frame:
         begins = data.begins or (0,) * len(weight)
         values = [weight[f.sequence][f.rank] for f in chosen]
@@ -330,7 +413,7 @@ def _weights(rule: Rule, data: Data, chosen: list[Frame]) -> np.ndarray:
 
 def mask(rule: Rule, frame: Frame) -> list[bool]:
     """Return which places of an input are real."""
-    return _padded(rule, [True] * len(frame.inputs), False)
+    return _padded(rule, frame, [True] * len(frame.inputs), False)
 
 
 # --- Splits and folds.
@@ -343,6 +426,12 @@ def split_cuts(steps: int, shares: tuple[str, ...]) -> list[tuple[int, int]]:
         total += Fraction(share)
         cuts.append(int(steps * total))
     return list(pairwise(cuts))
+
+
+def kfold_cuts(steps: int, n: int) -> list[tuple[int, int]]:
+    """Return where the test part of each fold without order begins and stops."""
+    sizes = [steps // n + (fold < steps % n) for fold in range(n)]
+    return [(sum(sizes[:fold]), sum(sizes[: fold + 1])) for fold in range(n)]
 
 
 def fold_cuts(
@@ -367,7 +456,9 @@ def history(rule: Rule) -> int:
     """Return how far inputs reach back before their first target step."""
     if rule.return_sequences:
         return max(1 + rule.gap, 0)
-    return max(rule.span + rule.gap, 0)
+    # The windows before the first whole one hold fewer steps. It begins at the history's first.
+    back = rule.sampling_rate * (rule.sequence_length - rule.shortest)
+    return max(rule.span + rule.gap, 0) + -back % rule.sequence_stride
 
 
 # --- Lanes.

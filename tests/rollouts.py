@@ -25,6 +25,7 @@ class Case:
 
     Attributes:
         writes: whether it generates symbols rather than values.
+        pads: whether the first windows are padded.
         rows: batch size of a stateful network; None: it is stateless.
         stepped: whether a stateless recurrent network is run step by step, `stateful=True`.
         cell: "LSTM", "GRU", "SimpleRNN", or "Dense" for a network without recurrent layers.
@@ -37,6 +38,7 @@ class Case:
     """
 
     writes: bool = False
+    pads: bool = False
     mode: str = "windows"
     layout: str = "timesteps"
     length: int = 2
@@ -93,15 +95,17 @@ def draw(number: int) -> Case:
             case = replace(case, covariates=rng.randint(1, 2))
         elif case.columns > 1 and rng.random() < 0.4:
             case = replace(case, known=True)
-    if case.mode == "prefixes":
+    if case.mode == "windows" and not stateful:
+        case = replace(case, rate=rng.choice([1, 1, 2]), pads=rng.random() < 0.3)
+    if case.mode == "prefixes" or case.pads:
         values = [0, 1] if writes else [0, -1, 0.5]
         case = replace(case, padding=rng.choice(["pre", "post"]), padding_value=rng.choice(values))
-    elif not stateful:
-        case = replace(case, rate=rng.choice([1, 1, 2]))
+    if case.cell == "Dense" and case.layout != "tokens" and rng.random() < 0.5:
+        case = replace(case, layout="flat")
     if case.layout == "features" or case.cell == "Dense":
         case = replace(case, return_sequences=False)
     can_step = case.layout != "features" and case.cell != "Dense" and case.mode == "windows"
-    if can_step and not (stateful or case.covariates) and rng.random() < 0.5:
+    if can_step and not (stateful or case.covariates or case.pads) and rng.random() < 0.5:
         case = replace(case, stepped=True, rate=1)
     return case
 
@@ -118,6 +122,7 @@ def kinds(case: Case) -> Iterator[str]:
         "sampling_rate above 1": case.rate > 1,
         "return_sequences": case.return_sequences,
         "padding: post": case.padding == "post",
+        "padded windows": case.pads,
         "several prompts": len(case.prompts) > 1,
         "columns from `future`": case.known,
         "covariates": case.covariates > 0,
@@ -144,7 +149,11 @@ def vocabulary_of(case: Case) -> Vocabulary | None:
 def framer_of(case: Case) -> SequenceFramer:
     options: dict[str, Any] = {"sampling_rate": case.rate}
     if case.mode == "prefixes":
-        options = {"padding": case.padding, "padding_value": case.padding_value}
+        del options["sampling_rate"]
+    if case.mode == "prefixes" or case.pads:
+        options |= {"padding": case.padding, "padding_value": case.padding_value}
+    if case.pads:
+        options["min_length"] = 1
     return SequenceFramer(
         case.length,
         mode=case.mode,
@@ -173,6 +182,7 @@ def network(case: Case) -> keras.Model:
         "timesteps": (length, features),
         "features": (1, case.length * features),
         "tokens": (length,),
+        "flat": (case.length * features,),
     }[case.layout]
     past = keras.Input(shape, batch_size=case.rows, name="past")
     x = past
@@ -211,17 +221,17 @@ def as_input(case: Case, x: np.ndarray) -> np.ndarray:
     if case.layout == "tokens":
         return x[None].astype("int32")
     x = x.astype("float32")
+    if case.layout == "flat":
+        return x.reshape(1, -1)
     return x.reshape(1, 1, -1) if case.layout == "features" else x.reshape(1, len(x), -1)
 
 
 def window(case: Case, known: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the input that ends with the last of `known`, and the place of this step in it."""
-    if case.mode == "windows":
-        last = len(known) - 1
-        steps = [last - case.rate * k for k in reversed(range(case.length))]
-        assert steps[0] >= 0
-        return known[steps], case.length - 1
-    x = known[-case.length :]
+    last = len(known) - 1
+    steps = [last - case.rate * k for k in reversed(range(case.length))]
+    assert steps[0] >= 0 or case.pads or case.mode == "prefixes"
+    x = known[[step for step in steps if step >= 0]]
     real = len(x)
     filling = np.full((case.length - real, *x.shape[1:]), case.padding_value, x.dtype)
     if case.padding == "pre":
@@ -287,7 +297,7 @@ def least(case: Case) -> int:
     width = case.rate * (case.length - 1) + 1
     if case.stepped or (case.rows and case.layout != "features"):
         width = 1
-    return (1 if case.mode == "prefixes" else width) + case.gap
+    return (1 if case.mode == "prefixes" or case.pads else width) + case.gap
 
 
 def check(case: Case) -> list[str]:

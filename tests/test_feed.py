@@ -44,7 +44,7 @@ def assert_gathered(frames, index, **kwargs):
 
 @pytest.mark.parametrize(
     ("name", "layout"),
-    [*itertools.product(SEQUENCES, ["timesteps", "features"]), ("ids", "tokens")],
+    [*itertools.product(SEQUENCES, ["timesteps", "features", "flat"]), ("ids", "tokens")],
 )
 def test_windows_equal_frames(name, layout):
     for arguments in WINDOWS:
@@ -52,22 +52,33 @@ def test_windows_equal_frames(name, layout):
         assert_gathered(frames, np.random.default_rng(0).integers(len(frames), size=5))
 
 
-@pytest.mark.parametrize("mode", ["windows", "prefixes"])
+RULES = {
+    "windows": dict(mode="windows"),
+    "prefixes": dict(mode="prefixes"),
+    "padded windows": dict(min_length=1, padding_value=9),
+    "windows padded at the end": dict(pad_end=True, sequence_stride=3, padding_value=9),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("return_sequences", [False, True])
 @pytest.mark.parametrize("horizon", [1, 2])
 @pytest.mark.parametrize("targets", [0, [0, 1, 3]])
-@pytest.mark.parametrize("weights", ["steps", "frames"])
-def test_future_weights_and_columns_equal_frames(mode, return_sequences, horizon, targets, weights):
-    data = [numbers(12, 4, seed=1), numbers(10, 4, seed=2)]
-    framer = SequenceFramer(3, mode=mode, return_sequences=return_sequences, horizon=horizon)
-    lengths = [12, 10] if weights == "steps" else framer.frame(data)._counts
+@pytest.mark.parametrize("weights", ["steps", "frames", None])
+def test_future_weights_and_columns_equal_frames(rule, return_sequences, horizon, targets, weights):
+    data = [numbers(12, 4, seed=1), numbers(11, 4, seed=2)]
+    framer = SequenceFramer(3, return_sequences=return_sequences, horizon=horizon, **RULES[rule])
+    lengths = [12, 11] if weights == "steps" else framer.frame(data)._counts
+    weight = [numbers(length, seed=3) for length in lengths]
     frames = framer.frame(
         data,
         targets,
-        future=[numbers(15, 2), numbers(10, 2)],
-        sample_weight=[numbers(length, seed=3) for length in lengths],
+        future=[numbers(15, 2), numbers(11, 2)],
+        sample_weight=None if weights is None else weight,
     )
-    assert_gathered(frames, [6, 0, 3, len(frames) - 1])
+    index = [6, 0, 3, len(frames) - 1]
+    assert_gathered(frames, index)
+    assert_gathered(frames, index, max_device_bytes=0)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -46,9 +46,9 @@ def test_frames_are_the_ones_whose_steps_exist(geometry):
         if not expected:
             continue
         ranks = np.arange(len(expected))
-        start, length = geometry.locate(ranks)
-        assert geometry.rank(start, length).tolist() == ranks.tolist()
-        inputs, real, targets = geometry.steps(start, length, np.full_like(start, steps))
+        frames = geometry.locate(ranks, steps)
+        start, length, _ = frames
+        inputs, real, targets = geometry.steps(frames, np.full_like(start, steps))
         assert [row[mask].tolist() for row, mask in zip(inputs, real, strict=True)] == expected
         after = geometry.gap + 1 + np.arange(geometry.horizon)
         assert targets.tolist() == [(frame[-1] + after).tolist() for frame in expected]

@@ -1,6 +1,7 @@
 """Frames that touch a missing step are left out, and no others."""
 
 from collections import Counter
+from contextlib import nullcontext
 from itertools import product
 
 import numpy as np
@@ -58,8 +59,14 @@ def assert_skips_missing_steps(framer, data, **given):
         with pytest.raises(ValueError, match=r"No frame is left"):
             framer.frame(data, valid=valid, skip_nan=True, **given)
         return 0, len(plain)
-    frames = framer.frame(data, valid=valid, skip_nan=True, **given)
-    assert len(frames) == len(kept) == len(plain) - frames.left_out
+    every, whole = ({plain.steps(i)[0] for i in some} for some in (range(len(plain)), kept))
+    warned = pytest.warns(UserWarning, match="left out: .*missing step in every frame")
+    with warned if every - whole else nullcontext():
+        frames = framer.frame(data, valid=valid, skip_nan=True, **given)
+    assert len(frames) == len(kept)
+    lost = [plain.steps(i)[0] for i in range(len(plain)) if i not in kept]
+    assert frames.left_out.frames == sum(k in whole for k in lost)
+    assert frames.left_out.missing == tuple(sorted(every - whole))
     assert_same(frames.arrays(), plain[kept])
     assert_same(frames[::-1], plain[kept[::-1]])
     for i, number in enumerate(kept):
@@ -191,8 +198,9 @@ def test_subsequences_are_drawn_between_missing_steps(gap, horizon, least, retur
         seed=3,
     )
     frames = framer.frame(data, targets, sample_weight=weights, valid=valid, skip_nan=True)
-    sequences, starts, lengths = (part.tolist() for part in frames._locate(np.arange(samples)))
-    drawn = Counter(zip(sequences, starts, lengths, strict=True))
+    located = frames._locate(np.arange(samples))
+    places = located.sequence, located.inputs.start, located.inputs.length
+    drawn = Counter(zip(*(part.tolist() for part in places), strict=True))
     assert set(drawn) == {(*place, length) for place, all_ in fitting.items() for length in all_}
     for place, fit in fitting.items():
         counts = [drawn[(*place, length)] for length in fit]
@@ -288,11 +296,9 @@ def test_frame_raises_if_no_subsequence_is_left(given):
 
 
 def test_split_raises_if_a_part_loses_all_frames():
-    data = sequence(20, range(10, 20))
-    frames = SequenceFramer(2).frame([data, np.arange(20.0)[::-1] * NAN], skip_nan=True)
+    frames = SequenceFramer(2).frame(sequence(20, range(10, 20)), skip_nan=True)
     for cut, part in (
         (lambda: frames.split(0.5, 0.5), "Part 1 of the split"),
-        (lambda: frames.split(0.5, 0.5, by="sequences"), "Part 1 of the split"),
         (lambda: frames.folds(1, test_size=8), "The test part of fold 0"),
     ):
         with pytest.raises(ValueError, match=f"{part} has no frame: .* missing.*Give it more"):

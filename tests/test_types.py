@@ -56,6 +56,7 @@ TOLD = [
     ("frames.y_shape", "tuple[int, ...]"),
     ("frames.mask(array)", "ndarray"),
     ("frames.steps(0)", "FrameSteps"),
+    ("frames.left_out", "LeftOut"),
     ("frames.split(0.7, 0.3)", "list[Frames]"),
     ("frames.split(0.5, 0.5, by='steps')", "[arg-type]"),
     ("frames.folds(3, mode='sliding', by='sequences')", "list[tuple[Frames, Frames]]"),

@@ -4,6 +4,7 @@ A script, because logical devices have to be set up before a backend runs anythi
 way and strategy, and raises if the user's data, in memory or in a file, have changed.
 """
 
+import gc
 import sys
 import warnings
 from contextlib import nullcontext
@@ -103,6 +104,9 @@ def ways(frames):
 
 
 def main(path):
+    # TensorFlow's MultiDeviceIterator waits for Python threads when it ends. The garbage collector
+    # would end it while it holds the lock that these threads need.
+    gc.disable()
     two_devices()
     np.sin(np.arange(STEPS) / 10).astype("float32").tofile(path)
     data, weights = np.memmap(path, "float32", "r+"), aligned(STEPS)

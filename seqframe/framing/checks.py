@@ -2,6 +2,7 @@
 
 import numbers
 import os
+from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -32,13 +33,17 @@ def check_choice(name: str, value: Choice, choices: tuple[Choice, ...]) -> Choic
     return value
 
 
-def each_name(name: str, number: int, count: int) -> str:
-    """Return what errors call one of `count` sequences of an argument.
+def each_name(name: str, number: int, labels: int | Sequence[Hashable]) -> str:
+    """Return what errors call one of the sequences of an argument.
 
-    >>> each_name("history", 0, 1), each_name("history", 0, 2)
-    ('history', 'history[0]')
+    `labels` are the names of all sequences, or their number.
+
+    >>> each_name("history", 0, 1), each_name("history", 0, 2), each_name("history", 0, ["Ann"])
+    ('history', 'history[0]', "history['Ann']")
     """
-    return name if count == 1 else f"{name}[{number}]"
+    labels = range(labels) if isinstance(labels, int) else labels
+    single = isinstance(labels, range) and len(labels) == 1
+    return name if single else f"{name}[{labels[number]!r}]"
 
 
 def check_bytes(what: str, nbytes: int, way_out: str) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from seqframe.aliases import Shape
 from seqframe.framing.gather import Axis, Rows
-from seqframe.framing.geometry import Geometry
-from seqframe.framing.index import FrameIndex
+from seqframe.framing.geometry import Geometry, Inputs
+from seqframe.framing.index import FrameIndex, Located
 from seqframe.framing.source import Rule, Source
 
 
@@ -52,16 +52,17 @@ def frame_shapes(rule: Rule, source: Source) -> Shapes:
         "timesteps": (length, *(row or (1,))),
         "features": (1, length * math.prod(row)),
         "tokens": (length,),
+        "flat": (length * math.prod(row),),
     }[rule.layout]
     each = (length,) if geometry.return_sequences else ()
     future = weight = None
     if source.future is not None:
         future = (*each, horizon, *(source.future.row_shape or (1,)))
     targets = (*each, horizon) if horizon > 1 else each
-    if source.weight_per_frame:
+    if source.weight_per_frame and not geometry.weighs_places:
         weight = frame_weight_shape(rule)
     elif source.weight is not None:
-        weight = each if weighs_horizon_as_one(rule, source) else targets
+        weight = targets if source.targets.row_shape else each
     return Shapes(past, future, (*targets, *source.targets.row_shape), weight)
 
 
@@ -194,19 +195,22 @@ class PaddedCutter:
     def __init__(self, geometry: Geometry, parts: list[Part], index: FrameIndex):
         self._geometry, self._parts, self._index = geometry, parts, index
 
-    def place(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the places of the frames number `index`, for `gather`."""
+    def place(self, index: np.ndarray) -> Located:
+        """Return where the frames number `index` lie, for `gather`."""
         return self._index.locate(index)
 
     def gather(self, places: Any, which: slice) -> list[np.ndarray]:
         """Copy the arrays of some of the frames that were placed."""
-        sequence, start, length = (place[which] for place in places)
-        geometry = self._geometry
-        inputs, real, targets = geometry.steps(start, length, self._index.steps[sequence])
+        sequence, rank = places.sequence[which], places.rank[which]
+        frames, geometry = Inputs(*(part[which] for part in places.inputs)), self._geometry
+        inputs, real, targets = geometry.steps(frames, self._index.steps[sequence])
         arrays = []
         for part in self._parts:
             if part.at == "frame":
-                array = part.rows.take(sequence, geometry.rank(start, length))
+                array = part.rows.take(sequence, rank)
+                if geometry.weighs_places:
+                    each = array[:, None] * real.astype(part.dtype)
+                    array = np.repeat(each, math.prod(part.shape[1:]), axis=1)
             else:
                 steps = inputs if part.at == "inputs" else targets
                 array = part.rows.take(sequence.reshape(-1, *(1,) * (steps.ndim - 1)), steps)

@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.geometry import Geometry, Prefixes, Subsequences, Windows
 from seqframe.framing.html import html_table
+from seqframe.framing.left_out import LeftOut, warn_of_left_out
 from seqframe.framing.newest import newest_frames, no_targets
 from seqframe.framing.source import read_source
 from seqframe.framing.tables import check_names, check_targets
@@ -30,7 +32,8 @@ class SequenceFramer:
         mode: "windows": every window that fits. "prefixes": everything up to each step, padded.
             "subsequences": random stretches of random length, padded.
         layout: "timesteps": `(n, length, features)`. "features": the window as one time step,
-            `(n, 1, length * features)`. "tokens": `(n, length)`, for an `Embedding`.
+            `(n, 1, length * features)`. "tokens": `(n, length)`, for an `Embedding`. "flat":
+            `(n, length * features)`, for a `Dense` layer and for scikit-learn.
         horizon: int ≥ 1. Target steps of a frame.
         gap: int ≥ -1. Steps between the last input step and the first target step. With -1 the last
             input step is the first target step.
@@ -38,11 +41,16 @@ class SequenceFramer:
             `return_sequences=True`.
         sequence_stride: int ≥ 1. Windows: steps from the start of a window to the next start.
         sampling_rate: int ≥ 1. Windows: raw steps from one step of a window to the next.
-        min_length: int ≥ 1. Prefixes and subsequences: length of the shortest input.
+        min_length: int ≥ 1. Length of the shortest input. Windows: if it is less than
+            `sequence_length`, the first window of each sequence has so many steps, and the first
+            ones are padded. None: `sequence_length` for windows, else 1.
         num_samples: int ≥ 1. Subsequences: how many to draw.
         wrap: bool. Subsequences: treat the sequence as a cycle: its start follows its end.
-        padding: "pre" | "post". Prefixes and subsequences: the side that is padded.
+        padding: "pre" | "post". The side of a short input that is padded.
         padding_value: number. The value of padding.
+        pad_end: bool. Windows: frame the last steps of a sequence too if they fill no window. This
+            window is padded at its end. With `return_sequences=True`, frames have sample weights,
+            which are 0 at padding.
         vocabulary: Vocabulary. Encodes strings and lists of symbols. None: `frame` collects the
             symbols, and `frames.framer` has the vocabulary.
         seed: int ≥ 0. Subsequences: seed of the draws; None draws one.
@@ -75,6 +83,7 @@ class SequenceFramer:
     """
 
     padding_value: float
+    pad_end: bool
     vocabulary: Vocabulary | None
     seed: int | None
     columns: tuple[str, ...] | None
@@ -93,11 +102,12 @@ class SequenceFramer:
         return_sequences: bool = False,
         sequence_stride: int = 1,
         sampling_rate: int = 1,
-        min_length: int = 1,
+        min_length: int | None = None,
         num_samples: int | None = None,
         wrap: bool = False,
         padding: Padding = "pre",
         padding_value: float = 0,
+        pad_end: bool = False,
         vocabulary: Vocabulary | None = None,
         seed: int | None = None,
         columns: Sequence[str] | None = None,
@@ -113,7 +123,7 @@ class SequenceFramer:
         self.return_sequences = bool(return_sequences)
         self.sequence_stride = check_integer("sequence_stride", sequence_stride, 1)
         self.sampling_rate = check_integer("sampling_rate", sampling_rate, 1)
-        self.min_length = check_integer("min_length", min_length, 1)
+        self.min_length = None if min_length is None else check_integer("min_length", min_length, 1)
         self.num_samples = (
             None if num_samples is None else check_integer("num_samples", num_samples, 1)
         )
@@ -126,6 +136,7 @@ class SequenceFramer:
         # JSON knows only Python's numbers.
         is_numpy = isinstance(padding_value, np.generic)
         self.padding_value = padding_value.item() if is_numpy else padding_value
+        self.pad_end = bool(pad_end)
         if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
             raise TypeError(
                 "`vocabulary` must be a `Vocabulary`. Received: "
@@ -146,7 +157,7 @@ class SequenceFramer:
                 "A frame must span fewer than 2**62 steps, by `sequence_length`, `sampling_rate`, "
                 f"`gap`, `horizon` and `sequence_stride`. Received: {reach + self.sequence_stride}."
             )
-        if self.min_length > self.sequence_length:
+        if self.min_length is not None and self.min_length > self.sequence_length:
             raise ValueError(
                 "`min_length` must not exceed `sequence_length`. Received: "
                 f"min_length={self.min_length}, sequence_length={self.sequence_length}."
@@ -156,10 +167,10 @@ class SequenceFramer:
                 '`mode="subsequences"` needs `num_samples`, how many to draw. '
                 "Received: num_samples=None."
             )
-        windows: dict[str, Any] = {"sequence_stride": 1, "sampling_rate": 1}
+        windows: dict[str, Any] = {"sequence_stride": 1, "sampling_rate": 1, "pad_end": False}
         subsequences: dict[str, Any] = {"num_samples": None, "wrap": False, "seed": None}
         foreign = {
-            "windows": {"min_length": 1, **subsequences},
+            "windows": subsequences,
             "prefixes": {**windows, **subsequences},
             "subsequences": windows,
         }[self.mode]
@@ -235,7 +246,7 @@ class SequenceFramer:
         >>> x["past"].ravel(), x["future"].ravel(), y
         (array([0, 1, 2]), array([1]), np.int64(3))
         """
-        source, found = read_source(
+        source, found, hint = read_source(
             self,
             sequences,
             targets=targets,
@@ -254,7 +265,14 @@ class SequenceFramer:
                 "No frame is left: `skip_nan` or `valid` leaves all out. Received: missing steps "
                 f"in {len(source.labels)} sequences. Fill them, or shorten `sequence_length`."
             )
-        return frames
+        counts = frames._counts
+        if counts.all():
+            return frames
+        short, missing, _ = frames.left_out
+        left_out = LeftOut(short, missing)
+        warn_of_left_out(left_out, len(counts), self.geometry, hint, stacklevel=2)
+        kept = replace(source.select(np.flatnonzero(counts)), left_out=left_out)
+        return Frames(framer, kept, seed=self.seed)
 
     def newest(self, sequences: Any, *, future: Any = None, by: Any = None) -> Frames:
         """Frame the newest window of each sequence, to predict targets that have not come yet.
@@ -294,7 +312,7 @@ class SequenceFramer:
             future_columns=self.future_columns,
             by=self.by,
         )
-        source, found = read_source(
+        source, found, _ = read_source(
             each_step,
             sequences,
             targets=no_targets(sequences, self.vocabulary),
@@ -306,7 +324,7 @@ class SequenceFramer:
         )
         found["target_columns"] = self.target_columns
         if self.mode == "windows":
-            every = self._with(**found, sequence_stride=1)
+            every = self._with(**found, sequence_stride=1, pad_end=False)
         else:  # a random subsequence ends anywhere
             unset = {"num_samples": None, "wrap": False, "seed": None}
             every = self._with(**found, mode="prefixes", **unset)
@@ -324,9 +342,10 @@ class SequenceFramer:
             padding=self.padding,
             rate=self.sampling_rate,
             stride=self.sequence_stride,
-            min_length=None if self.mode == "windows" else self.min_length,
+            min_length=self.min_length,
             wrap=self.wrap,
             num_samples=self.num_samples,
+            pad_end=self.pad_end,
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 import operator
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -16,8 +17,9 @@ from seqframe.framing.batches import Batches
 from seqframe.framing.checks import check_bytes, check_choice, check_integer
 from seqframe.framing.cutters import PaddedCutter, WindowCutter, frame_parts, frame_shapes
 from seqframe.framing.html import Row, html_table, shorten
-from seqframe.framing.index import FrameIndex, Runs
+from seqframe.framing.index import FrameIndex, Located, Runs, find_runs
 from seqframe.framing.lanes import Lanes
+from seqframe.framing.left_out import LeftOut, tell_left_over
 from seqframe.framing.order import Order, random_seed
 from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Rule, Source
@@ -161,12 +163,26 @@ class Frames:
         """Shape of a sample weight, without the sample axis; None if there are no weights."""
         return self._shapes.weight
 
-    @property
-    def left_out(self) -> int:
-        """Number of frames, or of random starts, that touch a missing step; 0 for a subset."""
+    @cached_property
+    def left_out(self) -> LeftOut:
+        """The sequences that have no frame here, by the reason, and the number of frames left out.
+
+        >>> from seqframe import SequenceFramer
+        >>> values = [1.0, 2.0, float("nan"), 4.0, 5.0, 6.0, 7.0]
+        >>> SequenceFramer(2).frame(values, skip_nan=True).left_out
+        LeftOut(short=(), missing=(), frames=3)
+        """
+        source, counts = self.source, self._counts
         if self._is_subset:
-            return 0
-        return int(self._geometry.count(self.source.steps).sum() - self._counts.sum())
+            return source.left_out
+        whole = find_runs(self._geometry, replace(source, valid=None, skip_nan=False))
+        fit = np.bincount(whole.sequence, whole.size, len(counts)).astype(np.int64)
+        short, missing = (
+            tuple(source.labels[number] for number in np.flatnonzero(which).tolist())
+            for which in (fit == 0, (fit > 0) & (counts == 0))
+        )
+        earlier, lost = source.left_out, (fit - counts)[counts > 0]
+        return LeftOut(earlier.short + short, earlier.missing + missing, int(lost.sum()))
 
     def arrays(self) -> Batch:
         """Return all frames as `(X, y)`, or `(X, y, sample_weight)`.
@@ -220,7 +236,7 @@ class Frames:
         array([1, 2, 3, 3, 3])
         """
         chosen = self._resolve(slice(None) if index is None else index)
-        return self._locate(np.atleast_1d(chosen))[2]
+        return self._locate(np.atleast_1d(chosen)).inputs.length
 
     def mask(self, index: Index | None = None) -> np.ndarray:
         """Return which input steps are real, not padding: bool array `(frames, length)`.
@@ -235,10 +251,10 @@ class Frames:
         array([[False, False,  True],
                [ True,  True,  True]])
         """
-        lengths = self.lengths(index)
+        chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
         way_out = "Pass the `index` of fewer frames."
-        check_bytes("The mask", len(lengths) * self._geometry.sequence_length, way_out)
-        return self._geometry.real_places(lengths)
+        check_bytes("The mask", len(chosen) * self._geometry.sequence_length, way_out)
+        return self._geometry.places(self._locate(chosen).inputs)[1]
 
     def labels(self, index: Index | None = None) -> np.ndarray:
         """Return the name of each frame's sequence: an array `(frames,)`.
@@ -255,7 +271,8 @@ class Frames:
         >>> SequenceFramer(2).frame(["ABCD", "XYZ"]).labels()
         array([0, 0, 1])
         """
-        names: np.ndarray = label_array(self.source.labels)[self._sequences(index)]
+        chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
+        names: np.ndarray = label_array(self.source.labels)[self._locate(chosen).sequence]
         return names
 
     def dates(self, index: Index | None = None) -> np.ndarray:
@@ -284,17 +301,11 @@ class Frames:
                 "Make dates the index by `table.set_index` before framing."
             )
         chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
-        sequence, start, length = self._locate(chosen)
-        _, _, steps = self._geometry.steps(start, length, self._index.steps[sequence])
+        sequence, _, frames = self._locate(chosen)
+        _, _, steps = self._geometry.steps(frames, self._index.steps[sequence])
         steps = steps[..., 0] if self._geometry.horizon == 1 else steps
         each = np.broadcast_to(sequence.reshape(-1, *(1,) * (steps.ndim - 1)), steps.shape)
         return self.source.clock.at(each, self.source.begins[each] + steps)
-
-    def _sequences(self, index: Index | None) -> np.ndarray:
-        """Return the number of each frame's sequence."""
-        return self._locate(np.atleast_1d(self._resolve(slice(None) if index is None else index)))[
-            0
-        ]
 
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
@@ -313,6 +324,8 @@ class Frames:
     def describe(self, count: int = 5) -> None:
         """Print at most `count` first frames, one a line, without padding.
 
+        A last line tells how many last steps fill no window, if there are any.
+
         >>> from seqframe import SequenceFramer
         >>> SequenceFramer(3).frame("ABCDEFG").describe(2)
         ABC -> D
@@ -320,6 +333,8 @@ class Frames:
         """
         for x, y in self._written(check_integer("count", count, 0)):
             print(f"{x} -> {y}")
+        if self._left_over:
+            print(f"Not framed: {tell_left_over(self._left_over)}")
 
     def batches(
         self,
@@ -679,7 +694,7 @@ class Frames:
     def __repr__(self) -> str:
         sequences = len(self.source.labels)
         source = "" if sequences == 1 else f" over {sequences} sequences"
-        lost = f", {self.left_out} left out" if self.left_out else ""
+        lost = f", {self.left_out.frames} left out" if self.left_out.frames else ""
         return f"Frames({len(self)} of x {self.x_shape}, y {self.y_shape}{source}{lost})"
 
     def _repr_html_(self) -> str:
@@ -696,9 +711,14 @@ class Frames:
         count, steps = len(self.source.steps), f"{self.source.steps.sum():,} steps"
         lengths = ("sequences", f"{count:,} with {steps} in all")
         rows = [*arrays, ("sequence", steps) if count == 1 else lengths]
-        if self.left_out:
+        lost = self.left_out.sentences()
+        if self.left_out.frames:
             what = "starts" if self._geometry.draws else "frames"
-            rows.append(("left out", f"{self.left_out:,} {what} that touch a missing step"))
+            lost.append(f"{self.left_out.frames:,} {what} that touch a missing step")
+        if lost:
+            rows.append(("left out", "\n".join(lost)))
+        if self._left_over:
+            rows.append(("not framed", tell_left_over(self._left_over)))
         return [*rows, ("framer", repr(self.framer))]
 
     def _html_frames(self) -> list[Row]:
@@ -716,6 +736,13 @@ class Frames:
     def _counts(self) -> np.ndarray:
         """Number of frames of each sequence; for random subsequences, of starts to draw from."""
         return self._index.counts
+
+    @property
+    def _left_over(self) -> int:
+        """Number of last steps that fill no window, and so are in no frame; 0 for a subset."""
+        if self._is_subset:
+            return 0
+        return int(self._geometry.left_over(self.source.steps).sum())
 
     @property
     def _breaks(self) -> np.ndarray:
@@ -769,20 +796,15 @@ class Frames:
         """Return all arrays as read-only views, for `_pack`; None if that would copy."""
         return self._cutter.views()
 
-    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for each frame its sequence, its first input step and its true length."""
+    def _locate(self, index: np.ndarray) -> Located:
+        """Return where the frames number `index` lie."""
         return self._index.locate(index)
-
-    def _rank(self, index: np.ndarray) -> np.ndarray:
-        """Return the rank of each frame in its sequence. Frames left out count as well."""
-        _, start, length = self._locate(index)
-        return self._geometry.rank(start, length)
 
     def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return a frame's sequence number, and its steps counted from the sequence's start."""
-        sequence, start, length = self._locate(np.array([i]))
+        sequence, _, frames = self._locate(np.array([i]))
         cycle = self._index.steps[sequence]
-        (inputs,), (real,), (targets,) = self._geometry.steps(start, length, cycle)
+        (inputs,), (real,), (targets,) = self._geometry.steps(frames, cycle)
         each = self._geometry.return_sequences
         return int(sequence[0]), inputs[real], targets[real] if each else targets
 

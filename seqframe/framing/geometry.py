@@ -3,12 +3,15 @@
 A frame has `sequence_length` places for its input steps `start, start + rate, …`. Its last input
 step is `last`, and its target steps are `last + gap + 1 … last + gap + horizon`. The frames of a
 sequence are numbered by their *rank*. Everything here is integer arithmetic and holds no data.
+
+The first windows of a sequence may begin before it (`min_length`), and its last one may end after
+its last step that has targets (`pad_end`). Places outside are padding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,6 +21,20 @@ from seqframe.aliases import Padding
 Missing = Callable[[int, int], np.ndarray]
 
 _CHUNK = 2**16  # steps that are searched together
+
+
+class Inputs(NamedTuple):
+    """Where the inputs of frames lie, as int arrays `(n,)`.
+
+    Attributes:
+        start: the first input step.
+        length: number of input steps, without padding.
+        place: place of the first input step. The places before it are padding.
+    """
+
+    start: np.ndarray
+    length: np.ndarray
+    place: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,7 @@ class Geometry:
         min_length: int. Real steps of the shortest input; None: as many as the framing needs.
         wrap: bool. Whether a sequence is a cycle.
         num_samples: int, or None. Number of random frames.
+        pad_end: bool. Whether last steps that fill no window are framed too.
     """
 
     sequence_length: int
@@ -47,6 +65,7 @@ class Geometry:
     min_length: int | None = None
     wrap: bool = False
     num_samples: int | None = None
+    pad_end: bool = False
 
     draws: ClassVar[bool] = False  # whether frames are drawn at random
 
@@ -54,6 +73,16 @@ class Geometry:
     def pads(self) -> bool:
         """Whether inputs can be shorter than `sequence_length`, and are then padded."""
         return True
+
+    @property
+    def pads_start(self) -> bool:
+        """Whether the first inputs of a sequence are shorter, and padded."""
+        return True
+
+    @property
+    def weighs_places(self) -> bool:
+        """Whether frames have weights that are 0 at padding."""
+        return self.pad_end and self.return_sequences
 
     @property
     def shortest(self) -> int:
@@ -94,23 +123,28 @@ class Geometry:
         """Return the number of frames for a number of ranks or random starts."""
         return starts
 
-    def locate(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first input step and the true length of the frames of these ranks.
+    def left_over(self, steps: np.ndarray) -> np.ndarray:
+        """Return how many last steps of sequences fill no window: those that `pad_end` frames."""
+        return np.zeros_like(steps)
 
-        >>> Windows(3, stride=2).locate(np.arange(3))
-        (array([0, 2, 4]), array([3, 3, 3]))
-        >>> Prefixes(3).locate(np.arange(4))
-        (array([0, 0, 0, 1]), array([1, 2, 3, 3]))
+    def locate(self, rank: np.ndarray, steps: int | np.ndarray) -> Inputs:
+        """Return the inputs of the frames of these ranks, in sequences of `steps` steps.
+
+        >>> Windows(3, stride=2).locate(np.arange(3), 8)
+        Inputs(start=array([0, 2, 4]), length=array([3, 3, 3]), place=array([0, 0, 0]))
+        >>> Prefixes(3).locate(np.arange(4), 5)
+        Inputs(start=array([0, 0, 0, 1]), length=array([1, 2, 3, 3]), place=array([2, 1, 0, 0]))
         """
-        begin = rank * self.stride - self._shift
-        if not self._shift:
-            return begin, np.full_like(begin, self.sequence_length)
-        padded = -(np.minimum(begin, 0) // self.rate)
-        return begin + self.rate * padded, self.sequence_length - padded
-
-    def rank(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Return the ranks of frames, as the inverse of `locate`."""
-        return np.asarray((start + self.rate * (length - self.shortest)) // self.stride)
+        begin = rank * self.stride - self._shift  # the step of the first place
+        if not self.pads:
+            zeros = np.zeros_like(begin)
+            return Inputs(begin, zeros + self.sequence_length, zeros)
+        before = -(np.minimum(begin, 0) // self.rate)  # places before the sequence
+        stop = np.full_like(begin, self.sequence_length)
+        if self.pad_end:
+            stop = np.minimum(stop, -((begin - (steps - self.ahead)) // self.rate))
+        place = before if self.padding == "pre" else np.zeros_like(before)
+        return Inputs(begin + self.rate * before, stop - before, place)
 
     # --- Which steps make a frame.
 
@@ -127,49 +161,32 @@ class Geometry:
         """
         return self._targets(self.input_offsets if self.return_sequences else self.span - 1)
 
-    def places(self, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the step number at each place of a frame, and which places are real.
+    def places(self, frames: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """Return the input step at each place of frames, and which places are real.
 
         Both are arrays `(n, sequence_length)`. Places of padding hold the nearest step.
 
-        >>> step, real = Prefixes(3).places(np.array([1, 3]))
+        >>> geometry = Prefixes(3)
+        >>> step, real = geometry.places(geometry.locate(np.array([0, 2]), 5))
         >>> step.tolist(), real.tolist()
         ([[0, 0, 0], [0, 1, 2]], [[False, False, True], [True, True, True]])
         """
-        longest = length[:, None]
-        first = self.sequence_length - longest if self.padding == "pre" else 0
-        step = np.arange(self.sequence_length) - first
+        start, length, place = (part[:, None] for part in frames)
+        step = np.arange(self.sequence_length) - place
+        real = (step >= 0) & (step < length)
         # Much faster than `np.clip`, which looks up the limits of the dtype.
-        return np.minimum(np.maximum(step, 0), longest - 1), self.real_places(length)
+        nearest = np.minimum(np.maximum(step, 0), length - 1)
+        return start + self.rate * nearest, real
 
-    def real_places(self, length: np.ndarray) -> np.ndarray:
-        """Return which places of a frame are real, not padding: bool array `(n, sequence_length)`.
-
-        >>> Prefixes(3).real_places(np.array([1, 3])).tolist()
-        [[False, False, True], [True, True, True]]
-        """
-        place, length = np.arange(self.sequence_length), length[:, None]
-        if self.padding == "pre":
-            return np.asarray(place >= self.sequence_length - length)
-        return np.asarray(place < length)
-
-    def steps(
-        self, start: np.ndarray, length: np.ndarray, cycle: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def steps(self, frames: Inputs, cycle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the input steps of frames, which of their places are real, and the target steps.
 
         Input steps are `(n, sequence_length)`. Target steps are `(n, horizon)`, with
         `return_sequences` `(n, sequence_length, horizon)`. `cycle` is the length of each sequence.
         """
-        if not self.pads:
-            inputs = start[:, None] + self.input_offsets
-            targets = np.add.outer(start, self.target_offsets)
-            return inputs, np.ones(inputs.shape, bool), targets
-        step, real = self.places(length)
-        inputs = start[:, None] + self.rate * step
-        targets = self._targets(
-            inputs if self.return_sequences else start + self.rate * (length - 1)
-        )
+        inputs, real = self.places(frames)
+        last = frames.start + self.rate * (frames.length - 1)
+        targets = self._targets(inputs if self.return_sequences else last)
         if self.wrap:
             inputs = inputs % cycle[:, None]
             targets = targets % cycle.reshape(-1, *(1,) * (targets.ndim - 1))
@@ -211,24 +228,30 @@ class Geometry:
         frames, and the step before which its frames end.
         """
         chunks = split_range(int(self.count(steps)), max(_CHUNK // self.stride, 1))
-        first, stop = find_runs_of_true(self._whole(a, b, inputs, targets) for a, b in chunks)
+        whole = (self._whole(np.arange(a, b), steps, inputs, targets) for a, b in chunks)
+        first, stop = find_runs_of_true(whole)
         return first, stop - first, np.full_like(first, steps)
 
-    def _whole(self, first: int, stop: int, inputs: Missing, targets: Missing) -> np.ndarray:
-        """Return whether the frames of the ranks `first … stop - 1` touch no missing step."""
-        begin = first * self.stride - self._shift
-        end = begin + (stop - 1 - first) * self.stride + self.span
-        after = self.gap + 1
+    def _whole(self, rank: np.ndarray, steps: int, inputs: Missing, targets: Missing) -> np.ndarray:
+        """Return whether the frames of neighbouring ranks touch no missing step."""
+        begin, last = (int(rank[k]) * self.stride - self._shift for k in (0, -1))
+        end, after = last + self.span, self.gap + 1
         # Whether a frame with its last input step here has a missing target.
         ahead = targets(begin + after, end + after + self.horizon - 1)
         lost = count_in_windows(ahead, self.horizon) > 0
         lost[: max(-begin, 0)] = False  # places before the sequence have no targets
-        touched = count_in_windows(inputs(begin, end), self.sequence_length, self.rate)
+        missing = inputs(begin, end)
+        if self.pad_end:
+            for flags in (lost, missing):
+                flags[max(steps - self.ahead - begin, 0) :] = False
+        touched = count_in_windows(missing, self.sequence_length, self.rate)
         if self.return_sequences:
             touched += count_in_windows(lost, self.sequence_length, self.rate)
-        else:
-            touched += lost[self.span - 1 :]
-        return np.asarray(touched[:: self.stride] == 0)
+            return np.asarray(touched[:: self.stride] == 0)
+        start, length, _ = self.locate(rank, steps)
+        return np.asarray(
+            (touched[:: self.stride] == 0) & ~lost[start + self.rate * (length - 1) - begin]
+        )
 
 
 @dataclass(frozen=True)
@@ -241,7 +264,35 @@ class Windows(Geometry):
 
     @property
     def pads(self) -> bool:
+        return self.pads_start or self.pad_end
+
+    @property
+    def pads_start(self) -> bool:
         return self.shortest < self.sequence_length
+
+    @property
+    def least_steps(self) -> int:
+        return 1 + self.ahead if self.pad_end else super().least_steps
+
+    def count(self, steps: int | np.ndarray) -> np.ndarray:
+        if not self.pad_end:
+            return super().count(steps)
+        used = np.asarray(steps - self.ahead)  # steps that have targets
+        full = np.maximum(used + self._shift - self.span, 0)
+        number = -(-full // self.stride) + 1
+        # With a long stride, or a rate, the last window may hold no step.
+        number -= self.locate(number - 1, steps).length <= 0
+        return np.asarray(np.where(used > 0, number, 0))
+
+    def left_over(self, steps: np.ndarray) -> np.ndarray:
+        if self.pad_end:
+            return np.zeros_like(steps)
+        number = self.count(steps)
+        begin = number * self.stride - self._shift  # of the window that does not fit
+        # The step after the last window that fits.
+        after = np.maximum(begin - self.stride + self.span, 0) * (number > 0)
+        first = begin + self.rate * -((begin - after) // self.rate) * (after > begin)
+        return np.asarray(np.maximum(-((first - (steps - self.ahead)) // self.rate), 0))
 
     @property
     def end_to_end(self) -> int:
@@ -249,9 +300,10 @@ class Windows(Geometry):
 
     @property
     def history(self) -> int:
-        # With a target for every input step, the first target is the one of the first step.
-        span = 1 if self.return_sequences else self.span
-        return max(span + self.gap, 0)
+        if self.return_sequences:  # the first target is the one of the first step
+            return max(1 + self.gap, 0)
+        # The first whole window should begin exactly so far back.
+        return max(self.span + self.gap, 0) + (-self._shift) % self.stride
 
     @property
     def ranks_are_steps(self) -> bool:
@@ -276,10 +328,8 @@ class Subsequences(Geometry):
     def num_frames(self, starts: int) -> int:
         return (self.num_samples or starts) if starts else 0
 
-    def draw(
-        self, start: np.ndarray, stop: np.ndarray, uniform: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the starts, and lengths drawn uniformly from those that end before `stop`.
+    def draw(self, start: np.ndarray, stop: np.ndarray, uniform: np.ndarray) -> Inputs:
+        """Return inputs of lengths drawn uniformly from those that end before `stop`.
 
         `uniform` holds a float in `[0, 1)` for each frame.
         """
@@ -287,10 +337,9 @@ class Subsequences(Geometry):
         if not self.wrap:
             longest = np.minimum(longest, stop - start - self.ahead)
         choices = longest - self.shortest + 1
-        return start, self.shortest + (uniform * choices).astype(np.int64)
-
-    def rank(self, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-        return start
+        length = self.shortest + (uniform * choices).astype(np.int64)
+        pad = self.sequence_length - length
+        return Inputs(start, length, pad if self.padding == "pre" else np.zeros_like(pad))
 
     def runs(
         self, steps: int, inputs: Missing, targets: Missing

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqframe.framing.gather import Rows
-from seqframe.framing.geometry import Geometry, Subsequences, split_range
+from seqframe.framing.geometry import Geometry, Inputs, Subsequences, split_range
 from seqframe.framing.order import uniform
 from seqframe.framing.source import Source
 
@@ -28,6 +28,20 @@ class Runs(NamedTuple):
     first: np.ndarray
     size: np.ndarray
     stop: np.ndarray
+
+
+class Located(NamedTuple):
+    """Where frames lie.
+
+    Attributes:
+        sequence: int array. The sequence of each frame.
+        rank: int array. Its rank in the sequence. Frames that are left out count as well.
+        inputs: Inputs of the frames.
+    """
+
+    sequence: np.ndarray
+    rank: np.ndarray
+    inputs: Inputs
 
 
 class FrameIndex:
@@ -75,20 +89,20 @@ class FrameIndex:
             return None
         return int(self.runs.first[0]), int(self.runs.size[0])
 
-    def locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the sequence, the first input step and the true length of each frame."""
+    def locate(self, index: np.ndarray) -> Located:
+        """Return where the frames number `index` lie."""
         runs, geometry = self.runs, self._geometry
         if isinstance(geometry, Subsequences):
             index = index if self.draws is None else self.draws[index]
             # First a start, drawn uniformly from all starts, then a length.
             start = self._uniform(index, stream=0) * self.find.total
             run, rank = self.find(start.astype(np.int64))
+            rank += runs.first[run]
             lengths = self._uniform(index, stream=1)
-            start, length = geometry.draw(rank + runs.first[run], runs.stop[run], lengths)
-        else:
-            run, rank = self.find(index)
-            start, length = geometry.locate(rank + runs.first[run])
-        return runs.sequence[run], start, length
+            return Located(runs.sequence[run], rank, geometry.draw(rank, runs.stop[run], lengths))
+        run, rank = self.find(index)
+        rank, sequence = rank + runs.first[run], runs.sequence[run]
+        return Located(sequence, rank, geometry.locate(rank, self.steps[sequence]))
 
     def choose(self, index: np.ndarray) -> tuple[Runs, np.ndarray | None]:
         """Return the runs, and the random frames, of some of the frames."""
@@ -145,8 +159,9 @@ class Finder:
 
 
 def find_runs(geometry: Geometry, source: Source) -> Runs:
-    """Return the runs of frames that touch no missing step."""
-    if not source.may_leave_out:
+    """Return the runs of frames that touch no missing step, and no target before its part."""
+    # Only frames of a part that pads may have targets in the history that the part shares.
+    if not (source.may_leave_out or (geometry.pads and source.history.any())):
         steps = source.steps
         return Runs(np.arange(len(steps)), np.zeros_like(steps), geometry.count(steps), steps)
     runs = []
@@ -178,7 +193,8 @@ def _missing_steps(source: Source, number: int) -> tuple["_Missing", "_Missing"]
     """Return the missing steps of inputs, and the missing steps of targets."""
     weight = None if source.weight_per_frame else source.weight
     at_targets = [rows for rows in (source.targets, source.future, weight) if rows is not None]
-    return _Missing(source, number, [source.inputs]), _Missing(source, number, at_targets)
+    history = int(source.history[number])
+    return _Missing(source, number, [source.inputs]), _Missing(source, number, at_targets, history)
 
 
 def _count(inputs: "_Missing", targets: "_Missing", steps: int) -> int:
@@ -190,8 +206,9 @@ def _count(inputs: "_Missing", targets: "_Missing", steps: int) -> int:
 class _Missing:
     """Finds the steps of a sequence that are missing in some of its rows."""
 
-    def __init__(self, source: Source, number: int, rows: list[Rows]):
+    def __init__(self, source: Source, number: int, rows: list[Rows], history: int = 0):
         self._number, self._rows = number, rows if source.skip_nan else []
+        self._history = history  # steps that only inputs may touch
         self._valid = None if source.valid is None else source.valid.arrays[number]
         self._steps = len(source.inputs.arrays[number])
 
@@ -205,6 +222,7 @@ class _Missing:
                 _mark_nan(rows, self._number, first, inside)
             if self._valid is not None:
                 inside |= ~self._valid[first:last]
+            inside[: max(self._history - first, 0)] = True
         return missing
 
 

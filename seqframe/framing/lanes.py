@@ -13,6 +13,8 @@ from seqframe.framing.checks import check_bytes, check_integer
 from seqframe.framing.cutters import frame_weight_shape
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.html import Row, html_table
+from seqframe.framing.index import Located
+from seqframe.framing.left_out import tell_left_over
 from seqframe.framing.source import Source
 
 if TYPE_CHECKING:
@@ -36,9 +38,12 @@ class LaneFrames(FrameArrays, Protocol):
     def _breaks(self) -> np.ndarray: ...
 
     @property
+    def _left_over(self) -> int: ...
+
+    @property
     def _keeps_order(self) -> bool: ...
 
-    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+    def _locate(self, index: np.ndarray) -> Located: ...
 
     def _html_rows(self) -> list[Row]: ...
 
@@ -86,7 +91,7 @@ class Lanes:
             )
         check_bytes("A batch", batch_size * frames._nbytes, "Choose a smaller `batch_size`.")
         if cut:
-            warn_of_overlap(frames.framer.geometry)
+            warn_of_steps(frames)
         self.frames = frames
         self.batch_size = batch_size
         # Without `cut` each sequence is whole in a lane, and lanes may be empty.
@@ -315,8 +320,19 @@ def split_at_breaks(
     return np.concatenate(rows), np.concatenate(firsts), np.concatenate(counts)
 
 
-def warn_of_overlap(geometry: Geometry, stacklevel: int = 3) -> None:
-    """Warn if the state sees some steps twice, or never."""
+def warn_of_steps(frames: LaneFrames, stacklevel: int = 3) -> None:
+    """Warn if the state sees some steps twice, or never, or if some get no prediction."""
+    geometry = frames.framer.geometry
+    _warn_of_overlap(geometry, stacklevel + 1)
+    # To predict later steps, nobody needs the very last ones. A label belongs to each step.
+    if geometry.return_sequences and geometry.gap < 0 and frames._left_over:
+        warnings.warn(
+            f"No label is predicted for {tell_left_over(frames._left_over)}",
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _warn_of_overlap(geometry: Geometry, stacklevel: int) -> None:
     stride, best = geometry.stride, geometry.end_to_end
     if stride == best:
         return

@@ -9,6 +9,7 @@ import numpy as np
 from seqframe.framing.checks import check_integer
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
+from seqframe.framing.index import Located
 from seqframe.framing.source import Source
 from seqframe.framing.vocabulary import Vocabulary
 from seqframe.plot.frames import MOST_CELLS, Curve, Frame, RawSequence, draw_frames
@@ -45,13 +46,13 @@ class _Frames(Protocol):
 
     def _resolve(self, index: Any) -> Any: ...
 
-    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+    def _locate(self, index: np.ndarray) -> Located: ...
 
 
 class _LocatedFrames(Protocol):
     source: Source
 
-    def _locate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+    def _locate(self, index: np.ndarray) -> Located: ...
 
 
 class _Lanes(Protocol):
@@ -75,7 +76,7 @@ def plot_frames(
     chosen = first if index is None else np.atleast_1d(frames._resolve(index))
     if not len(chosen):
         raise ValueError(f"`index` must choose at least one frame. Received: index={index!r}.")
-    numbers = frames._locate(chosen)[0]
+    numbers = frames._locate(chosen).sequence
     sequences = []
     for number in dict.fromkeys(numbers.tolist()):
         label, begin = source.labels[number], int(source.begins[number])
@@ -100,8 +101,10 @@ def _first_frames(frames: _Frames, count: int) -> np.ndarray:
 
 def _frame(frames: _Frames, i: int) -> Frame:
     (_, inputs, targets), geometry = frames.steps(i), frames.framer.geometry
-    places = geometry.rate * np.arange(1, 1 + geometry.sequence_length - len(inputs))
-    padding = inputs[0] - places if geometry.padding == "pre" else inputs[-1] + places
+    before = int(frames._locate(np.array([i])).inputs.place[0])
+    places = geometry.rate * np.arange(-before, geometry.sequence_length - before)
+    after = places[before + len(inputs) :] - places[before + len(inputs) - 1]
+    padding = np.concatenate([inputs[0] + places[:before][::-1], inputs[-1] + after])
     return Frame(i, inputs, targets, padding, frames.source.future is not None)
 
 
@@ -172,7 +175,7 @@ def plot_lanes(
     begin, end, first = begin + skipped, np.minimum(end, stop), first + skipped
     labels = lanes.frames.source.labels
     if len(labels) > 1:
-        names = [str(labels[number]) for number in lanes.frames._locate(first)[0]]
+        names = [str(labels[number]) for number in lanes.frames._locate(first).sequence]
     else:
         names = [f"frames {a}–{b}" for a, b in zip(first, first + end - begin - 1, strict=True)]
     segments = Segments(row, begin, end, is_reset, rank % 2, names)

@@ -5,7 +5,7 @@ Series. Several sequences are a list or a tuple of sequences.
 """
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from seqframe.framing.tables import Table, check_unmasked, column_names, read_ta
 from seqframe.framing.vocabulary import Vocabulary
 
 _MOST_SHOWN = 12  # numbers in a line
+_MOST_NAMES = 5  # of sequences, in a message
 
 
 def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> list[Any]:
@@ -40,6 +41,50 @@ def split_sequences(sequences: Any, vocabulary: Vocabulary | None = None) -> lis
         read_table(sequences[0])  # lazy tables have no length either: they raise here
         return [sequences]
     return list(sequences)
+
+
+def name_sequences(
+    sequences: Any, vocabulary: Vocabulary | None
+) -> tuple[list[Any], Sequence[Hashable]]:
+    """Return the user's sequences as a list, and their labels: names of a dict, else numbers.
+
+    >>> name_sequences({"Ann": "ABC", "Bob": "AB"}, None)
+    (['ABC', 'AB'], ['Ann', 'Bob'])
+    >>> name_sequences(["ABC", "AB"], None)
+    (['ABC', 'AB'], range(0, 2))
+    """
+    if not isinstance(sequences, dict):
+        given = split_sequences(sequences, vocabulary)
+        return given, range(len(given))
+    if not sequences:
+        raise ValueError(
+            "`sequences`, as a dict, must hold one sequence for each name. Received: an empty dict."
+        )
+    return list(sequences.values()), list(sequences)
+
+
+def take_named(values: Any, name: str, labels: Sequence[Hashable]) -> Any:
+    """Return the values of a dict in the order of the sequences' labels; others as they are.
+
+    >>> take_named({"Bob": [3, 4], "Ann": [1, 2]}, "targets", ["Ann", "Bob"])
+    [[1, 2], [3, 4]]
+    """
+    if not isinstance(values, dict):
+        return values
+    if isinstance(labels, range):
+        raise TypeError(
+            f"`{name}` may be a dict only if `sequences` is a dict of the same names. Received: a "
+            f"dict of {list(values)[:_MOST_NAMES]}. Name the sequences too, or pass a list."
+        )
+    for these, those, fault in ((labels, values, "lacks"), (values, labels, "has too")):
+        other = [label for label in these if label not in those][:_MOST_NAMES]
+        if other:
+            raise ValueError(
+                f"`{name}` must have the names of `sequences`. Received: a dict that {fault} "
+                f"{', '.join(map(repr, other))}."
+            )
+    each = [values[label] for label in labels]
+    return each[0] if len(each) == 1 else each
 
 
 def is_symbolic(sequence: Any) -> bool:
@@ -121,11 +166,15 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     return array
 
 
-def to_arrays(raw: list[Any], name: str, vocabulary: Vocabulary | None = None) -> list[np.ndarray]:
+def to_arrays(
+    raw: list[Any],
+    name: str,
+    vocabulary: Vocabulary | None = None,
+    labels: Sequence[Hashable] | None = None,
+) -> list[np.ndarray]:
     """Return several sequences as arrays that agree in features, columns and dtype."""
     raw = read_tables(raw)
-
-    called = [each_name(name, number, len(raw)) for number in range(len(raw))]
+    called = [each_name(name, number, labels or len(raw)) for number in range(len(raw))]
     arrays = [
         item if _is_array_of_numbers(item) else to_array(item, each, vocabulary)
         for item, each in zip(raw, called, strict=True)

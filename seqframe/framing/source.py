@@ -22,13 +22,16 @@ from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.holes import warn_of_holes
 from seqframe.framing.leaks import check_future_columns, check_own_step, check_values
+from seqframe.framing.left_out import LeftOut, no_frame_error
 from seqframe.framing.sequences import (
     are_columns,
     as_names,
     as_plain,
     find_columns,
     is_symbolic,
+    name_sequences,
     split_sequences,
+    take_named,
     to_arrays,
 )
 from seqframe.framing.tables import (
@@ -53,8 +56,6 @@ from seqframe.framing.vocabulary import Vocabulary
 #: Columns of a sequence: positions among the inputs, or names. A single one gives no axis.
 Columns: TypeAlias = int | str | list[int] | list[str]
 
-_SHOWN_LABELS = 5  # of sequences that are left out
-
 
 @dataclass(frozen=True)
 class Source:
@@ -70,6 +71,9 @@ class Source:
         skip_nan: bool. Whether frames that touch a NaN are left out.
         labels: name of each sequence: its number in the list, or its group's label.
         begins: int array. The first raw step of each sequence; not 0 in a part of a split.
+        history: int array. First steps of each sequence that only inputs may touch. They belong to
+            an earlier part of a split.
+        left_out: LeftOut. Sequences that were left out, because they have no frame.
         clock: Clock of the raw steps; None if they have no dates.
     """
 
@@ -82,11 +86,14 @@ class Source:
     skip_nan: bool = False
     labels: Sequence[Hashable] = (0,)
     begins: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    history: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    left_out: LeftOut = field(default_factory=LeftOut)
     clock: Clock | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.begins):
-            object.__setattr__(self, "begins", np.zeros(len(self.inputs.arrays), np.int64))
+        for name in ("begins", "history"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.zeros(len(self.inputs.arrays), np.int64))
 
     @property
     def steps(self) -> np.ndarray:
@@ -98,10 +105,17 @@ class Source:
         """Whether there are steps that frames may not touch."""
         return self.skip_nan or self.valid is not None
 
-    def cut(self, starts: Numbers, stops: Numbers) -> "Source":
-        """Return the steps `start … stop - 1` of each sequence."""
+    def cut(self, starts: Numbers, stops: Numbers, history: int = 0) -> "Source":
+        """Return the steps `start … stop - 1` of each sequence.
+
+        Up to `history` steps before each start come too, for inputs alone.
+        """
+        starts = np.asarray(starts)
+        begins = np.maximum(starts - history, 0)
         return self._each(
-            lambda rows: rows.cut(starts, stops), begins=self.begins + np.asarray(starts)
+            lambda rows: rows.cut(begins, stops),
+            begins=self.begins + begins,
+            history=np.maximum(starts, self.history) - begins,
         )
 
     def select(self, numbers: Numbers) -> "Source":
@@ -109,6 +123,7 @@ class Source:
         return self._each(
             lambda rows: rows.select(numbers),
             begins=self.begins[list(numbers)],
+            history=self.history[list(numbers)],
             labels=[self.labels[number] for number in numbers],
             clock=None if self.clock is None else self.clock.select(numbers),
         )
@@ -129,7 +144,7 @@ class Rule(Protocol):
     """The settings of a `SequenceFramer` that reading needs."""
 
     sequence_length: int
-    min_length: int
+    min_length: int | None
     layout: Layout
     padding_value: float
     vocabulary: Vocabulary | None
@@ -152,28 +167,38 @@ def read_source(
     valid: Any,
     by: Any,
     skip_nan: bool,
-) -> tuple[Source, dict[str, Any]]:
+) -> tuple[Source, dict[str, Any], str]:
     """Return the Source of the arguments of `SequenceFramer.frame`, and the settings found in them.
 
-    The settings are the vocabulary and the names of columns. The frames' own framer gets them.
+    The settings are the vocabulary and the names of columns. The frames' own framer gets them. A
+    text says how strings were read, for messages about short sequences.
     """
-    given = split_sequences(sequences, framer.vocabulary)
+    given, labels = name_sequences(sequences, framer.vocabulary)
+    targets, future, sample_weight, valid = (
+        take_named(values, name, labels)
+        for name, values in {
+            "targets": targets,
+            "future": future,
+            "sample_weight": sample_weight,
+            "valid": valid,
+        }.items()
+    )
     read = read_tables(given)
-    whole, groups = _find_groups(read, by, framer)
+    whole, groups = _find_groups(read, by, framer, labels)
     vocabulary = framer.vocabulary
     if vocabulary is None and all(map(is_symbolic, whole)):
         if not any(map(len, whole)):
-            raise _no_frame(framer, np.zeros(len(whole), int))
+            raise no_frame_error(framer.geometry, np.zeros(len(whole), int))
         vocabulary = Vocabulary.from_sequences(*map(as_plain, whole))
     tables = whole
     if framer.columns is not None:
         tables = [select_columns(item, framer.columns, "sequences") for item in whole]
-    inputs = Rows(to_arrays(tables, "sequences", vocabulary))
+    inputs = Rows(to_arrays(tables, "sequences", vocabulary, labels))
     _check_inputs(framer, inputs, vocabulary)
     columns = framer.columns or table_names(tables[0])
     names = column_names(tables[0]) if columns is None else list(columns)
     by_names = names_of(by) or framer.by
-    reader = _Reader(inputs, read, whole, names, vocabulary, groups, by_names)
+    reader = _Reader(inputs, read, whole, names, vocabulary, groups, by_names, labels)
     if targets is None:
         targets = framer.target_columns
     own_inputs = reader.cut(inputs)
@@ -186,7 +211,7 @@ def read_source(
         ahead,
         valid=reader.valid(valid),
         skip_nan=bool(skip_nan),
-        labels=range(len(tables)) if groups is None else groups.labels,
+        labels=labels if groups is None else groups.labels,
         clock=read_clock(whole, groups),
     )
     _check_padding(framer, source)
@@ -195,7 +220,7 @@ def read_source(
     stack = _stack_hint(sequences)
     hint = stack if is_text else _texts_hint(given) + stack
     if not counts.any():
-        raise ValueError(f"{_no_frame(framer, source.steps)}{hint}")
+        raise no_frame_error(framer.geometry, source.steps, hint)
     if source.clock is not None and framer.geometry.least_steps > 1:
         warn_of_holes(source.clock.spans, source.labels, stacklevel=3)
     if stack:
@@ -205,23 +230,28 @@ def read_source(
         countable = not (framer.geometry.draws or source.may_leave_out)
         weight, per_frame = reader.weights(sample_weight, own_inputs, counts if countable else None)
         source = replace(source, weight=weight, weight_per_frame=per_frame)
-    if not counts.all():
-        _warn_of_short(framer, source, counts, hint)
-        source = source.select(np.flatnonzero(counts))
-    return source, {
+    elif framer.geometry.weighs_places:
+        # A single 1 in memory, at all steps. Padding weighs 0.
+        ones = [np.broadcast_to(np.float32(1), steps) for steps in source.steps.tolist()]
+        source = replace(source, weight=Rows(ones))
+    found = {
         "vocabulary": vocabulary,
         "columns": columns,
         "future_columns": future_columns,
         "target_columns": target_columns,
         "by": reader.by,
     }
+    return source, found, hint
 
 
-def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], Groups | None]:
+def _find_groups(
+    tables: list[Any], by: Any, framer: Rule, labels: Sequence[Hashable]
+) -> tuple[list[Any], Groups | None]:
     """Return sequences without columns of labels, and the groups of a table that `by` cuts."""
-    if by is None and framer.by and len(tables) == 1 and {*framer.by} <= {*label_names(tables[0])}:
+    single = len(tables) == 1 and isinstance(labels, range)
+    if by is None and single and framer.by and {*framer.by} <= {*label_names(tables[0])}:
         by = framer.by
-    if by is not None and len(tables) == 1:
+    if by is not None and single:
         table, groups = split_table(tables[0], by)
         check_dates(table, "sequences", groups.edges, groups.labels)
         return [table], groups
@@ -237,7 +267,7 @@ def _find_groups(tables: list[Any], by: Any, framer: Rule) -> tuple[list[Any], G
             check_by(item, wanted)
     if wanted:
         tables = [
-            drop_labels(item, wanted, f"sequences[{number}]", keep)
+            drop_labels(item, wanted, f"sequences[{labels[number]!r}]", keep)
             for number, item in enumerate(tables)
         ]
     check_each(tables, "sequences")
@@ -255,6 +285,7 @@ class _Reader:
     vocabulary: Vocabulary | None
     groups: Groups | None  # of the only table
     by: tuple[str, ...] | None  # columns of labels
+    labels: Sequence[Hashable]  # of the sequences, before they are cut into groups
 
     def targets(
         self, targets: Any, keep: tuple[str, ...] | None
@@ -309,7 +340,8 @@ class _Reader:
         steps = [len(array) for array in inputs.arrays]
         if len(steps) > 1 and _is_flat(weights):
             weights = _split_flat(weights, steps, counts)
-        outputs = to_arrays(_one_each(weights, "sample_weight", inputs), "sample_weight")
+        each = _one_each(weights, "sample_weight", inputs)
+        outputs = to_arrays(each, "sample_weight", labels=self.labels)
         if outputs[0].ndim != 1 or outputs[0].dtype.kind in "cmM":
             raise ValueError(
                 "`sample_weight` must hold one real number for each step, or for each frame. "
@@ -324,7 +356,8 @@ class _Reader:
         frames = "" if counts is None else f", or for each of its {counts[number]} frames"
         raise ValueError(
             f"`sample_weight` must hold one number for each of the {steps[number]} steps"
-            f"{_which(number, inputs)}{frames}. Received: {lengths[number]} numbers."
+            f"{self._which(number, len(inputs.arrays))}{frames}. Received: {lengths[number]} "
+            "numbers."
         )
 
     def cut(self, rows: Rows, spans: "Spans | None" = None) -> Rows:
@@ -408,7 +441,7 @@ class _Reader:
         each = _one_each(aligned, name, self.inputs, vocabulary)
         if name == "future":
             each = [select_columns(item, keep, name) for item in each]
-        outputs = to_arrays(each, name, vocabulary)
+        outputs = to_arrays(each, name, vocabulary, self.labels)
         if name == "future":
             check_width(outputs[0], keep, name)
         longer = name == "future" and (self.groups is None or spans is not None)
@@ -424,7 +457,7 @@ class _Reader:
                     f"`{name}` must be on the same clock as the sequence: "
                     f"{'at least ' if longer else ''}one value for each step. Received: "
                     f"{len(output)} {'targets' if name == 'targets' else 'rows'} for {len(array)} "
-                    f"steps{_which(number, self.inputs)}. {advice}"
+                    f"steps{self._which(number, len(outputs))}. {advice}"
                 )
         return self.cut(Rows(outputs), spans), table_names(each[0])
 
@@ -453,13 +486,20 @@ class _Reader:
             return [drop_labels(item, self.by, name, keep) for item in each]
         matched = []
         for number, item in enumerate(each):
-            called = each_name(name, number, len(each))
+            called = each_name(name, number, self.labels)
             rest = drop_labels(item, self.by, called, keep)
             if self.by:
-                check_series(item, self.read[number], self.by, called, f"sequences[{number}]")
+                own = f"sequences[{self.labels[number]!r}]"
+                check_series(item, self.read[number], self.by, called, own)
             row = match_index(rest, self.tables[number], called, longer=name == "future")
             matched.append(rest[row:] if row else rest)
         return matched
+
+    def _which(self, number: int, count: int) -> str:
+        """Say which of several sequences is meant."""
+        labels = self.labels if self.groups is None else self.groups.labels
+        label = labels[number] if len(labels) == count else number
+        return "" if count == 1 else f" of sequence {label!r}"
 
 
 def _check_leaks(
@@ -545,10 +585,6 @@ def _one_each(
     return given
 
 
-def _which(number: int, inputs: Rows) -> str:
-    return "" if len(inputs.arrays) == 1 else f" of sequence {number}"
-
-
 def _is_flat(values: Any) -> bool:
     if isinstance(values, (list, tuple)):
         return not any(map(np.ndim, values))
@@ -630,42 +666,3 @@ def _fits(value: float, dtype: np.dtype) -> bool:
     if dtype.kind == "b":
         return value in (0, 1)
     return dtype.kind == "V"  # NumPy's kind for short floats such as bfloat16
-
-
-def _no_frame(framer: Rule, steps: np.ndarray) -> ValueError:
-    """Return the error for sequences of `steps` steps of which none has a frame."""
-    received = f"a sequence of {steps[0]} steps"
-    if len(steps) > 1:
-        received = f"{len(steps)} sequences of at most {max(steps)} steps"
-    name = _length_argument(framer)
-    return ValueError(
-        f"No frame fits: {_needed(framer)}. Received: {received}. "
-        f"Shorten `{name}` or pass a longer sequence."
-    )
-
-
-def _warn_of_short(framer: Rule, source: Source, counts: np.ndarray, hint: str) -> None:
-    """Say once that sequences without a frame are left out."""
-    short = np.flatnonzero(counts == 0)
-    shown = ", ".join(repr(source.labels[number]) for number in short[:_SHOWN_LABELS])
-    more = ", …" if len(short) > _SHOWN_LABELS else ""
-    warnings.warn(
-        f"{len(short)} of {len(counts)} sequences are too short for a frame and are left out: "
-        f"{shown}{more}. {_needed(framer)}.{hint}",
-        stacklevel=4,
-    )
-
-
-def _needed(framer: Rule) -> str:
-    """Say how many steps a frame needs."""
-    geometry, name = framer.geometry, _length_argument(framer)
-    extra = f" and gap={geometry.gap}" if geometry.gap else ""
-    rate = f", sampling_rate={geometry.rate}" if geometry.rate > 1 else ""
-    return (
-        f"`{name}={getattr(framer, name)}`{rate} with `horizon={geometry.horizon}`{extra} needs "
-        f"{geometry.least_steps} steps"
-    )
-
-
-def _length_argument(framer: Rule) -> str:
-    return "min_length" if framer.geometry.pads else "sequence_length"

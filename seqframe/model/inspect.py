@@ -232,12 +232,17 @@ def same_objects(one: list[Any], other: list[Any]) -> bool:
 
 def context_steps(framer: "SequenceFramer", stepped: bool) -> int:
     """Return how many raw steps a model needs to see at once in a rollout."""
-    return 1 if stepped and framer.layout != "features" else framer.geometry.span
+    return 1 if stepped and not takes_windows(framer) else framer.geometry.span
+
+
+def takes_windows(framer: "SequenceFramer") -> bool:
+    """Whether a window is features of one step, or of none, so that a model needs all of it."""
+    return framer.layout in ("features", "flat")
 
 
 def least_steps(framer: "SequenceFramer", stepped: bool) -> int:
     """Return how many of the steps that a model sees at once must not be padding."""
-    return 1 if framer.geometry.pads else context_steps(framer, stepped)
+    return 1 if framer.geometry.pads_start else context_steps(framer, stepped)
 
 
 def least_prompt(framer: "SequenceFramer", stepped: bool) -> int:
@@ -333,9 +338,9 @@ def check_weights(model: keras.Model, y_shape: Shape, weight_shape: Shape) -> No
         return
     if (len(output), output[-1]) == (len(y_shape) + 1, 1):
         raise ValueError(
-            f"`sample_weight` of shape {weight_shape} cannot weigh steps: the loss first averages "
-            "targets over their last axis. Received: targets without columns. Frame a sequence of "
-            "shape (steps, 1) with `targets=[0]`."
+            f"`sample_weight`, or `pad_end`, of shape {weight_shape} cannot weigh steps: the loss "
+            "first averages targets over their last axis. Received: targets without columns. Pass "
+            "targets of shape (steps, 1), or frame a sequence of that shape with `targets=[0]`."
         )
 
 
@@ -378,8 +383,9 @@ def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -
         axis = int(framer.return_sequences)
         fits = len(future) >= axis + 2 and future[axis] in (None, framer.horizon)
     if past is not None and not stateful:
-        if framer.layout == "features":
-            fits = fits and len(past) == 2 and (past[1] or 0) % length == 0
+        if takes_windows(framer):
+            axes = 2 if framer.layout == "features" else 1
+            fits = fits and len(past) == axes and (past[-1] or 0) % length == 0
         else:
             steps_only = framer.layout == "tokens"
             fits = fits and (len(past) == 1 if steps_only else len(past) > 1)
@@ -394,7 +400,7 @@ def check_framer(model: keras.Model, framer: "SequenceFramer", stateful: bool) -
 
 def _check_steppable(model: keras.Model, framer: "SequenceFramer", shape: Declared | None) -> None:
     """Raise if a stateful model cannot be fed one step at a time."""
-    features, geometry = framer.layout == "features", framer.geometry
+    features, geometry = takes_windows(framer), framer.geometry
     if geometry.rate > 1 or (features and geometry.stride > 1):
         raise ValueError(
             "A stateful model is rolled out step by step, so its frames must take every step. "
@@ -420,7 +426,7 @@ def check_features(
     checks: list[tuple[str, Shape, Declared, Shape]] = []
     if "past" in inputs:
         past = inputs["past"]
-        if framer.layout == "features":
+        if takes_windows(framer):
             columns = past[-1] and past[-1] // framer.sequence_length
             checks.append(("history", history, (columns,), (math.prod(history),)))
         elif framer.layout == "tokens":
@@ -446,8 +452,8 @@ def check_prompt_length(
     if length >= needed:
         return
     received = f"{length} steps" if length else "an empty one"
-    pads = stepped or framer.geometry.pads
-    way_out = "" if pads else ', or train on frames that pad (`mode="prefixes"`)'
+    pads = stepped or framer.geometry.pads_start
+    way_out = "" if pads else ", or train on frames that pad (`min_length`)"
     raise ValueError(
         f"A {name} needs at least {needed} {'steps' if needed > 1 else 'step'} for a model with "
         f"`sequence_length={framer.sequence_length}`. Received: {received}. "

@@ -19,6 +19,7 @@ from seqframe.model.inspect import (
     declared_shape,
     least_prompt,
     least_steps,
+    takes_windows,
 )
 from seqframe.rollout.choosers import Chooser, Feedback, Processor, SymbolChooser, ValueChooser
 from seqframe.rollout.loop import RolledModel, Rollout
@@ -214,13 +215,14 @@ class _Served:
 def _row_shape(rolled: RolledModel, feedback: Feedback | None) -> Shape:
     """Return the shape of a step of the sequences that a model continues."""
     framer, shape = rolled.framer, declared_shape(rolled.model, "input_shape")
-    features = tuple(size for size in (shape or ())[1:] if size is not None)
-    if not shape or len(features) < len(shape) - 1:
+    row = shape if framer.layout == "flat" else (shape or ())[1:]
+    features = tuple(size for size in row or () if size is not None)
+    if not shape or len(features) < len(row or ()):
         raise ValueError(
             "`export` of values needs a model that declares its input. Received: input shape "
             f"{shape}."
         )
-    if framer.layout == "features":
+    if takes_windows(framer):
         features = (features[-1] // framer.sequence_length,)
     outputs = rolled.outputs
     predicted = None if outputs is None else math.prod(outputs)

@@ -30,7 +30,13 @@ from seqframe.framing.tables import (
     select_columns,
     table_names,
 )
-from seqframe.model.inspect import check_features, check_prompt_length, context_steps, named_inputs
+from seqframe.model.inspect import (
+    check_features,
+    check_prompt_length,
+    context_steps,
+    named_inputs,
+    takes_windows,
+)
 from seqframe.rollout.choosers import Feedback, KnownColumns, ResidualNoise, ValueChooser
 from seqframe.rollout.functions import SharedFunction
 from seqframe.rollout.loop import RolledModel
@@ -450,10 +456,11 @@ def _check_columns(given: tuple[Any, ...], targets: Any, features: int | None) -
 def _features(model: keras.Model, framer: SequenceFramer) -> int | None:
     """Return how many columns a model's input has, or None if it does not declare it."""
     past = (named_inputs(model) or {}).get("past")
-    if past is None or framer.layout == "tokens" or None in past[1:]:
+    row = past if framer.layout == "flat" else (past or ())[1:]
+    if not row or framer.layout == "tokens" or None in row:
         return None
-    size = math.prod(size for size in past[1:] if size is not None)
-    return size // framer.sequence_length if framer.layout == "features" else size
+    size = math.prod(size for size in row if size is not None)
+    return size // framer.sequence_length if takes_windows(framer) else size
 
 
 def warn_of_positions(

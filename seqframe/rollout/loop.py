@@ -173,7 +173,8 @@ class Rollout:
         # Keras would cast ids for the model, which takes longer.
         self._input_dtype = inputs[0].dtype if len(inputs) == 1 else None
         self._context = context_steps(framer, self.is_stepped)
-        self._pads_after = framer.geometry.pads and framer.padding == "post" and self._context > 1
+        pads = framer.geometry.pads_start
+        self._pads_after = pads and framer.padding == "post" and self._context > 1
         self._weights, self._seeds_dropped = own_variables(model), _seed_variables(model)
         self._call = backend.PureFunction(
             self._read, self._weights, self._flat_states, own_states(model)
@@ -266,7 +267,7 @@ class Rollout:
             seeds, dropped = self._seeds(seed, target - width + drawn)
             # Rows whose prompt has not begun yet keep their fresh state.
             begun = k >= begins if self.is_stepped and begins is not None else None
-            real = lengths + (k + 1 - width) if self.framer.geometry.pads else None
+            real = self._real_places(lengths + (k + 1 - width))
             x = self._input(at, real)
             with backend.seeded_draws(seed + target) if self._dropout else nullcontext():
                 read, after = self._call(weights, dropped, states, x, real, rows=begun)
@@ -292,10 +293,15 @@ class Rollout:
                 dropped.append((variable, ops.cast(drawn + apart, variable.dtype)))
         return [(self._seed.state, drawn)], dropped
 
+    def _real_places(self, steps: Tensor) -> Tensor | None:
+        """Return how many places of an input are not padding; None if the framer never pads."""
+        geometry = self.framer.geometry
+        return -(-steps // geometry.rate) if geometry.pads_start else None
+
     def _read(self, x: Tensor, real: Tensor) -> list[Tensor]:
         """Return the parts of the model's output that the chooser needs.
 
-        `real` is the number of steps of `x` that are not padding; None if the framer never pads.
+        `real` is what `_real_places` returns.
         """
         output = self._model(x) if self._is_plain else self._model(x, training=self._dropout)
         if self.framer.return_sequences:
@@ -333,7 +339,7 @@ class Rollout:
         rows = backend.read_steps(future, begin, self._context + geometry.horizon - 1)
         rows = ops.take(rows, which.ravel(), axis=1)
         rows = ops.reshape(rows, (rows.shape[0], *which.shape, *rows.shape[2:]))
-        if geometry.pads:
+        if geometry.pads_start:
             # The targets of a padded input step are padding.
             places = rows.shape[1]
             is_real = ops.arange(places)[None] >= (places - real)[:, None]
@@ -462,6 +468,8 @@ def _laid_out(x: Tensor, layout: Layout) -> Tensor:
         return x
     if layout == "features":
         return ops.reshape(x, (x.shape[0], 1, -1))
+    if layout == "flat":
+        return ops.reshape(x, (x.shape[0], -1))
     return x if len(x.shape) > 2 else x[..., None]
 
 

@@ -10,7 +10,7 @@ from seqframe.backend.internals import all_layers, inference_copy
 from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 from seqframe.framing.framer import SequenceFramer
-from seqframe.model.inspect import arranged, declared_shape, named_inputs
+from seqframe.model.inspect import arranged, declared_shape, named_inputs, takes_windows
 from seqframe.rollout.loop import carried_variables
 
 _ROWS, _STEPS = 4, 4  # of the random input
@@ -36,7 +36,7 @@ def layers_to_carry(model: keras.Model, framer: SequenceFramer) -> list[keras.La
             f"`stateful=True` is for models with recurrent layers. Received: {model.name!r}, "
             "which has none. Leave `stateful` out."
         )
-    if framer.layout == "features" or framer.geometry.rate > 1:
+    if takes_windows(framer) or framer.geometry.rate > 1:
         raise ValueError(
             "`stateful=True` is for models whose input is neighbouring time steps. Received: a "
             f'framer with layout="{framer.layout}" and sampling_rate={framer.geometry.rate}.'

@@ -229,7 +229,7 @@ def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) 
     begins = np.cumsum([0, *source.steps])
 
     def starts(index: np.ndarray) -> np.ndarray:
-        sequence, start, _ = frames._locate(index.ravel())
+        sequence, _, (start, *_) = frames._locate(index.ravel())
         return (begins[sequence] + start).reshape(index.shape)
 
     shapes, ahead = frame_shapes(framer, source), geometry.target_offsets
@@ -254,10 +254,9 @@ def _feed_windows(frames: "Frames", only_inputs: bool, weights: dict[str, Any]) 
             arrays[name] = _joined(rows, source.steps)
     if source.weight is not None and source.weight_per_frame and not only_inputs:
         # The weight of a frame lies at the row where the frame begins.
-        every = np.arange(len(frames))
-        sequence, start, _ = frames._locate(every)
+        sequence, rank, (start, *_) = frames._locate(np.arange(len(frames)))
         spread = np.zeros(begins[-1], keras.config.floatx())
-        spread[begins[sequence] + start] = source.weight.take(sequence, frames._rank(every))
+        spread[begins[sequence] + start] = source.weight.take(sequence, rank)
         arrays["weight"] = spread.reshape(-1, *weights["frame_weight"])
         windows["weight"] = Windows("weight")
     gather = Gather(**windows, **weights)

@@ -18,7 +18,7 @@ from seqframe.backend.internals import unweighted_metrics
 from seqframe.backend.interrupts import PutOff
 from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
-from seqframe.framing.lanes import Lanes, warn_of_overlap
+from seqframe.framing.lanes import Lanes, warn_of_steps
 from seqframe.framing.order import random_seed
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
@@ -148,7 +148,7 @@ def _lanes(
     """Return the lanes of a stateful model: in training as given, or else of whole sequences."""
     if not training:
         if given is None:
-            warn_of_overlap(frames.framer.geometry, stacklevel=5)
+            warn_of_steps(frames, stacklevel=5)
         return Lanes(frames, batch_size, cut=False)
     lanes = given or frames.lanes(batch_size)
     if lanes._is_cut:

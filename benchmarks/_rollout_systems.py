@@ -23,6 +23,7 @@ APART = 1e-4  # relative to the largest value
 HELD_ROWS, HELD_STEPS, HELD_CALLS = 256, 500, 3  # of calls whose memory is measured
 HEADS, BLOCKS = 4, 2  # of the transformer
 DIFFERS = "it generates something else"
+_TEMPERATURE = 0.5  # of the first call, which is compared
 
 
 @dataclass(frozen=True)
@@ -225,11 +226,44 @@ class Seqframe(Roller):
 
         layout = "tokens" if network.embedded else "timesteps"
         framer = SequenceFramer(network.window, layout=layout)
-        generator = Generator(network.build(), framer, seed=0)
-        self.roll_out = generator.generate if network.symbols else generator.forecast
+        self.generator = Generator(network.build(), framer, seed=0)
+        self.roll_out = self.generator.generate if network.symbols else self.generator.forecast
 
     def run(self) -> np.ndarray:
         return np.stack(self.roll_out(list(self.network.prompt), self.steps))
+
+
+class Sampled(Seqframe):
+    """seqframe's `Generator` with a sampler that draws.
+
+    Args:
+        network: Network.
+        overrides: dict of function of a number, by the name of an argument. Each call passes what
+            they return for its number. Without them all calls are alike.
+    """
+
+    def __init__(self, network: Network, overrides: dict[str, Callable[[int], Any]]):
+        super().__init__(network, times=1)
+        self.generator.sampler = samplers().RandomSampler(_TEMPERATURE)
+        self.overrides, self.calls = overrides, 0
+
+    def run(self) -> np.ndarray:
+        self.calls += 1
+        options = {name: value(self.calls) for name, value in self.overrides.items()}
+        prompts = list(self.network.prompt)
+        return np.stack(self.generator.generate(prompts, self.steps, **options))
+
+    def check(self) -> None:
+        """The first call has the temperature of a generator without overrides."""
+        expected = np.stack(self.generator.generate(list(self.network.prompt), self.steps))
+        if not np.array_equal(self.made, expected):
+            raise NotMeasuredError(DIFFERS)
+
+
+def samplers() -> Any:
+    from seqframe import samplers
+
+    return samplers
 
 
 def held_bytes(network: Network, backend: str) -> float:
@@ -311,4 +345,13 @@ LONG_CALLS: dict[str, Variants] = {
     "seqframe": [partial(Seqframe, times=10)],
     "hand-written": [partial(ByHand, times=10)],
     "seqframe, short": [partial(Seqframe, times=1)],
+}
+
+
+SAMPLED_CALLS: dict[str, Variants] = {
+    "seqframe": [partial(Sampled, overrides={})],
+    "seqframe, new temperatures": [
+        partial(Sampled, overrides={"temperature": lambda call: _TEMPERATURE * call})
+    ],
+    "seqframe, new seeds": [partial(Sampled, overrides={"seed": lambda call: call - 1})],
 }

@@ -31,9 +31,10 @@ machine hits neighbours alike. A run generates 1,000 steps, or fewer if that tak
 "≈". A time contains everything that a call does: prompts go in and arrays come out.
 
 "long" measures calls of ten times as many steps. There the rest of a call weighs little. "memory"
-measures the bytes that seqframe holds for each number, with 256 rows. Both take the networks that
-`--only` names besides, or all. The last table holds what is claimed of seqframe,
-and what this run reached.
+measures the bytes that seqframe holds for each number, with 256 rows. "sampling" measures calls
+that draw symbols, each at a new temperature or with a new seed, beside calls that are all alike.
+These take the networks that `--only` names besides, or all. The last table holds what is claimed of
+seqframe, and what this run reached.
 """
 
 import math
@@ -55,7 +56,15 @@ from _report import (
     show_number,
     show_progress,
 )
-from _rollout_systems import DIFFERS, LONG_CALLS, STEPS, SYSTEMS, Network, held_bytes
+from _rollout_systems import (
+    DIFFERS,
+    LONG_CALLS,
+    SAMPLED_CALLS,
+    STEPS,
+    SYSTEMS,
+    Network,
+    held_bytes,
+)
 
 NETWORKS = [
     Network("lstm-16", "LSTM", 16, symbols=26),
@@ -64,14 +73,16 @@ NETWORKS = [
     Network("gru-32", "GRU", 32, symbols=26, embedded=True),
     Network("transformer-32", "Transformer", 64, window=32, symbols=26, embedded=True),
 ]
-NAMES = [*(network.name for network in NETWORKS), "long", "memory"]
+NAMES = [*(network.name for network in NETWORKS), "long", "memory", "sampling"]
 QUICK = ["lstm-16", "lstm-64x48"], ["on-batch", "seqframe", "hand-written"]
 PAIRS = [("predict", "seqframe"), ("seqframe", "hand-written"), ("seqframe", "bare-loop")]
 
 Rows = dict[str, Results]  # by network
 
 
-def check_claims(backend: str, rows: Rows, long: Rows, held: dict[str, float]) -> list[Claim]:
+def check_claims(
+    backend: str, rows: Rows, long: Rows, held: dict[str, float], sampled: Rows
+) -> list[Claim]:
     """Return what is claimed of seqframe on a backend, with what was measured."""
     step = f"{backend}: step of"
     predict = ratios(rows, "predict", "seqframe")
@@ -93,6 +104,13 @@ def check_claims(backend: str, rows: Rows, long: Rows, held: dict[str, float]) -
         claims.append(at_most(f"{by_hand}, long calls", floor, 1.3))
     longer = ratios(long, "seqframe", "seqframe, short")
     times = {name: 10 * ratio for name, ratio in longer.items()}
+    changes = [system for system in SAMPLED_CALLS if system != "seqframe"]
+    claims += [
+        at_most(
+            f"{backend}: step of {system} / the same", ratios(sampled, system, "seqframe"), PARITY
+        )
+        for system in changes
+    ]
     return [
         *claims,
         at_most(f"{backend}: seqframe, ten times the steps / time", times, 12),
@@ -123,8 +141,10 @@ def same_claim(backend: str, rows: Rows) -> Claim:
     return Claim(what, "all", reached, not differ if same or differ else None)
 
 
-def print_tables(backend: str, rows: Rows, long: Rows, held: dict[str, float]) -> None:
-    """Print microseconds of a step, seconds of a first call, long calls, and memory."""
+def print_tables(
+    backend: str, rows: Rows, long: Rows, held: dict[str, float], sampled: Rows
+) -> None:
+    """Print microseconds of a step, seconds of a first call, other calls, and memory."""
 
     def step(name: str, result: Result) -> str:
         return show_number(result.microseconds, about="≈ " * (result.steps < STEPS))
@@ -141,6 +161,10 @@ def print_tables(backend: str, rows: Rows, long: Rows, held: dict[str, float]) -
     if long:
         table = figures_table("µs/step", long, long_step, PAIRS)
         print(f"\n**long calls**, {backend}\n\n{table}", flush=True)
+    if sampled:
+        pairs = [(system, "seqframe") for system in SAMPLED_CALLS if system != "seqframe"]
+        table = figures_table("µs/step", sampled, long_step, pairs)
+        print(f"\n**calls that draw**, {backend}\n\n{table}", flush=True)
     if held:
         lines = [(name, show_number(each)) for name, each in held.items()]
         table = markdown_table(["bytes held for each number", "seqframe"], lines)
@@ -156,12 +180,15 @@ def main(options: Namespace) -> None:
         rows = {each.name: compare(each, backend, SYSTEMS, options) for each in chosen}
         grown = (chosen or NETWORKS) if "long" in options.only else []
         long = {each.name: compare(each, backend, LONG_CALLS, options) for each in grown}
+        symbols = [each for each in chosen or NETWORKS if each.symbols]
+        drawn = symbols if "sampling" in options.only else []
+        sampled = {each.name: compare(each, backend, SAMPLED_CALLS, options) for each in drawn}
         weighed = (chosen or NETWORKS) if "memory" in options.only else []
         held = {each.name: held_of(each, backend) for each in weighed}
         show_progress()
-        print_tables(backend, rows, long, held)
-        results[backend] = dict(short=rows, long=long, held=held)
-        claims += check_claims(backend, rows, long, held)
+        print_tables(backend, rows, long, held, sampled)
+        results[backend] = dict(short=rows, long=long, held=held, sampled=sampled)
+        claims += check_claims(backend, rows, long, held, sampled)
     report(options, claims, results=results)
 
 

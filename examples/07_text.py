@@ -13,7 +13,6 @@ from pydoc_data.topics import topics
 import keras
 
 from seqframe import Generator, SequenceFramer, Vocabulary, fit
-from seqframe.samplers import RandomSampler
 
 keras.utils.set_random_seed(7)
 lines = [" ".join(line.split()) for topic in topics.values() for line in topic.splitlines()]
@@ -47,19 +46,17 @@ model.compile(keras.optimizers.Adam(0.007), loss, weighted_metrics=["accuracy"])
 history = fit(model, lanes, epochs=6, validation_data=validation, verbose=2)
 
 # %%
-# The generator has the same weights, and a state of its own with one row. At a low temperature it
-# mostly chooses likely letters.
+# The generator has the same weights, and a state of its own with one row. Each call says how it
+# draws. At a low temperature the model mostly chooses likely letters.
+generator = Generator(model, train.framer, sampler="random", seed=7)
 for temperature in (0.3, 0.7, 1.0):
-    sampler = RandomSampler(temperature)
-    generator = Generator(model, train.framer, sampler=sampler, seed=7)
-    text = generator.generate("The statement ", 200, include_prompt=True)
+    text = generator.generate("The statement ", 200, temperature=temperature, include_prompt=True)
     print(f"\ntemperature {temperature}: {text}")
 
 # %%
 # Stream letters as they are generated, up to a stop.
-generator = Generator(model, train.framer, sampler="top_p", seed=7)
 print("\nThe following ", end="")
-for letter in generator.stream("The following ", 300, stop="."):
+for letter in generator.stream("The following ", 300, stop=".", top_p=0.9):
     print(letter, end="")
 print()
 

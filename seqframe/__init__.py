@@ -15,13 +15,14 @@ from seqframe.framing.left_out import LeftOut
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from seqframe import samplers
+    from seqframe import processors, samplers
     from seqframe.framing.forecast_pictures import plot_forecast
     from seqframe.model.state import carry_state, get_states, reset_states, set_states
     from seqframe.plot.histories import plot_history
     from seqframe.rollout.backtest import Backtest, backtest
     from seqframe.rollout.generator import Generator
     from seqframe.rollout.prompts import GeneratorState
+    from seqframe.rollout.stepper import Stepper
     from seqframe.training.checkpoint import Checkpoint
     from seqframe.training.fit import evaluate, fit, predict
     from seqframe.training.stateful import StatefulTrainer
@@ -35,6 +36,7 @@ _LOADED_ON_USE = {
     "Generator": "rollout.generator",
     "GeneratorState": "rollout.prompts",
     "StatefulTrainer": "training.stateful",
+    "Stepper": "rollout.stepper",
     "backtest": "rollout.backtest",
     "carry_state": "model.state",
     "evaluate": "training.fit",
@@ -43,6 +45,7 @@ _LOADED_ON_USE = {
     "plot_forecast": "framing.forecast_pictures",
     "plot_history": "plot.histories",
     "predict": "training.fit",
+    "processors": "processors",
     "reset_states": "model.state",
     "samplers": "samplers",
     "set_states": "model.state",
@@ -60,6 +63,7 @@ __all__ = [
     "LeftOut",
     "SequenceFramer",
     "StatefulTrainer",
+    "Stepper",
     "Vocabulary",
     "backtest",
     "carry_state",
@@ -69,6 +73,7 @@ __all__ = [
     "plot_forecast",
     "plot_history",
     "predict",
+    "processors",
     "reset_states",
     "samplers",
     "set_states",
@@ -90,7 +95,7 @@ if not TYPE_CHECKING:  # a type checker would accept any name that `__getattr__`
                 f"Keras's backend {backend!r} is not installed. Install it with `pip install "
                 f"{backend}`, or set the environment variable KERAS_BACKEND to one that is."
             ) from error
-        value = module if name == "samplers" else getattr(module, name)
+        value = module if name in ("processors", "samplers") else getattr(module, name)
         globals()[name] = value
         return value
 

@@ -9,8 +9,11 @@ and a row does not depend on how many other rows there are. A function of your o
 all rows, and decides itself what a row depends on.
 """
 
+import copy
+import math
 import numbers
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import keras
@@ -22,10 +25,45 @@ from seqframe.aliases import Tensor
 from seqframe.framing.checks import check_integer
 
 _MOST = float(np.finfo("float32").max)
+_ALL = 2**31 - 1  # symbols, more than a model has
 _ROUNDING = 1e-6  # of probabilities that are summed up in float32
 
 
-class Sampler:
+class Configured:
+    """Base of objects that equal each other if their attributes do, and are saved by these."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments as JSON-safe values.
+
+        >>> from seqframe.samplers import TopPSampler
+        >>> TopPSampler(0.9).get_config()
+        {'p': 0.9, 'temperature': 1.0}
+        """
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return the object that `get_config` described."""
+        return cls(**config)
+
+    def copied(self) -> Self:
+        """Return a copy that does not change with this object, whatever lists it holds."""
+        other = copy.copy(self)
+        vars(other).update(_copied(vars(self)))
+        return other
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and _frozen(vars(self)) == _frozen(vars(other))
+
+    def __hash__(self) -> int:
+        return hash((type(self), _frozen(vars(self))))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({values})"
+
+
+class Sampler(Configured):
     """Draws a symbol from the logits that its `narrow` returns.
 
     To write your own, derive from it: `narrow` bans symbols. To save it with a generator, register
@@ -55,20 +93,22 @@ class Sampler:
     temperature: float
 
     def __init__(self, temperature: float = 1.0):
-        _check_number("temperature", temperature)
-        if not 0 < temperature <= _MOST:
-            raise ValueError(
-                "`temperature` must be above 0, and finite. Received: temperature="
-                f"{_shortened(temperature)}. "
-                'For the likeliest symbol each time, use the sampler "greedy".'
-            )
-        self.temperature = float(temperature)
+        self.temperature = _check_temperature(temperature)
 
     def __call__(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
         """Return ids `(rows,)` for logits `(rows, symbols)`.
 
         The id of row `k` depends on its logits, on `k` and on the seed.
         """
+        return self._draw(logits, seed, self.temperature, self.narrow)
+
+    def _draw(
+        self,
+        logits: Tensor,
+        seed: keras.random.SeedGenerator,
+        temperature: Tensor,
+        narrow: Callable[[Tensor], Tensor],
+    ) -> Tensor:
         logits = backend.cast(logits, "float32")
         # The largest of the logits with Gumbel noise is a draw from their softmax
         # (Gumbel, "Statistical Theory of Extreme Values", 1954).
@@ -77,8 +117,8 @@ class Sampler:
         uniform = (ops.cast(ops.right_shift(bits, np.uint32(9)), "float32") + 0.5) * 2.0**-23
         # Less the largest, logits of any size can be divided by any temperature.
         largest = ops.max(logits, axis=-1, keepdims=True)
-        below = ops.where(logits == largest, 0.0, (logits - largest) / self.temperature)
-        return ops.argmax(self.narrow(below) - ops.log(-ops.log(uniform)), axis=-1)
+        below = ops.where(logits == largest, 0.0, (logits - largest) / temperature)
+        return ops.argmax(narrow(below) - ops.log(-ops.log(uniform)), axis=-1)
 
     def narrow(self, logits: Tensor) -> Tensor:
         """Return logits with -inf for the symbols that cannot be drawn.
@@ -88,30 +128,6 @@ class Sampler:
                 row is 0.
         """
         return logits
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments as JSON-safe values.
-
-        >>> from seqframe.samplers import TopPSampler
-        >>> TopPSampler(0.9).get_config()
-        {'p': 0.9, 'temperature': 1.0}
-        """
-        return dict(vars(self))
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return the sampler that `get_config` described."""
-        return cls(**config)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and _frozen(vars(self)) == _frozen(vars(other))
-
-    def __hash__(self) -> int:
-        return hash((type(self), _frozen(vars(self))))
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({values})"
 
 
 @keras.saving.register_keras_serializable("seqframe")
@@ -170,9 +186,7 @@ class TopKSampler(Sampler):
         super().__init__(temperature)
 
     def narrow(self, logits: Tensor) -> Tensor:
-        k = min(self.k, logits.shape[-1])
-        least = ops.top_k(logits, k)[0][..., -1:]
-        return _kept(logits, logits >= least)
+        return _top_k(logits, min(self.k, _ALL))
 
 
 @keras.saving.register_keras_serializable("seqframe")
@@ -197,36 +211,111 @@ class TopPSampler(Sampler):
     p: float
 
     def __init__(self, p: float = 0.9, temperature: float = 1.0):
-        _check_number("p", p)
-        if not 0 < p <= 1:
-            raise ValueError(f"`p` must be above 0, at most 1. Received: p={_shortened(p)}.")
-        self.p = float(p)
+        self.p = _check_share("p", p)
+        super().__init__(temperature)
+
+    def narrow(self, logits: Tensor) -> Tensor:
+        return logits if self.p == 1 else _top_p(logits, self.p)
+
+
+@keras.saving.register_keras_serializable("seqframe")
+class MinPSampler(Sampler):
+    """Draws from the symbols that are at least `p` times as likely as the likeliest
+    (min-p sampling; Nguyen et al., https://arxiv.org/abs/2407.01082).
+
+    Args:
+        p: float, 0 < p ≤ 1. A ratio of probabilities after `temperature`.
+        temperature: float > 0, as in `Sampler`.
+
+    Example:
+
+    >>> from seqframe.samplers import MinPSampler
+    >>> MinPSampler(0.1, temperature=1.5)
+    MinPSampler(p=0.1, temperature=1.5)
+    """
+
+    p: float
+
+    def __init__(self, p: float = 0.1, temperature: float = 1.0):
+        self.p = _check_share("p", p)
+        super().__init__(temperature)
+
+    def narrow(self, logits: Tensor) -> Tensor:
+        largest = ops.max(logits, axis=-1, keepdims=True)
+        return _kept(logits, logits - largest >= math.log(self.p) - _ROUNDING)
+
+
+@keras.saving.register_keras_serializable("seqframe")
+class TypicalPSampler(Sampler):
+    """Draws from the most typical symbols that together have the probability `p`
+    (typical sampling; Meister et al., https://arxiv.org/abs/2202.00666).
+
+    A symbol is typical if its surprise, the negative log-probability, is near the expected
+    surprise. The symbol that brings the sum to `p` is the last, with those as typical as it. The
+    most typical always stays; the likeliest may not.
+
+    Args:
+        p: float, 0 < p ≤ 1. A probability after `temperature`.
+        temperature: float > 0, as in `Sampler`.
+
+    Example:
+
+    >>> from seqframe.samplers import TypicalPSampler
+    >>> TypicalPSampler(0.9)
+    TypicalPSampler(p=0.9, temperature=1.0)
+    """
+
+    p: float
+
+    def __init__(self, p: float = 0.9, temperature: float = 1.0):
+        self.p = _check_share("p", p)
         super().__init__(temperature)
 
     def narrow(self, logits: Tensor) -> Tensor:
         if self.p == 1:
-            return logits  # rounded sums may reach 1 before the last symbol
-        falling = -ops.sort(-logits, axis=-1)
-        probabilities = ops.softmax(falling, axis=-1)
-        # A symbol is needed if the likelier ones do not reach `p`.
-        before = ops.cumsum(probabilities, axis=-1) - probabilities
-        needed = before < self.p - _ROUNDING
-        least = ops.min(ops.where(needed, falling, float("inf")), axis=-1, keepdims=True)
-        above, equal = logits > least, ops.cast(logits == least, "int32")
-        count = ops.sum(ops.cast(needed, "int32"), axis=-1, keepdims=True)
-        room = count - ops.sum(ops.cast(above, "int32"), axis=-1, keepdims=True)
-        fits = ops.cumsum(equal, axis=-1) <= room
-        return _kept(logits, above | ((equal > 0) & fits))
+            return logits
+        surprise = -ops.log_softmax(logits, axis=-1)
+        probabilities = ops.exp(-surprise)
+        is_possible = probabilities > 0
+        expected = ops.sum(
+            ops.where(is_possible, probabilities * surprise, 0.0), axis=-1, keepdims=True
+        )
+        typical = ops.where(is_possible, -ops.abs(surprise - expected), -float("inf"))
+        least = backend.threshold(typical, probabilities, self.p - _ROUNDING)
+        return _kept(logits, typical >= least, typical)
 
 
-def _kept(logits: Tensor, keep: Tensor) -> Tensor:
-    """Return logits with -inf where `keep` is False. The likeliest symbol always stays.
+def _top_k(logits: Tensor, k: Tensor) -> Tensor:
+    """Return logits with -inf below the `k` largest, and those equal to the last of these."""
+    least = backend.threshold(logits, ops.ones_like(logits), ops.cast(k, "float32"))
+    return _kept(logits, logits >= least)
+
+
+def _top_p(logits: Tensor, p: Tensor) -> Tensor:
+    """Return logits with -inf outside of the fewest that together have the probability `p`."""
+    probabilities = ops.softmax(logits, axis=-1)
+    least = backend.threshold(logits, probabilities, p - _ROUNDING)
+    above, equal = logits > least, logits == least
+    # Of equally likely symbols, the first ones that bring the sum to `p`.
+    missing = p - _ROUNDING - _sum_where(above, probabilities)
+    order = ops.zeros_like(logits) - ops.arange(logits.shape[-1], dtype="float32")
+    last = backend.threshold(order, ops.where(equal, probabilities, 0.0), missing)
+    return _kept(logits, above | (equal & (order >= last)))
+
+
+def _sum_where(keep: Tensor, values: Tensor) -> Tensor:
+    return ops.sum(ops.where(keep, values, 0.0), axis=-1, keepdims=True)
+
+
+def _kept(logits: Tensor, keep: Tensor, order: Tensor = None) -> Tensor:
+    """Return logits with -inf where `keep` is False. The first in order, or the likeliest symbol,
+    always stays.
 
     XLA may compute a logit twice, and round it in two ways. So comparisons alone could drop it.
     """
-    likeliest = ops.argmax(logits, axis=-1)[..., None]
-    places = ops.arange(logits.shape[-1], dtype=likeliest.dtype)
-    return ops.where(keep | (places == likeliest), logits, -float("inf"))
+    first = ops.argmax(logits if order is None else order, axis=-1)[..., None]
+    places = ops.arange(logits.shape[-1], dtype=first.dtype)
+    return ops.where(keep | (places == first), logits, -float("inf"))
 
 
 @keras.saving.register_keras_serializable("seqframe")
@@ -316,6 +405,106 @@ class HubSampler:
         return f"HubSampler({type(self.sampler).__name__})"
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How the symbols of a call are chosen.
+
+    Samplers that differ only in their numbers share a compiled program, which takes the numbers as
+    operands. So do `RandomSampler`, `TopKSampler` and `TopPSampler`.
+    """
+
+    sampler: Any
+    # Temperature, k and p; None: the sampler has its own.
+    numbers: tuple[float, int, float] | None = field(default=None, compare=False)
+
+    def operands(self) -> list[np.ndarray]:
+        """Return the numbers as arrays."""
+        if self.numbers is None:
+            return []
+        temperature, k, p = self.numbers
+        return [np.array([[temperature, p]], "float32"), np.array([[k]], "int32")]
+
+    def __call__(
+        self, logits: Tensor, seed: keras.random.SeedGenerator, operands: list[Tensor]
+    ) -> Tensor:
+        """Return ids `(rows,)` for logits `(rows, symbols)`."""
+        if self.numbers is None:
+            return self.sampler(logits, seed)
+        (temperature, p), k = (operands[0][:, :1], operands[0][:, 1:]), operands[1]
+
+        def narrow(logits: Tensor) -> Tensor:
+            # What is not asked for costs no time. The order is that of transformers.
+            logits = self.sampler.narrow(logits)
+            logits = ops.cond(k[0, 0] < logits.shape[-1], lambda: _top_k(logits, k), lambda: logits)
+            return ops.cond(p[0, 0] < 1, lambda: _top_p(logits, p), lambda: logits)
+
+        return self.sampler._draw(logits, seed, temperature, narrow)
+
+
+# The arguments of a call that go with each sampler.
+_OVERRIDES = {
+    RandomSampler: ("temperature", "top_k", "top_p"),
+    TopKSampler: ("temperature", "top_k"),
+    TopPSampler: ("temperature", "top_p"),
+    MinPSampler: ("temperature",),
+    TypicalPSampler: ("temperature",),
+}
+
+
+def sampling_of(
+    sampler: Any,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> Sampling:
+    """Return how a sampler chooses, with the numbers of a call in place of its own.
+
+    >>> sampling_of(TopKSampler(3), temperature=0.5)
+    Sampling(sampler=RandomSampler(temperature=1.0), numbers=(0.5, 3, 1.0))
+    """
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        check_number(name, value)
+        _check_goes_with(name, value, sampler)
+    if temperature is not None:
+        temperature = _check_temperature(temperature)
+    if isinstance(sampler, Configured):
+        sampler = sampler.copied()  # what is compiled for it must not change with it
+    if type(sampler) not in _OVERRIDES:
+        if temperature is not None:
+            sampler.temperature = temperature
+        return Sampling(sampler)
+    temperature = sampler.temperature if temperature is None else temperature
+    k = getattr(sampler, "k", _ALL) if top_k is None else check_integer("top_k", top_k, 1)
+    own_p = sampler.p if isinstance(sampler, TopPSampler) else 1.0
+    p = own_p if top_p is None else _check_share("top_p", top_p)
+    numbers = temperature, min(k, _ALL), p
+    if isinstance(sampler, (RandomSampler, TopKSampler, TopPSampler)):
+        return Sampling(RandomSampler(), numbers)
+    sampler.temperature = 1.0
+    return Sampling(sampler, numbers)
+
+
+def _check_goes_with(name: str, value: Any, sampler: Any) -> None:
+    """Raise if an argument of a call contradicts the sampler."""
+    is_own = isinstance(sampler, Sampler) and hasattr(sampler, "temperature")
+    allowed = _OVERRIDES.get(type(sampler), ("temperature",) if is_own else ())
+    if name in allowed:
+        return
+    named = {"top_k": 'or `sampler="top_k"`, ', "top_p": 'or `sampler="top_p"`, '}.get(name, "")
+    shown = getattr(sampler, "__name__", None) or repr(sampler)
+    raise ValueError(
+        f"`{name}` contradicts the sampler, which takes {_listed(allowed)}. Received: "
+        f'{name}={value!r} with sampler={shown}. Pass `sampler="random"`, {named}too, or leave '
+        f"`{name}` out."
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(f"`{name}`" for name in names) or "no such number"
+
+
 _SAMPLERS = {
     "greedy": GreedySampler,
     "random": RandomSampler,
@@ -355,7 +544,27 @@ def get_sampler(sampler: Any) -> Callable[[Any, Any], Any]:
     return _SAMPLERS[sampler]()
 
 
-def _check_number(name: str, value: Any) -> None:
+def _check_temperature(value: Any) -> float:
+    check_number("temperature", value)
+    if not 0 < value <= _MOST:
+        raise ValueError(
+            "`temperature` must be above 0, and finite. Received: temperature="
+            f'{_shortened(value)}. For the likeliest symbol each time, use the sampler "greedy".'
+        )
+    return float(value)
+
+
+def _check_share(name: str, value: Any) -> float:
+    check_number(name, value)
+    if not 0 < value <= 1:
+        raise ValueError(
+            f"`{name}` must be above 0, at most 1. Received: {name}={_shortened(value)}."
+        )
+    return float(value)
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise if an argument is no real number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}.")
 
@@ -379,4 +588,15 @@ def _frozen(value: Any) -> Any:
         hash(value)
     except TypeError:
         return id(value)  # it equals itself only
+    return value
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of a value's lists, dicts, sets and arrays, with the same items."""
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    if type(value) is set or isinstance(value, np.ndarray):
+        return value.copy()
     return value

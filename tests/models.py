@@ -94,3 +94,17 @@ class Counter(layers.Layer):
     @property
     def calls(self):
         return copy.copy(self.count).__reduce__()[1][0]
+
+
+class Slices(keras.utils.PyDataset):
+    """Batches of arrays `(x, y, …)`, in their order."""
+
+    def __init__(self, arrays, batch_size):
+        super().__init__()
+        self.arrays, self.batch_size = arrays, batch_size
+
+    def __len__(self):
+        return -(-len(self.arrays[0]) // self.batch_size)
+
+    def __getitem__(self, k):
+        return tuple(a[k * self.batch_size : (k + 1) * self.batch_size] for a in self.arrays)

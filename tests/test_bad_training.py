@@ -30,13 +30,22 @@ ARGUMENTS = [
     ({"class_weight": {HUGE: 1.0}}, f"`class_weight`.*{HUGE}"),
     ({"class_weight": {0: "much"}}, "`class_weight`.*0: 'much'"),
     ({"class_weight": {0: np.nan}}, "`class_weight`.*0: nan"),
-    ({"validation_data": 0.2}, r"`validation_data`.*float.*`train, validation = "),
+    ({"validation_data": 0.2}, r"`validation_data`.*float.*`frames\.split\(0\.8, 0\.2\)`"),
     ({"validation_data": "abc"}, "`validation_data`.*str"),
-    ({"validation_data": X}, "`validation_data`.*ndarray"),
-    ({"validation_data": {"x": X, "y": Y}}, "`validation_data`.*dict"),
+    ({"validation_data": X}, r"needs targets.*y=None.*`\(X, y\)`"),
+    ({"validation_data": {"x": X, "y": Y}}, "needs targets"),
     ({"validation_data": print}, "`validation_data`.*builtin"),
-    ({"validation_data": (X,)}, "`validation_data`.*tuple"),
-    ({"validation_data": [X, Y, Y, Y]}, "`validation_data`.*tuple"),
+    ({"validation_data": (X,)}, "needs targets"),
+    ({"validation_data": [X, Y, Y, Y]}, "`validation_data`.*tuple of 4"),
+    ({"validation_split": 0.2}, r"`validation_split`.*Frames.*`train, validation = frames\.split"),
+    ({"validation_split": 1.0}, "`validation_split`.*1.0"),
+    ({"validation_split": "0.2"}, "`validation_split`.*'0.2'"),
+    ({"validation_steps": 0}, "`validation_steps`"),
+    ({"validation_batch_size": 2.5}, "`validation_batch_size`.*2.5"),
+    ({"steps_per_epoch": 0}, "`steps_per_epoch`"),
+    ({"steps_per_epoch": 2, "batch_size": 2}, "steps_per_epoch=2 for 4 batches.*a dataset"),
+    ({"y": Y}, "`y` is for arrays.*Frames"),
+    ({"sample_weight": Y}, "`sample_weight` is for arrays.*`frame`"),
     ({"validation_data": (X, TEXTS)}, "`y`.*dtype=<U1"),
     ({"validation_freq": 0}, "`validation_freq`"),
     ({"validation_freq": "often"}, "`validation_freq`.*often"),
@@ -99,6 +108,91 @@ def test_targets_and_weights_must_be_numbers(kind, model):
     if kind == "text" and BACKEND == "tensorflow":
         return  # layers such as `TextVectorization` take strings
     refused("`X` must hold real numbers", predict, model, inputs)
+
+
+# What a newcomer meets first: the last layer, the loss, the data, and the way out.
+
+SPARSE, ONE_HOT, BINARY = (
+    f"{kind}_crossentropy" for kind in ("sparse_categorical", "categorical", "binary")
+)
+IDS = np.arange(6) % 3
+HOT = np.eye(3, dtype="float32")[IDS]
+FIRST = {
+    "two units for one number": (2, None, "mse", (X, Y[:, 0]), r"shape \(\).*`Dense\(1\)`"),
+    "two units for a column": (2, None, "mse", (X, Y), r"shape \(1,\).*`Dense\(1\)`"),
+    "no softmax": (3, None, SPARSE, (X, IDS), 'activation="softmax".*`from_logits=True`'),
+    "no softmax, one-hot": (3, "relu", ONE_HOT, (X, HOT), 'activation="softmax"'),
+    "no sigmoid": (1, None, BINARY, (X, IDS % 2), 'activation="sigmoid".*`from_logits=True`'),
+    "a softmax of one": (1, "softmax", BINARY, (X, IDS % 2), "always 1.*sigmoid"),
+    "ids for one-hot": (3, "softmax", ONE_HOT, (X, IDS), f"`{SPARSE}`.*to_categorical"),
+    "one-hot for ids": (3, "softmax", SPARSE, (X, HOT), f"`{ONE_HOT}`.*argmax"),
+    "ids from 1": (3, "softmax", SPARSE, (X, IDS + 1), "0 … 2.*from 1 to 3.*np.unique"),
+    "ids from 1 with weights": (
+        *(3, "softmax", SPARSE),
+        (X, IDS + 1, np.arange(6) < 5.0),
+        "0 … 2.*from 1 to 3",
+    ),
+    "no targets": (1, None, "mse", (X,), r"y=None.*`\(X, y\)`"),
+    "a step too few": (1, None, "mse", (X[:, :1], Y), r"\(2, 1\).*\(1, 1\).*shape of `X`"),
+    "targets of steps": (1, None, "mse", (X, np.stack([Y, Y], 1)), r"\(2, 1\).*shape of `y`"),
+    "unequal sizes": (1, None, "mse", (X, Y[:4]), r"\[4, 6\] samples"),
+    "lists": (1, None, "mse", (X.tolist(), Y), r"float as `X`.*`np\.array`"),
+    "batches": (1, None, "mse", (FRAMES.batches(2),), "Batches.*Pass the frames"),
+    "frames with ids too large": (
+        *(2, "softmax", SPARSE),
+        (SequenceFramer(2).frame(numbers(7), np.arange(7) % 3),),
+        "0 … 1.*from 0 to 2",
+    ),
+}
+
+
+def ending(units, activation, loss):
+    inner = [keras.Input((2, 1)), layers.Flatten(), layers.Dense(units, activation=activation)]
+    return compiled(seeded(keras.Sequential(inner)), loss=loss)
+
+
+@pytest.mark.parametrize("what", FIRST)
+def test_what_newcomers_meet_first_is_refused_with_the_way_out(what):
+    units, activation, loss, data, message = FIRST[what]
+    model = ending(units, activation, loss)
+    before = contents(model)
+    for use in fit, evaluate:
+        with pytest.raises((TypeError, ValueError), match=message):
+            use(model, data[0] if len(data) == 1 else data, verbose=0)
+    assert_same(contents(model), before)
+
+
+def test_a_softmax_under_a_loss_of_logits_warns():
+    model = ending(3, "softmax", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for use in fit, evaluate:
+        with pytest.warns(UserWarning, match="`from_logits=True`.*softmax") as warned:
+            use(model, X, IDS, verbose=0)
+        assert __file__ in {warning.filename for warning in warned}  # Keras may warn, too
+
+
+ALLOWED = {  # what is unusual, but right
+    "a class to ignore": (
+        *(3, "softmax", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)),
+        (X, IDS - 1),
+    ),
+    "ids beyond a skipped step": (
+        *(2, "softmax", SPARSE),
+        (SequenceFramer(2).frame(numbers(7), [-1, 0, 1, 1, 0, 1, 0]),),
+    ),
+    "logits": (3, None, keras.losses.SparseCategoricalCrossentropy(from_logits=True), (X, IDS)),
+    "quantiles": (
+        3,
+        None,
+        lambda y, q: keras.ops.mean(keras.ops.abs(y[:, None] - q)),
+        (X, Y[:, 0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ALLOWED)
+def test_what_is_unusual_but_right_trains(what):
+    *made, data = ALLOWED[what]
+    fit(ending(*made), data if len(data) > 1 else data[0], verbose=0)
 
 
 @pytest.mark.parametrize("lanes", [3, "lanes", FRAMES, [FRAMES]], ids=lambda x: type(x).__name__)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from models import assert_same, compiled, contents, numbers, put_back, recurrent, seeded
+from models import Slices, assert_same, compiled, contents, numbers, put_back, recurrent, seeded
 
 from seqframe import SequenceFramer, StatefulTrainer, evaluate, fit, predict
 
@@ -124,22 +124,11 @@ def test_a_stateless_model_evaluates_and_predicts_the_same(data, stateless):
     assert_alike(stateless.each(lambda model: predict(model, lanes, verbose=0)))
 
 
-def test_a_stateful_model_evaluates_and_predicts_the_same(stateful):
-    assert_alike(stateful.each(lambda model: evaluate(model, ONE, verbose=0, return_dict=True)))
-    assert_alike(stateful.each(lambda model: predict(model, ONE, verbose=0)))
-
-
-def test_lanes_of_several_sequences_are_refused(stateful):
-    _, eager = stateful.models
-    before = contents(eager)
-    for attempt in (
-        lambda: evaluate(eager, SEVERAL, verbose=0),
-        lambda: predict(eager, SEVERAL.lanes(2), verbose=0),
-        lambda: fit(eager, ONE, validation_data=SEVERAL, verbose=0),
-    ):
-        with pytest.raises(ValueError, match=r"several sequences.*`run_eagerly`"):
-            attempt()
-    assert_same(contents(eager), before)
+@pytest.mark.parametrize("data", [ONE, SEVERAL])  # rows of several begin a sequence on the way
+def test_a_stateful_model_evaluates_and_predicts_the_same(data, stateful):
+    assert_alike(stateful.each(lambda model: evaluate(model, data, verbose=0, return_dict=True)))
+    assert_alike(stateful.each(lambda model: predict(model, data, verbose=0)))
+    assert_alike(trained(stateful, ONE, validation_data=data))
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras runs one step a call under PyTorch")
@@ -181,6 +170,138 @@ def test_python_in_a_train_step_runs_at_every_step():
     compiled(own, run_eagerly=True)
     fit(own, ONE, batch_size=4, epochs=2, verbose=0)
     assert seen == [4, 4, 1] * 2
+
+
+# Datasets.
+
+EIGHT = tuple(array[:8] for array in ARRAYS)
+
+
+def endless(arrays, batch_size):
+    while True:
+        yield from map(Slices(arrays, batch_size).__getitem__, range(4))
+
+
+def of_tensorflow(arrays, batch_size):
+    data = pytest.importorskip("tensorflow").data.Dataset
+    return data.from_tensor_slices(arrays).batch(batch_size, drop_remainder=True)
+
+
+def of_torch(arrays, batch_size):
+    torch = pytest.importorskip("torch")
+    tensors = torch.utils.data.TensorDataset(*map(torch.tensor, arrays))
+    return torch.utils.data.DataLoader(tensors, batch_size)
+
+
+def of_grain(arrays, batch_size):
+    source = pytest.importorskip("grain").MapDataset.source(list(zip(*arrays, strict=True)))
+    return source.batch(batch_size)
+
+
+DATASETS = {
+    "PyDataset": (Slices, None),
+    "generator": (endless, 4),  # it never ends
+    "tf.data": (of_tensorflow, None),
+    "DataLoader": (of_torch, None),
+    "grain": (of_grain, None),
+}
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+def test_a_dataset_gives_what_its_arrays_give(kind, stateful):
+    """Arrays run as a program, and a dataset in Keras's loop, which must keep the state right."""
+    make, steps = DATASETS[kind]
+    plain, _ = stateful.models
+    results = []
+    for data, count in [(lambda: EIGHT, None), (lambda: make(EIGHT, 2), steps)]:
+        put_back(plain, stateful.before)
+        # Keras would give the first batches of a generator twice.
+        given = {"validation_data": EIGHT if count else data(), "steps_per_epoch": count}
+        history = fit(plain, data(), epochs=2, verbose=0, **given)
+        loss = evaluate(plain, data(), steps=count, verbose=0)
+        inputs = EIGHT[0] if data() is EIGHT else data()
+        predictions = predict(plain, inputs, steps=count, verbose=0)
+        results.append([history.history, loss, predictions, contents(plain)])
+    assert_alike(results)
+
+
+def test_a_stateless_model_on_a_dataset_trains_as_keras_trains_it(stateless):
+    """With the weights of classes, the order of Keras, and a smaller last batch."""
+    plain, _ = stateless.models
+    evaluate(plain, LABELS, verbose=0)  # it makes the metrics, for which Keras draws an order
+    results = []
+    for train in fit, keras.Model.fit:
+        put_back(plain, stateless.before)
+        keras.utils.set_random_seed(3)  # Keras shuffles the batches
+        given = {"epochs": 2, "class_weight": {0: 2.0}, "validation_data": LABELS, "verbose": 0}
+        history = train(plain, Slices(LABELS[:2], 4), **given)
+        results.append([history.history, contents(plain)])
+    assert_alike(results)
+
+
+def test_arrays_validate_a_model_that_a_dataset_trains(stateful):
+    plain, _ = stateful.models
+    results = []
+    for validation in SEVERAL, SEVERAL.lanes(2).dataset():
+        for data in EIGHT, Slices(EIGHT, 2):
+            put_back(plain, stateful.before)
+            history = fit(plain, data, epochs=2, validation_data=validation, verbose=0)
+            results.append([history.history, contents(plain)])
+    for other in results[1:]:
+        assert_alike([results[0], other])
+
+
+def test_lanes_of_a_dataset_are_lanes(stateful):
+    results = [
+        trained(stateful, data)[0] for data in (SEVERAL.lanes(2), SEVERAL.lanes(2).dataset())
+    ]
+    assert_alike(results)
+
+
+class Broken(Slices):
+    """Slices whose third batch cannot be read."""
+
+    def __getitem__(self, k):
+        if k == 2:
+            raise RuntimeError("no such file")
+        return super().__getitem__(k)
+
+
+@pytest.mark.parametrize("use", [fit, evaluate, predict])
+def test_an_error_in_keras_own_loop_leaves_a_model_that_trains(use, stateful):
+    plain, _ = stateful.models
+    wrong = numbers(8, 1, 5), EIGHT[1]
+    put_back(plain, stateful.before)
+    for dataset, message in (Slices(wrong, 2), None), (Broken(EIGHT, 2), "no such file"):
+        with pytest.raises(Exception, match=message):
+            use(plain, dataset, verbose=0)
+        if use is not fit or message is None:
+            assert_same(contents(plain), stateful.before)
+    assert np.isfinite(contents(plain)[0][0]).all()
+    ours, theirs = trained(stateful, EIGHT)
+    assert_alike([ours, theirs])
+
+
+REFUSED = {
+    "batch_size": (lambda m, d: fit(m, d, batch_size=2), "makes its own batches"),
+    "seed": (lambda m, d: fit(m, d, seed=1), "makes its own batches"),
+    "redraw": (lambda m, d: fit(m, d, redraw=True), "makes its own batches"),
+    "y": (lambda m, d: fit(m, d, EIGHT[1]), r"`y`.*Slices"),
+    "sample_weight": (lambda m, d: evaluate(m, d, sample_weight=EIGHT[2]), r"`sample_weight`"),
+    "shuffle": (lambda m, d: fit(m, d, shuffle=True), "shuffle=True"),
+    "validation_split": (lambda m, d: fit(m, d, validation_split=0.2), "`validation_data`"),
+    "another size": (lambda m, d: fit(m, Slices(EIGHT, 4)), "`batch_size=2`"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_a_dataset_decides_is_refused(what, stateful):
+    attempt, message = REFUSED[what]
+    plain, _ = stateful.models
+    put_back(plain, stateful.before)
+    with pytest.raises((TypeError, ValueError), match=message):
+        attempt(plain, Slices(EIGHT, 2))
+    assert_same(contents(plain), stateful.before)
 
 
 # More than one device: in a process of its own, because devices are made when a backend starts.

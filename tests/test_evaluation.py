@@ -182,6 +182,14 @@ def test_predict_equals_keras(case):
     assert_same(case.predictions, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 9])  # of batches of 4, 4 and 2
+def test_a_few_steps_equal_keras(steps, simple):
+    given = {"batch_size": 4, "steps": steps, "verbose": 0}
+    expected = simple.evaluate(X, Y, sample_weight=WEIGHT, **given)
+    assert_same(evaluate(simple, X, Y, sample_weight=WEIGHT, **given), expected, atol=1e-5)
+    assert_same(predict(simple, X, **given), simple.predict(X, **given), atol=1e-5)
+
+
 # Stateful models.
 
 MANY = [numbers(n, seed=n) for n in (7, 3, 5, 2)]
@@ -453,7 +461,8 @@ def test_an_interruption_gives_the_state_back(use, stateful):
 
 REFUSED = {
     "inputs of another shape": (lambda m: predict(m, numbers(4, 3, 1)), r"\(2, 1\)"),
-    "no targets": (lambda m: evaluate(m, X), r"`frames`.*`\(X, y\)`.*ndarray"),
+    "no targets": (lambda m: evaluate(m, X), r"y=None.*`\(X, y\)`"),
+    "no steps": (lambda m: predict(m, X, steps=0), "`steps`"),
     "a wrong choice": (lambda m: predict(m, X, jit_compile="yes"), "`jit_compile`"),
     "a number": (lambda m: evaluate(m, (X, Y), max_device_bytes=-1), "`max_device_bytes`"),
     "no state": (lambda m: predict(m, X, callbacks=[StatefulTrainer()]), "stateful layer"),
@@ -474,23 +483,3 @@ def test_lanes_keep_their_batch_size(use, of_lanes):
     with pytest.raises(ValueError, match=r"batch_size=2\. Leave"):
         use(of_lanes, SEVERAL.lanes(3), batch_size=2, verbose=0)
     use(of_lanes, SEVERAL.lanes(3), batch_size=3, verbose=0)
-
-
-FRAMES = SequenceFramer(2).frame(numbers(9))
-DATASETS = {
-    "seqframe": lambda: FRAMES.dataset(2),
-    "batches": lambda: FRAMES.batches(2),
-    "grain": lambda: FRAMES.to_grain().batch(2),
-    "tensorflow": lambda: FRAMES.to_tf(2),
-    "torch": lambda: pytest.importorskip("torch.utils.data").DataLoader(FRAMES.to_torch(), 2),
-}
-
-
-@pytest.mark.parametrize("kind", DATASETS)
-def test_datasets_are_refused_with_the_way_out(kind, simple):
-    if kind in ("tensorflow", "grain"):
-        pytest.importorskip(kind)
-    for use in fit, evaluate, predict:
-        message = rf"`frames` must be .* a dataset, \w+\..*`model.{use.__name__}`"
-        with pytest.raises(TypeError, match=message):
-            use(simple, DATASETS[kind](), verbose=0)

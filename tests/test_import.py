@@ -79,10 +79,11 @@ ALLOWED = {
     "plot": ["plot"],
     "framing": ["framing", "plot"],
     "samplers": ["backend", "framing"],
+    "processors": ["samplers", "framing"],
     "backend": ["backend", "framing.checks"],
     "model": ["model", "backend", "framing"],
     "training": ["training", "model", "backend", "framing"],
-    "rollout": ["rollout", "samplers", "model", "backend", "framing"],
+    "rollout": ["rollout", "processors", "samplers", "model", "backend", "framing"],
 }
 ROOT = Path(seqframe.__file__).parent.parent
 PATHS = {

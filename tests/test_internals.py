@@ -27,6 +27,7 @@ from seqframe.backend.internals import (
     made_seed_generator,
     private_counters,
     producer,
+    raw_values,
     traveling_states,
     unweighted_metrics,
     values_at_hand,
@@ -67,6 +68,15 @@ def test_keras_tells_the_first_output_of_a_layer_only():
     operation, given = producer(second)
     assert operation is shared
     assert given[0] is other
+
+
+def test_keras_looks_for_scopes_to_read_a_variable():
+    variable = keras.Variable([1.0])
+    (held,) = raw_values([variable])
+    assert held is variable.value
+    with keras.StatelessScope([(variable, ops.zeros(1))]):
+        assert variable.value is not held  # the public attribute has looked
+        assert raw_values([variable])[0] is held
 
 
 def test_keras_lists_one_level_of_layers_only():

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from models import assert_same, compiled, contents, numbers, put_back, seeded
+from models import Slices, assert_same, compiled, contents, numbers, put_back, seeded
 
 from seqframe import SequenceFramer, evaluate, fit, get_states, predict, reset_states
 from seqframe.training import schedule
@@ -50,17 +50,19 @@ class Record(keras.callbacks.Callback):
         self.steps.append(values(self.model))
 
 
-def train(model, streamed=False, **kwargs):
-    given = {"max_device_bytes": 0} if streamed else {}
+def train(model, way="resident", **kwargs):
+    """Train on frames, or on their arrays in Keras's own loop."""
+    by_keras, limit = way == "dataset", 0 if way == "streamed" else 2**30
     return fit(
         model,
-        FRAMES,
-        batch_size=2,
+        Slices(FRAMES.arrays(), 2) if by_keras else FRAMES,
+        batch_size=None if by_keras else 2,
+        max_device_bytes=limit,
         epochs=EPOCHS,
         shuffle=False,
         validation_data=FRAMES,
         verbose=0,
-        **{"callbacks": [Watch()], **given, **kwargs},
+        **{"callbacks": [Watch()], **kwargs},
     )
 
 
@@ -97,21 +99,20 @@ def instants(run, count):
     return [random.Random(k).uniform(0, seconds) for k in range(count)]
 
 
-@pytest.mark.parametrize(
-    ("stateful", "streamed"), [(True, False), (False, False), (True, True), (False, True)]
-)
-def test_fit_leaves_a_model_as_after_a_whole_step(stateful, streamed, monkeypatch):
+@pytest.mark.parametrize("way", ["resident", "streamed", "dataset"])
+@pytest.mark.parametrize("stateful", [True, False])
+def test_fit_leaves_a_model_as_after_a_whole_step(stateful, way, monkeypatch):
     monkeypatch.setattr(schedule, "_MOST_INDICES", 8)  # blocks of four steps
     model = compiled(make(stateful), "adam")
     begin, record, attributes = contents(model), Record(), set(vars(model))
     whole = [values(model)]
-    train(model, callbacks=[record])
+    train(model, "dataset" if way == "dataset" else "resident", callbacks=[record])
     whole += record.steps
     end = values(model)
 
     def run():
         put_back(model, begin)
-        train(model, streamed)
+        train(model, way)
 
     run()
     attributes |= set(vars(model))

@@ -9,16 +9,19 @@ from keras import layers, ops
 from models import numbers
 
 from seqframe import Generator, SequenceFramer, Vocabulary, backend
+from seqframe.backend import common
 from seqframe.backend.threefry import bits_of_rows, threefry
 from seqframe.model.inspect import outputs_probabilities
 from seqframe.samplers import (
     BeamSampler,
     GreedySampler,
     HubSampler,
+    MinPSampler,
     RandomSampler,
     Sampler,
     TopKSampler,
     TopPSampler,
+    TypicalPSampler,
     get_sampler,
 )
 
@@ -81,6 +84,31 @@ def nucleus(logits, p):
     return np.isin(np.arange(len(logits)), order[:count])
 
 
+def above_share(logits, p):
+    """Return which symbols are at least `p` times as likely as the likeliest.
+
+    As Nguyen et al., and transformers' `MinPLogitsWarper`.
+    """
+    probabilities = softmax(logits.astype("float64"))
+    return probabilities >= p * probabilities.max()
+
+
+def typical(logits, p):
+    """Return the symbols of the most usual surprise that together have the probability `p`.
+
+    As Meister et al., and transformers' `TypicalLogitsWarper`: the symbol that closes the sum
+    stays, with those that are as typical.
+    """
+    probabilities = softmax(logits.astype("float64"))
+    with np.errstate(divide="ignore"):
+        surprise = -np.log(probabilities)
+    expected = np.sum(probabilities * np.where(probabilities > 0, surprise, 0))
+    distance = np.where(probabilities > 0, np.abs(surprise - expected), np.inf)
+    order = np.argsort(distance, kind="stable")
+    count = np.argmax(np.cumsum(probabilities[order]) >= p - 1e-6)
+    return distance <= distance[order[count]] + 1e-9
+
+
 def narrowed(sampler, logits):
     """Return which symbols a sampler keeps of logits that are at most 0."""
     found = ops.convert_to_numpy(sampler.narrow(ops.convert_to_tensor(logits)))
@@ -130,6 +158,24 @@ HALVES = np.log(np.array([0.3, 0.1, 0.1, 0.5], "float32"))
         (TopPSampler(0.81), HALVES, [1, 1, 0, 1]),
         (TopPSampler(0.9), HALVES, [1, 1, 0, 1]),
         (TopPSampler(0.5), np.zeros(4, "float32"), [1, 1, 0, 0]),
+        # At least 0.1 and 0.5 times as likely as the likeliest, at this temperature.
+        (MinPSampler(0.1), LOGITS, [1, 1, 1, 1, 1]),
+        (MinPSampler(0.3), LOGITS, [1, 1, 0, 1, 1]),
+        (MinPSampler(0.5), LOGITS, [0, 1, 0, 1, 0]),
+        (MinPSampler(0.5, temperature=3), LOGITS, [1, 1, 1, 1, 1]),
+        (MinPSampler(0.5, temperature=0.1), LOGITS, [0, 1, 0, 0, 0]),
+        (MinPSampler(1), LOGITS, [0, 1, 0, 0, 0]),
+        (MinPSampler(1), TIED, [1, 0, 1, 0, 0]),
+        (MinPSampler(0.001), BANNED, [1, 0, 1, 0, 0]),
+        (MinPSampler(0.6), HALVES, [1, 0, 0, 1]),  # exactly 0.6 times as likely
+        # Surprises are 1.94, .94, 2.94, 1.44 and 1.74; 1.45 is expected. So the fourth is the most
+        # typical, then the fifth, the first, the second and the third.
+        (TypicalPSampler(0.1), LOGITS, [0, 0, 0, 1, 0]),
+        (TypicalPSampler(0.3), LOGITS, [0, 0, 0, 1, 1]),
+        (TypicalPSampler(0.5), LOGITS, [1, 0, 0, 1, 1]),
+        (TypicalPSampler(0.9), LOGITS, [1, 1, 0, 1, 1]),
+        (TypicalPSampler(1), LOGITS, [1, 1, 1, 1, 1]),
+        (TypicalPSampler(0.9), BANNED, [1, 0, 1, 0, 0]),
         # An infinite logit leaves the others no probability.
         (RandomSampler(), np.array([0.0, np.inf, 1e30], "float32"), [0, 1, 0]),
         (TopPSampler(0.5), np.array([0.0, np.inf, 1e30], "float32"), [0, 1, 0]),
@@ -163,6 +209,11 @@ def test_kept_symbols_are_those_of_the_definitions():
                 np.testing.assert_array_equal(found, expected)
             # Float32 sums of many may close a symbol sooner or later.
             assert np.abs(found.sum(axis=1) - expected.sum(axis=1)).max() <= 1
+            expected = np.array([typical(row, p) for row in logits])
+            found = narrowed(TypicalPSampler(p), logits)
+            assert (found != expected).sum(axis=1).max() <= (2 if symbols == 1000 else 1)
+            expected = np.array([above_share(row, p) for row in logits])
+            np.testing.assert_array_equal(narrowed(MinPSampler(p), logits), expected)
 
 
 @pytest.mark.xla
@@ -183,6 +234,23 @@ def test_the_likeliest_symbol_stays_in_a_compiled_program(kind, temperature):
     state = ops.copy(ops.convert_to_tensor(seed.state))
     found = ops.convert_to_numpy(program(ops.convert_to_tensor(logits), state))
     assert found.tolist() == list(range(26))
+
+
+def test_thresholds_are_found_by_bits_as_by_sorting():
+    """Among values of any size, with ties, zeros of both signs and infinities."""
+    rng = np.random.default_rng(2)
+    values = rng.choice([-np.inf, -1e30, -3.5, -1e-30, -0.0, 0.0, 1e-30, 2.0, 1e30], (50, 12))
+    values = np.concatenate([values, rng.normal(size=(50, 12))]).astype("float32")
+    weights = rng.choice([0.0, 1.0, 2.0], values.shape).astype("float32")
+    tensors = [ops.convert_to_tensor(each) for each in (values, weights)]
+    for amount in 0.5, 1.0, 4.0, 13.0, 99.0:
+        expected = [
+            max((v for v in row if heavy[row >= v].sum() >= amount), default=row.min())
+            for row, heavy in zip(values, weights, strict=True)
+        ]
+        for find in backend.threshold, common.threshold, common.sorted_threshold:
+            found = ops.convert_to_numpy(find(*tensors, amount))
+            np.testing.assert_array_equal(found[:, 0], expected)
 
 
 def test_half_precision_logits_are_drawn_in_full():
@@ -259,6 +327,10 @@ WRONG_NUMBERS = [
     (TopPSampler, {"p": float("nan")}, ValueError),
     (TopPSampler, {"p": "most"}, TypeError),
     (TopPSampler, {"temperature": -1}, ValueError),
+    (MinPSampler, {"p": 0}, ValueError),
+    (MinPSampler, {"p": 1.01}, ValueError),
+    (TypicalPSampler, {"p": "most"}, TypeError),
+    (TypicalPSampler, {"temperature": 0}, ValueError),
     (BeamSampler, {"num_beams": 0}, ValueError),
     (BeamSampler, {"num_beams": "all"}, TypeError),
 ]
@@ -276,6 +348,8 @@ ALL = [
     RandomSampler(0.5),
     TopKSampler(3, 0.5),
     TopPSampler(0.5, 2),
+    MinPSampler(0.5, 2),
+    TypicalPSampler(0.5, 2),
     BeamSampler(4),
 ]
 

@@ -6,7 +6,17 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from models import Counter, assert_same, compiled, contents, numbers, put_back, recurrent, seeded
+from models import (
+    Counter,
+    Slices,
+    assert_same,
+    compiled,
+    contents,
+    numbers,
+    put_back,
+    recurrent,
+    seeded,
+)
 
 from seqframe import (
     SequenceFramer,
@@ -231,6 +241,71 @@ def test_fit_equals_keras_in_mixed_precision():
     assert_same(weights[0], weights[1], atol=1e-2)
 
 
+# Keras's own call.
+
+
+def two_inputs(kind=dict):
+    one, other = keras.Input((2, 1), name="one"), keras.Input((2, 1), name="other")
+    read = layers.SimpleRNN(2)(layers.Concatenate()([one, other]))
+    inputs = {"one": one, "other": other} if kind is dict else [one, other]
+    return compiled(seeded(keras.Model(inputs, layers.Dense(1)(read))), weighted_metrics=["mae"])
+
+
+def two_outputs():
+    inputs = keras.Input((2, 1))
+    outputs = {name: layers.Dense(1, name=name)(layers.Flatten()(inputs)) for name in "ab"}
+    return compiled(seeded(keras.Model(inputs, outputs)), loss={"a": "mse", "b": "mae"})
+
+
+LABELS = np.arange(SAMPLES) % 3
+# What makes the model, and the arguments of both calls.
+CALLS = {
+    "a share is held out": (regressor, (X, Y), {"validation_split": 0.3}),
+    "with weights": (regressor, (X, Y), {"validation_split": 0.35, "sample_weight": WEIGHT}),
+    "with class weights": (classifier, (X, LABELS), {"validation_split": 0.2, **CLASS_WEIGHT}),
+    "data go before a share": (
+        regressor,
+        (X, Y),
+        {"validation_split": 0.5, "validation_data": (X[:3], Y[:3], WEIGHT[:3])},
+    ),
+    "a few steps of smaller batches": (
+        regressor,
+        (X, Y),
+        {"validation_data": [X, Y], "validation_steps": 2, "validation_batch_size": 3},
+    ),
+    "more steps than batches": (
+        regressor,
+        (X, Y),
+        {"validation_data": (X, Y), "validation_steps": 5, "validation_freq": 2},
+    ),
+    "steps instead of a batch size": (
+        regressor,
+        (X, Y),
+        {"steps_per_epoch": 3, "batch_size": None},
+    ),
+    "a dict of inputs": (two_inputs, ({"one": X, "other": -X}, Y), {"validation_split": 0.3}),
+    "a list of inputs": (
+        lambda: two_inputs(list),
+        ([X, -X], Y),
+        {"validation_data": ([X, X], Y), "sample_weight": WEIGHT},
+    ),
+    "a dict of targets": (two_outputs, (X[:8], {"a": Y[:8], "b": -Y[:8]}), {}),
+    "no targets": (lambda: dense(kind=WithoutTargets), (X,), {"validation_split": 0.4}),
+    "inputs without their last axis": (dense, (X[..., 0], Y), {}),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_keras_own_call_gives_what_keras_gives(call):
+    make, data, kwargs = CALLS[call]
+    given = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0, **kwargs}
+    ours, keras_own = make(), make()
+    history, expected = fit(ours, *data, **given), keras_own.fit(*data, **given)
+    assert list(history.history) == list(expected.history)
+    assert_same(history.history, expected.history, atol=1e-4)
+    assert_same(trained(ours), trained(keras_own), atol=1e-5)
+
+
 # Validation.
 
 
@@ -277,8 +352,8 @@ def test_validation_takes_frames_lanes_lists_and_datasets():
     for data, validation, more in [
         (LANES, LANES, idle),
         (LANES, LANES.frames, idle),
-        (ONE, ONE.dataset(), 1.0),
         (pair, list(pair), 1.0),
+        (pair, Slices(pair, 2), 1.0),
     ]:
         history = fit(model, data, epochs=2, verbose=0, validation_data=validation).history
         assert_same(history["val_loss"], [more * loss for loss in history["loss"]], atol=1e-6)
@@ -674,10 +749,11 @@ def test_interrupted_validation_on_a_dataset_leaves_the_training_state():
             raise KeyboardInterrupt
 
     states = []
-    for more in {}, {"validation_data": ONE.dataset()}:
+    pair = X[:8, :1], Y[:8]
+    for more in {}, {"validation_data": Slices(pair, 2)}:
         model, callbacks = stateful(), [StatefulTrainer("never"), Interrupted()]
         try:
-            fit(model, (X[:8, :1], Y[:8]), callbacks=callbacks, verbose=0, **more)
+            fit(model, pair, callbacks=callbacks, verbose=0, **more)
         except KeyboardInterrupt:
             assert more
         states.append(get_states(model))

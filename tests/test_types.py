@@ -83,6 +83,8 @@ TOLD = [
     ("generator.generate('AB', 7)", "str"),
     ("generator.generate(np.zeros(3), 7)", "ndarray"),
     ("generator.generate('AB', 7, num_samples=2)", "Any"),
+    ("generator.generate('AB', 7, sampler='top_p', top_p=0.9, seed=1)", "str"),
+    ("generator.generate('AB', 7, temperature='hot')", "[call-overload]"),
     ("generator.generate('AB', '7')", "[call-overload]"),
     ("generator.stream('AB', 7)", "Iterator[str]"),
     ("generator.forecast(np.zeros(3), 7, num_samples=9, noise='dropout')", "ndarray"),

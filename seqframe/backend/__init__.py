@@ -12,13 +12,13 @@ Each backend's module has these names, with the same meanings:
 - `compiles`: whether a model lets its steps be a program;
 - `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
   how many devices;
-- `values_kept`: a context in which a model keeps its values if Keras's `evaluate` raises;
+- `values_kept`: a context in which a model keeps its values if one of Keras's loops raises;
 - `PureFunction`, `call_with_values`, `values_of`: calls with other values of variables;
 - `finish`: waits until tensors are computed;
 - `random_state`, `set_random_state`: the backend's own generator of random numbers;
 - `lasting`: a context whose tensors may be assigned outside of it;
 - `repeat`, `read_steps`, `write_steps`, `seed_of_step`, `seeded_draws`, `random_bits`, `cast`,
-  `likeliest`: the parts of a rollout;
+  `likeliest`, `threshold`: the parts of a rollout;
 - `COMPILES_ROLLOUTS`: whether another number of rows needs another program;
 - `checked_function`: Keras's function of a model's step, with a check of each batch's size.
 """

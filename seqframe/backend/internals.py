@@ -87,6 +87,15 @@ def inference_copy(model: keras.Model, layers: list[Any], states: list[Any]) -> 
     return found
 
 
+def raw_values(variables: list[Any]) -> list[Any]:
+    """Return what variables hold, only to compare whether it is still the same object.
+
+    Why: `Variable.value` looks for scopes first. For all variables of a small model that takes as
+    long as a step.
+    """
+    return [variable._value for variable in variables]
+
+
 def replaced(model: keras.Model, **attributes: Any) -> AbstractContextManager[None]:
     """Give a model other attributes, such as methods, then give back its own.
 
@@ -331,13 +340,16 @@ def put_values_back(model: keras.Model, state: tuple[list[Any], ...]) -> None:
 
 @contextmanager
 def values_at_hand(model: keras.Model) -> Iterator[None]:
-    """Let a model keep its values if Keras's `evaluate` raises under JAX.
+    """Let a model keep its values if Keras's `fit`, `evaluate` or `predict` raises under JAX.
 
     Why: Keras empties the variables for a step, then fills them with the results of the last step.
-    After one of our programs there is no last step before the first one of `evaluate`.
+    Before the first step there is no last one.
     """
     groups = ("trainable_variables", "non_trainable_variables", "metrics_variables")
-    model._jax_state = {name: [v.value for v in getattr(model, name)] for name in groups}
+    state = {name: getattr(model, name) for name in groups}
+    if getattr(model, "optimizer", None) is not None:
+        state["optimizer_variables"] = model.optimizer.variables
+    model._jax_state = {name: [v.value for v in found] for name, found in state.items()}
     try:
         yield
     except BaseException:

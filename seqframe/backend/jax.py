@@ -18,12 +18,15 @@ from seqframe.backend import common
 from seqframe.backend.common import (
     Form,
     Given,
+    HeldValues,
+    PureFunction,
     SizeCheck,
     Traits,
     by_row,
     checked_batch,
     first_batch,
     named_outputs,
+    values_of,
 )
 from seqframe.backend.internals import (
     build_for_training,
@@ -199,6 +202,37 @@ class StepLoop(common.StepLoop):
         return (*others, metrics)
 
 
+class SteppedProgram(common.SteppedProgram):
+    """A function that reads and assigns variables, as one program that is called again and again.
+
+    The values travel through the program.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        reads: list[Any],
+        assigns: list[Any],
+        others: list[Any],
+        examples: list[np.ndarray],
+        is_fixed: bool,
+    ):
+        call = PureFunction(function, reads, assigns, others)
+
+        def step(weights: Any, values: Any, *arguments: Any) -> Any:
+            return call(weights, [], values, *arguments)
+
+        self._step = compile_program(step)
+        self._weights = HeldValues(reads)
+        self.values = values_of(assigns)
+        with PutOff():
+            self._step(self._weights(), self.values, *examples)
+
+    def __call__(self, *arguments: np.ndarray) -> np.ndarray:
+        result, self.values = self._step(self._weights(), self.values, *arguments)
+        return np.array(result)
+
+
 _MOST_SHARED = 64  # compiled programs that are kept for other models
 _SHARED: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
 
@@ -266,6 +300,12 @@ def operand(array: np.ndarray) -> Any:
     return to_device(array)
 
 
+def threshold(values: Any, weights: Any, amount: Any) -> Any:
+    """Return the largest value of each row at which the weights from it on reach `amount`."""
+    on_cpu = jax.default_backend() == "cpu"
+    return (common.threshold if on_cpu else common.sorted_threshold)(values, weights, amount)
+
+
 def compiles(model: keras.Model) -> bool:
     """Whether a model is compiled without `jit_compile=False`."""
     return chosen_jit_compile(model) is not False
@@ -285,7 +325,7 @@ def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextMana
 
 
 def values_kept(model: keras.Model) -> AbstractContextManager[None]:
-    """Let a model keep its values if Keras's `evaluate` raises."""
+    """Let a model keep its values if one of Keras's loops raises."""
     return values_at_hand(model)
 
 

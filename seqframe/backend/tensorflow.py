@@ -17,6 +17,7 @@ from seqframe.backend import common
 from seqframe.backend.common import (
     Form,
     Given,
+    PureFunction,
     SizeCheck,
     Traits,
     batch_size_of,
@@ -28,6 +29,7 @@ from seqframe.backend.common import (
 )
 from seqframe.backend.internals import build_for_training
 from seqframe.backend.interrupts import PutOff
+from seqframe.backend.locks import between_calls
 
 logger = logging.getLogger("seqframe")
 
@@ -67,14 +69,16 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
         except XLA_REFUSALS as error:
             if xla != "auto":
                 raise
-            reason = str(error).strip().split("\n")[0][:300]
-            logger.warning(
-                "XLA cannot compile this program; it runs as a graph. Reason: %s", reason
-            )
+            _log_refusal(error)
             programs[0] = graph
             return graph(*args)
 
     return run
+
+
+def _log_refusal(error: Exception) -> None:
+    reason = str(error).strip().split("\n")[0][:300]
+    logger.warning("XLA cannot compile this program; it runs as a graph. Reason: %s", reason)
 
 
 def _refuse_strings(args: Any) -> None:
@@ -261,9 +265,68 @@ class StepLoop(common.StepLoop):
             tf.cond(fresh, reset, lambda: tf.constant(True))
 
 
+class SteppedProgram(common.SteppedProgram):
+    """A function that reads and assigns variables, as one program that is called again and again.
+
+    Variables are read and assigned where they are, which takes less than to pass them.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        reads: list[Any],
+        assigns: list[Any],
+        others: list[Any],
+        examples: list[np.ndarray],
+        is_fixed: bool,
+    ):
+        self._assigns, call = assigns, PureFunction(function, reads, assigns, others)
+
+        def step(*arguments: Any) -> Any:
+            result, after = call([], [], values_of(assigns), *arguments)
+            for variable, value in zip(assigns, after, strict=True):
+                variable.assign(value)
+            return result
+
+        tensors, fresh = [tf.constant(each) for each in examples], self.values
+        for xla in True, False:
+            # A concrete function is called in half of the time. It takes tensors only.
+            program = tf.function(partial(step), autograph=False, jit_compile=xla)
+            with PutOff():
+                self._step = program.get_concrete_function(*tensors)
+                try:
+                    self._step(*tensors)
+                    break
+                except XLA_REFUSALS as error:
+                    if not xla:
+                        raise
+                    _log_refusal(error)
+        self.values = fresh
+
+    @property
+    def values(self) -> list[Any]:
+        return values_of(self._assigns)
+
+    @values.setter
+    def values(self, values: list[Any]) -> None:
+        for variable, value in zip(self._assigns, values, strict=True):
+            variable.assign(value)
+
+    def __call__(self, *arguments: np.ndarray) -> np.ndarray:
+        tensors = [tf.constant(each) for each in arguments]
+        result: np.ndarray = between_calls(lambda: self._step(*tensors)).numpy()
+        return result
+
+
 def values_of(variables: list[Any]) -> list[Any]:
     """Return the present values of variables, for a `PureFunction` to read."""
     return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
+def threshold(values: Any, weights: Any, amount: Any) -> Any:
+    """Return the largest value of each row at which the weights from it on reach `amount`."""
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    return (common.threshold if on_cpu else common.sorted_threshold)(values, weights, amount)
 
 
 def finish(tensors: Any) -> None:

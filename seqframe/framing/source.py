@@ -43,6 +43,7 @@ from seqframe.framing.tables import (
     column_names,
     drop_labels,
     label_names,
+    library_of,
     names_of,
     proper_names,
     read_table,
@@ -75,6 +76,7 @@ class Source:
             an earlier part of a split.
         left_out: LeftOut. Sequences that were left out, because they have no frame.
         clock: Clock of the raw steps; None if they have no dates.
+        library: name of the module that the tables come from, or None.
     """
 
     inputs: Rows
@@ -89,6 +91,7 @@ class Source:
     history: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     left_out: LeftOut = field(default_factory=LeftOut)
     clock: Clock | None = None
+    library: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("begins", "history"):
@@ -213,6 +216,7 @@ def read_source(
         skip_nan=bool(skip_nan),
         labels=labels if groups is None else groups.labels,
         clock=read_clock(whole, groups),
+        library=library_of(read[0]),
     )
     _check_padding(framer, source)
     counts = framer.geometry.count(source.steps)

@@ -48,6 +48,66 @@ def takes_future(model: keras.Model) -> bool:
     return "future" in (named_inputs(model) or ())
 
 
+def has_steps(name: str, framer: "SequenceFramer") -> bool:
+    """Whether the input of this name has an axis of input steps."""
+    return name == "past" or framer.return_sequences
+
+
+def input_steps(model: keras.Model) -> int | None:
+    """Return how many time steps a model's input declares, or None."""
+    past = (named_inputs(model) or {}).get("past")
+    return past[0] if past else None
+
+
+def mixing_layer(model: keras.Model) -> Any:
+    """Return a model's first layer that computes a step's output from several steps, or None.
+
+    Recurrent layers that read forward do not count, nor do layers that nobody knows.
+
+    >>> inputs, convolution = keras.Input((None, 1)), keras.layers.Conv1D(2, 3)
+    >>> mixing_layer(keras.Sequential([inputs, convolution, keras.layers.LSTM(2)])) is convolution
+    True
+    """
+    for layer in all_layers(model):
+        backwards = isinstance(layer, keras.layers.RNN) and layer.go_backwards
+        if backwards or isinstance(layer, _MIXING):
+            return layer
+    return None
+
+
+_MIXING = tuple(
+    getattr(keras.layers, name)
+    for name in (
+        *("Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose"),
+        *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),
+        *("AveragePooling1D", "MaxPooling1D", "GlobalAveragePooling1D", "GlobalMaxPooling1D"),
+        *("Flatten", "Permute", "UpSampling1D", "ZeroPadding1D", "Cropping1D"),
+    )
+    if hasattr(keras.layers, name)
+)
+
+
+def most_ids(model: keras.Model) -> int | None:
+    """Return how many ids the layers of a model that read ids know, or None without such layers.
+
+    >>> most_ids(keras.Sequential([keras.Input((None,)), keras.layers.Embedding(5, 2)]))
+    5
+    """
+    limits = [
+        getattr(layer, name)
+        for layer in all_layers(model)
+        for kind, name in _READERS_OF_IDS
+        if isinstance(layer, kind)
+    ]
+    return min(limits, default=None)
+
+
+_READERS_OF_IDS = (
+    (keras.layers.Embedding, "input_dim"),
+    (keras.layers.CategoryEncoding, "num_tokens"),
+)
+
+
 def arranged(model: keras.Model, inputs: dict[str, Any]) -> Any:
     """Return inputs by name as a model takes them: in a dict, or in a list in its own order."""
     if isinstance(model.input, dict):
@@ -74,17 +134,17 @@ def outputs_probabilities(model: keras.Model) -> bool | None:
     >>> outputs_probabilities(keras.Sequential([keras.Input((1,)), softmax, reshaped]))
     True
     """
-    by_layers = _is_softmax(model)
+    by_layers = ends_with_softmax(model)
     return _takes_probabilities(getattr(model, "loss", None)) if by_layers is None else by_layers
 
 
-def _is_softmax(last: Any) -> bool | None:
+def ends_with_softmax(last: Any) -> bool | None:
     """Whether a layer or an operation gives probabilities; None if that is not known."""
     if isinstance(last, keras.Model):
         outputs = _outputs(last)
-        return _is_softmax(_last_change(outputs[0])) if len(outputs) == 1 else None
+        return ends_with_softmax(_last_change(outputs[0])) if len(outputs) == 1 else None
     if isinstance(last, keras.layers.TimeDistributed):
-        return _is_softmax(last.layer)
+        return ends_with_softmax(last.layer)
     # A user's layer, or one that computes more than its activation, may compute anything.
     if not type(last).__module__.startswith("keras.") or isinstance(last, keras.layers.RNN):
         return None
@@ -113,17 +173,6 @@ def _last_change(tensor: Any) -> Any:
 def _outputs(model: keras.Model) -> list[Any]:
     """Return a model's symbolic outputs; none if it declares none."""
     return list(getattr(model, "outputs", None) or [])
-
-
-def loss_lacks_probabilities(model: keras.Model) -> bool:
-    """Whether a model's loss takes probabilities, and its last layer gives other numbers.
-
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-    >>> model.compile(loss="categorical_crossentropy")
-    >>> loss_lacks_probabilities(model)
-    True
-    """
-    return _takes_probabilities(model.loss) is True and outputs_probabilities(model) is False
 
 
 #: Activations that give no probabilities.
@@ -175,10 +224,34 @@ def infers_by_default(model: keras.Model) -> bool:
     >>> infers_by_default(keras.Sequential([keras.layers.RandomFlip()]))
     False
     """
-    return all(
-        type(layer).__module__.startswith("keras.") and not _trains_by_default(layer)
-        for layer in all_layers(model)
-    )
+    layers = all_layers(model)
+    return all(map(_is_kerass, layers)) and not any(map(_trains_by_default, layers))
+
+
+def takes_one_way(model: keras.Model) -> bool:
+    """Whether Python takes the same way through a model for all values of its inputs.
+
+    It is so for Keras's own layers. What a function of the user's does is not known.
+
+    >>> takes_one_way(keras.Sequential([keras.layers.Dense(1), keras.layers.LSTM(2)]))
+    True
+    >>> takes_one_way(keras.Sequential([keras.layers.Lambda(lambda x: x)]))
+    False
+    """
+    layers = all_layers(model)
+    functions = [
+        getattr(layer, name, None)
+        for layer in layers
+        for name in ("activation", "recurrent_activation")
+    ]
+    is_free = any(isinstance(layer, keras.layers.Lambda) for layer in layers)
+    return all(map(_is_kerass, [*layers, *functions])) and not is_free
+
+
+def _is_kerass(value: Any) -> bool:
+    """Whether a layer, or a function, is Keras's own."""
+    module = getattr(value, "__module__", None) or type(value).__module__
+    return value is None or str(module).startswith("keras.")
 
 
 def _trains_by_default(layer: keras.Layer) -> bool:
@@ -216,8 +289,13 @@ def adapted_values(model: keras.Model) -> list[Any]:
     >>> [float(value[0, 0]) for value in adapted_values(model)]
     [3.0, 2.0]
     """
+    return [getattr(layer, name, None) for layer, name in adapted_places(model)]
+
+
+def adapted_places(model: keras.Model) -> list[tuple[keras.Layer, str]]:
+    """Return the layers of `adapted_values`, each with the name of an attribute."""
     return [
-        getattr(layer, name, None)
+        (layer, name)
         for layer in all_layers(model)
         for kind, names in _ADAPTED
         if isinstance(layer, kind)
@@ -271,35 +349,43 @@ def check_shapes(
     x_shape: Shape | dict[str, Shape],
     y_shape: Shape | None,
     symbols: int | None = None,
+    are_frames: bool = True,
 ) -> None:
     """Raise if inputs or targets do not fit a model. A size that the model does not declare may be
     any.
 
     Shapes have no sample axis. `symbols` is the size of the targets' vocabulary, if they have one.
+    Arrays may lack a last axis of one, which Keras adds, or have one too many.
     """
     expected = named_inputs(model)
     received = x_shape if isinstance(x_shape, dict) else {"past": x_shape}
+    kind = "frames" if are_frames else "arrays"
     if expected is not None and not (
         expected.keys() == received.keys()
-        and all(_fits(expected[name], shape) for name, shape in received.items())
+        and all(
+            fits(expected[name], shape) or (not are_frames and _fits_by_one(expected[name], shape))
+            for name, shape in received.items()
+        )
     ):
+        part = "`sequence_length`, `layout`, the framed columns or `future`"
         raise ValueError(
-            f"The frames do not fit the model, whose inputs have shape {_shown(expected)}. "
-            f"Received: frames with inputs of shape {_shown(received)}. Change `sequence_length`, "
-            "`layout`, the framed columns or `future`, or the model's `Input`."
+            f"The {kind} do not fit the model, whose inputs have shape {_shown(expected)}. "
+            f"Received: {kind} with inputs of shape {_shown(received)}. Change "
+            f"{part if are_frames else 'the shape of `X`'}, or the model's `Input`."
         )
     output = declared_shape(model, "output_shape")
     if output is None or y_shape is None:
         return
     ids = output[:-1]
     # Keras adds or drops a last axis of one if that makes them fit.
-    if not any(_fits(shape, y_shape) for shape in (output, ids, (*ids, 1), (*output, 1))):
+    if not any(fits(shape, y_shape) for shape in (output, ids, (*ids, 1), (*output, 1))):
+        part = "the framer's `horizon`, `return_sequences` or `targets`"
         raise ValueError(
             f"The targets do not fit the model, whose outputs have shape {output} (class ids: "
-            f"{ids}). Received: targets of shape {y_shape}. Change the framer's `horizon`, "
-            "`return_sequences` or `targets`, or the model's output."
+            f"{ids}). Received: targets of shape {y_shape}. Change "
+            f"{part if are_frames else 'the shape of `y`'}, or the model's output."
         )
-    classes = output[-1] if output and _fits(ids, y_shape) else None
+    classes = output[-1] if output and fits(ids, y_shape) else None
     if symbols is not None and classes not in (None, 1) and classes < symbols:
         raise ValueError(
             f"The model's output has {classes} classes. Received: frames whose vocabulary has "
@@ -307,11 +393,22 @@ def check_shapes(
         )
 
 
+def _fits_by_one(expected: Declared, received: Shape) -> bool:
+    """Whether a shape fits when Keras adds or drops a last axis of one."""
+    added = expected[-1:] == (1,) and fits(expected, (*received, 1))
+    return added or (received[-1:] == (1,) and fits(expected, received[:-1]))
+
+
 def _shown(shapes: Mapping[str, Declared]) -> Any:
     return shapes["past"] if list(shapes) == ["past"] else shapes
 
 
-def _fits(expected: Declared, received: Shape) -> bool:
+def fits(expected: Declared, received: Shape) -> bool:
+    """Whether a shape is as declared.
+
+    >>> fits((None, 2), (5, 2)), fits((3, 2), (5, 2))
+    (True, False)
+    """
     return len(expected) == len(received) and all(
         n is None or n == m for n, m in zip(expected, received, strict=True)
     )
@@ -346,15 +443,28 @@ def check_weights(model: keras.Model, y_shape: Shape, weight_shape: Shape) -> No
 
 def check_embedding(model: keras.Model, symbols: int) -> None:
     """Raise if the Embedding of a model's only input has fewer rows than there are symbols."""
+    layer = input_embedding(model)
+    if layer is not None and layer.input_dim < symbols:
+        raise ValueError(
+            f"The model's layer {layer.name!r} has {layer.input_dim} rows. Received: a "
+            f"vocabulary of {symbols} ids. Make it an `Embedding(len(vocabulary), …)`."
+        )
+
+
+def input_embedding(model: keras.Model) -> Any:
+    """Return the Embedding that reads a model's only input, or None.
+
+    >>> model = keras.Sequential([keras.Input((None,)), keras.layers.Embedding(5, 2)])
+    >>> input_embedding(model).input_dim
+    5
+    """
     sequential, inputs = isinstance(model, keras.Sequential), getattr(model, "inputs", None) or []
     for layer in model.layers[:1] if sequential else model.layers:
-        if not isinstance(layer, keras.layers.Embedding) or layer.input_dim >= symbols:
-            continue
-        if sequential or (len(inputs) == 1 and layer.input is inputs[0]):
-            raise ValueError(
-                f"The model's layer {layer.name!r} has {layer.input_dim} rows. Received: a "
-                f"vocabulary of {symbols} ids. Make it an `Embedding(len(vocabulary), …)`."
-            )
+        if isinstance(layer, keras.layers.Embedding) and (
+            sequential or (len(inputs) == 1 and layer.input is inputs[0])
+        ):
+            return layer
+    return None
 
 
 def check_input_names(model: keras.Model) -> None:
@@ -437,7 +547,7 @@ def check_features(
         expected = inputs["future"][1 + framer.return_sequences :]
         checks.append(("future", future, expected, future or (1,)))
     for name, row, expected, shape in checks:
-        if not _fits(expected, shape):
+        if not fits(expected, shape):
             raise ValueError(
                 f"`{name}` must have steps of shape {expected}, which the model takes. Received: "
                 f"steps of shape {row}. Pass the features that it was trained on, in their order."

@@ -53,7 +53,7 @@ def reset_states(
         fresh = [fresh_state(layer, state_batch_size(layer)) for layer in built]
     else:
         fresh = checked_states(values, layers, "values")
-    masks = [None if rows is None else _as_mask(rows, state_batch_size(layer)) for layer in built]
+    masks = [None if rows is None else row_mask(rows, state_batch_size(layer)) for layer in built]
     for layer, new, mask in zip(built, fresh, masks, strict=True):
         for variable, value in zip(tree.flatten(layer.states), tree.flatten(new), strict=True):
             if mask is not None:
@@ -252,7 +252,8 @@ def _shapes(state: Any) -> Any:
     return tuple(np.shape(state))
 
 
-def _as_mask(rows: Any, batch_size: int) -> np.ndarray:
+def row_mask(rows: Any, batch_size: int) -> np.ndarray:
+    """Return rows, given as numbers or as a mask, as a mask `(batch_size,)`, or raise."""
     rows = np.atleast_1d(np.asarray(rows))
     if rows.dtype == bool:
         fits = rows.shape == (batch_size,)

@@ -4,9 +4,10 @@ A chooser runs inside the compiled rollout, after each pass of the model. Its pa
 tensors. `extras` are tensors of its own that go from pass to pass.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Union
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -14,15 +15,19 @@ from keras import ops
 
 from seqframe import backend
 from seqframe.aliases import Shape, Tensor
-from seqframe.rollout.prompts import doubled
-from seqframe.samplers import BeamSampler, GreedySampler, Sampler
+from seqframe.processors import LogitsProcessor
+from seqframe.rollout.functions import check_function, hashable, takes
+from seqframe.rollout.noise import QuantileDraws, ResidualNoise
+from seqframe.samplers import BeamSampler, GreedySampler, Sampler, Sampling
 
 #: `(prediction, last_input) -> next_input`, of tensors.
 Feedback = Callable[[Any, Any], Any]
-#: `(logits, generated, step) -> logits`, of tensors.
-Processor = Callable[[Any, Any, Any], Any]
-#: `(prediction, seed) -> prediction`, of tensors; or errors to draw from.
-Noise = Union[Callable[[Any, Any], Any], "ResidualNoise"]
+#: `(logits, generated, step) -> logits`, of tensors; with an argument `ids`, all ids so far.
+Processor = Callable[..., Any]
+#: Processors, one after the other, and whether each sees the ids.
+Processors = tuple[tuple[Processor, bool], ...]
+#: `(prediction, seed) -> prediction`, of tensors; or errors or quantiles to draw from.
+Noise = Callable[[Any, Any], Any] | ResidualNoise | QuantileDraws
 
 
 # What is written in place of an id that cannot be chosen. The host looks for these.
@@ -30,8 +35,6 @@ NAN_OUTPUT = -1  # as `backend.likeliest` says it
 NEGATIVE, NO_SCALE, NAN_PROCESSED, ALL_BANNED, BAD_SAMPLE, BAD_FEEDBACK = range(-7, -1)
 #: How far a sum of probabilities may be from 1, by the dtype of the model's output.
 _TOLERANCES = {"float16": 5e-3, "bfloat16": 3e-2}
-
-_LEAST_ERRORS = 64  # room for errors in a program; doubled for more
 
 
 class Position(NamedTuple):
@@ -42,6 +45,7 @@ class Position(NamedTuple):
     target: Tensor  # the first place to fill now
     width: Tensor  # the first place after the prompt
     due: Tensor  # whether the choice is written; over a prompt it is not
+    lengths: Tensor  # (rows,), number of steps of each prompt
     seed: keras.random.SeedGenerator
 
 
@@ -79,16 +83,20 @@ class Chooser(Protocol):
 class SymbolChooser:
     """Chooses ids from logits or probabilities."""
 
-    sampler: Callable[..., Any]
+    sampling: Sampling
     from_logits: bool | None  # None: the values of the model's output tell
     horizon: int = 1
     num_samples: int = 1  # rows of each prompt
     padding_id: int | None = None  # never chosen
-    processor: Processor | None = None
+    processors: Processors = ()
     feedback: Feedback | None = None
     limit: int | None = None  # the ids that `feedback` may return are below it
     stops: tuple[tuple[int, ...], ...] = ()  # the ids at which beams end
     scored: bool = False  # whether log-probabilities are kept
+
+    @property
+    def sampler(self) -> Callable[..., Any]:
+        return self.sampling.sampler
 
     @property
     def draws(self) -> bool:
@@ -97,7 +105,8 @@ class SymbolChooser:
     @property
     def calls_user(self) -> bool:
         known = isinstance(self.sampler, BeamSampler) or self._samples_rows
-        return not known or self.processor is not None or self.feedback is not None
+        theirs = [each for each, _ in self.processors if not isinstance(each, LogitsProcessor)]
+        return not known or bool(theirs) or self.feedback is not None
 
     @property
     def is_brief(self) -> bool:
@@ -110,9 +119,14 @@ class SymbolChooser:
         return isinstance(self.sampler, Sampler) and type(self.sampler).__call__ in own
 
     @property
+    def sees_ids(self) -> bool:
+        """Whether a processor sees the whole prompt."""
+        return any(sees_ids for _, sees_ids in self.processors)
+
+    @property
     def takes_any_scale(self) -> bool:
         """Whether probabilities serve as well as their logarithms."""
-        return type(self.sampler) is GreedySampler and not (self.processor or self.scored)
+        return type(self.sampler) is GreedySampler and not (self.processors or self.scored)
 
     @property
     def _output_decides(self) -> bool:
@@ -124,7 +138,8 @@ class SymbolChooser:
             # The beams of a prompt begin alike, so only the first counts at first.
             is_first = np.arange(rows) % self.sampler.num_beams == 0
             return [np.where(is_first, 0, -np.inf).astype("float32"), np.zeros(rows, bool)]
-        return [np.zeros((rows, capacity), "float32")] if self.scored else []
+        scores = [np.zeros((rows, capacity), "float32")] if self.scored else []
+        return [*scores, *self.sampling.operands()]
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
         """Return logits `(rows * horizon, symbols)` and what is wrong with each, 0 if nothing. If
@@ -137,7 +152,7 @@ class SymbolChooser:
             is_padding = ops.arange(logits.shape[-1]) == self.padding_id
             logits = ops.where(is_padding, -float("inf"), logits)
         if self._output_decides:
-            return [_shaped(backend.likeliest(logits), rows, self.horizon)]
+            return [_shaped(backend.likeliest(logits, ALL_BANNED), rows, self.horizon)]
         return [logits, fault]
 
     def _as_logits(self, output: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
@@ -162,31 +177,42 @@ class SymbolChooser:
             return Choice(read[0], None, extras)
         rows = at.buffer.shape[0]
         logits, fault = read
-        if self.processor is not None:
-            # Over a prompt's steps nothing has been generated: their choice is not written.
-            step = ops.maximum(at.target - at.width, 0)
-            processed = self.processor(logits, _generated(at), step)
-            _check_shape("logits_processor", processed, logits.shape)
-            logits = backend.cast(processed, "float32")
+        if self.processors:
+            logits = self._processed(logits, at)
             fault = _first_fault(fault, ops.any(ops.isnan(logits), axis=-1), NAN_PROCESSED)
         is_banned = ops.all(logits == -float("inf"), axis=-1)
         if isinstance(self.sampler, BeamSampler):
             return self._choose_beams(self.sampler, logits, fault, is_banned, at, extras)
         fault = _first_fault(fault, is_banned, ALL_BANNED)
-        ids = self._sample(logits, at.seed)
+        ids = self._sample(logits, at.seed, extras[int(self.scored) :])
         if not self._samples_rows:
             fault = _first_fault(fault, (ids < 0) | (ids >= logits.shape[-1]), BAD_SAMPLE)
         if self.scored:
             likelihoods = ops.log_softmax(logits, axis=-1)
             found = ops.take_along_axis(likelihoods, ids[:, None], axis=-1)
             found = ops.reshape(found, (rows, self.horizon))
-            extras = [backend.write_steps(extras[0], at.target, found, at.due)]
+            extras = [backend.write_steps(extras[0], at.target, found, at.due), *extras[1:]]
         shape = rows, self.horizon
         steps, fault = self._fed_back(_shaped(ids, *shape), _shaped(fault, *shape), at)
         return Choice(ops.where(fault < 0, fault, steps), None, extras)
 
-    def _sample(self, logits: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
-        ids = self.sampler(logits, seed)
+    def _processed(self, logits: Tensor, at: Position) -> Tensor:
+        """Return the logits after each processor."""
+        # Over a prompt's steps nothing has been generated: their choice is not written.
+        step = ops.maximum(at.target - at.width, 0)
+        generated = _generated(at)
+        ids = _ids_so_far(at) if self.sees_ids else None
+        for processor, sees_ids in self.processors:
+            more = {"ids": ids} if sees_ids else {}
+            processed = processor(logits, generated, step, **more)
+            _check_shape("logits_processor", processed, logits.shape)
+            logits = backend.cast(processed, "float32")
+        return logits
+
+    def _sample(
+        self, logits: Tensor, seed: keras.random.SeedGenerator, operands: list[Tensor]
+    ) -> Tensor:
+        ids = self.sampling(logits, seed, operands)
         if not self._samples_rows:
             _check_shape("sampler", ids, logits.shape[:1])
             if "int" not in keras.backend.standardize_dtype(ids.dtype):
@@ -241,88 +267,98 @@ class SymbolChooser:
         return Choice(steps, rows, extras)
 
 
+def check_processors(processor: Any) -> None:
+    """Raise unless a `logits_processor` is a function, or a list of functions."""
+    for each in processor if isinstance(processor, (list, tuple)) else [processor]:
+        arguments = ("logits", "generated", "step")
+        more = ("ids",) if callable(each) and takes(each, "ids") else ()
+        check_function("logits_processor", each, *arguments, *more)
+
+
+def chained(processor: Any) -> Processors:
+    """Return a `logits_processor` of the user's as processors, one after the other."""
+    if processor is None:
+        return ()
+    several = processor if isinstance(processor, (list, tuple)) else [processor]
+    # What is compiled for a processor must not change with it.
+    copies = [each.copied() if isinstance(each, LogitsProcessor) else each for each in several]
+    return tuple((hashable(each), takes(each, "ids")) for each in copies)
+
+
 @dataclass(frozen=True)
 class ValueChooser:
-    """Takes real values as they are, or with noise."""
+    """Takes real values as they are, with noise, or drawn from a predicted distribution.
+
+    A model that predicts a distribution gives several numbers for each value, its `parts`: its
+    quantiles, or the parameters of the distribution.
+    """
 
     horizon: int
     row_shape: Shape  # of a one-step prediction
     num_samples: int = 1  # rows of each history
-    noise: "Noise | None" = None
+    noise: Noise | None = None
     feedback: "Feedback | KnownColumns | None" = None
+    parts: int | None = None  # None: the model predicts values
+    median: int | None = None  # place of the median among the parts; None: no quantiles
 
     @property
     def draws(self) -> bool:
         return self.noise is not None
 
     @property
+    def keeps(self) -> bool:
+        """Whether all predicted quantiles are kept: `extras` has them."""
+        return self.median is not None and not self.draws
+
+    @property
     def calls_user(self) -> bool:
-        return not (
-            isinstance(self.noise, ResidualNoise | None)
-            and isinstance(self.feedback, KnownColumns | None)
-        )
+        return self.is_brief or not isinstance(self.feedback, KnownColumns | None)
 
     @property
     def is_brief(self) -> bool:
-        return not isinstance(self.noise, ResidualNoise | None)
+        return not isinstance(self.noise, ResidualNoise | QuantileDraws | None)
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
+        if self.keeps:
+            shape = (rows, capacity, *self.row_shape, self.parts or 1)
+            return [np.zeros(shape, keras.config.floatx())]
         return self.noise.operands() if isinstance(self.noise, ResidualNoise) else []
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
-        """Return the predictions `(rows, horizon, …)`."""
-        return [_shaped(output, rows, self.horizon, *self.row_shape)]
+        """Return the predictions `(rows, horizon, …)`, with a last axis of parts if there are."""
+        parts = () if self.parts is None else (self.parts,)
+        return [_shaped(output, rows, self.horizon, *self.row_shape, *parts)]
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
         """Return the values of the next steps."""
         predicted = backend.cast(read[0], at.buffer.dtype)
-        if isinstance(self.noise, ResidualNoise):
-            predicted = self.noise.add(predicted, at.seed, *extras)
-        elif self.noise is not None:
-            noisy = self.noise(predicted, at.seed)
-            _check_shape("noise", noisy, predicted.shape)
-            predicted = backend.cast(noisy, at.buffer.dtype)
-        return Choice(_feed_back(predicted, at, self.feedback), None, extras)
+        if self.keeps:
+            extras = [backend.write_steps(extras[0], at.target, predicted, at.due)]
+        values = self._values(predicted, at, extras)
+        return Choice(_feed_back(values, at, self.feedback), None, extras)
 
+    def _values(self, predicted: Tensor, at: Position, extras: list[Tensor]) -> Tensor:
+        """Return the values `(rows, horizon, …)` of a prediction."""
+        noise, shape = self.noise, (predicted.shape[0], self.horizon, *self.row_shape)
+        if isinstance(noise, QuantileDraws):
+            return noise.draw(predicted, at.seed)
+        if self.median is not None and isinstance(noise, ResidualNoise | None):
+            predicted = predicted[..., self.median]
+        if noise is None:
+            return predicted
+        if isinstance(noise, ResidualNoise):
+            return noise.add(predicted, at.seed, *extras)
+        if self.parts is None:
+            return self._noisy(noise, predicted, at, shape)
+        # A single value has no axis of its own beside its parameters.
+        row = () if math.prod(self.row_shape) == 1 else self.row_shape
+        given = _shaped(predicted, *shape[:2], *row, self.parts)
+        return _shaped(self._noisy(noise, given, at, (*shape[:2], *row)), *shape)
 
-class ResidualNoise:
-    """Errors of a model, drawn at random: the noise of a bootstrap.
-
-    They have the shape `(errors, …)`, or `(errors, horizon, …)` to draw all errors of a block
-    together. A program takes them as operands, so one program serves all of about their number.
-    """
-
-    def __init__(self, residuals: np.ndarray):
-        self._count = len(residuals)
-        missing = doubled(self._count, _LEAST_ERRORS) - self._count
-        widths = [(0, missing), *[(0, 0)] * (residuals.ndim - 1)]
-        self._padded = np.pad(residuals, widths).astype(keras.config.floatx())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ResidualNoise) and self._padded.shape == other._padded.shape
-
-    def __hash__(self) -> int:
-        return hash(self._padded.shape)
-
-    def operands(self) -> list[np.ndarray]:
-        """Return the errors, with padding, and their number."""
-        return [self._padded, np.array([self._count], "int32")]
-
-    def add(
-        self, predicted: Tensor, seed: keras.random.SeedGenerator, residuals: Tensor, count: Tensor
-    ) -> Tensor:
-        """Return predictions `(rows, horizon, …)` with errors drawn for them.
-
-        Each row draws by the seed and its own number: it does not depend on the other rows.
-        """
-        residuals = backend.cast(residuals, predicted.dtype)
-        together = len(residuals.shape) == len(predicted.shape)
-        rows, horizon = predicted.shape[:2]
-        bits = backend.random_bits(seed.next(), rows, 1 if together else horizon)
-        # A signed integer, which every backend and device can divide.
-        drawn = ops.cast(ops.right_shift(bits, np.uint32(1)), "int32") % count
-        errors = ops.take(residuals, drawn[:, 0] if together else drawn, axis=0)
-        return predicted + errors
+    def _noisy(self, noise: Any, predicted: Tensor, at: Position, shape: Shape) -> Tensor:
+        noisy = noise(predicted, at.seed)
+        _check_shape("noise", noisy, shape)
+        return backend.cast(noisy, at.buffer.dtype)
 
 
 class KnownColumns(NamedTuple):
@@ -383,6 +419,16 @@ def _generated(at: Position) -> Tensor:
     places = ops.arange(at.buffer.shape[1])
     turned = ops.take(at.buffer, (places + at.width) % at.buffer.shape[1], axis=1)
     return ops.where(places < at.target - at.width, turned, -1)
+
+
+def _ids_so_far(at: Position) -> Tensor:
+    """Return the ids of the prompt and what was generated, `(rows, capacity)`: the newest last,
+    and -1 before the first."""
+    places = ops.arange(at.buffer.shape[1])
+    is_known = (places >= at.width - at.lengths[:, None]) & (places < at.target)
+    known = ops.where(is_known, ops.maximum(at.buffer, -1), -1)
+    known = ops.concatenate([ops.full_like(known, -1), known], axis=1)
+    return backend.read_steps(known, at.target, at.buffer.shape[1])
 
 
 def _end_here(buffer: Tensor, at: Position, stops: Sequence[Sequence[int]]) -> Tensor:

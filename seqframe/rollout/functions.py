@@ -88,8 +88,8 @@ class _Same:
     def __init__(self, value: Any):
         self._value = value
 
-    def __call__(self, *args: Any) -> Any:
-        return self._value(*args)
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._value(*args, **options)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and self._value is other._value
@@ -115,6 +115,18 @@ def check_function(name: str, function: Any, *arguments: str) -> None:
         pass
     except TypeError as error:
         raise TypeError(f"{called} Received: one with {error}.") from None
+
+
+def takes(function: Callable[..., Any], argument: str) -> bool:
+    """Whether a function has an argument of this name.
+
+    >>> takes(lambda logits, ids: logits, "ids"), takes(max, "ids")
+    (True, False)
+    """
+    try:
+        return argument in inspect.signature(function).parameters
+    except ValueError:  # functions in C may have no signature
+        return False
 
 
 def _is_plain(value: Any) -> bool:

@@ -263,7 +263,7 @@ class Rollout:
                 due = target >= width
                 if self.framer.horizon > 1:
                     due = due & ((target - width) % self.framer.horizon == 0)
-            at = Position(buffer, future, target, width, due, self._seed)
+            at = Position(buffer, future, target, width, due, lengths, self._seed)
             seeds, dropped = self._seeds(seed, target - width + drawn)
             # Rows whose prompt has not begun yet keep their fresh state.
             begun = k >= begins if self.is_stepped and begins is not None else None

@@ -35,7 +35,7 @@ class GeneratorState:
     `Generator.generate(…, return_state=True)` returns it. It can be pickled.
 
     Attributes:
-        tail: array `(rows, steps)`, the last ids.
+        tail: array `(rows, steps)`, the last ids. All ids, if a processor sees them.
         lengths: int array `(rows,)`. Number of real ids in each row, without padding.
         states: list of arrays, the recurrent states.
         seed: int. The seed of the generation.
@@ -69,10 +69,12 @@ def lay_out(
     state: GeneratorState | None = None,
     futures: Sequence[np.ndarray] | None = None,
     on_clock: bool = False,
+    whole: bool = False,
 ) -> Prompts:
     """Return prompts as a buffer with room for the steps to generate.
 
-    Futures begin with the row's first step if `on_clock`, else after its last step.
+    Futures begin with the row's first step if `on_clock`, else after its last step. If `whole`, the
+    buffer holds more of a prompt than the model needs: all of it.
     """
     context, least = context_steps(framer, stepped), least_steps(framer, stepped)
     gap = framer.gap
@@ -85,6 +87,8 @@ def lay_out(
     if stepped:
         # The whole prompt, and room for padding before its first steps.
         width = doubled(max(max(map(len, rows)) + context - least, width), _LEAST_WIDTH)
+    elif whole:
+        width = doubled(max(max(map(len, rows)), width), _LEAST_WIDTH)
     capacity = width + doubled(steps + framer.horizon - 1, _LEAST_ROOM)
     shape = (len(rows), capacity, *rows[0].shape[1:])
     buffer = np.full(shape, framer.padding_value, rows[0].dtype)

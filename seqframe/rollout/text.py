@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -21,13 +21,13 @@ from seqframe.rollout.choosers import (
     NEGATIVE,
     NO_SCALE,
     Feedback,
-    Processor,
+    Processors,
     SymbolChooser,
 )
 from seqframe.rollout.functions import hashable
 from seqframe.rollout.loop import RolledModel, Run
 from seqframe.rollout.prompts import GeneratorState, check_room, lay_out
-from seqframe.samplers import BeamSampler
+from seqframe.samplers import BeamSampler, Sampling
 
 _FIRST_CHUNK = 32  # steps that run before the host looks for stops
 _STREAM_CHUNK = 64  # steps that a stream runs ahead, at most
@@ -44,11 +44,12 @@ class Writer:
     """Rolls a model out over symbols."""
 
     rolled: RolledModel
-    sampler: Callable[..., Any]
+    sampling: Sampling
     feedback: Feedback | None
-    processor: Processor | None
+    processors: Processors
     from_logits: bool | None
     seed: int
+    is_reseeded: bool  # whether the seed is of this call, so that a state's does not count
 
     def generate(
         self,
@@ -97,7 +98,7 @@ class Writer:
         if self._follows_beams:
             raise ValueError(
                 "Beams cannot be streamed: the best one is known at the end. Received: "
-                f"sampler={self.sampler!r}. Use `generate`."
+                f"sampler={self.sampling.sampler!r}. Use `generate`."
             )
         prompts, several, encoded, stops = self._read(prompt, stop)
         check_room(len(encoded), steps)
@@ -110,11 +111,15 @@ class Writer:
 
     @property
     def _follows_beams(self) -> bool:
-        return isinstance(self.sampler, BeamSampler)
+        return isinstance(self.sampling.sampler, BeamSampler)
+
+    @property
+    def _sees_ids(self) -> bool:
+        return any(sees_ids for _, sees_ids in self.processors)
 
     @property
     def _kept(self) -> int:
-        """Number of last ids that a state keeps."""
+        """Number of last ids that a state keeps. If a processor sees them, it keeps all."""
         framer = self.rolled.framer
         return context_steps(framer, self.rolled.is_stepped) + framer.gap
 
@@ -141,15 +146,16 @@ class Writer:
 
     def _rows_of_each(self, num_samples: int, has_state: bool) -> int:
         """Return how many rows each prompt takes."""
-        if not isinstance(self.sampler, BeamSampler):
+        sampler = self.sampling.sampler
+        if not isinstance(sampler, BeamSampler):
             return num_samples
-        if num_samples > self.sampler.num_beams or has_state:
+        if num_samples > sampler.num_beams or has_state:
             raise ValueError(
                 "Beams give at most `num_beams` samples, and take and return no `state`. Received: "
-                f"num_samples={num_samples}, sampler={self.sampler!r}. Generate again from the "
+                f"num_samples={num_samples}, sampler={sampler!r}. Generate again from the "
                 "best text."
             )
-        return self.sampler.num_beams
+        return sampler.num_beams
 
     def _start(
         self,
@@ -165,7 +171,7 @@ class Writer:
                 "`state` must be a `GeneratorState`. Received: "
                 f"{type(state).__name__}. Pass the state of `generate(…, return_state=True)`."
             )
-        if state is not None and state.tail.shape[:2] != (len(rows), self._kept):
+        if state is not None and not self._fits(state, len(rows)):
             raise ValueError(
                 "`state` must come from a generator like this one, with as many prompts and "
                 f"samples. Received: a state of {len(state.tail)} rows with "
@@ -173,21 +179,27 @@ class Writer:
             )
         framer, vocabulary = self.rolled.framer, self._vocabulary
         choose = SymbolChooser(
-            hashable(self.sampler),
+            replace(self.sampling, sampler=hashable(self.sampling.sampler)),
             self.from_logits,
             horizon=framer.horizon,
             num_samples=num_samples,
             padding_id=None if vocabulary is None else vocabulary.padding_id,
-            processor=hashable(self.processor),
+            processors=self.processors,
             feedback=hashable(self.feedback),
             limit=None if vocabulary is None else len(vocabulary),
             # For other samplers the host looks for stops. Beams know their score.
             stops=stops if self._follows_beams else (),
             scored=scored and not self._follows_beams,
         )
-        seed = self.seed if state is None else state.seed
-        prompts = lay_out(rows, steps, framer, self.rolled.is_stepped, seed, state)
+        seed = self.seed if state is None or self.is_reseeded else state.seed
+        stepped, whole = self.rolled.is_stepped, choose.sees_ids
+        prompts = lay_out(rows, steps, framer, stepped, seed, state, whole=whole)
         return self.rolled.start(choose, prompts)
+
+    def _fits(self, state: GeneratorState, rows: int) -> bool:
+        """Whether a state has as many rows and steps as it must."""
+        more = self._sees_ids and state.tail.shape[1] > self._kept
+        return len(state.tail) == rows and (more or state.tail.shape[1] == self._kept)
 
     def _score(self, run: Run, row: int, end: int) -> float:
         found = run.extras()[0]
@@ -207,8 +219,10 @@ class Writer:
             rows = [np.concatenate([row, predicted[k, : ends[k]]]) for k, row in enumerate(rows)]
             run = start(rows, 1)
             run.advance(0)
-        lengths = np.minimum(run.prompts.lengths + run.made, self._kept)
-        return GeneratorState(run.tail(self._kept), lengths, run.states(), run.prompts.seed, drawn)
+        known = run.prompts.lengths + run.made
+        kept = max(known.max(), self._kept) if self._sees_ids else self._kept
+        lengths = np.minimum(known, kept)
+        return GeneratorState(run.tail(kept), lengths, run.states(), run.prompts.seed, drawn)
 
     def _streamed(
         self, run: Run, steps: int, prompts: list[Any], stops: Stops, several: bool

@@ -1,8 +1,7 @@
-"""Models that only Keras's own loops can run: eager models, and models on several devices."""
+"""Keras's own loops: for datasets, for eager models, and for models on several devices."""
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -13,42 +12,46 @@ from seqframe import backend
 from seqframe.aliases import States, Verbose
 from seqframe.backend.common import first_batch
 from seqframe.backend.internals import build_for_training, counted_rows, replaced
+from seqframe.backend.interrupts import PutOff
 from seqframe.model.state import reset_states
-from seqframe.training.epochs import Callbacks, Logs, Validation
+from seqframe.training.epochs import Callbacks, Hooks, Logs, Validation
 from seqframe.training.schedule import Schedule, place_rows
 from seqframe.training.stateful import StatefulTrainer, refuse_resets_inside
 
-logger = logging.getLogger("seqframe")
-
-
-def runs_by_keras(model: keras.Model) -> bool:
-    """Whether only Keras's own loops can run a model. A log line says why."""
-    if getattr(model, "run_eagerly", False):
-        reason = "it is compiled with `run_eagerly=True`"
-    elif not backend.compiles(model):
-        reason = "it is compiled with `jit_compile=False`, which under JAX means: not at all"
-    elif keras.distribution.distribution() is not None:
-        reason = "a `keras.distribution` is set"
-    elif backend.is_distributed(model):
-        reason = "it is under a distribution strategy"
-    else:
-        return False
-    logger.warning("%r runs by Keras's own loop, step by step: %s.", model.name, reason)
-    return True
-
 
 class KerasRunner:
-    """Runs a schedule by Keras's own loops, with the methods of an `EpochRunner`."""
+    """Runs a schedule or a dataset by Keras's own loops, with the methods of an `EpochRunner`.
+
+    Args:
+        model, policy, verbose: as for an `EpochRunner`.
+        data: Schedule, or a dataset that Keras takes.
+        kind: "train", "test" or "predict".
+        steps: int. Batches of an epoch of a dataset. None: all.
+        given: more arguments of Keras's `fit` for a dataset.
+    """
 
     def __init__(
         self,
         model: keras.Model,
-        schedule: Schedule,
+        data: Any,
+        kind: str,
         policy: StatefulTrainer | None,
         verbose: Verbose,
+        steps: int | None = None,
+        **given: Any,
     ):
-        _check_devices(model, schedule)
-        self.model, self.schedule, self.policy, self.verbose = model, schedule, policy, verbose
+        self.model, self.policy, self.verbose, self.data = model, policy, verbose, data
+        self.schedule = data if isinstance(data, Schedule) else None
+        self._steps, self._given = steps, given
+        self._hooks = _BatchHooks(kind)
+        self._counts = False  # whether only rows that have a frame count
+        if self.schedule is not None:
+            _check_devices(model, self.schedule)
+            self._counts = kind == "test" and "weight" in self.schedule.fixed
+            values = None if policy is None else policy.initial_state
+            self.data = _ScheduleDataset(self.schedule, self._counts)
+            self._given = {"shuffle": False}
+            self._hooks.follow(self.data, _resets_between_calls(model, self.schedule), values)
 
     def train(
         self,
@@ -60,22 +63,16 @@ class KerasRunner:
         on_first_loss: Callable[[Any], None],
     ) -> keras.callbacks.History:
         """Train by Keras's `fit`, which takes `steps_per_execution` from the model."""
-        given: dict[str, Any] = {}
+        given, runners = {**self._given, "steps_per_epoch": self._steps}, [self]
         if validation is not None:
-            data = validation.data
-            data = data.evaluation_data() if isinstance(data, KerasRunner) else data
-            given = {"validation_data": data, "validation_freq": validation.frequency}
-        resets, calls = self.schedule.resets, self.model.steps_per_execution
-        if resets is not None and resets[np.arange(self.schedule.steps) % calls > 0].any():
-            refuse_resets_inside(calls)
-        dataset = _ScheduleDataset(self.schedule)
-        values = None if self.policy is None else self.policy.initial_state
-        validator = None if validation is None else validation.data
-        with validator.counting() if isinstance(validator, KerasRunner) else nullcontext():
+            runner = validation.runner
+            given |= {"validation_data": runner.data, "validation_steps": runner._steps}
+            given["validation_freq"] = validation.frequency
+            runners.append(runner)
+        with _running(runners):
             history = self.model.fit(
-                dataset,
-                shuffle=False,
-                callbacks=[*callbacks, _ScheduleHooks(dataset, resets, values)],
+                self.data,
+                callbacks=[*callbacks, *(runner._hooks for runner in runners)],
                 epochs=epochs,
                 initial_epoch=initial_epoch,
                 verbose=self.verbose,
@@ -84,38 +81,40 @@ class KerasRunner:
         on_first_loss(next(iter(history.history.get("loss", ())), None))
         return history
 
-    def evaluate(self, callbacks: Callbacks) -> Logs:
+    def evaluate(self, callbacks: Callbacks | Hooks) -> Logs:
         """Return the logs of Keras's `evaluate`."""
-        given = {"callbacks": callbacks, "verbose": self.verbose}
-        data = self.evaluation_data()
-        with self.counting():
-            return self.model.evaluate(data, return_dict=True, **given)
+        with _running([self]), self._hooked(callbacks) as given:
+            return self.model.evaluate(self.data, return_dict=True, **given)
 
     def predict(self, callbacks: Callbacks) -> Any:
         """Return predictions by Keras's `predict`, in the order of the frames."""
-        given = {"callbacks": callbacks, "verbose": self.verbose}
-        predictions, schedule = self.model.predict(self.evaluation_data(), **given), self.schedule
-        if schedule.lanes is None:
+        with _running([self]), self._hooked(callbacks) as given:
+            predictions, schedule = self.model.predict(self.data, **given), self.schedule
+        if schedule is None or schedule.lanes is None:
             return predictions
-        return place_rows(predictions, schedule.places(0, schedule.steps), schedule.feed.size)
+        return place_rows(predictions, schedule.places(0, schedule.steps), schedule.size)
 
-    def evaluation_data(self) -> keras.utils.PyDataset:
-        """Return the schedule for Keras's `evaluate` and `predict`, or raise."""
-        resets = self.schedule.resets
-        if resets is not None and resets[1:].any():
-            raise ValueError(
-                "Keras's own loop cannot reset single rows outside training. Received: lanes of "
-                "several sequences. Pass one sequence, or leave out `run_eagerly` and distribution."
-            )
-        return _ScheduleDataset(self.schedule, tells_rows=self._has_idle_rows)
+    @contextmanager
+    def _hooked(self, callbacks: Callbacks | Hooks) -> Iterator[dict[str, Any]]:
+        """Yield Keras's arguments, with callbacks among which are the runner's own hooks."""
+        given = {"steps": self._steps, "verbose": self.verbose}
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            yield {**given, "callbacks": [*callbacks, self._hooks]}
+            return
+        self._hooks.set_model(self.model)
+        callbacks.callbacks.append(self._hooks)
+        try:
+            yield {**given, "callbacks": callbacks}
+        finally:
+            callbacks.callbacks.remove(self._hooks)
 
     @contextmanager
     def counting(self) -> Iterator[None]:
         """Let the model's `test_step` count only rows that have a frame.
 
-        The data of `evaluation_data` have `(weight, rows)` as sample weights.
+        The data then have `(weight, rows)` as sample weights.
         """
-        if not self._has_idle_rows:
+        if not self._counts or self.schedule is None:
             yield
             return
         model, schedule = self.model, self.schedule
@@ -135,9 +134,22 @@ class KerasRunner:
             finally:
                 model.test_function = None
 
-    @property
-    def _has_idle_rows(self) -> bool:
-        return "weight" in self.schedule.fixed
+
+@contextmanager
+def _running(runners: list[KerasRunner]) -> Iterator[None]:
+    """Let interruptions wait for the end of a step. After an exception, undo what hooks began."""
+    policy = runners[0].policy
+    with PutOff() as interrupts, ExitStack() as stack:
+        for runner in runners:
+            stack.enter_context(runner.counting())
+            runner._hooks.begin(interrupts, stack)
+        try:
+            yield
+        except BaseException:
+            for kind in ("test", "train", "predict"):
+                if policy is not None:
+                    policy._give_up(kind)
+            raise
 
 
 def _check_devices(model: keras.Model, schedule: Schedule) -> None:
@@ -179,16 +191,47 @@ class _ScheduleDataset(keras.utils.PyDataset):
         return batch
 
 
-class _ScheduleHooks(keras.callbacks.Callback):
-    """Tells a dataset the epoch that Keras begins, and resets the rows that the schedule names."""
+class _BatchHooks(keras.callbacks.Callback):
+    """Before each batch, hears interruptions and resets the rows that a schedule names.
 
-    def __init__(self, dataset: _ScheduleDataset, resets: np.ndarray | None, values: States | None):
+    It has no hook after a batch, for which Keras would wait for the batch's results.
+    """
+
+    def __init__(self, kind: str):
         super().__init__()
+        setattr(self, f"on_{kind}_batch_begin", self._before_batch)
+        self._dataset: _ScheduleDataset | None = None
+        self._resets: np.ndarray | None = None
+        self._values: States | None = None
+        self._interrupts, self._stack, self._has_begun = PutOff(), ExitStack(), False
+
+    def follow(
+        self, dataset: "_ScheduleDataset", resets: np.ndarray | None, values: States | None
+    ) -> None:
+        """Reset rows of a dataset's batches to values, and tell the dataset each epoch."""
         self._dataset, self._resets, self._values = dataset, resets, values
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._dataset.epoch = epoch
+    def begin(self, interrupts: PutOff, stack: ExitStack) -> None:
+        """Begin a run: `stack` is closed at its end."""
+        self._interrupts, self._stack, self._has_begun = interrupts, stack, False
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._dataset is not None:
+            self._dataset.epoch = epoch
+
+    def _before_batch(self, batch: int, logs: Any = None) -> None:
+        self._interrupts.serve()
         if self._resets is not None and self._resets[batch].any():
             reset_states(self.model, self._values, self._resets[batch])
+        if not self._has_begun:
+            # Keras has made all variables by now, and empties them next.
+            self._has_begun = True
+            self._stack.enter_context(backend.values_kept(self._model))
+
+
+def _resets_between_calls(model: keras.Model, schedule: Schedule) -> np.ndarray | None:
+    """Return the rows that are reset before each batch. Raise if Keras has no hook there."""
+    resets, calls = schedule.resets, model.steps_per_execution
+    if resets is not None and resets[np.arange(schedule.steps) % calls > 0].any():
+        refuse_resets_inside(calls)
+    return resets

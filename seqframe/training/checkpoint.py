@@ -103,19 +103,30 @@ class Checkpoint(keras.callbacks.Callback):
         self._programs: dict[str, Program] = {}
         self._seed: int | None = None
         self._others: list[tuple[keras.callbacks.Callback, dict[str, Any]]] = []
+        self._order = self.dataset  # whose place in the order is saved
 
     # --- `seqframe.fit` calls these. Keras's own `fit` calls none of them.
 
-    def _open(self, seed: int | None) -> int | None:
-        """Read the files of the run, and return the seed of its shuffle."""
+    def _open(self, seed: int | None, dataset: Any = None) -> int | None:
+        """Read the files of the run, and return the seed of its shuffle.
+
+        A `dataset` is what Keras's own loop is about to train on.
+        """
         self._forget()
+        if dataset is not None and self._order is None and _has_state(dataset):
+            self._order = dataset
         self._content = self._files.read()
         return self._content["seed"] if seed is None and self._content else seed
 
-    def _expect(self, schedule: Schedule, validation: Schedule | None) -> None:
-        """Take note of what is trained and validated on. Raise if the files are of other data."""
-        self._seed = schedule.seed
-        self._facts = {"loop": "`seqframe.fit`", **_facts(schedule, "training")}
+    def _expect(self, schedule: Schedule | None, validation: Schedule | None) -> None:
+        """Take note of what is trained and validated on. Raise if the files are of other data.
+
+        None is a dataset, which nobody can look into.
+        """
+        self._facts = {"loop": "`seqframe.fit`"}
+        if schedule is not None:
+            self._seed = schedule.seed
+            self._facts |= _facts(schedule, "training")
         if validation is not None:
             self._facts |= _facts(validation, "validation")
         self._check(self._facts)
@@ -251,7 +262,7 @@ class Checkpoint(keras.callbacks.Callback):
                 (type(callback).__name__, _counters(callback, before))
                 for callback, before in self._others
             ],
-            "dataset": None if self.dataset is None else self.dataset.get_state(),
+            "dataset": None if self._order is None else self._order.get_state(),
         }
         self._files.write(content)
         self._steps, self._clock = 0, time.monotonic()
@@ -268,8 +279,8 @@ class Checkpoint(keras.callbacks.Callback):
         _set_draws(content["draws"])
         for callback, before, counters in counted:
             _set_counters(callback, copy.deepcopy({**before, **counters}))
-        if self.dataset is not None and content["dataset"] is not None:
-            self.dataset.set_state(content["dataset"])
+        if self._order is not None and content["dataset"] is not None:
+            self._order.set_state(content["dataset"])
 
     def _matched(
         self, saved: list[tuple[str, Content]]

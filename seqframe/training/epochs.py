@@ -73,12 +73,13 @@ class EpochRunner:
                 model.optimizer.build(model.trainable_variables)
         model.stop_training = False
         self.left = self._program.planned = self.schedule.batches * (epochs - initial_epoch)
-        if validation is not None:
-            validation.expect(epochs - initial_epoch)
+        validator = None if validation is None else validation.runner
+        if isinstance(validator, EpochRunner):
+            validator.left = validator.schedule.batches * (epochs - initial_epoch)
         self.schedule.last_epoch = epochs - 1
         self._checkpoint = find_checkpoint(callbacks)
         with self._running():
-            self._prepare(validation)
+            self._prepare(validator)
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
             together = validation is None and steps_per_execution is None
@@ -91,7 +92,7 @@ class EpochRunner:
                 if epoch == initial_epoch:
                     on_first_loss(logs.get("loss"))
                 if validation is not None and validation.is_due(epoch):
-                    logs |= validation.logs(model, hooks)
+                    logs |= validation.logs(hooks)
                 end(epoch, logs)
                 if model.stop_training:
                     break
@@ -128,7 +129,7 @@ class EpochRunner:
                 place = self.schedule.places(last + 1 - steps, last + 1)
                 rows = {name: row.reshape(-1, *row.shape[2:]) for name, row in records.items()}
                 outputs = tree.map_structure(rows.get, self._program.outputs)
-                found = place_rows(outputs, place, self.schedule.feed.size, found)
+                found = place_rows(outputs, place, self.schedule.size, found)
                 hooks.on_predict_batch_end(last, {"outputs": outputs})
             hooks.on_predict_end()
         return found
@@ -148,7 +149,7 @@ class EpochRunner:
             model=self.model,
         )
 
-    def _prepare(self, validation: "Validation | None") -> None:
+    def _prepare(self, validator: Any) -> None:
         """Make all variables that a checkpoint saves, and choose the programs without the clock."""
         if self._checkpoint is None:
             return
@@ -156,8 +157,8 @@ class EpochRunner:
         with PutOff():
             build_for_training(self.model, batch)
         self._checkpoint._fix("train", self._program, self.left)
-        if validation is not None and isinstance(validation.data, EpochRunner):
-            self._checkpoint._fix("test", validation.data._program, validation.data.left)
+        if isinstance(validator, EpochRunner):
+            self._checkpoint._fix("test", validator._program, validator.left)
 
     def _run_single(
         self, hooks: Hooks, initial_epoch: int, epochs: int, steps_per_execution: int | None
@@ -296,9 +297,9 @@ class EpochRunner:
 
 @dataclass(frozen=True)
 class Validation:
-    """Validation data of a model, and the epochs after which it is used."""
+    """The validation of a model, and the epochs after which it runs."""
 
-    data: Any  # an EpochRunner, or a dataset that `model.evaluate` takes
+    runner: Any  # an EpochRunner, or a KerasRunner
     frequency: int | Sequence[int]  # as `validation_freq` of `fit`
 
     def is_due(self, epoch: int) -> bool:
@@ -307,19 +308,9 @@ class Validation:
             return (epoch + 1) % self.frequency == 0
         return epoch + 1 in self.frequency
 
-    def expect(self, epochs: int) -> None:
-        """Tell the runner for how many epochs of training it validates, at most."""
-        if isinstance(self.data, EpochRunner):
-            self.data.left = self.data.schedule.batches * epochs
-
-    def logs(self, model: keras.Model, hooks: Hooks) -> Logs:
+    def logs(self, hooks: Hooks) -> Logs:
         """Return the logs of validation, named `val_…`."""
-        if isinstance(self.data, EpochRunner):
-            found = self.data.evaluate(hooks)
-        else:
-            with backend.values_kept(model):
-                found = model.evaluate(self.data, callbacks=hooks, return_dict=True, verbose=0)
-        return {f"val_{name}": value for name, value in found.items()}
+        return {f"val_{name}": value for name, value in self.runner.evaluate(hooks).items()}
 
 
 def listed(model: keras.Model, logs: Logs) -> list[Any]:

@@ -274,11 +274,6 @@ def feed_arrays(
     """Return arrays, one row a sample, as a feed; without targets for predictions."""
     given = {"x": x, "y": y, "weight": weight}
     arrays = {name: item for name, item in given.items() if item is not None}
-    if not arrays or any(np.ndim(array) == 0 for array in tree.flatten(arrays)):
-        raise TypeError(
-            "`frames`, as a tuple, must hold arrays with one row a sample. Received: single "
-            "values. Convert lists with `np.array`."
-        )
     shown = {"x": "X", "y": "y", "weight": "sample_weight"}
     arrays = {
         name: to_model_arrays(item, shown[name], strings=name == "x")
@@ -287,8 +282,8 @@ def feed_arrays(
     sizes = {len(array) for array in tree.flatten(arrays)}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(
-            "`frames`, as arrays, must all have the same number of samples, at least one. "
-            f"Received: {sorted(sizes)} samples."
+            "Arrays must all have the same number of samples, at least one. Received: "
+            f"{sorted(sizes)} samples."
         )
     (size,) = sizes
     if class_weight and (y is None or tree.is_nested(y)):

@@ -1,6 +1,6 @@
 """fit, evaluate, predict: as in Keras, but in compiled programs of up to whole epochs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, overload
 
@@ -10,29 +10,36 @@ from seqframe.aliases import JitCompile, ProgramName, Verbose
 from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
+from seqframe.framing.predictions import tabulate
 from seqframe.model.inspect import check_compiled, check_model
-from seqframe.training.by_keras import KerasRunner, runs_by_keras
 from seqframe.training.checkpoint import find_checkpoint
-from seqframe.training.epochs import Callbacks, EpochRunner, Validation, listed
+from seqframe.training.data import hold_out, is_dataset, sort_data
+from seqframe.training.epochs import Validation, listed
+from seqframe.training.feed import check_class_weight
 from seqframe.training.nan import warn_of_nan
-from seqframe.training.plan import find_policy, plan
-from seqframe.training.programs import PROGRAMS
+from seqframe.training.runners import check_integers, make_runners
 
 
 def fit(
     model: keras.Model,
-    frames: Frames | Lanes | tuple[Any, ...],
+    frames: Any,
+    y: Any = None,
     *,
     batch_size: int | None = None,
     epochs: int = 1,
     shuffle: bool | None = None,
     seed: int | None = None,
     validation_data: Any = None,
+    validation_split: float = 0.0,
     validation_freq: int | Sequence[int] = 1,
+    validation_steps: int | None = None,
+    validation_batch_size: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     verbose: Verbose = "auto",
     initial_epoch: int = 0,
+    steps_per_epoch: int | None = None,
     class_weight: dict[int, float] | None = None,
+    sample_weight: Any = None,
     steps_per_execution: int | None = None,
     program: ProgramName = "auto",
     jit_compile: JitCompile = "auto",
@@ -46,25 +53,35 @@ def fit(
 
     Args:
         model: keras.Model, compiled.
-        frames: Frames; or Lanes, for a stateful model; or arrays `(X, y)` or `(X, y,
-            sample_weight)`. Instead of a dataset, pass its frames.
-        batch_size: int ≥ 1. None: the stateful layers' batch size, else 32. Lanes have their own.
+        frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a list or dict of
+            arrays, as Keras's `x`. A tuple is `(X, y)` or `(X, y, sample_weight)`. Keras's own loop
+            trains on a dataset: a keras.utils.PyDataset, tf.data.Dataset, DataLoader or generator.
+        y: array of targets, or a list or dict of arrays; for arrays only.
+        batch_size: int ≥ 1. None: the stateful layers' batch size, else 32. Lanes and datasets have
+            their own.
         epochs: int. Number of the last epoch, as in Keras.
         shuffle: bool. None: True for stateless models, False for stateful models. True is an error
             for a stateful model. It takes Frames as lanes of its batch size, and arrays in order.
             Lanes cut the sequences if there are fewer than rows. A log line says so.
         seed: int ≥ 0. Seed of the shuffle. None: a random one.
-        validation_data: Frames, Lanes or arrays as for `frames`, or a dataset that
-            `model.evaluate` takes. A stateful model validates on a fresh state, and gets its
-            training state back.
+        validation_data: Frames, Lanes, arrays or a dataset, as for `frames`. A stateful model
+            validates on a fresh state, and gets its training state back.
+        validation_split: float. Share of the last samples of arrays to validate on, as in Keras.
+            For frames use `frames.split`.
         validation_freq: int or list of int, as in Keras. Validate after every n epochs, or after
             these epochs, counted from 1.
+        validation_steps: int ≥ 1. Validate on so many of the first batches. None: on all.
+        validation_batch_size: int ≥ 1. None: as in training.
         callbacks: list of keras.callbacks.Callback. A StatefulTrainer says when a stateful model
             is reset. Without one, it is reset at the beginning and end of each epoch.
         verbose: "auto" | 0 | 1 | 2, as in Keras. Short epochs may share a call of the program, and
             their lines are then printed together.
         initial_epoch: int. Number of the first epoch, counted from 0.
+        steps_per_epoch: int ≥ 1. Batches of an epoch of a dataset, as in Keras. Frames and arrays
+            give all of theirs.
         class_weight: dict of class to weight.
+        sample_weight: array, or a list or dict of arrays; for arrays only. Frames have weights if
+            they were given to `frame`.
         steps_per_execution: int ≥ 1. Steps of one call of the program. None: as many as take about
             half a second, or about 0.15 seconds with a progress bar ("auto", 1). If a callback has
             hooks for batches, None takes the model's own `steps_per_execution`.
@@ -81,9 +98,9 @@ def fit(
         keras.callbacks.History.
 
     Raises:
-        ValueError: if the model is not compiled, if `frames`, `shuffle` or `batch_size` do not fit
-            it, or if the backend cannot make the program. Nothing is trained then.
-        TypeError: if `frames` is of another type, such as a dataset.
+        ValueError: if the model is not compiled, if the data, `shuffle` or `batch_size` do not fit
+            it or its loss, or if the backend cannot make the program. Nothing is trained then.
+        TypeError: if the data are of another type.
 
     Example:
 
@@ -101,100 +118,74 @@ def fit(
     check_compiled(model)
     epochs = check_integer("epochs", epochs, 0)
     initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
-    if steps_per_execution is not None:
-        check_integer("steps_per_execution", steps_per_execution, 1)
     if isinstance(validation_freq, Iterable) and not isinstance(validation_freq, str):
         validation_freq = [check_integer("validation_freq", each, 1) for each in validation_freq]
     else:
         validation_freq = check_integer("validation_freq", validation_freq, 1)
-    if isinstance(validation_data, list):
-        validation_data = tuple(validation_data)  # Keras takes lists, too
-    _check_validation_data(validation_data)
-    callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
+    check_integers(
+        steps_per_execution=steps_per_execution,
+        steps_per_epoch=steps_per_epoch,
+        validation_steps=validation_steps,
+        validation_batch_size=validation_batch_size,
+    )
+    if seed is not None:
+        seed = check_integer("seed", seed, 0)
+    check_choice("shuffle", shuffle, (None, True, False))
+    check_choice("redraw", redraw, (True, False))
+    check_class_weight(class_weight)
+    data = sort_data(frames, y, sample_weight)
+    if validation_data is not None:
+        if isinstance(validation_data, list):
+            validation_data = tuple(validation_data)  # as Keras takes it
+        validation_data = sort_data(validation_data, name="validation_data")
+    if validation_split and validation_data is None:
+        data, validation_data = hold_out(data, validation_split)
+    callbacks, runner = make_runners(
+        model, data, callbacks, program, jit_compile, verbose, max_device_bytes
+    )
+    given: dict[str, Any] = {"shuffle": shuffle, "seed": seed, "redraw": redraw}
     checkpoint = find_checkpoint(callbacks)
     try:
         if checkpoint is not None:
-            seed = checkpoint._open(seed)
+            given["seed"] = checkpoint._open(seed, data if is_dataset(data) else None)
         trainer = runner(
-            frames,
-            "train",
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            class_weight=class_weight,
-            redraw=redraw,
+            data, "train", batch_size, steps_per_epoch, class_weight=class_weight, **given
         )
-        if isinstance(validation_data, (Frames, Lanes, tuple)):
-            own_size = isinstance(validation_data, Lanes)
-            size = None if own_size else trainer.schedule.batch_size
-            validation_data = runner(
-                validation_data, "test", batch_size=size, name="validation_data"
-            )
+        validation = None
+        if validation_data is not None:
+            size = validation_batch_size
+            if size is None and not isinstance(validation_data, Lanes) and trainer.schedule:
+                size = trainer.schedule.batch_size
+            if is_dataset(validation_data):
+                size = None
+            validator = runner(validation_data, "test", size, validation_steps)
+            validation = Validation(validator, validation_freq)
         if checkpoint is not None:
-            is_planned = isinstance(validation_data, EpochRunner | KerasRunner)
-            checkpoint._expect(trainer.schedule, validation_data.schedule if is_planned else None)
+            on = None if validation is None else validation.runner.schedule
+            checkpoint._expect(trainer.schedule, on)
         return trainer.train(
             callbacks,
             initial_epoch,
             epochs,
             steps_per_execution,
-            None if validation_data is None else Validation(validation_data, validation_freq),
-            on_first_loss=partial(warn_of_nan, model, frames),
+            validation,
+            on_first_loss=partial(warn_of_nan, data),
         )
     finally:
         if checkpoint is not None:
             checkpoint._close(model)
 
 
-def _check_validation_data(data: Any) -> None:
-    """Raise before training if data can be neither framed nor given to `model.evaluate`."""
-    if data is None or isinstance(data, (Frames, Lanes, tuple, keras.utils.PyDataset)):
-        return
-    is_dataset = isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict, set))
-    if not is_dataset or hasattr(data, "__array__"):
-        raise TypeError(
-            "`validation_data` must be `Frames`, `Lanes`, arrays `(X, y)` or a dataset. Received: "
-            f"{type(data).__name__}. To hold out a share, cut the frames first: "
-            "`train, validation = frames.split(0.8, 0.2)`."
-        )
-
-
-def _runners(
-    model: keras.Model,
-    callbacks: Sequence[keras.callbacks.Callback] | None,
-    program: ProgramName,
-    jit_compile: JitCompile,
-    verbose: Verbose,
-    max_device_bytes: float,
-) -> tuple[Callbacks, Callable[..., EpochRunner | KerasRunner]]:
-    """Return all callbacks, and a function that makes the runner of some data.
-
-    A runner uses compiled programs, or Keras's own loop. The function takes the arguments of
-    `plan`.
-    """
-    check_choice("program", program, PROGRAMS)
-    check_choice("jit_compile", jit_compile, ("auto", True, False))
-    check_choice("verbose", verbose, ("auto", 0, 1, 2))
-    policy, flat = find_policy(model, callbacks)
-    by_keras = runs_by_keras(model)
-    limit = 0 if by_keras else max_device_bytes  # Keras's loop takes ready batches
-
-    def runner(data: Any, kind: str, **arguments: Any) -> EpochRunner | KerasRunner:
-        schedule = plan(model, data, kind, policy, max_device_bytes=limit, **arguments)
-        if by_keras:
-            return KerasRunner(model, schedule, policy, verbose)
-        return EpochRunner(model, schedule, kind, policy, program, jit_compile, verbose)
-
-    return flat, runner
-
-
 @overload
 def evaluate(
     model: keras.Model,
-    frames: Frames | Lanes | tuple[Any, ...],
+    frames: Any,
+    y: Any = ...,
     *,
     batch_size: int | None = ...,
     verbose: Verbose = ...,
+    sample_weight: Any = ...,
+    steps: int | None = ...,
     callbacks: Sequence[keras.callbacks.Callback] | None = ...,
     return_dict: Literal[False] = ...,
     program: ProgramName = ...,
@@ -206,10 +197,13 @@ def evaluate(
 @overload
 def evaluate(
     model: keras.Model,
-    frames: Frames | Lanes | tuple[Any, ...],
+    frames: Any,
+    y: Any = ...,
     *,
     batch_size: int | None = ...,
     verbose: Verbose = ...,
+    sample_weight: Any = ...,
+    steps: int | None = ...,
     callbacks: Sequence[keras.callbacks.Callback] | None = ...,
     return_dict: Literal[True],
     program: ProgramName = ...,
@@ -220,10 +214,13 @@ def evaluate(
 
 def evaluate(
     model: keras.Model,
-    frames: Frames | Lanes | tuple[Any, ...],
+    frames: Any,
+    y: Any = None,
     *,
     batch_size: int | None = None,
     verbose: Verbose = "auto",
+    sample_weight: Any = None,
+    steps: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     return_dict: bool = False,
     program: ProgramName = "auto",
@@ -238,7 +235,8 @@ def evaluate(
     `test_step` or `compute_loss` of your own that ignores sample weights.
 
     Args:
-        model, frames, batch_size, verbose, callbacks: as for `fit`.
+        model, frames, y, batch_size, verbose, sample_weight, callbacks: as for `fit`.
+        steps: int ≥ 1. Take so many of the first batches. None: all.
         return_dict: bool. Whether to return a dict by name.
         program, jit_compile, max_device_bytes: as for `fit`.
 
@@ -260,8 +258,11 @@ def evaluate(
     3.5
     """
     check_compiled(model)
-    callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
-    logs = runner(frames, "test", batch_size=batch_size).evaluate(callbacks)
+    data = sort_data(frames, y, sample_weight)
+    callbacks, runner = make_runners(
+        model, data, callbacks, program, jit_compile, verbose, max_device_bytes
+    )
+    logs = runner(data, "test", batch_size, steps).evaluate(callbacks)
     if return_dict:
         return logs
     values = listed(model, logs)
@@ -274,10 +275,12 @@ def predict(
     *,
     batch_size: int | None = None,
     verbose: Verbose = "auto",
+    steps: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     program: ProgramName = "auto",
     jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
+    as_table: bool = False,
 ) -> Any:
     """Return a model's predictions for frames, as `model.predict` does.
 
@@ -287,12 +290,18 @@ def predict(
 
     Args:
         model: keras.Model.
-        frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a nest of arrays.
+        frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a nest of arrays;
+            or a dataset.
+        steps: int ≥ 1. Take so many of the first batches. None: all.
         batch_size, verbose, callbacks, program, jit_compile, max_device_bytes: as for `fit`.
+        as_table: bool. Whether to return a table that names what is predicted.
 
     Returns:
         array `(frames, …)`, one prediction for each frame, in order. If the model has several
-        outputs, a nest of arrays.
+        outputs, a nest of arrays. With `as_table`, a DataFrame of the data's library, else a dict
+        of columns that prints as a table. It has a row for each target step of each frame: the
+        labels of its series, its date as the pandas index (else its raw index, "time"), its "step"
+        ahead if the horizon is longer than one, and the predicted values.
 
     Raises:
         ValueError: if frames do not fit the model.
@@ -307,5 +316,16 @@ def predict(
     array([2., 3.], dtype=float32)
     """
     check_model(model)
-    callbacks, runner = _runners(model, callbacks, program, jit_compile, verbose, max_device_bytes)
-    return runner(frames, "predict", batch_size=batch_size).predict(callbacks)
+    if as_table and not isinstance(frames, Frames | Lanes):
+        raise TypeError(
+            "`as_table=True` needs `Frames` or `Lanes`, which know their steps. Received: "
+            f"{type(frames).__name__}. Frame the sequences, or leave `as_table` out."
+        )
+    data = sort_data(frames, only_x=True)
+    callbacks, runner = make_runners(
+        model, data, callbacks, program, jit_compile, verbose, max_device_bytes
+    )
+    found = runner(data, "predict", batch_size, steps).predict(callbacks)
+    if not as_table:
+        return found
+    return tabulate(frames if isinstance(frames, Frames) else frames.frames, found)

@@ -4,24 +4,21 @@ import math
 import warnings
 from typing import Any
 
-import keras
 import numpy as np
 from keras import tree
 
 from seqframe.framing.frames import Frames
 from seqframe.framing.index import count_touching_nan
 from seqframe.framing.lanes import Lanes
-from seqframe.model.inspect import loss_lacks_probabilities
 
 _CHUNK = 1024  # samples that are searched together
 
 
-def warn_of_nan(model: keras.Model, frames: Any, loss: float | None) -> None:
+def warn_of_nan(frames: Any, loss: float | None) -> None:
     """Warn of the reason if a loss is NaN. Only a NaN loss starts the search.
 
     Args:
-        model: keras.Model.
-        frames: Frames, Lanes or a nest of arrays, as `fit` takes them.
+        frames: Frames, Lanes or a nest of arrays.
         loss: float of the first epoch that ran, or None.
     """
     if not isinstance(loss, float) or not math.isnan(loss):
@@ -37,12 +34,7 @@ def warn_of_nan(model: keras.Model, frames: Any, loss: float | None) -> None:
         skip = "" if geometry.wrap else "pass `skip_nan=True` to `frame`, or "
         fault = f"{found:,} {what} a NaN: {skip}fill them"
     if not found:
-        if not loss_lacks_probabilities(model):
-            return
-        fault = (
-            "it takes probabilities, but the model's last layer gives other numbers: end the model "
-            'with `activation="softmax"`, or pass a loss with `from_logits=True`'
-        )
+        return
     warnings.warn(
         f"The loss is NaN, and {fault}. Make the model anew: its weights are NaN too.",
         stacklevel=4,

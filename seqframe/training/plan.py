@@ -3,8 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Iterable, Sequence
-from numbers import Real
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,25 +15,25 @@ from seqframe.aliases import Reset
 from seqframe.backend.common import first_batch
 from seqframe.backend.internals import unweighted_metrics
 from seqframe.backend.interrupts import PutOff
-from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes, warn_of_steps
 from seqframe.framing.order import random_seed
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
-from seqframe.training.feed import (
-    ClassWeight,
-    Feed,
-    check_class_weight,
-    check_real,
-    feed_arrays,
-    feed_frames,
-)
+from seqframe.training.data import Arrays
+from seqframe.training.feed import ClassWeight, Feed, check_real, feed_arrays, feed_frames
 from seqframe.training.schedule import Schedule
-from seqframe.training.stateful import StatefulTrainer, require_batch_size, reset_interval
+from seqframe.training.stateful import (
+    StatefulTrainer,
+    refuse_shuffle,
+    require_batch_size,
+    reset_interval,
+)
+from seqframe.training.targets import check_labels, check_loss, check_targets
 
 logger = logging.getLogger("seqframe")
 
+_FRAMES_SEARCHED = 4096  # together, for class ids that are none
 _FEW = 0.98  # from this share of frames among a lane's rows, the other rows hardly matter
 
 
@@ -60,7 +59,7 @@ def find_policy(
 
 def plan(
     model: keras.Model,
-    frames: Any,
+    data: Frames | Lanes | Arrays,
     kind: str,
     policy: StatefulTrainer | None,
     *,
@@ -70,31 +69,18 @@ def plan(
     class_weight: ClassWeight = None,
     max_device_bytes: float = math.inf,
     redraw: bool = False,
-    name: str = "frames",
+    steps: int | None = None,
 ) -> Schedule:
     """Check data against a model, and lay out the steps of an epoch.
 
-    `kind` is "train", "test" or "predict". `policy` says when a stateful model is reset. Errors
-    call the data `name`. The other arguments are as in `fit`.
+    `kind` is "train", "test" or "predict". `policy` says when a stateful model is reset. `steps` is
+    Keras's `steps_per_epoch` in training, and else the most steps. The other arguments are as in
+    `fit`.
     """
-    if batch_size is not None:
-        batch_size = check_integer("batch_size", batch_size, 1)
-    if seed is not None:
-        seed = check_integer("seed", seed, 0)
-    if not isinstance(max_device_bytes, Real) or not max_device_bytes >= 0:
-        raise ValueError(
-            "`max_device_bytes` must be a number ≥ 0. Received: "
-            f"max_device_bytes={max_device_bytes!r}."
-        )
-    check_choice("shuffle", shuffle, (None, True, False))
-    check_choice("redraw", redraw, (True, False))
-    check_class_weight(class_weight)
     if policy is not None and shuffle:
-        raise ValueError(
-            "A stateful model takes its batches in order, because each continues the one before. "
-            "Received: shuffle=True. Leave `shuffle` out, or make the model stateless."
-        )
-    lanes = frames if isinstance(frames, Lanes) else None
+        refuse_shuffle()
+    training = kind == "train"
+    lanes = data if isinstance(data, Lanes) else None
     if lanes is not None:
         if batch_size not in (None, lanes.batch_size):
             raise ValueError(
@@ -102,44 +88,51 @@ def plan(
                 f"{batch_size}. Leave `batch_size` out, or pass `frames.lanes({batch_size})`."
             )
         batch_size = lanes.batch_size
-    framed = lanes.frames if lanes is not None else frames
+    framed: Any = data.frames if isinstance(data, Lanes) else data
     if isinstance(framed, Frames):
         feed = _frames_feed(model, framed, kind, class_weight, max_device_bytes, redraw)
-    elif redraw:
-        raise ValueError("`redraw=True` is for frames. Received: arrays. Pass the frames.")
     else:
-        x, y, weight = _checked_arrays(framed, kind, name)
-        feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
-        if not tree.is_nested(x) and not tree.is_nested(y):
-            check_shapes(model, np.shape(x)[1:], None if y is None else np.shape(y)[1:])
+        feed = _arrays_feed(model, framed, kind, class_weight, max_device_bytes, redraw)
     if not model.built:
         _build(model, feed, batch_size)
     own = model_batch_size(model)
-    size = batch_size or own or min(32, feed.size)
+    # As Keras divides the samples if it is given steps, but no batch size.
+    usual = -(-feed.size // steps) if training and steps else min(32, feed.size)
+    size = batch_size or own or usual
     require_batch_size(size, own)
-    nbytes = _output_bytes(model, feed) if kind == "predict" else 0
-    training = kind == "train"
+    laid_out: dict[str, Any] = {
+        "nbytes": _output_bytes(model, feed) if kind == "predict" else 0,
+        "most_steps": None if training else steps,
+    }
     if policy is None:
-        lanes = lanes if training else None  # without a state, frames need no lanes
-        return Schedule(
-            feed,
-            min(size, feed.size),
-            shuffle=lanes is None and shuffle is not False,
-            seed=random_seed() if seed is None else seed,
-            lanes=lanes,
-            nbytes=nbytes,
+        laid_out["lanes"] = lanes = lanes if training else None  # no state, so no lanes
+        size = min(size, feed.size)
+        laid_out["shuffle"] = lanes is None and shuffle is not False
+        laid_out["seed"] = random_seed() if seed is None else seed
+    else:
+        # Validation uses a fresh state, whatever the policy in training.
+        given = (lanes or policy.lanes) if training else None
+        if isinstance(framed, Frames):
+            laid_out["lanes"] = lanes = _lanes(model, framed, size, lanes, training)
+        if lanes is None and feed.size % size:
+            require_batch_size(feed.size % size, own)
+        count = feed.size // size if lanes is None else len(lanes)
+        reset = policy.reset if training else "epoch"
+        laid_out["resets"] = _resets(reset, count, size, lanes, given)
+        if lanes is not None and training:
+            _warn_of_metrics(model, lanes)
+    if lanes is not None and kind == "predict" and steps is not None:
+        raise ValueError(
+            "`steps` is for batches in order. Received: steps="
+            f"{steps} for a stateful model, which reads each sequence whole. Leave it out."
         )
-    # Validation uses a fresh state, whatever the policy in training.
-    given = (lanes or policy.lanes) if training else None
-    if isinstance(framed, Frames):
-        lanes = _lanes(model, framed, size, lanes, training)
-    if lanes is None and feed.size % size:
-        require_batch_size(feed.size % size, own)
-    steps = feed.size // size if lanes is None else len(lanes)
-    resets = _resets(policy.reset if training else "epoch", steps, size, lanes, given)
-    if lanes is not None and training:
-        _warn_of_metrics(model, lanes)
-    return Schedule(feed, size, lanes=lanes, resets=resets, nbytes=nbytes)
+    schedule = Schedule(feed, size, **laid_out)
+    if training and steps not in (None, schedule.batches):
+        raise ValueError(
+            "An epoch of frames or arrays takes all of them. Received: steps_per_epoch="
+            f"{steps} for {schedule.batches} batches. Leave it out, or pass a dataset."
+        )
+    return schedule
 
 
 def _lanes(
@@ -181,35 +174,55 @@ def _frames_feed(
         )
         vocabulary = frames.vocabulary if source.targets is source.inputs else None
         symbols = None if vocabulary is None else len(vocabulary)
+        check_loss(model)
+        check_targets(model, frames.y_shape)
         check_shapes(model, frames.x_shape, frames.y_shape, symbols)
         weight_shape = frames.sample_weight_shape
         if weight_shape is not None:
             check_weights(model, frames.y_shape, weight_shape)
+        in_order = feed.arrays.get(feed.gather.y.array) if feed.gather.y is not None else None
+        if symbols is None and weight_shape is None and in_order is not None:
+            parts = range(0, len(frames), _FRAMES_SEARCHED)
+            check_labels(
+                model,
+                in_order,
+                lambda: (frames[part : part + _FRAMES_SEARCHED][1] for part in parts),
+            )
     if frames.vocabulary is not None:
         check_embedding(model, len(frames.vocabulary))
     return feed
 
 
-def _checked_arrays(arrays: Any, kind: str, name: str) -> tuple[Any, Any, Any]:
-    """Return inputs, targets and sample weights, or raise if the data are something else."""
-    is_nest = isinstance(arrays, (tuple, list, dict, str))
-    if isinstance(arrays, keras.utils.PyDataset) or (
-        isinstance(arrays, Iterable) and not is_nest and not hasattr(arrays, "__array__")
-    ):
-        keras_own = {"train": "fit", "test": "evaluate", "predict": "predict"}[kind]
-        raise TypeError(
-            f"`{name}` must be `Frames`, `Lanes` or arrays. Received: a dataset, "
-            f"{type(arrays).__name__}. Pass its frames or lanes, or use `model.{keras_own}`."
-        )
-    if kind == "predict":
-        return arrays, None, None
-    if not isinstance(arrays, tuple) or len(arrays) not in (2, 3):
-        raise TypeError(
-            f"`{name}` must be `Frames`, `Lanes`, or a tuple of arrays `(X, y)` or "
-            f"`(X, y, sample_weight)`. Received: {type(arrays).__name__}."
-        )
-    x, y, weight = (*arrays, None)[:3]
-    return x, y, weight
+def _arrays_feed(
+    model: keras.Model,
+    arrays: Arrays,
+    kind: str,
+    class_weight: ClassWeight,
+    max_device_bytes: float,
+    redraw: bool,
+) -> Feed:
+    """Return arrays as a feed, if their shapes are the model's."""
+    if redraw:
+        raise ValueError("`redraw=True` is for frames. Received: arrays. Pass the frames.")
+    x, y, weight = arrays if kind != "predict" else (arrays.x, None, None)
+    if kind != "predict":
+        check_loss(model, y is not None)
+    feed = feed_arrays(x, y, weight, class_weight, max_device_bytes)
+    y_shape = None if y is None or tree.is_nested(y) else np.shape(y)[1:]
+    if y_shape is not None:
+        check_targets(model, y_shape)
+    if not tree.is_nested(x) and not tree.is_nested(y):
+        check_shapes(model, np.shape(x)[1:], y_shape, are_frames=False)
+    if y_shape is not None and "y" in feed.arrays:
+        check_labels(model, feed.arrays["y"], lambda: [_weighed(**feed.arrays)])
+    return feed
+
+
+def _weighed(x: Any, y: np.ndarray, weight: Any = None) -> np.ndarray:
+    """Return the targets of the samples whose weight is not 0."""
+    if weight is None or tree.is_nested(weight):
+        return y
+    return y[weight.reshape(len(weight), -1).any(axis=1)]
 
 
 def _first_inputs(feed: Feed, batch_size: int) -> Any:

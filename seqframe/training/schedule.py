@@ -41,6 +41,7 @@ class Schedule:
         lanes: Lanes whose batches are the steps, or None.
         resets: bool array `(steps, batch_size)`. Rows whose state each step resets first, or None.
         nbytes: int. Bytes that a call keeps of each frame, such as predictions.
+        most_steps: int. Only so many of the first batches are taken. None: all.
 
     Attributes:
         steps, remainder: full batches of an epoch, and frames of a smaller last one.
@@ -62,14 +63,17 @@ class Schedule:
         lanes: "Lanes | None" = None,
         resets: np.ndarray | None = None,
         nbytes: int = 0,
+        most_steps: int | None = None,
     ):
         self.feed, self.batch_size = feed, batch_size
-        self.shuffle, self.seed, self.lanes, self.resets = shuffle, seed, lanes, resets
+        self.shuffle, self.seed, self.lanes = shuffle, seed, lanes
         self._nbytes = nbytes
         if lanes is None:
             self.steps, self.remainder = divmod(feed.size, batch_size)
         else:
             self.steps, self.remainder = len(lanes), 0
+        if most_steps is not None and most_steps <= self.steps:
+            self.steps, self.remainder = most_steps, 0
         room = min(
             _ROOM_STEPS // max(self.steps, 1), _ROOM_INDICES // (self.steps * batch_size or 1)
         )
@@ -86,13 +90,20 @@ class Schedule:
             self._frames, weight, _ = lanes._index(np.arange(self.steps))
             if not weight.all():
                 self.fixed["weight"] = weight
-        if resets is not None and resets.any():
-            self.fixed["reset"] = resets
+        self.resets = None if resets is None else resets[: self.steps]
+        if self.resets is not None and self.resets.any():
+            self.fixed["reset"] = self.resets
 
     @property
     def batches(self) -> int:
         """Batches of an epoch, including a smaller last one."""
         return self.steps + (self.remainder > 0)
+
+    @property
+    def size(self) -> int:
+        """Frames that an epoch takes, without idle rows."""
+        rows = self.steps * self.batch_size + self.remainder
+        return rows if self.lanes is None else self.feed.size
 
     @property
     def can_group(self) -> bool:
@@ -147,7 +158,7 @@ class Schedule:
     def places(self, first: int, stop: int) -> np.ndarray:
         """Return the frame in each row of unshuffled batches; -1 if there is none."""
         if self.lanes is None:
-            return np.arange(first * self.batch_size, min(stop * self.batch_size, self.feed.size))
+            return np.arange(first * self.batch_size, min(stop * self.batch_size, self.size))
         frames = self._frame_numbers(0, first, stop).ravel()
         if "weight" not in self.fixed:
             return frames

@@ -229,6 +229,14 @@ def reset_interval(reset: Reset, steps: int) -> int:
     return reset if isinstance(reset, int) else {"epoch": steps, "batch": 1, "never": 0}[reset]
 
 
+def refuse_shuffle() -> None:
+    """Raise, because the batches of a stateful model would be shuffled."""
+    raise ValueError(
+        "A stateful model takes its batches in order, because each continues the one before. "
+        "Received: shuffle=True. Leave `shuffle` out, or make the model stateless."
+    )
+
+
 def refuse_resets_inside(calls: int) -> None:
     """Raise, because the state would be reset between steps that Keras runs in one call."""
     raise ValueError(

@@ -274,7 +274,7 @@ def _find_groups(
             drop_labels(item, wanted, f"sequences[{labels[number]!r}]", keep)
             for number, item in enumerate(tables)
         ]
-    check_each(tables, "sequences")
+    check_each(tables, "sequences", labels)
     return tables, None
 
 

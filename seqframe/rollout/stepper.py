@@ -543,7 +543,7 @@ def _check_layout(model: keras.Model, framer: SequenceFramer) -> None:
 def _version(value: Any) -> int:
     """Return how often a tensor was changed in place, as PyTorch's `set_weights` does it."""
     try:
-        return getattr(value, "_version", 0)
+        return int(getattr(value, "_version", 0))
     except RuntimeError:  # in its inference mode PyTorch does not count
         return 0
 

@@ -104,6 +104,9 @@ def draw(number: int) -> Case:
         case = replace(case, layout="flat")
     if case.layout == "features" or case.cell == "Dense":
         case = replace(case, return_sequences=False)
+    if case.gap and (case.covariates or case.known):
+        # To roll on, a model would need the covariates of the gap.
+        case = replace(case, steps=min(case.steps, case.horizon))
     can_step = case.layout != "features" and case.cell != "Dense" and case.mode == "windows"
     if can_step and not (stateful or case.covariates or case.pads) and rng.random() < 0.5:
         case = replace(case, stepped=True, rate=1)
@@ -265,6 +268,19 @@ def outputs_of(case: Case, model: keras.Model, known: list[Any], future: Any) ->
         yield output[place] if case.return_sequences else output
 
 
+def _between(case: Case, model: keras.Model, prompt: np.ndarray, future: Any) -> list[Any]:
+    """Return the steps of the gap: older windows predict them. A single block reads none."""
+    if case.steps <= case.horizon:
+        return [np.full(np.shape(prompt)[1:], np.nan, "float32")] * case.gap
+    known = list(prompt)
+    for output in outputs_of(case, model, known, future):
+        for step in np.reshape(output, (case.horizon, -1)):
+            known.append(step.reshape(np.shape(prompt)[1:]).astype("float32"))
+        if len(known) >= len(prompt) + case.gap:
+            return known[len(prompt) : len(prompt) + case.gap]
+    raise AssertionError
+
+
 def naive(
     case: Case, model: keras.Model, prompt: np.ndarray, future: Any
 ) -> tuple[np.ndarray, int]:
@@ -272,7 +288,10 @@ def naive(
 
     Two programs of one network may choose different symbols if both are nearly as likely.
     """
-    known, begin, certain = list(prompt), len(prompt), case.steps
+    known = list(prompt)
+    if case.gap and not case.writes:
+        known += _between(case, model, prompt, future)
+    begin, certain = len(known), case.steps
     for output in outputs_of(case, model, known, future):
         for step in np.reshape(output, (case.horizon, -1)):
             if case.writes:
@@ -312,7 +331,7 @@ def check(case: Case) -> list[str]:
     for length in lengths:
         row = (case.columns,) if case.columns else ()
         histories.append(rng.normal(size=(length, *row)).astype("float32"))
-        whole = length + case.steps + case.horizon
+        whole = length + case.gap + case.steps + case.horizon
         futures.append(rng.normal(size=(whole, case.covariates or 1)).astype("float32"))
     expected = [
         naive(case, model, history, future)[0]
@@ -321,7 +340,8 @@ def check(case: Case) -> list[str]:
     arguments: dict[str, Any] = {}
     if case.covariates or case.known:
         ahead = -(-case.steps // case.horizon) * case.horizon
-        given = [f[n : n + ahead] for f, n in zip(futures, lengths, strict=True)]
+        firsts = [length + case.gap for length in lengths]
+        given = [f[n : n + ahead] for f, n in zip(futures, firsts, strict=True)]
         arguments["future"] = given
     found = generator.forecast(histories, case.steps, **arguments)
     alone = {name: value[0] for name, value in arguments.items()}

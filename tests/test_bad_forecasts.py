@@ -30,7 +30,7 @@ NO_NUMBERS = [
     "",
     None,
     3,
-    {"a": HISTORY},
+    {},
     ["a"] * 12,
     HISTORY.astype(str),
     HISTORY.astype(object),

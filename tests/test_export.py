@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from models import numbers, recurrent, seeded
+from models import numbers, recurrent, seeded, with_future
 
 from seqframe import Generator, SequenceFramer, Vocabulary
 
@@ -133,11 +133,103 @@ def test_unknown_symbols_are_served(tmp_path):
         assert text == generator.generate("A?B", 20)
 
 
+def quantile(steps=3, features=2, horizon=2, columns=1):
+    outputs = horizon * columns * 3
+    model = recurrent(steps=steps, features=features, outputs=outputs)
+    targets = 0 if columns == 1 else [1, 0]
+    framer = SequenceFramer(steps, horizon=horizon)
+    return Generator(model, framer, targets=targets, quantiles=[0.2, 0.5, 0.9])
+
+
+BLOCKS = {
+    "covariates known in the past only": lambda: Generator(
+        recurrent(steps=3, features=2, outputs=2), SequenceFramer(3, horizon=2), targets=[0]
+    ),
+    "one column": lambda: Generator(
+        recurrent(steps=3, features=2, outputs=2), SequenceFramer(3, horizon=2), targets=1
+    ),
+    "a lead time": lambda: Generator(
+        recurrent(steps=3, features=2, outputs=4), SequenceFramer(3, horizon=2, gap=3)
+    ),
+    "a lead time of a stateful model": lambda: Generator(
+        recurrent(batch_size=2, steps=1, features=2, outputs=4),
+        SequenceFramer(1, horizon=2, gap=2),
+    ),
+    "quantiles": quantile,
+    "quantiles of two columns": lambda: quantile(columns=2),
+}
+
+
 @needs_tensorflow
-def test_models_that_need_a_future_are_not_exported(tmp_path):
-    generator = Generator(recurrent(steps=3, features=2), SequenceFramer(3), targets=[0])
-    with pytest.raises(ValueError, match=r"`export`.*`save`"):
-        generator.export(tmp_path / "served")
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_a_single_block_needs_no_future_when_served(kind, tmp_path):
+    generator, history = BLOCKS[kind](), numbers(7, 2)
+    model = served(generator, tmp_path / "served")
+    options = {"quantiles": generator.quantiles} if generator.quantiles else {}
+    for steps in 1, 2:
+        expected = generator.forecast(history, steps, **options)
+        found = model.run(history[None], steps, 0).numpy()[0]
+        if generator.quantiles:
+            expected = np.moveaxis(expected, 0, -1)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("steps", [2, 5])
+def test_a_future_is_served(steps, tmp_path):
+    """It has the model's own columns, then those that the model does not predict."""
+    rule = SequenceFramer(
+        3,
+        horizon=2,
+        columns=["units", "promotion"],
+        future_columns=["price"],
+        target_columns="units",
+    )
+    generator = Generator(with_future(features=2, outputs=2), rule)
+    history, future = numbers(7, 2), numbers(6, 2, seed=3)
+    ahead = future[:2, :1] if steps == 2 else future
+    expected = generator.forecast(history, steps, future=ahead)
+    model = served(generator, tmp_path / "served", max_steps=None if steps == 2 else 8)
+    found = model.run(history[None], steps, 0, ahead[None]).numpy()[0]
+    np.testing.assert_allclose(found, np.reshape(expected, found.shape), rtol=1e-5)
+
+
+@needs_tensorflow
+def test_sample_paths_are_served(tmp_path):
+    """Each row of a call is a path of its own, by the seed and its number."""
+    generator = Generator(recurrent(steps=3, outputs=2), SequenceFramer(3), seed=5)
+
+    def draw(parameters, seed):
+        mean, scale = parameters[..., 0], parameters[..., 1]
+        return mean + scale * keras.random.normal(mean.shape, seed=seed)
+
+    history = numbers(7)
+    model = served(generator, tmp_path / "served", batch_size=4, noise=draw)
+    found = model.run(np.repeat(history[None], 4, axis=0), 5, 5).numpy()
+    expected = generator.forecast(history, 5, num_samples=4, noise=draw)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert len({path.tobytes() for path in found}) == 4
+
+
+@needs_tensorflow
+def test_what_cannot_be_exported_names_the_way_out(tmp_path):
+    each = SequenceFramer(3, return_sequences=True)
+    past, future = keras.Input((3, 1), name="past"), keras.Input((3, 1, 2), name="future")
+    steps = layers.Concatenate()([past, layers.Reshape((-1, 2))(future)])
+    every = keras.Model({"past": past, "future": future}, layers.Dense(1)(steps))
+    cases = [
+        (Generator(every, each), {}, "each input step. Use `save`"),
+        (quantile(), {"max_steps": 3}, "`max_steps` must be at most `horizon=2`"),
+        (BLOCKS["a lead time"](), {"max_steps": 3}, "`max_steps` must be at most `horizon=2`"),
+        (Generator(recurrent(steps=3)), {"noise": "dropout"}, "`noise` of an export"),
+        (Generator(recurrent(steps=3, outputs=2), SequenceFramer(3)), {}, "pass `quantiles` to"),
+        (stateful(), {"noise": numbers(3)}, "`export` of symbols takes no `noise`"),
+        (stateful(), {"kind": "text"}, "`kind` must be one of"),
+    ]
+    for generator, options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            generator.export(tmp_path / "served", **options)
     assert not list(tmp_path.iterdir())
 
 

@@ -50,9 +50,12 @@ model, frames = stateless, SequenceFramer(3).frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     "generator = Generator(model, frames.framer)\ngenerator.forecast": """
 from seqframe import backtest
 frames = framer.frame(sales, targets="units", by="store", future=["price", "holiday"])
-data = sales[:200]
-history, unseen = data[:150], data[60:]
-plans, unseen_plans = (part[["price", "holiday"]] for part in (data[150:174], unseen))
+stores = sales[:200], sales[200:]
+history, unseen, plans = (
+    pd.concat([store[first:stop] for store in stores])
+    for first, stop in [(0, 150), (60, 200), (150, 174)]
+)
+plans = plans[["store", "price", "holiday"]]
 past, future = (keras.Input(shape, name=name) for name, shape in frames.x_shape.items())
 read = [keras.layers.GRU(4)(past), keras.layers.Flatten()(future)]
 model = keras.Model([past, future], keras.layers.Dense(24)(keras.layers.Concatenate()(read)))

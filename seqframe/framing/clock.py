@@ -33,7 +33,7 @@ class Clock:
         """Return the dates of some of the sequences, in the order given."""
         return Clock([self.spans[number] for number in numbers])
 
-    def find(self, date: Any) -> np.ndarray:
+    def find(self, date: Any, name: str = "at") -> np.ndarray:
         """Return the first step of each sequence that is not before a date, an int array.
 
         >>> import pandas
@@ -43,7 +43,7 @@ class Clock:
         """
         found = []
         for number, (index, _, _) in enumerate(self.spans):
-            found.append(int(self.dates(number).searchsorted(_like(index, date))))
+            found.append(int(self.dates(number).searchsorted(_like(index, date, name))))
         return np.array(found)
 
     def at(self, sequence: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -61,6 +61,12 @@ class Clock:
             after = steps_after(self.dates(number), int(ahead.max()) + 1)
             dates[late] = np.datetime64("NaT") if after is None else after.to_numpy()[ahead]
         return dates
+
+    def index(self, sequence: np.ndarray, step: np.ndarray) -> Any:
+        """Return the dates of raw steps of sequences as a pandas index, named as the data's own."""
+        import pandas
+
+        return pandas.Index(self.at(sequence, step), name=self.spans[0][0].name)
 
     @cached_property
     def _values(self) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +86,7 @@ def read_clock(tables: Sequence[Any], groups: Groups | None) -> Clock | None:
     return Clock([(indexes[0], *span) for span in pairwise(groups.edges.tolist())])
 
 
-def _like(index: Any, date: Any) -> Any:
+def _like(index: Any, date: Any, name: str) -> Any:
     """Return a date as one that can be compared with the dates of an index."""
     import pandas
 
@@ -99,6 +105,6 @@ def _like(index: Any, date: Any) -> Any:
         return found
     except (ValueError, TypeError):
         raise ValueError(
-            f"`at` must be a step, or a date of the kind {index.dtype}. Received: at={date!r}. "
-            f"Write it as one of these: {index[0]!s}."
+            f"`{name}` must be a step, or a date of the kind {index.dtype}. Received: "
+            f"{name}={date!r}. Write it as one of these: {index[0]!s}."
         ) from None

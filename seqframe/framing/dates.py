@@ -36,11 +36,11 @@ def is_clock(index: Any) -> bool:
 # --- Dates go forward.
 
 
-def check_each(tables: Sequence[Any], name: str) -> None:
+def check_each(tables: Sequence[Any], name: str, labels: Sequence[Hashable] | None = None) -> None:
     """Raise if the dates of one of several tables do not go forward."""
     for number, table in enumerate(read_tables(tables)):
         if isinstance(table, Table):
-            check_dates(table, each_name(name, number, len(tables)))
+            check_dates(table, each_name(name, number, labels or len(tables)))
 
 
 def check_dates(
@@ -379,6 +379,20 @@ def index_forecast(history: Any, steps: int, future: Any, begins_with_history: b
     They continue the dates of the history. If these have no frequency, the dates of `future` are
     used. If `future` has none either, and no guess is possible, a warning says so.
     """
+    index = dates_of(history)
+    after = dates_after(history, steps, future, begins_with_history)
+    if after is None and index is not None and len(index):
+        warnings.warn(
+            "The dates of the history follow no frequency, so the forecast is numbered by steps: "
+            f"{len(index)} is the first. Fill in the missing dates, for days by "
+            "`history.asfreq('D').interpolate()`, or pass a `future` with dates.",
+            stacklevel=4,
+        )
+    return after
+
+
+def dates_after(history: Any, steps: int, future: Any, begins_with_history: bool) -> Any:
+    """Return the dates of a forecast, or None if they are unknown; see `index_forecast`."""
     index, dates = dates_of(history), dates_of(future)
     if index is None or not len(index):
         return None
@@ -387,15 +401,26 @@ def index_forecast(history: Any, steps: int, future: Any, begins_with_history: b
         begin = len(index) if begins_with_history else 0
         dates = dates[begin : begin + steps].rename(index.name)
         return dates if after is None or not dates.equals(after) else after
-    after = steps_after(index, steps)
-    if after is None:
-        warnings.warn(
-            "The dates of the history follow no frequency, so the forecast is numbered by steps: "
-            f"{len(index)} is the first. Fill in the missing dates, for days by "
-            "`history.asfreq('D').interpolate()`, or pass a `future` with dates.",
-            stacklevel=4,
-        )
-    return after
+    return steps_after(index, steps)
+
+
+def dates_at(index: Any, steps: int, others: Any) -> Any:
+    """Return the steps after dates at the frequency of other dates, or None if these have none.
+
+    >>> import pandas
+    >>> holed = pandas.DatetimeIndex(["2026-01-01", "2026-01-02", "2026-01-05"])
+    >>> [str(day.date()) for day in dates_at(holed, 2, pandas.date_range("2026-01-01", periods=9))]
+    ['2026-01-06', '2026-01-07']
+    """
+    import pandas
+
+    dates = pandas.DatetimeIndex
+    step = _distance_of_dates(others) if isinstance(others, dates) else None
+    if step is None or not isinstance(index, dates) or index.hasnans:
+        return None
+    # The last date need not be one of the frequency, such as the first of a month.
+    after = pandas.date_range(index[-1], periods=steps + 1, freq=step, name=index.name)
+    return after[after > index[-1]][:steps]
 
 
 def continue_table(

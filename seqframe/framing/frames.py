@@ -273,7 +273,8 @@ class Frames:
         >>> SequenceFramer(2).frame(["ABCD", "XYZ"]).labels()
         array([0, 0, 1])
         """
-        names: np.ndarray = label_array(self.source.labels)[self._sequences(index)]
+        chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
+        names: np.ndarray = label_array(self.source.labels)[self._locate(chosen).sequence]
         return names
 
     def dates(self, index: Index | None = None) -> np.ndarray:
@@ -301,17 +302,9 @@ class Frames:
                 "The frames have no dates. Received: sequences without a pandas index of dates. "
                 "Make dates the index by `table.set_index` before framing."
             )
-        chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
-        sequence, _, frames = self._locate(chosen)
-        _, _, steps = self._geometry.steps(frames, self._index.steps[sequence])
-        steps = steps[..., 0] if self._geometry.horizon == 1 else steps
-        each = np.broadcast_to(sequence.reshape(-1, *(1,) * (steps.ndim - 1)), steps.shape)
-        return self.source.clock.at(each, self.source.begins[each] + steps)
-
-    def _sequences(self, index: Index | None) -> np.ndarray:
-        """Return the number of each frame's sequence."""
-        chosen = self._resolve(slice(None) if index is None else index)
-        return self._locate(np.atleast_1d(chosen)).sequence
+        sequence, steps, _ = self._target_steps(slice(None) if index is None else index)
+        dates = self.source.clock.at(sequence, steps)
+        return dates[..., 0] if self._geometry.horizon == 1 else dates
 
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
@@ -745,7 +738,9 @@ class Frames:
 
     @property
     def _left_over(self) -> int:
-        """Number of last steps that fill no window, and so are in no frame."""
+        """Number of last steps that fill no window, and so are in no frame; 0 for a subset."""
+        if self._is_subset:
+            return 0
         return int(self._geometry.left_over(self.source.steps).sum())
 
     @property
@@ -803,6 +798,18 @@ class Frames:
     def _locate(self, index: np.ndarray) -> Located:
         """Return where the frames number `index` lie."""
         return self._index.locate(index)
+
+    def _target_steps(self, index: Index) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return for each target its sequence's number, its raw step, and whether it is real.
+
+        The arrays are `(frames, horizon)`; with `return_sequences` `(frames, length, horizon)`.
+        Targets of padded input steps are not real.
+        """
+        sequence, _, frames = self._locate(np.atleast_1d(self._resolve(index)))
+        _, real, steps = self._geometry.steps(frames, self._index.steps[sequence])
+        real = real[..., None] if self._geometry.return_sequences else np.ones_like(steps, bool)
+        each = np.broadcast_to(sequence.reshape(-1, *(1,) * (steps.ndim - 1)), steps.shape)
+        return each, self.source.begins[each] + steps, np.broadcast_to(real, steps.shape)
 
     def _own_steps(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return a frame's sequence number, and its steps counted from the sequence's start."""

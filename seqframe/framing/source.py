@@ -43,6 +43,7 @@ from seqframe.framing.tables import (
     column_names,
     drop_labels,
     label_names,
+    library_of,
     names_of,
     proper_names,
     read_table,
@@ -75,6 +76,7 @@ class Source:
             an earlier part of a split.
         left_out: LeftOut. Sequences that were left out, because they have no frame.
         clock: Clock of the raw steps; None if they have no dates.
+        library: name of the module that the tables come from, or None.
     """
 
     inputs: Rows
@@ -89,6 +91,7 @@ class Source:
     history: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     left_out: LeftOut = field(default_factory=LeftOut)
     clock: Clock | None = None
+    library: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("begins", "history"):
@@ -213,6 +216,7 @@ def read_source(
         skip_nan=bool(skip_nan),
         labels=labels if groups is None else groups.labels,
         clock=read_clock(whole, groups),
+        library=library_of(read[0]),
     )
     _check_padding(framer, source)
     counts = framer.geometry.count(source.steps)
@@ -249,7 +253,7 @@ def _find_groups(
 ) -> tuple[list[Any], Groups | None]:
     """Return sequences without columns of labels, and the groups of a table that `by` cuts."""
     single = len(tables) == 1 and isinstance(labels, range)
-    if by is None and framer.by and single and {*framer.by} <= {*label_names(tables[0])}:
+    if by is None and single and framer.by and {*framer.by} <= {*label_names(tables[0])}:
         by = framer.by
     if by is not None and single:
         table, groups = split_table(tables[0], by)
@@ -270,7 +274,7 @@ def _find_groups(
             drop_labels(item, wanted, f"sequences[{labels[number]!r}]", keep)
             for number, item in enumerate(tables)
         ]
-    check_each(tables, "sequences")
+    check_each(tables, "sequences", labels)
     return tables, None
 
 

@@ -223,6 +223,16 @@ def table_array(table: Any, name: str) -> np.ndarray:
     return array
 
 
+def library_of(value: Any) -> str | None:
+    """Return the name of the module that a table comes from; None for any other value.
+
+    A name can be pickled.
+    """
+    table = read_table(value)
+    is_known = isinstance(table, Table) and table.library is not None
+    return table.library.__name__ if is_known else None
+
+
 # --- Columns, by name.
 
 

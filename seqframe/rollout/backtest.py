@@ -1,31 +1,34 @@
 """Backtests: forecasts from many origins in known sequences, their errors, and intervals."""
 
-import itertools
 import math
-import numbers
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import keras
 import numpy as np
 
-from seqframe import backend
-from seqframe.framing.checks import check_bytes, check_integer, each_name
-from seqframe.framing.dates import check_future, continue_table
+from seqframe.framing.checks import check_choice, check_integer
+from seqframe.framing.clock import Clock
 from seqframe.framing.frames import Frames
-from seqframe.framing.tables import Table, read_table, table_names
-from seqframe.rollout.backtest_data import Given, read_sequences
-from seqframe.rollout.forecast import (
-    Forecaster,
-    Known,
-    real_arrays,
-    warn_of_positions,
+from seqframe.framing.results import align, label_columns, make_table
+from seqframe.framing.tables import column_names, table_names
+from seqframe.rollout.backtest_data import read_sequences
+from seqframe.rollout.backtest_tables import (
+    GROUPINGS,
+    METRICS,
+    Scored,
+    forecast_columns,
+    score_columns,
 )
+from seqframe.rollout.forecast import Quantiles
+from seqframe.rollout.functions import check_function
 from seqframe.rollout.generator import Generator
-from seqframe.rollout.prompts import rounded_rows
-
-_LEAST_ROWS, _ROWS = 16, 256  # origins that are rolled out together
+from seqframe.rollout.histories import real_arrays
+from seqframe.rollout.intervals import check_coverage, radius, shift, shift_each, suffices
+from seqframe.rollout.plans import Noise, warn_of_positions
+from seqframe.rollout.refitting import Refit, Stage, find_stages, refitted
+from seqframe.rollout.scores import naive_scales
+from seqframe.rollout.walk import Drawing, Walk
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,20 @@ class Backtest:
         free_run: array like `actual`. The forecast from each origin.
         one_step: array like `actual`. Each step, forecast from the actual steps before it; NaN if
             that is impossible.
-        naive: array like `actual`. The naive baseline: the value before the origin.
+        naive: array like `actual`. The naive baseline: the last known value before the origin.
         residuals: array `(steps, …)`. Errors of one step, `actual - forecast`, each step once.
         seasonal_naive: array like `actual`, or None. The value one season before.
         residual_steps: int array `(steps, 2)`: the sequence and step of each residual.
-        labels: the names of the sequences: their numbers, or the groups of Frames.
+        labels: the names of the sequences: their numbers, or the labels of their groups.
         left_out: tuple of int. Number of origins of each sequence that are left out, because a step
             is missing.
+        quantiles: dict of level to an array like `actual`; empty if none were forecast.
+        scale: array `(origins, …)`, or None. The mean absolute change over a season before each
+            origin, the unit of the MASE.
+        by: names of the columns of a table that hold the labels, or None.
+        columns: names of the forecast columns, or None.
+        clock: the dates of the raw steps, or None.
+        library: name of the module that the data's tables come from, or None.
 
     Example:
 
@@ -74,8 +84,14 @@ class Backtest:
     residual_steps: np.ndarray | None = None
     labels: Sequence[Hashable] = ()
     left_out: tuple[int, ...] = ()
+    quantiles: Mapping[float, np.ndarray] = field(default_factory=dict)
+    scale: np.ndarray | None = None
+    by: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    clock: Clock | None = None
+    library: str | None = None
 
-    def of(self, label: Hashable) -> "Backtest":
+    def __getitem__(self, label: Hashable) -> "Backtest":
         """Return the backtest of one sequence. Its intervals come from that sequence only.
 
         Args:
@@ -87,22 +103,28 @@ class Backtest:
         >>> from seqframe import Generator, backtest
         >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()])
         >>> tested = backtest(Generator(model), [np.arange(5.0), np.arange(0.0, 50.0, 10)], 1)
-        >>> [tested.of(label).errors()["free_run"].item() for label in tested.labels]
+        >>> [tested[label].errors()["free_run"].item() for label in tested.labels]
         [1.0, 10.0]
         """
         if label not in self.labels:
-            raise ValueError(
+            raise KeyError(
                 f"`label` must be one of {list(self.labels)}. Received: label={label!r}."
             )
         number = list(self.labels).index(label)
         rows = self.origins[:, 0] == number
-        each = {name: getattr(self, name)[rows] for name in ("origins", "actual", *self._forecasts)}
+        names = ["origins", "actual", *self._forecasts, *["scale"] * (self.scale is not None)]
+        each = {name: getattr(self, name)[rows] for name in names}
         if self.residual_steps is not None:
             steps = self.residual_steps[:, 0] == number
             for name in "residuals", "residual_steps":
                 each[name] = getattr(self, name)[steps]
         left_out = tuple(n * (k == number) for k, n in enumerate(self.left_out))
-        return replace(self, **each, left_out=left_out)
+        quantiles = {level: values[rows] for level, values in self.quantiles.items()}
+        return replace(self, **each, left_out=left_out, quantiles=quantiles)
+
+    def __iter__(self) -> Iterator[Hashable]:
+        """Iterate over the labels, as a dict does."""
+        return iter(self.labels)
 
     @property
     def _forecasts(self) -> list[str]:
@@ -125,10 +147,112 @@ class Backtest:
         >>> backtest(Generator(model), np.arange(12.0), horizon=3).errors()["naive"]
         array([1., 2., 3.])
         """
-        axes = (0, *range(2, self.actual.ndim))
-        return {
-            name: _mean(np.abs(getattr(self, name) - self.actual), axes) for name in self._forecasts
-        }
+        scored = self._scored()
+        each = {name: scored.scores(name, ["mae"], ["step"])["mae"] for name in self._forecasts}
+        return {name: error.ravel() for name, error in each.items()}
+
+    def scores(
+        self,
+        by: str | Sequence[str] = (),
+        *,
+        metrics: str | Sequence[str] = METRICS,
+    ) -> Any:
+        """Return a table of scores, a row for each forecast.
+
+        Args:
+            by: "series", "step" or "column", or a list of these: what to tell apart. The others are
+                pooled: each value that was forecast counts the same.
+            metrics: of "mae", "rmse", "mase" and "smape", one or a list. The MASE is the MAE in
+                units of the naive error on the steps before each origin, seasonal if the backtest
+                has a season. An origin whose steps never changed has none. The sMAPE is in percent,
+                from 0 to 200.
+
+        Returns:
+            DataFrame of the data's library, else a dict of columns that prints as a table. If
+            quantiles were forecast, it also has the pinball loss, as the mean over their levels,
+            and the coverage of each interval between opposite levels. A forecast without quantiles
+            counts as each of them, and has no coverage.
+
+        Example:
+
+        >>> import keras, numpy as np
+        >>> from seqframe import Generator, backtest
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Rescaling(1, 0.5),
+        ...                           keras.layers.Flatten()])  # the last value, and 0.5
+        >>> tested = backtest(Generator(model), np.arange(1.0, 12.0), horizon=3)
+        >>> tested.scores()
+        forecast  mae  rmse  mase  smape
+        free run    1  1.08     1  19.28
+        one step  0.5   0.5   0.5  9.843
+           naive    2  2.16     2  44.24
+        >>> tested.scores(by="step", metrics="mae")["step"]
+        array([1, 1, 1, 2, 2, 2, 3, 3, 3])
+        """
+        chosen = [by] if isinstance(by, str) else list(by)
+        wanted = [metrics] if isinstance(metrics, str) else list(metrics)
+        for each in chosen:
+            check_choice("by", each, GROUPINGS)
+        for each in wanted or [""]:
+            check_choice("metrics", each, METRICS)
+        scored = self._scored()
+        table = score_columns(scored, wanted, chosen, self._labels, self._columns)
+        return make_table(table, self.library)
+
+    def forecasts(self) -> Any:
+        """Return all forecasts as a table, a row for each origin and step ahead.
+
+        Returns:
+            DataFrame of the data's library, else a dict of columns that prints as a table. Its
+            columns are the labels of the series, "origin" and "time", "step", "actual", and the
+            forecasts. Times are dates, or raw indices of steps. In a pandas table the index has the
+            time instead. If there are several columns, each has a row of its own, with its name as
+            "column". Quantiles are columns too.
+
+        Example:
+
+        >>> import keras, numpy as np
+        >>> from seqframe import Generator, backtest
+        >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Flatten()])
+        >>> backtest(Generator(model), np.arange(4.0), horizon=2).forecasts()
+        origin  time  step  actual  free run  one step  naive
+             1     1     1       1         0         0      0
+             1     2     2       2         0         1      0
+             2     2     1       2         1         1      1
+             2     3     2       3         1         2      1
+        """
+        scored = self._scored()
+        table = forecast_columns(scored, self._columns)
+        _, horizon, width = scored.actual.shape
+        series, origin = np.repeat(self.origins, horizon * width, axis=0).T
+        time = origin + table["step"] - 1
+        index = None
+        if self.clock is not None:
+            origin, index = self.clock.at(series, origin), self.clock.index(series, time)
+        several = self.by or len(self.labels) > 1
+        before: dict[str, Any] = self._labels(series) if several else {}
+        before["origin"] = origin
+        if index is None:
+            before["time"] = time
+        return make_table({**before, **table}, self.library, index)
+
+    def _scored(self) -> Scored:
+        """Return the arrays that tables need, with one axis of columns."""
+        flat = self.actual.reshape(*self.actual.shape[:2], -1)
+        scale = np.nan if self.scale is None else self.scale.reshape(len(flat), 1, -1)
+        return Scored(
+            flat,
+            {name: getattr(self, name).reshape(flat.shape) for name in self._forecasts},
+            np.broadcast_to(scale, (len(flat), 1, flat.shape[2])),
+            self.origins[:, 0],
+            {level: each.reshape(flat.shape) for level, each in self.quantiles.items()},
+        )
+
+    @property
+    def _columns(self) -> Sequence[Hashable]:
+        return self.columns or range(math.prod(self.actual.shape[2:]))
+
+    def _labels(self, numbers: Sequence[int]) -> dict[str, list[Hashable]]:
+        return label_columns(self.labels, self.by, numbers)
 
     def interval(self, forecast: Any, coverage: float = 0.9) -> tuple[Any, Any]:
         """Return the prediction interval of a forecast, from the errors of the free run.
@@ -139,7 +263,9 @@ class Backtest:
 
         Args:
             forecast: array, Series or DataFrame `(steps,)` or `(steps, features)`, with no more
-                steps than the horizon.
+                steps than the horizon. Or one table of several series, as `Generator.forecast`
+                returns it. Each series then gets the intervals of its own errors. A series with too
+                few origins gets those of all series.
             coverage: float in (0, 1). Probability that the interval holds the value, step by step.
 
         Returns:
@@ -158,42 +284,59 @@ class Backtest:
         >>> tested.interval(np.array([12.0, 13.0]), coverage=0.75)
         (array([11., 11.]), array([13., 15.]))
         """
-        if isinstance(coverage, bool) or not isinstance(coverage, numbers.Real):
-            raise TypeError(f"`coverage` must be a number. Received: coverage={coverage!r}.")
-        if not 0 < coverage < 1:
-            raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage}.")
-        shape, count = real_arrays([forecast], "forecast")[0].shape, len(self.origins)
-        steps = shape[0]
-        if not 0 < steps <= self.actual.shape[1] or shape[1:] != self.actual.shape[2:]:
+        coverage = check_coverage(coverage)
+        names = column_names(forecast)
+        if self.by and names and {*self.by} <= {*names}:
+            return self._interval_each(forecast, names, coverage)
+        steps = self._check_shape(real_arrays([forecast], "forecast")[0].shape)
+        distance = self._radius(coverage)[:steps]
+        return shift(forecast, -distance), shift(forecast, distance)
+
+    def _interval_each(self, table: Any, names: list[str], coverage: float) -> tuple[Any, Any]:
+        """Return the prediction intervals of a table of several series."""
+        columns = self.columns or ()
+        if not columns or not {*columns} <= {*names}:
             raise ValueError(
-                f"`forecast` must be one forecast of at most {self.actual.shape[1]} steps, with "
-                f"features of shape {self.actual.shape[2:]}. Received: shape {shape}. If you "
-                "have several, pass one at a time."
+                f"`forecast` must have the columns {list(columns)}, a value for each step. "
+                f"Received: a table with the columns {names}. Pass a forecast without quantiles."
             )
-        rank = math.ceil((count + 1) * coverage)
-        if rank > count:
-            needed = next(
-                n for n in itertools.count(count + 1) if math.ceil((n + 1) * coverage) <= n
-            )
-            raise ValueError(
-                f"`coverage={coverage}` needs {needed} origins or more. Received: a backtest of "
-                f"{count}. Test on a longer sequence, or with a smaller `stride`."
-            )
-        radius = np.sort(np.abs(self.free_run - self.actual), axis=0)[rank - 1, :steps]
-        return _shift(forecast, -radius), _shift(forecast, radius)
+        radii: dict[Hashable, np.ndarray] = {}
+
+        def distance_of(label: Hashable, steps: int) -> np.ndarray:
+            self._check_shape((steps, *self.actual.shape[2:]))
+            number = list(self.labels).index(label) if label in self.labels else -1
+            is_own = suffices(int((self.origins[:, 0] == number).sum()), coverage)
+            key = label if is_own else None
+            if key not in radii:
+                radii[key] = (self[label] if is_own else self)._radius(coverage)
+            return radii[key][:steps]
+
+        return shift_each(table, self.by or (), columns, distance_of)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> int:
+        """Return how many steps a forecast has, or raise if its shape does not fit."""
+        if 0 < shape[0] <= self.actual.shape[1] and shape[1:] == self.actual.shape[2:]:
+            return shape[0]
+        raise ValueError(
+            f"`forecast` must be one forecast of at most {self.actual.shape[1]} steps, with "
+            f"features of shape {self.actual.shape[2:]}. Received: shape {shape}. If you "
+            "have several, pass one at a time, or a table with the columns that tell them apart."
+        )
+
+    def _radius(self, coverage: float) -> np.ndarray:
+        return radius(self.free_run - self.actual, coverage)
 
     def __repr__(self) -> str:
         return f"Backtest({len(self.origins)} origins, horizon={self.actual.shape[1]})"
 
     def __str__(self) -> str:
         errors = self.errors()
-        names = {name: name.replace("_", " ").rjust(8) for name in errors}
-        lines = ["mean absolute error, by steps ahead", "  ".join(["step", *names.values()])]
         horizon = self.actual.shape[1]
         shown = sorted({0, *(2**k - 1 for k in range(horizon.bit_length())), horizon - 1})
+        rows = [["step", *(name.replace("_", " ").rjust(8) for name in errors)]]
         for step in shown:
-            values = [f"{errors[name][step]:.4g}".rjust(len(names[name])) for name in names]
-            lines.append("  ".join([f"{step + 1:>4}", *values]))
+            rows.append([str(step + 1), *(f"{each[step]:.4g}" for each in errors.values())])
+        lines = ["mean absolute error, by steps ahead", *align(rows)]
         if any(self.left_out):
             lines.append(f"{sum(self.left_out)} origins left out: a step is missing")
         return "\n".join(lines)
@@ -204,12 +347,17 @@ def backtest(
     sequences: Any,
     horizon: int,
     *,
-    start: int | None = None,
+    start: Any = None,
     stride: int = 1,
     history: int | None = None,
     future: Any = None,
     season: int | None = None,
     skip_nan: bool | None = None,
+    refit: Refit | None = None,
+    refit_every: int = 1,
+    num_samples: int | None = None,
+    noise: Noise | None = None,
+    quantiles: Quantiles | None = None,
 ) -> Backtest:
     """Forecast from many origins in known sequences, and compare with the actual values.
 
@@ -217,32 +365,47 @@ def backtest(
 
     Args:
         generator: Generator of real values.
-        sequences: sequence, or list of sequences, as `Generator.forecast` takes histories; or
-            Frames, which bring their future covariates. The model should not have been trained
-            on them.
+        sequences: sequence, or list of sequences, as `Generator.forecast` takes histories. Or one
+            table of many series, which the columns in the framer's `by` tell apart. Or Frames,
+            which bring their future covariates. The model should not have been trained on the steps
+            from `start` on.
         horizon: int ≥ 1. Steps to forecast from each origin.
-        start: int. The first origin; the model needs enough steps before it. None: as early as
-            possible.
+        start: int or date. The first origin; the model needs enough steps before it. At a date, a
+            sequence with too few steps begins later. None: as early as possible.
         stride: int ≥ 1. Steps from one origin to the next.
         history: int. Most steps before an origin that a stateful model sees. None: all.
-        future: future covariates aligned with the sequences: array, or a list for a list. If it
-            ends with its sequence, a model of `horizon > 1` cannot forecast the last steps one by
-            one. They are NaN in `one_step`. Or a list of names: the sequences' own columns that the
-            model does not predict, and that are known at each origin. For Frames only names or
-            positions; Frames bring their `future_columns`. Only a rollout of several blocks needs
-            the columns that are not predicted.
+        future: future covariates aligned with the sequences: array, or a list for a list; for one
+            table of many series, a table with the same labels. If it ends with its sequence, a
+            model of `horizon > 1` cannot forecast the last steps one by one. They are NaN in
+            `one_step`. Or a list of names: the sequences' own columns that the model does not
+            predict, and that are known at each origin. For Frames only names or positions; Frames
+            bring their `future_columns`. Only a rollout of several blocks needs the columns that
+            are not predicted.
         season: int ≥ 1. Steps after which the sequences repeat, such as 7 for daily values. It adds
             the seasonal naive baseline.
         skip_nan: bool. Leave out origins that need a missing step. None: as the Frames do. For
             other data, None makes a forecast of NaN an error.
+        refit: function `(known)` that trains anew as the walk goes on. `known` is the part of
+            `sequences` before an origin, as they were passed: a table, a list, or Frames. It is
+            called before the first origin, and then at every `refit_every`-th one. It trains the
+            generator's model and returns None, or what `fit` returns; or it returns another
+            Generator with the same framer. The origins of several sequences are one if their dates
+            are the same; without dates, if their steps are.
+        refit_every: int ≥ 1. Origins from one call of `refit` to the next.
+        num_samples: int ≥ 1. Sample paths from each origin, as in `Generator.forecast`. Their
+            medians are the forecasts.
+        noise: makes sample paths differ, as in `Generator.forecast`.
+        quantiles: list of float in [0, 1]. The quantiles to score, of the sample paths or of a
+            model that predicts quantiles. None: all that the model predicts; of sample paths the
+            median, and those that bound the middle 50 % and 90 %.
 
     Returns:
         Backtest.
 
     Raises:
-        ValueError: if no sequence is long enough for an origin, or a table lacks a column or holds
-            several series. If dates do not go strictly forward, or the dates of `future` differ.
-            If columns are neither predicted nor known ahead.
+        ValueError: if no sequence is long enough for an origin, or a table lacks a column. If dates
+            do not go strictly forward, or the dates of `future` differ. If columns are neither
+            predicted nor known ahead.
 
     Example:
 
@@ -266,222 +429,71 @@ def backtest(
             "`backtest` is for real values. Received: a generator of symbols, whose framer has a "
             "vocabulary."
         )
+    refit_every = check_integer("refit_every", refit_every, 1)
+    if refit is not None:
+        check_function("refit", refit, "known")
+    drawing = Drawing(num_samples, noise, quantiles)
     given = read_sequences(generator, sequences, future, skip_nan, horizon)
-    tester = _Tester(generator, given, history, horizon)
-    names = None if isinstance(sequences, Frames) else table_names(tester.known.tables[0])
+    walk = Walk(generator, given, history, horizon, drawing)
+    names = None if isinstance(sequences, Frames) else table_names(walk.known.tables[0])
     warn_of_positions(names, generator.targets, generator.framer, 3)
-    count = len(tester.known.tables)
-    for place, ahead in enumerate(tester.known.futures or []):
-        item, name = tester.known.tables[place], each_name("future", place, count)
-        if len(ahead) < len(item):
-            raise ValueError(
-                f"`{name}` must have a row for each of the {len(item)} steps of its sequence, from "
-                f"the first one on. Received: {len(ahead)} rows. Pass all rows."
-            )
-        ahead = ahead[: len(item) + generator.framer.horizon - 1]
-        check_future(item, ahead, begins_with_history=True, name=name)
-    origins, left_out = tester.find_origins(horizon, start, stride, season)
-    # One program suffices if each step by itself is forecast in as many rows as the free runs.
-    rows = _count_rows(len(origins)) if backend.COMPILES_ROLLOUTS else _ROWS
-    free_run = tester.forecast(origins, horizon, rows)
+    walk.check_futures()
+    origins, left_out = walk.find_origins(given.starts(start), stride, season)
     # Origins overlap, so each step is forecast only once.
-    longest = max(map(len, tester.truth))
+    truth, longest = walk.truth, max(map(len, walk.truth))
     places = np.array(origins)
     keys = places[:, :1] * longest + places[:, 1:] + np.arange(horizon)
     found, which = np.unique(keys, return_inverse=True)
     which = which.reshape(keys.shape)
-    times = list(zip((found // longest).tolist(), (found % longest).tolist(), strict=True))
-    possible = [tester.can_forecast(n, t, 1) for n, t in times]
-    one_step = np.full((len(times), *free_run.shape[2:]), np.nan, free_run.dtype)
-    one_step[possible] = tester.forecast(list(itertools.compress(times, possible)), 1, rows)[:, 0]
-    truth = tester.truth
-    actual = _as_real(np.stack([truth[n][t] for n, t in times]))
-    last = _as_real(np.stack([truth[n][o - 1] for n, o in origins]))
+    steps = list(zip((found // longest).tolist(), (found % longest).tolist(), strict=True))
+    possible = np.array([walk.can_forecast(n, t, 1) for n, t in steps])
+    stages = [Stage(None, np.arange(len(origins)), np.arange(len(steps)))]
+    if refit is not None:
+        stages = find_stages(given.times(), origins, steps, refit_every, walk.gap)
+    rows = walk.count_rows(max(len(stage.origins) for stage in stages))
+    runs, order, singles = [], [], []
+    for stage in stages:
+        if refit is not None and stage.known is not None:
+            generator = refitted(refit, given.cut(stage.known), generator)
+            walk.use(generator)
+        runs.append(walk.forecast([origins[k] for k in stage.origins], horizon, rows))
+        order.append(stage.origins)
+        alone = stage.steps[possible[stage.steps]]
+        if len(alone):
+            singles.append((alone, walk.forecast([steps[k] for k in alone], 1, rows)[:, 0, 0]))
+    forecasts = np.concatenate(runs)[np.argsort(np.concatenate(order))]
+    one_step = np.full((len(steps), *forecasts.shape[3:]), np.nan, forecasts.dtype)
+    for alone, values in singles:
+        one_step[alone] = values
+    actual = _as_real(np.stack([truth[n][t] for n, t in steps]))
+    last = _as_real(np.stack([truth[n][o - 1 - walk.gap] for n, o in origins]))
     seasonal = None
     if season is not None:
-        repeated = np.arange(horizon) % season - season
+        phase = np.arange(horizon) % season
+        # A season before, or several if the gap is longer: its steps are not known.
+        repeated = phase - season * -(-(phase + walk.gap + 1) // season)
         seasonal = _as_real(np.stack([truth[n][o + repeated] for n, o in origins]))
+    scales = [naive_scales(_as_real(array), season or 1) for array in truth]
     return Backtest(
         origins=given.on_clock(origins),
         actual=actual[which],
-        free_run=free_run,
+        free_run=forecasts[:, 0],
         one_step=one_step[which],
         naive=np.repeat(last[:, None], horizon, axis=1),
         residuals=(actual - one_step)[possible],
         seasonal_naive=seasonal,
-        residual_steps=given.on_clock(times)[possible],
+        residual_steps=given.on_clock(steps)[possible],
         labels=given.labels,
         left_out=left_out,
+        quantiles=dict(zip(walk.levels, np.moveaxis(forecasts[:, 1:], 1, 0), strict=True)),
+        scale=np.stack([scales[n][o - walk.gap] for n, o in origins]),
+        by=given.by,
+        columns=walk.names,
+        clock=given.clock,
+        library=given.library,
     )
-
-
-def _count_rows(origins: int) -> int:
-    """Return how many rows run at once: few origins take a few more, which cost little."""
-    return rounded_rows(min(_ROWS, max(origins, _LEAST_ROWS)))
-
-
-class _Tester:
-    """Forecasts from origins in some sequences; `truth` holds their actual values."""
-
-    def __init__(self, generator: Generator, given: Given, history: int | None, horizon: int):
-        self._forecaster: Forecaster = generator._forecaster()
-        rolled = self._forecaster.rolled
-        self._framer, self._least = rolled.framer, rolled.least_prompt
-        self._history = math.inf
-        if history is not None:
-            self._history = check_integer("history", history, self._least)
-        self.known: Known = self._forecaster.read(given.raw, given.futures, "sequences", horizon)
-        self._plan = self._forecaster.plan(self.known, horizon)
-        # Cast once: the histories of the origins overlap.
-        floatx = keras.config.floatx()
-        self._values = [array.astype(floatx, copy=False) for array in self.known.values]
-        self.truth = self.known.values
-        if generator.targets is not None and self._plan.columns is not None:
-            self.truth = [array[:, self._plan.columns] for array in self.truth]
-        # How many steps before an origin a forecast depends on.
-        self._context = self._history
-        if not rolled.is_stepped:
-            self._context = min(self._context, self._framer.geometry.span + self._framer.gap)
-        # Number of missing steps before each step; None if a missing step is an error.
-        self._missing: dict[str, list[np.ndarray]] | None = None
-        if given.missing is not None:
-            kinds = {"truth": self.truth, "shown": self._values, "future": self.known.ahead or []}
-            self._missing = {
-                kind: [_count_missing(*each) for each in zip(arrays, given.missing, strict=False)]
-                for kind, arrays in kinds.items()
-            }
-
-    @property
-    def _step_bytes(self) -> int:
-        """Bytes of a step of an origin: its number, and a value in each array of a Backtest."""
-        return 8 + 4 * self._values[0].itemsize * math.prod(self.truth[0].shape[1:])
-
-    def can_forecast(self, number: int, origin: int, steps: int) -> bool:
-        """Whether `steps` steps of sequence `number` can be forecast from an origin on."""
-        end, begin = origin + self._forecaster.whole(steps), int(max(origin - self._context, 0))
-        if self._lacks("shown", number, begin, origin):
-            return False
-        if self.known.ahead is None:
-            return True
-        first = begin if self._forecaster.needs_past else origin
-        has_rows = end <= len(self.known.ahead[number])
-        return has_rows and not self._lacks("future", number, first, end)
-
-    def _lacks(self, kind: str, number: int, begin: int, end: int) -> bool:
-        if self._missing is None:
-            return False
-        counts = self._missing[kind][number]
-        return bool(counts[end] > counts[begin])
-
-    def find_origins(
-        self, horizon: int, start: int | None, stride: int, season: int | None
-    ) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
-        """Return the origins, and how many of each sequence are left out."""
-        needed = max(self._least, season or 0)
-        first = needed if start is None else check_integer("start", start, 1)
-        if first < needed:
-            raise ValueError(
-                f"`start` must leave {needed} steps before it, for `sequence_length="
-                f"{self._framer.sequence_length}` and `season={season}`. Received: start={start}. "
-                f"Begin at {needed}, or leave `start` out."
-            )
-        found, left_out = [], [0] * len(self.truth)
-        counts = [len(array) for array in self.truth]
-        if self.known.ahead is not None:
-            blocks = -horizon % self._framer.horizon  # steps that fill the last block
-            told = [len(array) - blocks for array in self.known.ahead]
-            counts = [min(pair) for pair in zip(counts, told, strict=True)]
-        possible = [range(first, count - horizon + 1, stride) for count in counts]
-        check_bytes(
-            f"Forecasts of {horizon:,} steps from {sum(map(len, possible)):,} origins",
-            sum(map(len, possible)) * horizon * self._step_bytes,
-            "Choose a smaller `horizon` or a larger `stride`.",
-        )
-        for number, origins in enumerate(possible):
-            for origin in origins:
-                if self.can_forecast(number, origin, horizon) and not self._lacks(
-                    "truth", number, origin, origin + horizon
-                ):
-                    found.append((number, origin))
-                else:
-                    left_out[number] += 1
-        if found:
-            return found, tuple(left_out)
-        if any(left_out):
-            raise ValueError(
-                "`sequences` must have an origin whose forecast needs no missing step. Received: "
-                f"{sum(left_out)} origins, all with a missing step. Fill gaps first, or shorten "
-                "`horizon`."
-            )
-        needed, longest = first + horizon, max(map(len, self.truth))
-        if longest >= needed:
-            rows = needed + -horizon % self._framer.horizon  # whole blocks
-            raise ValueError(
-                f"`future` must have {rows} rows or more on the clock of the sequences, for "
-                f"`horizon={horizon}`. Received: {max(map(len, self.known.ahead or []))} rows."
-            )
-        raise ValueError(
-            f"`sequences` must have one with {needed} steps or more: `horizon={horizon}` after "
-            f"{first} steps. Received: {longest} steps. Pass longer ones, or a smaller `horizon`, "
-            "`start` or `season`."
-        )
-
-    def forecast(self, places: list[tuple[int, int]], steps: int, rows: int) -> np.ndarray:
-        """Return forecasts of `steps` steps from each place, `(places, steps, …)`.
-
-        `rows` places run at once, padded if programs are compiled.
-        """
-        rows = rows if backend.COMPILES_ROLLOUTS else min(rows, len(places))
-        found = []
-        for first in range(0, len(places), rows):
-            chunk = places[first : first + rows]
-            # Every chunk has the same number of rows, so that one program runs them all.
-            found.append(self._paths([*chunk, *[chunk[0]] * (rows - len(chunk))], steps))
-        return np.concatenate(found)[: len(places)]
-
-    def _paths(self, places: list[tuple[int, int]], steps: int) -> np.ndarray:
-        known, whole = self.known, self._forecaster.whole(steps)
-        begins = [int(max(origin - self._history, 0)) for _, origin in places]
-        firsts = begins if self._forecaster.needs_past else [origin for _, origin in places]
-        values = [self._values[n][begin:t] for (n, t), begin in zip(places, begins, strict=True)]
-        ahead = None
-        if known.ahead is not None:
-            ahead = [
-                known.ahead[n][first : t + whole]
-                for (n, t), first in zip(places, firsts, strict=True)
-            ]
-
-        def name(row: int) -> str:
-            number, origin = places[row]
-            return f"origin {origin}" + f" of sequence {number}" * (len(known.tables) > 1)
-
-        way_out = "Fill gaps first, or leave out such origins with `skip_nan=True`."
-        return self._forecaster.paths(self._plan, values, ahead, steps, name, way_out)[:, 0]
-
-
-def _count_missing(array: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Return the number of missing steps before each step."""
-    is_missing = np.isnan(array).reshape(len(array), -1).any(axis=1)
-    is_missing[: len(missing)] |= missing[: len(array)]
-    return np.concatenate([[0], np.cumsum(is_missing)])
 
 
 def _as_real(values: np.ndarray) -> np.ndarray:
     """Return integers and bools as floats: differences of small integers wrap around."""
     return values.astype("float64") if values.dtype.kind in "biu" else values
-
-
-def _mean(errors: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Return the mean over axes of the errors that are not NaN; NaN if there are none."""
-    is_known = ~np.isnan(errors)
-    count = is_known.sum(axis=axes)
-    total = np.where(is_known, errors, 0.0).sum(axis=axes)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _shift(forecast: Any, distance: np.ndarray) -> Any:
-    """Return a forecast, of its own type, with distances `(steps, …)` added."""
-    table = read_table(forecast)
-    if not isinstance(table, Table):
-        return forecast + distance
-    return continue_table(table, table.to_numpy("forecast") + distance, index=table.index)

@@ -1,61 +1,211 @@
 """The sequences of a backtest and their future covariates, from Frames or as the user has them."""
 
 import math
-from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+import numbers
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from seqframe.framing.alignment import match_index
+from seqframe.framing.clock import Clock, read_clock
+from seqframe.framing.dates import kind_of_clock
 from seqframe.framing.frames import Frames
-from seqframe.framing.sequences import are_columns, find_columns, split_sequences
-from seqframe.framing.tables import Table, column_names, names_of, select_columns
+from seqframe.framing.results import first_rows, some_rows
+from seqframe.framing.sequences import are_columns, find_columns
+from seqframe.framing.tables import (
+    Table,
+    column_names,
+    library_of,
+    names_of,
+    select_columns,
+)
 from seqframe.model.inspect import takes_future
-from seqframe.rollout.forecast import split_future
 from seqframe.rollout.generator import Generator
+from seqframe.rollout.histories import read_given
+from seqframe.rollout.panels import Panel, read_panel
 
 
-class Given(NamedTuple):
-    """The sequences of a backtest."""
+@dataclass(frozen=True)
+class Given:
+    """The sequences of a backtest.
+
+    Attributes:
+        raw: list of sequences, one for each series.
+        futures: the future covariates of each sequence, or None.
+        labels: the name of each sequence.
+        begins: int array. The raw step at which each sequence begins.
+        missing: bool arrays of the missing steps besides NaN; None: NaN is an error.
+        by: the columns that hold the labels, or None.
+        clock: Clock of the raw steps; None if they have no dates.
+        library: name of the module that the tables come from, or None.
+        cut: function of how many steps of each sequence are known; returns the user's data up to
+            there.
+    """
 
     raw: list[Any]
     futures: Sequence[Any] | None
     labels: Sequence[Hashable]
-    begins: np.ndarray  # the raw step at which each sequence begins
-    missing: list[np.ndarray] | None  # missing steps besides NaN; None: NaN is an error
+    begins: np.ndarray
+    missing: list[np.ndarray] | None
+    cut: Callable[[np.ndarray], Any]
+    by: tuple[str, ...] | None = None
+    clock: Clock | None = None
+    library: str | None = None
 
     def on_clock(self, places: list[tuple[int, int]]) -> np.ndarray:
         """Return places by the raw steps of their sequences, an int array `(places, 2)`."""
         return np.array([(n, self.begins[n] + place) for n, place in places])
 
+    def times(self) -> list[np.ndarray]:
+        """Return the time of each step of each sequence as integers: dates, or raw steps."""
+        begins, lengths = self.begins.tolist(), [len(each) for each in self.raw]
+        if self.clock is None:
+            return [begin + np.arange(size) for begin, size in zip(begins, lengths, strict=True)]
+        spans = [slice(begin, begin + size) for begin, size in zip(begins, lengths, strict=True)]
+        dates = [self.clock.dates(number)[span] for number, span in enumerate(spans)]
+        return [(each.as_unit("ns") if hasattr(each, "as_unit") else each).asi8 for each in dates]
+
+    def starts(self, start: Any) -> Any:
+        """Return the first origin of each sequence for a date, and any other start as it is."""
+        if start is None or isinstance(start, numbers.Integral):
+            return start
+        if self.clock is None:
+            raise TypeError(
+                "`start` must be an integer: the sequences have no dates of one kind. Received: "
+                f"start={start!r}. Pass tables with an index of dates, or a number of steps."
+            )
+        found = np.maximum(self.clock.find(start, "start") - self.begins, 0).tolist()
+        if all(at >= len(each) for at, each in zip(found, self.raw, strict=True)):
+            last = max(each[-1] for each in map(self.clock.dates, range(len(self.raw))))
+            raise ValueError(
+                f"`start` must be a date in the sequences, which end at {last}. Received: "
+                f"start={start!r}. Choose an earlier one."
+            )
+        return found
+
 
 def read_sequences(
     generator: Generator, data: Any, future: Any, skip_nan: bool | None, horizon: int
 ) -> Given:
-    """Return the sequences of a backtest, from Frames or raw sequences."""
-    if not isinstance(data, Frames):
-        raw = split_sequences(data)
-        several, called = raw[0] is not data, f"{len(raw)} sequences"
-        names = names_of(future)
-        if names:
-            futures: Sequence[Any] | None = [_select(table, names) for table in raw]
-        else:
-            futures = split_future(future, several, called, len(raw))
-        none = [np.zeros(0, bool)] * len(raw) if skip_nan else None
-        return Given(raw, futures, range(len(raw)), np.zeros(len(raw), np.int64), none)
-    if data._is_subset:
+    """Return the sequences of a backtest, from Frames, from one table of many, or as they are."""
+    if isinstance(data, Frames):
+        return _read_frames(generator, data, future, skip_nan, horizon)
+    framer, names = generator.framer, names_of(future)
+    if future is None and takes_future(generator.model):
+        names = framer.future_columns  # they are known ahead, as the frames told
+    wanted = framer.columns and tuple(dict.fromkeys((*framer.columns, *(names or ()))))
+    panel = read_panel(data, framer.by, wanted, "sequences")
+    if panel is not None:
+        return _read_panel(panel, data, future, names, bool(skip_nan))
+    found = read_given(data, None if names else future)
+    raw, keys, futures = found.raw, found.keys, found.futures
+    if names and (future is not None or column_names(raw[0]) is not None):
+        futures = [_select(table, names) for table in raw]
+
+    def cut(stops: np.ndarray) -> Any:
+        each = zip(keys or [None] * len(raw), raw, stops.tolist(), strict=True)
+        known = [(key, first_rows(item, stop)) for key, item, stop in each if stop]
+        rows = [item for _, item in known]
+        return dict(known) if keys else rows if found.several else rows[0]
+
+    return Given(
+        raw,
+        futures,
+        keys or range(len(raw)),
+        np.zeros(len(raw), np.int64),
+        [np.zeros(0, bool)] * len(raw) if skip_nan else None,
+        cut,
+        clock=_clock_of(raw),
+        library=library_of(raw[0]),
+    )
+
+
+def _read_panel(
+    panel: Panel, data: Any, future: Any, names: tuple[str, ...] | None, skip_nan: bool
+) -> Given:
+    """Return the series of one table. `names` are its columns that are known ahead, or None."""
+    raw, by, edges = panel.tables, panel.groups.by, panel.groups.edges
+    futures = None
+    if names:
+        futures = [_select(table, names) for table in raw]
+    elif future is not None:
+        ahead = read_panel(future, by, None, "future")
+        if ahead is None:
+            raise ValueError(
+                f"`future` must have the columns {list(by or ())}, which tell the series apart. "
+                f"Received: {type(future).__name__} without them. Add them, or name columns of the "
+                "table."
+            )
+        futures = [
+            one[match_index(one, table, f"future[{label!r}]", longer=True) :]
+            for label, one, table in zip(panel.labels, panel.match(ahead), raw, strict=True)
+        ]
+
+    def cut(stops: np.ndarray) -> Any:
+        rows = [np.arange(*span) for span in zip(edges[:-1], edges[:-1] + stops, strict=True)]
+        return some_rows(data, np.concatenate(rows))
+
+    return Given(
+        raw,
+        futures,
+        panel.labels,
+        np.zeros(len(raw), np.int64),
+        [np.zeros(0, bool)] * len(raw) if skip_nan else None,
+        cut,
+        by,
+        _clock_of(raw),
+        library_of(panel.whole),
+    )
+
+
+def _read_frames(
+    generator: Generator, frames: Frames, future: Any, skip_nan: bool | None, horizon: int
+) -> Given:
+    """Return the sequences of Frames."""
+    if frames._is_subset:
         raise ValueError(
             "`sequences` as Frames must be all frames of their sequences. Received: a subset. Pass "
             "the frames themselves, or a part of a split."
         )
-    source, missing = data.source, None
+    source, missing = frames.source, None
     if source.may_leave_out if skip_nan is None else skip_nan:
         stops = [int(stop) for stop in source.steps]
         missing = [
             np.zeros(stop, bool) if source.valid is None else ~source.valid.read(n, 0, stop)
             for n, stop in enumerate(stops)
         ]
-    sequences, futures = _unframe(data, generator, future, horizon)
-    return Given(sequences, futures, source.labels, source.begins, missing)
+    sequences, futures = _unframe(frames, generator, future, horizon)
+
+    def cut(stops: np.ndarray) -> Frames:
+        begun = np.flatnonzero(stops)
+        known = source.select(begun).cut(np.zeros(len(begun), np.int64), stops[begun])
+        part = Frames(frames.framer, known, seed=frames._seed)
+        if not len(part):
+            raise ValueError(
+                f"`refit` needs a frame of {frames.framer.geometry.least_steps} steps before the "
+                f"first origin. Received: at most {stops.max()} steps. Choose a larger `start`."
+            )
+        return part
+
+    return Given(
+        sequences,
+        futures,
+        source.labels,
+        source.begins,
+        missing,
+        cut,
+        frames.framer.by,
+        source.clock,
+        source.library,
+    )
+
+
+def _clock_of(tables: list[Any]) -> Clock | None:
+    """Return the clock of tables; None if some have no dates, or theirs cannot be compared."""
+    clock = read_clock(tables, None)
+    return clock if clock and len({kind_of_clock(span[0]) for span in clock.spans}) == 1 else None
 
 
 def _select(table: Any, names: tuple[str, ...]) -> Any:

@@ -4,9 +4,10 @@ A chooser runs inside the compiled rollout, after each pass of the model. Its pa
 tensors. `extras` are tensors of its own that go from pass to pass.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Union
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from seqframe import backend
 from seqframe.aliases import Shape, Tensor
 from seqframe.processors import LogitsProcessor
 from seqframe.rollout.functions import check_function, hashable, takes
-from seqframe.rollout.prompts import doubled
+from seqframe.rollout.noise import QuantileDraws, ResidualNoise
 from seqframe.samplers import BeamSampler, GreedySampler, Sampler, Sampling
 
 #: `(prediction, last_input) -> next_input`, of tensors.
@@ -25,8 +26,8 @@ Feedback = Callable[[Any, Any], Any]
 Processor = Callable[..., Any]
 #: Processors, one after the other, and whether each sees the ids.
 Processors = tuple[tuple[Processor, bool], ...]
-#: `(prediction, seed) -> prediction`, of tensors; or errors to draw from.
-Noise = Union[Callable[[Any, Any], Any], "ResidualNoise"]
+#: `(prediction, seed) -> prediction`, of tensors; or errors or quantiles to draw from.
+Noise = Callable[[Any, Any], Any] | ResidualNoise | QuantileDraws
 
 
 # What is written in place of an id that cannot be chosen. The host looks for these.
@@ -34,8 +35,6 @@ NAN_OUTPUT = -1  # as `backend.likeliest` says it
 NEGATIVE, NO_SCALE, NAN_PROCESSED, ALL_BANNED, BAD_SAMPLE, BAD_FEEDBACK = range(-7, -1)
 #: How far a sum of probabilities may be from 1, by the dtype of the model's output.
 _TOLERANCES = {"float16": 5e-3, "bfloat16": 3e-2}
-
-_LEAST_ERRORS = 64  # room for errors in a program; doubled for more
 
 
 class Position(NamedTuple):
@@ -288,86 +287,78 @@ def chained(processor: Any) -> Processors:
 
 @dataclass(frozen=True)
 class ValueChooser:
-    """Takes real values as they are, or with noise."""
+    """Takes real values as they are, with noise, or drawn from a predicted distribution.
+
+    A model that predicts a distribution gives several numbers for each value, its `parts`: its
+    quantiles, or the parameters of the distribution.
+    """
 
     horizon: int
     row_shape: Shape  # of a one-step prediction
     num_samples: int = 1  # rows of each history
-    noise: "Noise | None" = None
+    noise: Noise | None = None
     feedback: "Feedback | KnownColumns | None" = None
+    parts: int | None = None  # None: the model predicts values
+    median: int | None = None  # place of the median among the parts; None: no quantiles
 
     @property
     def draws(self) -> bool:
         return self.noise is not None
 
     @property
+    def keeps(self) -> bool:
+        """Whether all predicted quantiles are kept: `extras` has them."""
+        return self.median is not None and not self.draws
+
+    @property
     def calls_user(self) -> bool:
-        return not (
-            isinstance(self.noise, ResidualNoise | None)
-            and isinstance(self.feedback, KnownColumns | None)
-        )
+        return self.is_brief or not isinstance(self.feedback, KnownColumns | None)
 
     @property
     def is_brief(self) -> bool:
-        return not isinstance(self.noise, ResidualNoise | None)
+        return not isinstance(self.noise, ResidualNoise | QuantileDraws | None)
 
     def begin(self, rows: int, capacity: int) -> list[np.ndarray]:
+        if self.keeps:
+            shape = (rows, capacity, *self.row_shape, self.parts or 1)
+            return [np.zeros(shape, keras.config.floatx())]
         return self.noise.operands() if isinstance(self.noise, ResidualNoise) else []
 
     def read(self, output: Tensor, rows: int) -> list[Tensor]:
-        """Return the predictions `(rows, horizon, …)`."""
-        return [_shaped(output, rows, self.horizon, *self.row_shape)]
+        """Return the predictions `(rows, horizon, …)`, with a last axis of parts if there are."""
+        parts = () if self.parts is None else (self.parts,)
+        return [_shaped(output, rows, self.horizon, *self.row_shape, *parts)]
 
     def __call__(self, read: list[Tensor], at: Position, extras: list[Tensor]) -> Choice:
         """Return the values of the next steps."""
         predicted = backend.cast(read[0], at.buffer.dtype)
-        if isinstance(self.noise, ResidualNoise):
-            predicted = self.noise.add(predicted, at.seed, *extras)
-        elif self.noise is not None:
-            noisy = self.noise(predicted, at.seed)
-            _check_shape("noise", noisy, predicted.shape)
-            predicted = backend.cast(noisy, at.buffer.dtype)
-        return Choice(_feed_back(predicted, at, self.feedback), None, extras)
+        if self.keeps:
+            extras = [backend.write_steps(extras[0], at.target, predicted, at.due)]
+        values = self._values(predicted, at, extras)
+        return Choice(_feed_back(values, at, self.feedback), None, extras)
 
+    def _values(self, predicted: Tensor, at: Position, extras: list[Tensor]) -> Tensor:
+        """Return the values `(rows, horizon, …)` of a prediction."""
+        noise, shape = self.noise, (predicted.shape[0], self.horizon, *self.row_shape)
+        if isinstance(noise, QuantileDraws):
+            return noise.draw(predicted, at.seed)
+        if self.median is not None and isinstance(noise, ResidualNoise | None):
+            predicted = predicted[..., self.median]
+        if noise is None:
+            return predicted
+        if isinstance(noise, ResidualNoise):
+            return noise.add(predicted, at.seed, *extras)
+        if self.parts is None:
+            return self._noisy(noise, predicted, at, shape)
+        # A single value has no axis of its own beside its parameters.
+        row = () if math.prod(self.row_shape) == 1 else self.row_shape
+        given = _shaped(predicted, *shape[:2], *row, self.parts)
+        return _shaped(self._noisy(noise, given, at, (*shape[:2], *row)), *shape)
 
-class ResidualNoise:
-    """Errors of a model, drawn at random: the noise of a bootstrap.
-
-    They have the shape `(errors, …)`, or `(errors, horizon, …)` to draw all errors of a block
-    together. A program takes them as operands, so one program serves all of about their number.
-    """
-
-    def __init__(self, residuals: np.ndarray):
-        self._count = len(residuals)
-        missing = doubled(self._count, _LEAST_ERRORS) - self._count
-        widths = [(0, missing), *[(0, 0)] * (residuals.ndim - 1)]
-        self._padded = np.pad(residuals, widths).astype(keras.config.floatx())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ResidualNoise) and self._padded.shape == other._padded.shape
-
-    def __hash__(self) -> int:
-        return hash(self._padded.shape)
-
-    def operands(self) -> list[np.ndarray]:
-        """Return the errors, with padding, and their number."""
-        return [self._padded, np.array([self._count], "int32")]
-
-    def add(
-        self, predicted: Tensor, seed: keras.random.SeedGenerator, residuals: Tensor, count: Tensor
-    ) -> Tensor:
-        """Return predictions `(rows, horizon, …)` with errors drawn for them.
-
-        Each row draws by the seed and its own number: it does not depend on the other rows.
-        """
-        residuals = backend.cast(residuals, predicted.dtype)
-        together = len(residuals.shape) == len(predicted.shape)
-        rows, horizon = predicted.shape[:2]
-        bits = backend.random_bits(seed.next(), rows, 1 if together else horizon)
-        # A signed integer, which every backend and device can divide.
-        drawn = ops.cast(ops.right_shift(bits, np.uint32(1)), "int32") % count
-        errors = ops.take(residuals, drawn[:, 0] if together else drawn, axis=0)
-        return predicted + errors
+    def _noisy(self, noise: Any, predicted: Tensor, at: Position, shape: Shape) -> Tensor:
+        noisy = noise(predicted, at.seed)
+        _check_shape("noise", noisy, shape)
+        return backend.cast(noisy, at.buffer.dtype)
 
 
 class KnownColumns(NamedTuple):

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 import keras
 import numpy as np
 
 from seqframe.aliases import Columns, ExportKind, Layout, SamplerName
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.framer import SequenceFramer
 from seqframe.framing.frames import Framer
 from seqframe.framing.order import random_seed
@@ -19,14 +19,16 @@ from seqframe.model.inspect import (
     check_model,
     check_one_output,
     declared_shape,
+    least_prompt,
     outputs_probabilities,
 )
 from seqframe.model.state import stateful_layers
 from seqframe.rollout.choosers import Feedback, Processor, chained, check_processors
-from seqframe.rollout.export import export_rollout
+from seqframe.rollout.export import check_export, export_text, export_values
 from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
 from seqframe.rollout.functions import check_function
 from seqframe.rollout.loop import rolled_model
+from seqframe.rollout.noise import check_model_quantiles
 from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
@@ -42,6 +44,7 @@ _SETTINGS = (
     "logits_processor",
     "from_logits",
     "targets",
+    "quantiles",
     "stateful",
     "seed",
 )
@@ -105,6 +108,9 @@ class Generator:
         targets: names or positions of the columns that the model predicts. `forecast` needs the
             other columns as `future`. None: the framer's `target_columns`; without these, or with
             a `feedback`, all columns.
+        quantiles: list of float. The quantiles that the model predicts for each value, such as
+            `[0.1, 0.5, 0.9]`, in the order of its last axis. They rise and hold 0.5. `forecast`
+            returns the median, which is also fed back, or the quantiles that are asked for.
         logits_processor: function `(logits, generated, step) -> logits` of tensors, which bans or
             forces symbols; an object of `seqframe.processors`; or a list of these, which run one
             after the other. Logits are `(rows, symbols)`; -inf bans a symbol. `generated` is
@@ -148,6 +154,7 @@ class Generator:
         sampler: SamplerName | Callable[[Any, Any], Any] = "greedy",
         feedback: Feedback | None = None,
         targets: Columns | None = None,
+        quantiles: Quantiles | None = None,
         logits_processor: Processor | Sequence[Processor] | None = None,
         from_logits: bool | None = None,
         stateful: bool | None = None,
@@ -187,6 +194,7 @@ class Generator:
         check_function("sampler", self.sampler, "logits", "seed")
         self.feedback, self.logits_processor = feedback, logits_processor
         self.targets = choose_targets(targets, model, framer, feedback is not None)
+        self.quantiles = check_model_quantiles(quantiles)
         if from_logits is None and (known := outputs_probabilities(model)) is not None:
             from_logits = not known
         self.from_logits = None if from_logits is None else bool(from_logits)
@@ -383,29 +391,38 @@ class Generator:
         noise: Noise | None = None,
         quantiles: Quantiles | None = None,
     ) -> Any:
-        """Continue a sequence of real values.
+        """Continue a sequence of real values, or several.
 
         Args:
-            history: array `(length,)` or `(length, features)`, DataFrame or Series; or a list of
-                these, of any lengths. The framer's `columns` of a DataFrame are read by name, in
-                any order; other columns are left out. Dates in its index must go strictly forward.
-            steps: int ≥ 1. Steps to forecast.
+            history: array `(length,)` or `(length, features)`, DataFrame or Series; or a list or a
+                dict of these, of any lengths. If the framer knows `by`, a DataFrame with these
+                columns of labels is a panel: several series, one below the other. The framer's
+                `columns` of a DataFrame are read by name, in any order; other columns are left out.
+                Dates in its index must go strictly forward, in a panel within each series. A panel
+                may have its dates in a column, too.
+            steps: int ≥ 1. Steps to forecast. They begin after the framer's `gap`.
             future: future covariates: array `(steps,)` or `(steps, features)`, or a DataFrame. For
-                a list of histories, a list of these. It has `steps` rows, rounded up to whole
-                horizons, from the first forecast step on. If the model takes a "future" for each
-                input step (stateful, or `return_sequences`), add the history's rows: `len(history)
-                + steps` in all. The columns are the framer's `future_columns`, then the columns
-                that the model does not predict, which a single block of at most `horizon` steps
-                does not need. A DataFrame has them by name, an array in this order. Its index must
-                have the labels of its steps, and its columns of labels those of its history.
+                a list of histories, a list; for a dict, a dict; for a panel, one DataFrame with the
+                same columns of labels, which match its rows. It has `steps` rows, rounded up to
+                whole horizons, from the first forecast step on. If the model takes a "future" for
+                each input step (stateful, or `return_sequences`), add the rows of the history and
+                of the `gap`: `len(history) + gap + steps` in all. The columns are the framer's
+                `future_columns`, then the columns that the model does not predict, which a single
+                block of at most `horizon` steps does not need. A DataFrame has them by name, an
+                array in this order. Its index must have the labels of its steps, and its columns of
+                labels those of its history.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
             noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
-                tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. Or an
-                array of errors `(errors, …)` to draw from, such as `Backtest.residuals`: each path
-                draws by the seed and its own number, which goes on from history to history. Or
-                "dropout", which keeps the model's dropout active (Gal and Ghahramani,
-                https://arxiv.org/abs/1506.02142).
-            quantiles: list of float in [0, 1]. Return these quantiles of the sample paths.
+                tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. If the
+                model predicts the parameters of a distribution, they are a last axis, and the
+                function returns values without it: its draws. Or an array of errors
+                `(errors, …)` to draw from, such as `Backtest.residuals`: each path draws by the
+                seed and its own number, which goes on from history to history. Or "dropout", which
+                keeps the model's dropout active (Gal and Ghahramani,
+                https://arxiv.org/abs/1506.02142). None: paths draw from the model's `quantiles`.
+            quantiles: float in [0, 1], or a list. Return these quantiles of the sample paths; or,
+                without `num_samples`, those of the model's own `quantiles`, for at most `horizon`
+                steps.
 
         Returns:
             float array `(steps,)` or `(steps, features)` of the predicted features. With
@@ -413,16 +430,19 @@ class Generator:
             Series. A DataFrame gives a DataFrame, or a Series if `targets` is one column and not a
             list. Its index continues the history's. Quantiles are columns; sample paths are arrays.
             If the history's dates have no frequency, the result takes the dates of `future`.
-            Without those its steps are numbered, with a warning. A list gives a list.
+            Without those its steps are numbered, with a warning. A list gives a list, a dict a
+            dict. A panel gives one DataFrame with the labels and the dates. Its quantiles are
+            columns such as "units_0.1". Its sample paths are rows, with a column "sample".
 
         Raises:
             ValueError: if a history or `future` does not fit the model, or a forecast is NaN. If
-                `num_samples`, `noise` and `quantiles` do not go together.
+                `num_samples`, `noise` and `quantiles` do not go together. If a history is too short
+                for a window, and the framer does not pad.
 
         Example:
 
         >>> import keras, numpy as np
-        >>> from seqframe import Generator
+        >>> from seqframe import Generator, SequenceFramer
         >>> model = keras.Sequential([keras.Input((1, 1)), keras.layers.Rescaling(1, 1.0),
         ...                           keras.layers.Flatten()])  # the last value, and 1
         >>> generator = Generator(model, seed=7)
@@ -431,6 +451,14 @@ class Generator:
         >>> options = {"num_samples": 100, "noise": np.array([-0.5, 0.0, 0.5])}
         >>> generator.forecast(np.array([1.0, 2.0, 3.0]), 4, quantiles=[0.1, 0.9], **options).shape
         (2, 4)
+        >>> import pandas
+        >>> panel = pandas.DataFrame({"store": ["n", "n", "s"], "units": [1.0, 2.0, 5.0]})
+        >>> Generator(model, SequenceFramer(1, by="store")).forecast(panel, 2)
+          store  units
+        0     n    3.0
+        1     n    4.0
+        2     s    6.0
+        3     s    7.0
         """
         steps = check_integer("steps", steps, 1)
         return self._forecaster().forecast(history, steps, future, num_samples, noise, quantiles)
@@ -491,7 +519,8 @@ class Generator:
         kind: ExportKind | None = None,
         batch_size: int = 1,
         max_prompt: int = 1024,
-        max_steps: int = 1024,
+        max_steps: int | None = None,
+        noise: Noise | None = None,
     ) -> None:
         """Write the rollout as a TensorFlow SavedModel, which needs only TensorFlow to run.
 
@@ -502,17 +531,25 @@ class Generator:
         is of characters, `served.run_text(texts, steps, seed)` takes and returns strings
         `(batch_size,)`.
 
+        Values come back as `forecast` gives them: the predicted columns; of a model of quantiles,
+        all quantiles in a last axis. A single block needs no future values of columns that are not
+        predicted. If the model needs a future, call `served.run(prompt, steps, seed, future)`, with
+        a tensor `(batch_size, steps, columns)` in the order of `forecast`'s arrays.
+
         Args:
             path: path of a folder. An earlier SavedModel there is replaced when the new one is
                 complete.
             kind: "symbols" | "values". None: symbols, if the framer has a vocabulary.
             batch_size: int ≥ 1. Number of prompts in a call.
             max_prompt: int ≥ 1. Longest prompt of a stateful model.
-            max_steps: int ≥ 1. Most steps that a call can generate.
+            max_steps: int ≥ 1. Most steps that a call can generate. None: 1024; or the `horizon` of
+                a model that predicts quantiles, or some columns only, or has a `gap`.
+            noise: function or errors, as for `forecast`. Each row is then a sample path.
 
         Raises:
             RuntimeError: if Keras's backend is not TensorFlow.
-            ValueError: if the generator needs a `future`, or the folder has other files.
+            ValueError: if the model takes a "future" for each input step, or cannot roll on for
+                `max_steps`. If the folder has other files.
 
         Example:
 
@@ -526,22 +563,31 @@ class Generator:
         >>> served.run(np.array([[1.0, 2.0]], "float32"), 3, 0).numpy()
         array([[2., 2., 2.]], dtype=float32)
         """
-        if self._rolled.takes_future or self.targets is not None:
+        folder = check_export(path)
+        if kind is None:
+            kind = "values" if self.framer.vocabulary is None else "symbols"
+        check_choice("kind", kind, get_args(ExportKind))
+        sizes: dict[str, Any] = {
+            "batch_size": check_integer("batch_size", batch_size, 1),
+            "max_prompt": check_integer("max_prompt", max_prompt, least_prompt(self.framer, True)),
+            "max_steps": None if max_steps is None else check_integer("max_steps", max_steps, 1),
+        }
+        if kind == "values":
+            export_values(self._forecaster(), folder, noise=noise, **sizes)
+            return
+        if noise is not None or self._rolled.takes_future:
             raise ValueError(
-                "`export` is for generators that need no `future`. Received: a model with a "
-                '"future", or `targets`. Use `save`.'
+                '`export` of symbols takes no `noise`, and no model with a "future". Received: a '
+                f"noise of type {type(noise).__name__}. Use a `sampler`, or `save`."
             )
-        export_rollout(
+        export_text(
             self._rolled,
-            path,
-            kind,
+            folder,
             sampler=self.sampler,
             from_logits=self.from_logits,
             processors=chained(self.logits_processor),
             feedback=self.feedback,
-            batch_size=batch_size,
-            max_prompt=max_prompt,
-            max_steps=max_steps,
+            **sizes,
         )
 
     def _writer(
@@ -565,7 +611,9 @@ class Generator:
         )
 
     def _forecaster(self) -> Forecaster:
-        return Forecaster(self._rolled, self.targets, self.feedback, self._draw_seed())
+        return Forecaster(
+            self._rolled, self.targets, self.feedback, self.quantiles, self._draw_seed()
+        )
 
     def _draw_seed(self, seed: int | None = None) -> int:
         """Return the seed of a call."""

@@ -15,7 +15,7 @@ from seqframe.samplers import HubSampler
 _MEMBER = "seqframe.json"
 _FORMAT = 1
 _FUNCTIONS = ("sampler", "feedback", "logits_processor")
-_SETTINGS = (*_FUNCTIONS, "from_logits", "targets", "stateful", "seed", "framer")
+_SETTINGS = (*_FUNCTIONS, "from_logits", "targets", "quantiles", "stateful", "seed", "framer")
 _OF_A_STEPPER = ("framer", "rows", "state")
 # Keras and `save` compress nothing. A file that was compressed later shrinks less than this.
 _MOST_SHRUNK = 100

@@ -8,7 +8,9 @@ import keras
 
 from seqframe.aliases import JitCompile, ProgramName, Verbose
 from seqframe.framing.checks import check_choice, check_integer
+from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
+from seqframe.framing.predictions import tabulate
 from seqframe.model.inspect import check_compiled, check_model
 from seqframe.training.checkpoint import find_checkpoint
 from seqframe.training.data import hold_out, is_dataset, sort_data
@@ -278,6 +280,7 @@ def predict(
     program: ProgramName = "auto",
     jit_compile: JitCompile = "auto",
     max_device_bytes: float = 2**30,
+    as_table: bool = False,
 ) -> Any:
     """Return a model's predictions for frames, as `model.predict` does.
 
@@ -291,10 +294,14 @@ def predict(
             or a dataset.
         steps: int ≥ 1. Take so many of the first batches. None: all.
         batch_size, verbose, callbacks, program, jit_compile, max_device_bytes: as for `fit`.
+        as_table: bool. Whether to return a table that names what is predicted.
 
     Returns:
         array `(frames, …)`, one prediction for each frame, in order. If the model has several
-        outputs, a nest of arrays.
+        outputs, a nest of arrays. With `as_table`, a DataFrame of the data's library, else a dict
+        of columns that prints as a table. It has a row for each target step of each frame: the
+        labels of its series, its date as the pandas index (else its raw index, "time"), its "step"
+        ahead if the horizon is longer than one, and the predicted values.
 
     Raises:
         ValueError: if frames do not fit the model.
@@ -309,8 +316,16 @@ def predict(
     array([2., 3.], dtype=float32)
     """
     check_model(model)
+    if as_table and not isinstance(frames, Frames | Lanes):
+        raise TypeError(
+            "`as_table=True` needs `Frames` or `Lanes`, which know their steps. Received: "
+            f"{type(frames).__name__}. Frame the sequences, or leave `as_table` out."
+        )
     data = sort_data(frames, only_x=True)
     callbacks, runner = make_runners(
         model, data, callbacks, program, jit_compile, verbose, max_device_bytes
     )
-    return runner(data, "predict", batch_size, steps).predict(callbacks)
+    found = runner(data, "predict", batch_size, steps).predict(callbacks)
+    if not as_table:
+        return found
+    return tabulate(frames if isinstance(frames, Frames) else frames.frames, found)

@@ -257,7 +257,7 @@ class Checkpoint(keras.callbacks.Callback):
             "metrics": [ops.convert_to_numpy(metric) for metric in model.metrics_variables],
             "draws": _draws(),
             "callbacks": [
-                (type(callback).__name__, counters(callback, before))
+                (type(callback).__name__, counters_of(callback, before))
                 for callback, before in self._others
             ],
             "dataset": None if self._order is None else self._order.get_state(),

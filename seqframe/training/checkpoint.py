@@ -25,7 +25,7 @@ from seqframe.backend.interrupts import PutOff
 from seqframe.files import check_path
 from seqframe.model.inspect import metric_names
 from seqframe.model.state import state_variables, stateful_layers
-from seqframe.training.counters import attributes_of, has_state, set_counters
+from seqframe.training.counters import attributes_of, counters_of, has_state, set_counters
 from seqframe.training.generations import Content, Generations
 from seqframe.training.programs import Program
 from seqframe.training.schedule import Schedule

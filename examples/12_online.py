@@ -76,7 +76,7 @@ print(f"{np.mean((tags > 0.5) == labels[-1]):.1%} of this recording is right")
 
 # %%
 figure, ax = plt.subplots(figsize=(8, 2.5), layout="constrained")
-ax.fill_between(np.arange(len(tags)), labels[-1][:, 0], step="mid", alpha=0.3, label="the pump is on")
+ax.fill_between(np.arange(len(tags)), labels[-1][:, 0], step="mid", alpha=0.3, label="pump is on")
 ax.plot(tags, label="probability, step by step")
 ax.set_xlabel("step")
 ax.legend(loc="upper right")

@@ -40,7 +40,7 @@ def test_a_subset_trains_as_its_arrays_do(kind):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     found = evaluate(one, subset, verbose=0)
     expected = evaluate(one, (X, y), verbose=0)
-    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_allclose(predict(one, subset, verbose=0), one.predict(X, verbose=0), 1e-4)
 
 

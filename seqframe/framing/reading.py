@@ -43,6 +43,7 @@ from seqframe.framing.tables import (
     column_names,
     drop_labels,
     label_names,
+    label_of,
     library_of,
     names_of,
     proper_names,
@@ -112,7 +113,7 @@ def read_source(
         ahead,
         valid=reader.valid(valid),
         skip_nan=bool(skip_nan),
-        labels=labels if groups is None else groups.labels,
+        labels=_own_labels(read, by_names, labels) if groups is None else groups.labels,
         clock=read_clock(whole, groups),
         library=library_of(read[0]),
     )
@@ -174,6 +175,18 @@ def _find_groups(
         ]
     check_each(tables, "sequences", labels)
     return tables, None
+
+
+def _own_labels(
+    tables: list[Any], by: tuple[str, ...] | None, labels: Sequence[Hashable]
+) -> Sequence[Hashable]:
+    """Return the labels that tables of one series each hold; else their names or numbers."""
+    if not by or not isinstance(labels, range):
+        return labels
+    held = [tuple(label_of(table, by).get(name) for name in by) for table in tables]
+    if len(set(held)) < len(held) or any(None in each for each in held):
+        return labels
+    return [each[0] for each in held] if len(by) == 1 else held
 
 
 @dataclass(frozen=True)

@@ -273,14 +273,16 @@ class Checkpoint(keras.callbacks.Callback):
         pairs = list(zip(_variables(model), content["variables"], strict=True))
         if content["step"]:  # an epoch begins with fresh metrics
             pairs += zip(model.metrics_variables, content["metrics"], strict=True)
-        for variable, value in pairs:
-            variable.assign(value)
-        model.stop_training = content["stop"]
-        _set_draws(content["draws"])
-        for callback, before, counters in counted:
-            _set_counters(callback, copy.deepcopy({**before, **counters}))
-        if self._order is not None and content["dataset"] is not None:
-            self._order.set_state(content["dataset"])
+        with PutOff():  # otherwise an interruption would leave half of it
+            for variable, value in pairs:
+                variable.assign(value)
+            model.stop_training = content["stop"]
+            _set_draws(content["draws"])
+            for callback, before, counters in counted:
+                first = {name: _kept(value) for name, value in before.items()}
+                _set_counters(callback, {**first, **copy.deepcopy(counters)})
+            if self._order is not None and content["dataset"] is not None:
+                self._order.set_state(content["dataset"])
 
     def _matched(
         self, saved: list[tuple[str, Content]]
@@ -412,6 +414,7 @@ def _set_draws(draws: dict[str, Any]) -> None:
 
 # Theirs is no result, or the program itself carries it.
 _WITHOUT_COUNTERS = (Checkpoint, _Last, StatefulTrainer, keras.callbacks.ProgbarLogger)
+_MOST_COPIED = 2**20  # bytes of an attribute
 # Keras negates it once, when it has found the direction of a metric.
 _SETTINGS = ("min_delta",)
 
@@ -427,8 +430,14 @@ def _has_state(thing: Any) -> bool:
 
 
 def _attributes(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Return copies of a callback's attributes that may be counters."""
-    return copy.deepcopy(dict(_plain_attributes(callback)))
+    """Return a callback's attributes that may be counters, copied unless they are large."""
+    return {name: _kept(value) for name, value in _plain_attributes(callback)}
+
+
+def _kept(value: Any) -> Any:
+    """Return a copy of a value. A large one is data of the callback, and returned as it is."""
+    nbytes = sum(getattr(item, "nbytes", 0) for item in tree.flatten(value))
+    return value if nbytes > _MOST_COPIED else copy.deepcopy(value)
 
 
 def _plain_attributes(callback: keras.callbacks.Callback) -> Iterator[tuple[str, Any]]:
@@ -469,6 +478,8 @@ def _set_counters(callback: keras.callbacks.Callback, counters: dict[str, Any]) 
         return
     for name, value in counters.items():
         own = getattr(callback, name, None)
+        if own is value:
+            continue
         if type(own) is type(value) is list:
             own[:] = value  # the user may hold it
         elif type(own) is type(value) is dict:
@@ -480,6 +491,8 @@ def _set_counters(callback: keras.callbacks.Callback, counters: dict[str, Any]) 
 
 def _equal(one: Any, other: Any) -> bool:
     """Whether two nests of plain values and arrays are equal."""
+    if one is other:
+        return True
     if type(one) is not type(other):
         return False
     if isinstance(one, list | tuple):

@@ -273,7 +273,8 @@ class Frames:
         >>> SequenceFramer(2).frame(["ABCD", "XYZ"]).labels()
         array([0, 0, 1])
         """
-        names: np.ndarray = label_array(self.source.labels)[self._sequences(index)]
+        chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
+        names: np.ndarray = label_array(self.source.labels)[self._locate(chosen).sequence]
         return names
 
     def dates(self, index: Index | None = None) -> np.ndarray:
@@ -304,11 +305,6 @@ class Frames:
         sequence, steps, _ = self._target_steps(slice(None) if index is None else index)
         dates = self.source.clock.at(sequence, steps)
         return dates[..., 0] if self._geometry.horizon == 1 else dates
-
-    def _sequences(self, index: Index | None) -> np.ndarray:
-        """Return the number of each frame's sequence."""
-        chosen = self._resolve(slice(None) if index is None else index)
-        return self._locate(np.atleast_1d(chosen)).sequence
 
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
@@ -742,7 +738,9 @@ class Frames:
 
     @property
     def _left_over(self) -> int:
-        """Number of last steps that fill no window, and so are in no frame."""
+        """Number of last steps that fill no window, and so are in no frame; 0 for a subset."""
+        if self._is_subset:
+            return 0
         return int(self._geometry.left_over(self.source.steps).sum())
 
     @property

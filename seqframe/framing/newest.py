@@ -21,8 +21,10 @@ def no_targets(sequences: Any, vocabulary: Vocabulary | None) -> Any:
 
     Other targets might be inputs, or columns that the sequences do not have.
     """
-    given, _ = name_sequences(sequences, vocabulary)
+    given, names = name_sequences(sequences, vocabulary)
     zeros = [np.zeros(len(read_table(each))) for each in given]
+    if not isinstance(names, range):
+        return dict(zip(names, zeros, strict=True))
     return zeros[0] if len(given) == 1 and given[0] is sequences else zeros
 
 

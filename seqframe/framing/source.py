@@ -253,7 +253,7 @@ def _find_groups(
 ) -> tuple[list[Any], Groups | None]:
     """Return sequences without columns of labels, and the groups of a table that `by` cuts."""
     single = len(tables) == 1 and isinstance(labels, range)
-    if by is None and framer.by and single and {*framer.by} <= {*label_names(tables[0])}:
+    if by is None and single and framer.by and {*framer.by} <= {*label_names(tables[0])}:
         by = framer.by
     if by is not None and single:
         table, groups = split_table(tables[0], by)
@@ -274,7 +274,7 @@ def _find_groups(
             drop_labels(item, wanted, f"sequences[{labels[number]!r}]", keep)
             for number, item in enumerate(tables)
         ]
-    check_each(tables, "sequences")
+    check_each(tables, "sequences", labels)
     return tables, None
 
 

@@ -88,7 +88,7 @@ def test_long_frames_are_cut_off():
 
 
 def test_table_does_not_show_images():
-    rows = Table(SequenceFramer(2).frame(np.zeros((9, 8, 8)))).rows
+    rows = Table(SequenceFramer(2).frame([np.zeros((9, 8, 8))])).rows
     assert "first frames" in rows
     rows = Table(SequenceFramer(2).frame(np.zeros((9, 32, 32, 3)))).rows
     assert rows["x"] == "(2, 32, 32, 3) float64"

@@ -234,13 +234,13 @@ MUTANTS = [
     ),
     Mutant(
         "an index from the end is a frame off",
-        "frames.py",
+        "index.py",
         "return chosen.astype(np.int64) % size",
         "return np.abs(chosen.astype(np.int64)) % size",
     ),
     Mutant(
         "columns are taken in the order of the table",
-        "source.py",
+        "reading.py",
         "return Rows(inputs.arrays, columns)",
         "return Rows(inputs.arrays, sorted(columns))",
     ),

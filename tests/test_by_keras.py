@@ -395,8 +395,8 @@ def train_stateful(layer):
     for reset in ("epoch", "never"):
         given = {"validation_data": sequence, "callbacks": [StatefulTrainer(reset)], "verbose": 0}
         results.append(fit(model, lanes, epochs=2, **given).history)
-        results.append(evaluate(model, sequence, verbose=0))
-        results.append(predict(model, sequence, verbose=0).tolist())
+        results += [evaluate(model, data, verbose=0) for data in (sequence, lanes)]
+        results += [predict(model, data, verbose=0).tolist() for data in (sequence, lanes)]
     results += [array.tolist() for array in (*model.get_weights(), *get_states(model)[0])]
     model.predict(sequence.arrays()[0][:12], batch_size=4, verbose=0)  # Keras's own still runs
     return results

@@ -17,14 +17,13 @@ from seqframe.framing.batches import Batches
 from seqframe.framing.checks import check_bytes, check_choice, check_integer
 from seqframe.framing.cutters import PaddedCutter, WindowCutter, frame_parts, frame_shapes
 from seqframe.framing.html import Row, html_table, shorten
-from seqframe.framing.index import FrameIndex, Located, Runs, find_runs
+from seqframe.framing.index import INDEX_BYTES, FrameIndex, Located, Runs, find_runs, resolve_index
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.left_out import LeftOut, tell_left_over
 from seqframe.framing.order import Order, random_seed
 from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
-from seqframe.framing.tables import check_unmasked
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 _SHOWN_FRAMES = 5
 _MOST_FEATURES = 64  # features of a step that a notebook shows
-_INDEX_BYTES = 32  # that finding a step, or a frame, takes for a moment
 _COPY_BYTES = 2**20  # of padded frames that are copied together
 
 
@@ -118,7 +116,7 @@ class Frames:
         self._parts = frame_parts(framer, source)
         places = geometry.sequence_length + math.prod(self._shapes.y)
         way_out = "Shorten `sequence_length` or `horizon`."
-        check_bytes("One frame", self._nbytes + _INDEX_BYTES * places, way_out)
+        check_bytes("One frame", self._nbytes + INDEX_BYTES * places, way_out)
         cutter: type[PaddedCutter | WindowCutter] = PaddedCutter if geometry.pads else WindowCutter
         self._cutter = cutter(geometry, self._parts, self._index)
 
@@ -223,7 +221,7 @@ class Frames:
     def _check_bytes(self, count: int) -> None:
         """Raise if so many frames do not fit into the machine's memory."""
         way_out = "Take fewer frames at a time, as `batches` does."
-        check_bytes(f"{count:,} frames", count * (self._nbytes + _INDEX_BYTES), way_out)
+        check_bytes(f"{count:,} frames", count * (self._nbytes + INDEX_BYTES), way_out)
 
     def lengths(self, index: Index | None = None) -> np.ndarray:
         """Return the true input lengths, without padding: int array `(frames,)`.
@@ -834,30 +832,7 @@ class Frames:
 
     def _resolve(self, index: Any) -> Any:
         """Return an index as non-negative numbers: an int, or an int array."""
-        size = len(self)
-        if isinstance(index, slice):
-            found = range(*index.indices(size))
-            check_bytes("The index", _INDEX_BYTES * len(found), "Take fewer frames at a time.")
-            return np.arange(found.start, found.stop, found.step)
-        check_unmasked(index, "index")
-        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
-            if not -size <= index < size:
-                raise IndexError(f"There are {size} frames. Received: index {index}.")
-            return int(index) % size
-        chosen = np.asarray(index)
-        if chosen.dtype == bool and chosen.shape == (size,):
-            return np.flatnonzero(chosen)
-        if chosen.size == 0:
-            return np.empty(0, np.int64)
-        if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
-            raise TypeError(
-                "An index must be an integer, a slice, or a one-dimensional list or array of "
-                f"integers. Received: {index!r}."
-            )
-        outside = (chosen < -size) | (chosen >= size)
-        if outside.any():
-            raise IndexError(f"There are {size} frames. Received: index {chosen[outside][0]}.")
-        return chosen.astype(np.int64) % size
+        return resolve_index(index, len(self))
 
 
 def label_array(labels: Sequence[Any]) -> np.ndarray:

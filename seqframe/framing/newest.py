@@ -31,7 +31,7 @@ def no_targets(sequences: Any, vocabulary: Vocabulary | None) -> Any:
 def newest_frames(framer: Framer, source: Source) -> Frames:
     """Return a frame for each sequence, whose input ends with the last step.
 
-    The targets are NaN. `framer` has a frame for every step.
+    The targets are NaN. `framer` has a frame that ends with any step from the first full one on.
     """
     geometry, steps = framer.geometry, source.steps
     starts = np.maximum(steps - geometry.span, 0)

@@ -244,7 +244,9 @@ class Sampled(Seqframe):
 
     def __init__(self, network: Network, overrides: dict[str, Callable[[int], Any]]):
         super().__init__(network, times=1)
-        self.generator.sampler = samplers().RandomSampler(_TEMPERATURE)
+        from seqframe.samplers import RandomSampler
+
+        self.generator.sampler = RandomSampler(_TEMPERATURE)
         self.overrides, self.calls = overrides, 0
 
     def run(self) -> np.ndarray:
@@ -260,10 +262,12 @@ class Sampled(Seqframe):
             raise NotMeasuredError(DIFFERS)
 
 
-def samplers() -> Any:
-    from seqframe import samplers
+def new_temperature(call: int) -> float:
+    return _TEMPERATURE * call
 
-    return samplers
+
+def new_seed(call: int) -> int:
+    return call - 1
 
 
 def held_bytes(network: Network, backend: str) -> float:
@@ -350,8 +354,6 @@ LONG_CALLS: dict[str, Variants] = {
 
 SAMPLED_CALLS: dict[str, Variants] = {
     "seqframe": [partial(Sampled, overrides={})],
-    "seqframe, new temperatures": [
-        partial(Sampled, overrides={"temperature": lambda call: _TEMPERATURE * call})
-    ],
-    "seqframe, new seeds": [partial(Sampled, overrides={"seed": lambda call: call - 1})],
+    "seqframe, new temperatures": [partial(Sampled, overrides={"temperature": new_temperature})],
+    "seqframe, new seeds": [partial(Sampled, overrides={"seed": new_seed})],
 }

@@ -26,16 +26,17 @@ def record(steps):
     clicks[0] = True
     last = np.maximum.accumulate(np.where(clicks, np.arange(steps), 0))
     sound = np.stack([clicks & is_on, clicks & ~is_on], axis=1) * 3.0
-    labels = is_on[last].astype("float32")
-    return (sound + rng.normal(size=(steps, 2))).astype("float32"), labels
+    labels = is_on[last].astype("float32")[:, None]  # one column
+    return (sound + 0.5 * rng.normal(size=(steps, 2))).astype("float32"), labels
 
 
 recordings, labels = zip(*[record(steps) for steps in rng.integers(300, 900, size=40)], strict=True)
 
 # %%
 # `gap=-1` gives each step its own label. Stretches follow each other, so that the state sees every
-# step once. The last eight recordings are kept apart.
-framer = SequenceFramer(25, sequence_stride=25, gap=-1, return_sequences=True)
+# step once. `pad_end=True` also frames the last steps, which fill no stretch. The last eight
+# recordings are kept apart.
+framer = SequenceFramer(25, sequence_stride=25, gap=-1, return_sequences=True, pad_end=True)
 train = framer.frame(list(recordings[:32]), list(labels[:32]))
 test = framer.frame(list(recordings[32:]), list(labels[32:]))
 print(f"{len(train)} stretches of shape {train.x_shape}")
@@ -54,7 +55,7 @@ def tagger(stateful):
         ]
     )
     model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", weighted_metrics=["accuracy"])
-    fit(model, train, epochs=12, verbose=0, seed=7)
+    fit(model, train, epochs=16, verbose=0, seed=7)
     _, accuracy = evaluate(model, test, verbose=0)
     print(f"{'with' if stateful else 'without'} state: {accuracy:.1%} of unseen steps are right")
     return model
@@ -69,13 +70,15 @@ model = tagger(stateful=True)
 stepper = Stepper(model, train.framer)
 recording = recordings[-1]
 tags = np.array([stepper(x) for x in recording])
-whole = predict(model, framer.frame(recording), verbose=0).reshape(-1, 1)
-print("as `predict` of the whole:", np.allclose(tags[: len(whole)], whole, atol=1e-5))
-print(f"{np.mean((tags[:, 0] > 0.5) == labels[-1]):.1%} of this recording is right")
+whole = predict(model, framer.frame(recording), verbose=0).reshape(-1, 1)[: len(tags)]
+print("as `predict` of the whole:", np.allclose(tags, whole, atol=1e-5))
+print(f"{np.mean((tags > 0.5) == labels[-1]):.1%} of this recording is right")
 
 # %%
 figure, ax = plt.subplots(figsize=(8, 2.5), layout="constrained")
-ax.fill_between(np.arange(len(tags)), labels[-1], step="mid", alpha=0.3, label="the pump is on")
+ax.fill_between(
+    np.arange(len(tags)), labels[-1][:, 0], step="mid", alpha=0.3, label="the pump is on"
+)
 ax.plot(tags, label="probability, step by step")
 ax.set_xlabel("step")
 ax.legend(loc="upper right")

@@ -66,9 +66,9 @@ careful = Generator(
 print(f"\nwith processors: {careful.generate('The statement ', 150, temperature=0.2)!r}")
 
 # %%
-# Letters come one by one, up to the end of the line.
-print("\nThe following", end="")
-for letter in generator.stream("The following", 200, stop="\n", temperature=0.7, top_p=0.9):
+# Letters come one by one, up to a full stop.
+print("\nThe object ", end="")
+for letter in generator.stream("The object ", 200, stop=".", temperature=0.7, top_p=0.9):
     print(letter, end="")
 print()
 

@@ -45,7 +45,8 @@ def check(case: Case) -> list[str]:
         rng = random.Random(case.ask)
         rule = drawn.rule_of(case)
         data = oracle.without_empty(rule, data)
-        laws = rng.sample([batches, resumed, shards, lanes, splits, folds, others], 2)
+        every = [batches, resumed, shards, lanes, splits, folds, unordered, others]
+        laws = rng.sample(every, 2)
         if rule.mode == "subsequences" and rng.random() < 0.1:  # it takes a while
             laws.append(evenly)
         try:
@@ -193,6 +194,11 @@ def frames_equal(
     batch_equals(f"frames[{asked}]", frames[asked], at(expected, plain))
     same(f"lengths({asked})", frames.lengths(asked), lengths[plain])
     same(f"mask({asked})", frames.mask(asked), masks.reshape(size, -1)[plain])
+    if np.any(asked):
+        subset = frames.subset(asked)
+        batch_equals(f"subset({asked})", subset.arrays(), at(expected, plain))
+        batch_equals(f"subset({asked})[-1]", subset[-1], at(at(expected, plain), -1))
+        same(f"mask of subset({asked})", subset.mask(), masks.reshape(size, -1)[plain])
     raises("an index too large", IndexError, lambda: frames[size])
     return chosen, expected
 
@@ -486,6 +492,39 @@ def _train_before_test(made: list[Any], gap: int) -> None:
 
 
 # --- The rest.
+
+
+def unordered(
+    rule: oracle.Rule, data: oracle.Data, frames: Any, case: Case, rng: random.Random
+) -> None:
+    """Each sequence is tested by one fold; each step too, and trains where it is no neighbour."""
+    n, gap = rng.randint(2, 3), rng.choice([0, 0, 1, 2])
+    if len(data.inputs) >= n:
+        folds = frames.folds(n, mode="kfold", by="sequences", seed=rng.choice([None, 7]))
+        tested = [name for _, test in folds for name in test.source.labels]
+        equal("tested sequences", sorted(map(repr, tested)), sorted(map(repr, data.labels)))
+        for train, test in folds:
+            trained = [name for name in data.labels if name not in test.source.labels]
+            equal("trained sequences", list(train.source.labels), trained)
+    if _cannot_cut(rule, data) or rule.wrap or max(data.lengths) < n:
+        return
+    every = [oracle.kfold_cuts(steps, n) for steps in data.lengths]
+    try:
+        folds = frames.folds(n, mode="kfold", gap=gap)
+    except ValueError:  # a part without a frame
+        return
+    for fold, (train, test) in enumerate(folds):
+        spans = [cuts[fold] for cuts in every]
+        whole = data.cut([a for a, _ in spans], [b for _, b in spans])
+        frames_equal(rule, whole, test, rng)
+        begins = data.begins or (0,) * len(data.inputs)
+        for i in range(len(train)):
+            name, inputs, targets = train.steps(i)
+            number = data.labels.index(name)
+            a, b = (begins[number] + place for place in spans[number])
+            used = np.concatenate([inputs, targets.ravel()])
+            if not (used.max() < a - gap or used.min() >= b + gap):
+                raise WrongAnswerError(f"steps {used} train beside a test of {a} … {b - 1}")
 
 
 def others(

@@ -106,10 +106,16 @@ MUTANTS = [
         "inside[: max(self._history - first - 1, 0)] = True",
     ),
     Mutant(
+        "a padded frame is another frame",
+        "cutters.py",
+        "array[padded] = others",
+        "array[padded[1:]] = others[1:]",
+    ),
+    Mutant(
         "padding has the weight of its frame",
         "cutters.py",
-        "each = array[:, None] * real.astype(part.dtype)",
-        "each = array[:, None] * np.ones(real.shape, part.dtype)",
+        "each[~real] = 0",
+        "each[~real] *= 1",
     ),
     Mutant(
         "a dict is read in its own order",
@@ -228,13 +234,13 @@ MUTANTS = [
     ),
     Mutant(
         "an index from the end is a frame off",
-        "frames.py",
+        "index.py",
         "return chosen.astype(np.int64) % size",
         "return np.abs(chosen.astype(np.int64)) % size",
     ),
     Mutant(
         "columns are taken in the order of the table",
-        "source.py",
+        "reading.py",
         "return Rows(inputs.arrays, columns)",
         "return Rows(inputs.arrays, sorted(columns))",
     ),

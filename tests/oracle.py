@@ -428,6 +428,12 @@ def split_cuts(steps: int, shares: tuple[str, ...]) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
+def kfold_cuts(steps: int, n: int) -> list[tuple[int, int]]:
+    """Return where the test part of each fold without order begins and stops."""
+    sizes = [steps // n + (fold < steps % n) for fold in range(n)]
+    return [(sum(sizes[:fold]), sum(sizes[: fold + 1])) for fold in range(n)]
+
+
 def fold_cuts(
     steps: int, n: int, sliding: bool, gap: int, test_size: int | None
 ) -> list[tuple[int, int, int, int]]:

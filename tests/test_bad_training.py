@@ -137,6 +137,8 @@ FIRST = {
     "targets of steps": (1, None, "mse", (X, np.stack([Y, Y], 1)), r"\(2, 1\).*shape of `y`"),
     "unequal sizes": (1, None, "mse", (X, Y[:4]), r"\[4, 6\] samples"),
     "lists": (1, None, "mse", (X.tolist(), Y), r"float as `X`.*`np\.array`"),
+    "a text": (1, None, "mse", ("abcdef",), r"str as `X`.*`SequenceFramer\(…\)\.frame\(text\)`"),
+    "an iterator": (1, None, "mse", (map(abs, [X]),), "map as `X`.*generator"),
     "batches": (1, None, "mse", (FRAMES.batches(2),), "Batches.*Pass the frames"),
     "frames with ids too large": (
         *(2, "softmax", SPARSE),

@@ -225,18 +225,48 @@ def test_a_dataset_gives_what_its_arrays_give(kind, stateful):
     assert_alike(results)
 
 
-def test_a_stateless_model_on_a_dataset_trains_as_keras_trains_it(stateless):
-    """With the weights of classes, the order of Keras, and a smaller last batch."""
+class Record(keras.callbacks.Callback):
+    """Keeps the hooks that it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append((batch, sorted(logs)))
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.seen.append(("test", batch))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(sorted(logs))
+
+
+def test_a_stateless_model_on_a_dataset_trains_as_keras_trains_it(stateless, tmp_path):
+    """With weights of classes, Keras's order, a smaller last batch, and all sorts of callbacks."""
     plain, _ = stateless.models
     evaluate(plain, LABELS, verbose=0)  # it makes the metrics, for which Keras draws an order
-    results = []
+    results, seen = [], []
     for train in fit, keras.Model.fit:
         put_back(plain, stateless.before)
         keras.utils.set_random_seed(3)  # Keras shuffles the batches
-        given = {"epochs": 2, "class_weight": {0: 2.0}, "validation_data": LABELS, "verbose": 0}
-        history = train(plain, Slices(LABELS[:2], 4), **given)
-        results.append([history.history, contents(plain)])
+        log, record = tmp_path / f"{train.__module__}.csv", Record()
+        callbacks = [
+            record,
+            keras.callbacks.EarlyStopping("loss", patience=0, mode="max"),
+            keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=10.0),
+            keras.callbacks.ModelCheckpoint(log.with_suffix(".weights.h5"), save_weights_only=True),
+            keras.callbacks.CSVLogger(log),
+        ]
+        given = {"epochs": 4, "class_weight": {0: 2.0}, "validation_data": LABELS, "verbose": 0}
+        history = train(plain, Slices(LABELS[:2], 4), callbacks=callbacks, **given)
+        assert len(history.epoch) == 2  # the loss falls
+        rows = np.loadtxt(log, delimiter=",", skiprows=1)
+        assert log.with_suffix(".weights.h5").exists()
+        results.append([history.history, rows, contents(plain)])
+        seen.append(record.seen)
     assert_alike(results)
+    assert seen[0] == seen[1]
 
 
 def test_arrays_validate_a_model_that_a_dataset_trains(stateful):
@@ -365,8 +395,8 @@ def train_stateful(layer):
     for reset in ("epoch", "never"):
         given = {"validation_data": sequence, "callbacks": [StatefulTrainer(reset)], "verbose": 0}
         results.append(fit(model, lanes, epochs=2, **given).history)
-        results.append(evaluate(model, sequence, verbose=0))
-        results.append(predict(model, sequence, verbose=0).tolist())
+        results += [evaluate(model, data, verbose=0) for data in (sequence, lanes)]
+        results += [predict(model, data, verbose=0).tolist() for data in (sequence, lanes)]
     results += [array.tolist() for array in (*model.get_weights(), *get_states(model)[0])]
     model.predict(sequence.arrays()[0][:12], batch_size=4, verbose=0)  # Keras's own still runs
     return results

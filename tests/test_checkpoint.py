@@ -218,6 +218,28 @@ def test_public_counters_of_any_callback_are_kept(tmp_path, stop_after):
     assert own.patience == 2  # a setting is what the resumed call says
 
 
+def test_large_data_of_a_callback_are_not_copied(tmp_path, stop_after):
+    class Own(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.data, self.best = {"x": np.zeros(2**18)}, np.zeros(2**18)
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.best = np.full(2**18, logs["loss"])
+
+    whole, own = Own(), Own()
+    simple(tmp_path / "whole", whole)
+    data = own.data
+    stop_after(4)
+    stopped(simple, tmp_path / "cut", Own())
+    size = max(path.stat().st_size for path in (tmp_path / "cut").iterdir())
+    stop_after(-1)
+    simple(tmp_path / "cut", own)
+    assert own.data is data
+    assert same(own.best, whole.best)
+    assert size < 3 * 2**20  # the best of 2 MiB, and no data
+
+
 def test_states_of_callbacks_must_be_plain(tmp_path):
     class Own(keras.callbacks.Callback):
         def get_state(self):
@@ -431,6 +453,21 @@ def test_keras_own_fit_cannot_begin_at_a_batch(every, tmp_path):
 def test_a_dataset_must_have_a_state(tmp_path):
     with pytest.raises(TypeError, match="`dataset`"):
         Checkpoint(tmp_path, dataset=[1, 2])
+
+
+def test_a_dataset_in_our_fit_goes_on_in_its_order(tmp_path, stop_after):
+    def run(path):
+        model = dense()
+        dataset = FRAMES.dataset(8, shuffle=True, seed=3)
+        given = {"epochs": 4, "verbose": 0, "shuffle": False, "validation_data": FRAMES}
+        history = fit(model, dataset, callbacks=[Checkpoint(path)], **given)
+        return history.epoch, history.history, numbers_of(model)
+
+    whole = run(tmp_path / "whole")
+    stop_after(2)
+    stopped(run, tmp_path / "cut")
+    stop_after(-1)
+    assert same(run(tmp_path / "cut"), whole)
 
 
 def test_models_that_keras_runs_go_on_at_an_epoch(tmp_path, stop_after):

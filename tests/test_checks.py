@@ -19,6 +19,9 @@ BLOCKS = SequenceFramer(2, horizon=2).frame(numbers(9))
 LANES = SequenceFramer(1).frame(numbers(9)).lanes(2)
 
 
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
 def flat(*more, units=1, loss="mse"):
     return compiled(keras.Sequential([keras.Input((2, 1)), *more, layers.Dense(units)]), loss=loss)
 
@@ -28,7 +31,7 @@ MODELS = {
     "stateful": lambda: compiled(recurrent(batch_size=2)),
     "of one step": lambda: compiled(recurrent(batch_size=4, steps=1)),
     "of every step": flat,
-    "of 3 classes": lambda: flat(layers.Flatten(), units=3, loss="sparse_categorical_crossentropy"),
+    "of 3 classes": lambda: flat(layers.Flatten(), units=3, loss=LOGITS),
 }
 
 
@@ -44,14 +47,14 @@ OF_LANES = {"callbacks": [StatefulTrainer(lanes=LANES)]}
 # The model, the data, more arguments, and what the error names.
 WRONG = [
     # Data of another kind.
-    ("recurrent", X, {}, r"`frames`.*`Lanes`.*`\(X, y\)`.*Received: ndarray"),
-    ("recurrent", (X,), {}, "`frames`.*tuple"),
-    ("recurrent", (X, Y), {"validation_data": (X,)}, "`validation_data`"),
+    ("recurrent", X, {}, r"needs targets.*`\(X, y\)`"),
+    ("recurrent", (X,), {}, r"needs targets.*`\(X, y\)`"),
+    ("recurrent", (X, Y), {"validation_data": (X,)}, "needs targets"),
     ("recurrent", (X, Y[:5]), {}, r"same number .*\[5, 6\]"),
     ("recurrent", (X, Y), {"batch_size": 0}, "`batch_size`.*batch_size=0"),
     # Inputs that are not the model's: one step too many, another layout, other columns.
-    ("recurrent", (X[:, :1], Y), {}, r"\(2, 1\)\. Received: .*\(1, 1\)\..*`layout`"),
-    ("recurrent", (X[..., 0], Y), {}, r"Received: .*\(2,\)"),
+    ("recurrent", (X[:, :1], Y), {}, r"\(2, 1\)\. Received: .*\(1, 1\)\..*`X`"),
+    ("recurrent", (X[:, :1, 0], Y), {}, r"Received: .*\(1,\)"),
     ("recurrent", SequenceFramer(3).frame(numbers(9)), {}, r"\(3, 1\)\. .*`sequence_length`"),
     ("recurrent", SequenceFramer(2).frame(numbers(9, 3), 0), {}, r"\(2, 3\)\. .*columns"),
     # Targets that are not the model's.

@@ -463,6 +463,10 @@ REFUSED = {
     "inputs of another shape": (lambda m: predict(m, numbers(4, 3, 1)), r"\(2, 1\)"),
     "no targets": (lambda m: evaluate(m, X), r"y=None.*`\(X, y\)`"),
     "no steps": (lambda m: predict(m, X, steps=0), "`steps`"),
+    "a table of some": (
+        lambda m: predict(m, SequenceFramer(2).frame(numbers(9)), steps=1, as_table=True),
+        "`as_table=True`.*steps=1",
+    ),
     "a wrong choice": (lambda m: predict(m, X, jit_compile="yes"), "`jit_compile`"),
     "a number": (lambda m: evaluate(m, (X, Y), max_device_bytes=-1), "`max_device_bytes`"),
     "no state": (lambda m: predict(m, X, callbacks=[StatefulTrainer()]), "stateful layer"),

@@ -184,3 +184,14 @@ def test_cuts_and_selections_lie_where_their_arrays_do(step):
             assert cut.lengths[number] == len(expected)
             row = np.arange(len(expected))
             np.testing.assert_array_equal(cut.take(np.full_like(row, number), row), expected)
+
+
+def test_an_array_of_one_row_may_report_any_stride():
+    one = np.lib.stride_tricks.as_strided(np.array([1, 2, 3]), (1, 3), (8, 8))  # as pandas makes it
+    rows = Rows([np.arange(6).reshape(2, 3), one, np.arange(10, 19).reshape(3, 3)])
+    for part in (
+        rows.select([1, 2]),
+        rows.cut(np.array([1, 0, 0]), np.array([2, 1, 3])).select([1, 2]),
+    ):
+        found = part.take(np.array([0, 1, 1]), np.array([0, 0, 2]))
+        np.testing.assert_array_equal(found, [[1, 2, 3], [10, 11, 12], [16, 17, 18]])

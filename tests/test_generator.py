@@ -292,7 +292,7 @@ WRONG_PROMPTS = [
     (ABC1, "", "empty"),
     (ABC1, [], "empty"),
     (ABC1, ["A", ""], "empty"),
-    (ABC3, "AB", "at least 3 steps.*prefixes"),
+    (ABC3, "AB", "at least 3 steps.*min_length"),
     (ABC3, ["ABC", "AB"], "2 steps"),
     (THINNED, "ABCA", "at least 5 steps"),
     (GAP, "ABCA", "at least 5 steps"),

@@ -272,7 +272,7 @@ def test_a_list_of_groups_is_framed_as_their_table(library, labels, own):
     ):
         assert frames.x_shape == (2, 2)
         assert frames.framer == expected.framer
-        assert_same(expected, frames, list(dict.fromkeys(labels)))
+        assert_same(expected, frames, {label: label for label in labels})
 
 
 @EACH_LIBRARY

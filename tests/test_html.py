@@ -70,6 +70,18 @@ def test_table_counts_frames_left_out():
     assert "left out" not in Table(SequenceFramer(2).frame(values[:4], skip_nan=True)).rows
 
 
+def test_table_names_sequences_and_counts_steps_that_are_in_no_frame():
+    series = {"Ann": np.arange(11), "Bob": np.arange(2)}
+    with pytest.warns(UserWarning, match="left out"):
+        frames = SequenceFramer(3, sequence_stride=3).frame(series)
+    rows = Table(frames).rows
+    assert rows["left out"] == "1 too short ('Bob')"
+    assert rows["not framed"].startswith("1 last step, which fills no window.")
+    assert Table(frames.lanes(1)).rows["not framed"] == rows["not framed"]
+    padded = SequenceFramer(3, sequence_stride=3, pad_end=True).frame(np.arange(11))
+    assert "not framed" not in Table(padded).rows
+
+
 def test_table_shows_frames_as_describe_does(capsys):
     for frames in (
         SequenceFramer(2).frame("ABCD"),
@@ -88,7 +100,7 @@ def test_long_frames_are_cut_off():
 
 
 def test_table_does_not_show_images():
-    rows = Table(SequenceFramer(2).frame(np.zeros((9, 8, 8)))).rows
+    rows = Table(SequenceFramer(2).frame([np.zeros((9, 8, 8))])).rows
     assert "first frames" in rows
     rows = Table(SequenceFramer(2).frame(np.zeros((9, 32, 32, 3)))).rows
     assert rows["x"] == "(2, 32, 32, 3) float64"

@@ -248,7 +248,7 @@ def test_frame_raises_for_missing_steps_of_a_cycle():
 )
 def test_values_that_count_as_missing(values, lost):
     framer = SequenceFramer(1, gap=-1)
-    frames = framer.frame(values, skip_nan=True)
+    frames = framer.frame([values], skip_nan=True)
     assert [frames.steps(i).inputs[0] for i in range(len(frames))] == [
         step for step in range(5) if step not in lost
     ]

@@ -57,3 +57,9 @@ def test_a_nan_loss_with_whole_data_is_not_explained(recwarn, monkeypatch):
     monkeypatch.setattr("seqframe.training.nan.count_touching_nan", None)
     fit(compiled(recurrent()), whole, epochs=2, verbose=0)
     assert not user_warnings(recwarn)
+
+
+def test_a_dataset_is_not_searched(recwarn):
+    dataset = BROKEN.dataset(4)
+    assert np.isnan(fit(compiled(recurrent()), dataset, verbose=0).history["loss"]).all()
+    assert not user_warnings(recwarn)

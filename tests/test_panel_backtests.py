@@ -109,7 +109,7 @@ def test_forecasts_come_with_their_series_and_dates(direct):
     assert found["day"].dtype == found["origin"].dtype == pl.Datetime("us")
 
 
-@pytest.mark.filterwarnings("ignore:1 of 4 sequences are too short")
+@pytest.mark.filterwarnings("ignore:1 of 4 sequences have no frame")
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_future_covariates_belong_to_their_series_by_label(library, informed):
     """A law: whatever their order, each series gets its own."""
@@ -175,6 +175,21 @@ def test_each_series_has_its_own_intervals_and_a_new_one_those_of_all(library, d
         longer = pd.concat([forecast, forecast[:2].assign(store="north")])
         with pytest.raises(ValueError, match="at most 2 steps"):
             tested.interval(longer)
+
+
+def test_a_dict_of_series_keeps_its_names(direct):
+    """A law: it is tested as the table of its series, and so are its intervals."""
+    table = panel()
+    series = {store: table[table["store"] == store] for store in SIZES}
+    expected, found = backtest(direct, table, 2), backtest(direct, series, 2)
+    assert list(found) == list(SIZES)
+    assert_same_backtest(found, expected)
+    forecast = {store: np.arange(2.0) for store in ("west", "south", "centre")}
+    for bound, k in zip(found.interval(forecast, 0.8), (0, 1), strict=True):
+        assert list(bound) == list(forecast)
+        np.testing.assert_array_equal(bound["west"], found["west"].interval(np.arange(2.0), 0.8)[k])
+        for store in "south", "centre":
+            np.testing.assert_array_equal(bound[store], found.interval(np.arange(2.0), 0.8)[k])
 
 
 def test_a_walk_may_start_at_a_date(direct):

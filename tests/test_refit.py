@@ -68,7 +68,7 @@ def test_a_model_is_trained_on_what_is_known_and_forecasts_what_follows(kind, st
             np.testing.assert_allclose(tested.one_step[row, ahead], single, rtol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:1 of 3 sequences are too short")
+@pytest.mark.filterwarnings("ignore:1 of 3 sequences have no frame")
 def test_origins_of_one_date_train_together():
     """Series of one table that begin on different days are on one clock."""
     table = pd.concat(

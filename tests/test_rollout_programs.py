@@ -1,6 +1,9 @@
 """A Generator compiles few programs, and keeps few."""
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import keras
@@ -51,6 +54,35 @@ def test_a_few_more_series_and_steps_need_no_new_program(generator):
     ):
         generator.forecast(histories(*series), steps)
     assert traces(generator) == before
+
+
+MANY_CALLS = """
+import keras, numpy as np
+from seqframe import Generator, SequenceFramer
+from seqframe.rollout import loop
+loop._SECONDS = 1e-9  # a call of the program for each pass
+layers = [keras.Input(batch_shape=(1, 1)), keras.layers.Embedding(3, 2)]
+model = keras.Sequential([*layers, keras.layers.GRU(2, stateful=True), keras.layers.Dense(3)])
+generator = Generator(model, SequenceFramer(1, layout="tokens"), sampler="random", seed=1)
+for length, steps in (5, 9), (2, 7), (9, 20):
+    generator.generate(np.zeros(length, int), steps, temperature=float(length), top_k=2)
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow compiles for each constant"
+)
+def test_calls_from_other_positions_need_no_new_program():
+    """A log line of TensorFlow counts what XLA has compiled: one program."""
+    environment = {**os.environ, "TF_CPP_VMODULE": "device_compiler=1", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY_CALLS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stderr.count("Compilation of XLA executable time") == 1
 
 
 @compiles

@@ -157,6 +157,20 @@ def test_labels_are_an_array_of_their_kind(kind):
     assert frames.labels(1).tolist() == frames.labels([-1]).tolist() == expected[[1]].tolist()
 
 
+def test_tables_of_a_list_have_the_labels_that_they_hold():
+    table = pd.DataFrame({"store": [*"nnnsss"], "item": 7, "units": np.arange(6.0)})
+    parts = [part for _, part in table.groupby("store")]
+    framer = SequenceFramer(2)
+    assert framer.frame(parts, by="store").labels().tolist() == ["n", "s"]
+    assert framer.frame(parts, by=["store", "item"]).labels().tolist() == [("n", 7), ("s", 7)]
+    # Others have numbers.
+    same = [part[["item", "units"]] for part in parts]
+    assert framer.frame(same, by="item").labels().tolist() == [0, 1]
+    assert SequenceFramer(2, by="store").frame([np.arange(3.0)] * 2).labels().tolist() == [0, 1]
+    named = framer.frame({"a": parts[0], "b": parts[1]}, by="store")
+    assert named.labels().tolist() == ["a", "b"]
+
+
 def test_dates_are_those_of_the_targets():
     days = pd.date_range("2026-01-01", periods=9)
     table = pd.DataFrame({"store": [*"nnnnnssss"], "units": np.arange(9.0)}, days)

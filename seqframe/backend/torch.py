@@ -281,7 +281,7 @@ def repeat(count: int, body: Callable[..., Any], *carry: Any) -> tuple[Any, ...]
     for number in range(count):
         carry = body(number, *carry)
     # Some are the values of variables, which the next loop overwrites.
-    return tree.map_structure(torch.clone, carry)
+    return tree.map_structure(lambda x: x.clone() if torch.is_tensor(x) else x, carry)
 
 
 def seed_of_step(seed: int, step: int) -> torch.Tensor:

@@ -118,20 +118,26 @@ def _mean_dtype(dtype: np.dtype) -> np.dtype:
     return dtype.newbyteorder("=") if dtype.kind == "f" else np.dtype(np.float32)
 
 
+def _windows(geometry: Geometry) -> dict[str, tuple[tuple[Axis, ...], int]]:
+    """Return for each kind of part the axes of a whole window, and how many steps after the
+    frame's start it begins.
+    """
+    window: Axis = (geometry.sequence_length, geometry.rate)
+    targets = (*((window,) if geometry.return_sequences else ()), (geometry.horizon, 1))
+    return {
+        "inputs": ((window,), 0),
+        "targets": (targets, int(geometry.target_offsets.flat[0])),
+        "frame": ((), 0),
+    }
+
+
 class WindowCutter:
     """Cuts windows, which are stretches of their sequence."""
 
     def __init__(self, geometry: Geometry, parts: list[Part], index: FrameIndex):
         self._made_of = (geometry, parts, index)
         self._index, self._parts, self._stride = index, parts, geometry.stride
-        window: Axis = (geometry.sequence_length, geometry.rate)
-        targets = (*((window,) if geometry.return_sequences else ()), (geometry.horizon, 1))
-        # The axes of each array, and how many steps after the frame's start it begins.
-        kinds: dict[str, tuple[tuple[Axis, ...], int]] = {
-            "inputs": ((window,), 0),
-            "targets": (targets, int(geometry.target_offsets.flat[0])),
-            "frame": ((), 0),
-        }
+        kinds = _windows(geometry)
         self._windows = [kinds[part.at] for part in parts]
         self._addresses = [
             self._first_addresses(part, axes, offset)
@@ -190,7 +196,11 @@ class WindowCutter:
 
 
 class PaddedCutter:
-    """Cuts frames that are padded to the length of the longest."""
+    """Cuts frames of which some are padded to the length of the longest.
+
+    Whole frames are stretches of their sequence, as windows are, except in a cycle. To cut only the
+    others step by step is much faster.
+    """
 
     def __init__(self, geometry: Geometry, parts: list[Part], index: FrameIndex):
         self._geometry, self._parts, self._index = geometry, parts, index
@@ -201,26 +211,65 @@ class PaddedCutter:
 
     def gather(self, places: Any, which: slice) -> list[np.ndarray]:
         """Copy the arrays of some of the frames that were placed."""
-        sequence, rank = places.sequence[which], places.rank[which]
-        frames, geometry = Inputs(*(part[which] for part in places.inputs)), self._geometry
-        inputs, real, targets = geometry.steps(frames, self._index.steps[sequence])
+        geometry = self._geometry
+        frames = _some(places, which)
+        whole = (frames.inputs.length == geometry.sequence_length) & (not geometry.wrap)
+        if not whole.any():
+            return self._padded(frames)
+        if whole.all():
+            return self._whole(frames)
+        # One of the whole frames stands where the others then go.
+        padded, number = np.flatnonzero(~whole), np.arange(len(whole))
+        arrays = self._whole(_some(frames, np.where(whole, number, np.argmax(whole))))
+        for array, others in zip(arrays, self._padded(_some(frames, padded)), strict=True):
+            array[padded] = others
+        return arrays
+
+    def _whole(self, frames: Located) -> list[np.ndarray]:
+        """Copy the arrays of frames without padding."""
+        sequence, rank, (start, *_) = frames
+        arrays, windows = [], _windows(self._geometry)
+        for part in self._parts:
+            axes, offset = windows[part.at]
+            row = rank if part.at == "frame" else start + offset
+            array = part.rows.take(sequence, row, axes)
+            arrays.append(_finish(part, self._weighed(part, array)))
+        return arrays
+
+    def _padded(self, frames: Located) -> list[np.ndarray]:
+        """Copy the arrays of frames step by step."""
+        sequence, rank, inputs = frames
+        geometry = self._geometry
+        steps, real, targets = geometry.steps(inputs, self._index.steps[sequence])
         arrays = []
         for part in self._parts:
             if part.at == "frame":
-                array = part.rows.take(sequence, rank)
-                if geometry.weighs_places:
-                    each = array[:, None] * real.astype(part.dtype)
-                    array = np.repeat(each, math.prod(part.shape[1:]), axis=1)
+                array = self._weighed(part, part.rows.take(sequence, rank), real)
             else:
-                steps = inputs if part.at == "inputs" else targets
-                array = part.rows.take(sequence.reshape(-1, *(1,) * (steps.ndim - 1)), steps)
+                rows = steps if part.at == "inputs" else targets
+                array = part.rows.take(sequence.reshape(-1, *(1,) * (rows.ndim - 1)), rows)
                 if part.at == "inputs" or geometry.return_sequences:
                     array[~real] = part.padding
             arrays.append(_finish(part, array))
         return arrays
 
+    def _weighed(self, part: Part, array: np.ndarray, real: np.ndarray | None = None) -> np.ndarray:
+        """Return weights of frames as weights of their places, if padding weighs 0."""
+        if part.at != "frame" or not self._geometry.weighs_places:
+            return array
+        each = np.repeat(array, math.prod(part.shape)).reshape(-1, *part.shape)
+        if real is not None:
+            each[~real] = 0
+        return each
+
     def views(self) -> None:
         """Return None: padded frames are no views."""
+
+
+def _some(frames: Located, which: slice | np.ndarray) -> Located:
+    """Return where some of the frames lie."""
+    sequence, rank, inputs = frames
+    return Located(sequence[which], rank[which], Inputs(*(part[which] for part in inputs)))
 
 
 def _finish(part: Part, array: np.ndarray) -> np.ndarray:

@@ -36,11 +36,11 @@ def is_clock(index: Any) -> bool:
 # --- Dates go forward.
 
 
-def check_each(tables: Sequence[Any], name: str) -> None:
+def check_each(tables: Sequence[Any], name: str, labels: Sequence[Hashable] | None = None) -> None:
     """Raise if the dates of one of several tables do not go forward."""
     for number, table in enumerate(read_tables(tables)):
         if isinstance(table, Table):
-            check_dates(table, each_name(name, number, len(tables)))
+            check_dates(table, each_name(name, number, labels or len(tables)))
 
 
 def check_dates(

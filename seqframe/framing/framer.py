@@ -15,7 +15,7 @@ from seqframe.framing.geometry import Geometry, Prefixes, Subsequences, Windows
 from seqframe.framing.html import html_table
 from seqframe.framing.left_out import LeftOut, warn_of_left_out
 from seqframe.framing.newest import newest_frames, no_targets
-from seqframe.framing.source import read_source
+from seqframe.framing.reading import read_source
 from seqframe.framing.tables import check_names, check_targets
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -278,7 +278,7 @@ class SequenceFramer:
         """Frame the newest window of each sequence, to predict targets that have not come yet.
 
         The inputs end with the last step. The targets are NaN: they need not be in the table.
-        `frames.labels()` and `frames.dates()` say which target a prediction is for.
+        `predict(model, newest, as_table=True)` says which series and dates the predictions are for.
 
         Args:
             sequences: as in `frame`.
@@ -324,7 +324,9 @@ class SequenceFramer:
         )
         found["target_columns"] = self.target_columns
         if self.mode == "windows":
-            every = self._with(**found, sequence_stride=1, pad_end=False)
+            # Short inputs may end anywhere. Others are windows of their own, whatever the stride.
+            stride = 1 if self.geometry.pads_start else self.sequence_stride
+            every = self._with(**found, sequence_stride=stride, pad_end=False)
         else:  # a random subsequence ends anywhere
             unset = {"num_samples": None, "wrap": False, "seed": None}
             every = self._with(**found, mode="prefixes", **unset)

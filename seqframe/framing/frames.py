@@ -17,14 +17,13 @@ from seqframe.framing.batches import Batches
 from seqframe.framing.checks import check_bytes, check_choice, check_integer
 from seqframe.framing.cutters import PaddedCutter, WindowCutter, frame_parts, frame_shapes
 from seqframe.framing.html import Row, html_table, shorten
-from seqframe.framing.index import FrameIndex, Located, Runs, find_runs
+from seqframe.framing.index import INDEX_BYTES, FrameIndex, Located, Runs, find_runs, resolve_index
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.left_out import LeftOut, tell_left_over
 from seqframe.framing.order import Order, random_seed
 from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
-from seqframe.framing.tables import check_unmasked
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 _SHOWN_FRAMES = 5
 _MOST_FEATURES = 64  # features of a step that a notebook shows
-_INDEX_BYTES = 32  # that finding a step, or a frame, takes for a moment
 _COPY_BYTES = 2**20  # of padded frames that are copied together
 
 
@@ -118,7 +116,7 @@ class Frames:
         self._parts = frame_parts(framer, source)
         places = geometry.sequence_length + math.prod(self._shapes.y)
         way_out = "Shorten `sequence_length` or `horizon`."
-        check_bytes("One frame", self._nbytes + _INDEX_BYTES * places, way_out)
+        check_bytes("One frame", self._nbytes + INDEX_BYTES * places, way_out)
         cutter: type[PaddedCutter | WindowCutter] = PaddedCutter if geometry.pads else WindowCutter
         self._cutter = cutter(geometry, self._parts, self._index)
 
@@ -223,7 +221,7 @@ class Frames:
     def _check_bytes(self, count: int) -> None:
         """Raise if so many frames do not fit into the machine's memory."""
         way_out = "Take fewer frames at a time, as `batches` does."
-        check_bytes(f"{count:,} frames", count * (self._nbytes + _INDEX_BYTES), way_out)
+        check_bytes(f"{count:,} frames", count * (self._nbytes + INDEX_BYTES), way_out)
 
     def lengths(self, index: Index | None = None) -> np.ndarray:
         """Return the true input lengths, without padding: int array `(frames,)`.
@@ -273,7 +271,8 @@ class Frames:
         >>> SequenceFramer(2).frame(["ABCD", "XYZ"]).labels()
         array([0, 0, 1])
         """
-        names: np.ndarray = label_array(self.source.labels)[self._sequences(index)]
+        chosen = np.atleast_1d(self._resolve(slice(None) if index is None else index))
+        names: np.ndarray = label_array(self.source.labels)[self._locate(chosen).sequence]
         return names
 
     def dates(self, index: Index | None = None) -> np.ndarray:
@@ -304,11 +303,6 @@ class Frames:
         sequence, steps, _ = self._target_steps(slice(None) if index is None else index)
         dates = self.source.clock.at(sequence, steps)
         return dates[..., 0] if self._geometry.horizon == 1 else dates
-
-    def _sequences(self, index: Index | None) -> np.ndarray:
-        """Return the number of each frame's sequence."""
-        chosen = self._resolve(slice(None) if index is None else index)
-        return self._locate(np.atleast_1d(chosen)).sequence
 
     def steps(self, i: int) -> FrameSteps:
         """Return where frame `i` lies: (sequence, input steps, target steps), as raw time indices.
@@ -742,7 +736,9 @@ class Frames:
 
     @property
     def _left_over(self) -> int:
-        """Number of last steps that fill no window, and so are in no frame."""
+        """Number of last steps that fill no window, and so are in no frame; 0 for a subset."""
+        if self._is_subset:
+            return 0
         return int(self._geometry.left_over(self.source.steps).sum())
 
     @property
@@ -836,30 +832,7 @@ class Frames:
 
     def _resolve(self, index: Any) -> Any:
         """Return an index as non-negative numbers: an int, or an int array."""
-        size = len(self)
-        if isinstance(index, slice):
-            found = range(*index.indices(size))
-            check_bytes("The index", _INDEX_BYTES * len(found), "Take fewer frames at a time.")
-            return np.arange(found.start, found.stop, found.step)
-        check_unmasked(index, "index")
-        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
-            if not -size <= index < size:
-                raise IndexError(f"There are {size} frames. Received: index {index}.")
-            return int(index) % size
-        chosen = np.asarray(index)
-        if chosen.dtype == bool and chosen.shape == (size,):
-            return np.flatnonzero(chosen)
-        if chosen.size == 0:
-            return np.empty(0, np.int64)
-        if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
-            raise TypeError(
-                "An index must be an integer, a slice, or a one-dimensional list or array of "
-                f"integers. Received: {index!r}."
-            )
-        outside = (chosen < -size) | (chosen >= size)
-        if outside.any():
-            raise IndexError(f"There are {size} frames. Received: index {chosen[outside][0]}.")
-        return chosen.astype(np.int64) % size
+        return resolve_index(index, len(self))
 
 
 def label_array(labels: Sequence[Any]) -> np.ndarray:

@@ -28,7 +28,8 @@ class Rows:
         arrays: arrays `(steps, …)` of one dtype and one row shape. They are not copied, unless
             their memory layouts differ.
         columns: list of int, or None for all. Columns of each row that are kept.
-        addresses: int array. Where arrays of equal strides begin in memory; None: it is looked up.
+        layout: where arrays begin in memory, as an int array, and their strides; None: it is looked
+            up.
 
     Attributes:
         arrays: tuple of the arrays.
@@ -39,19 +40,21 @@ class Rows:
         self,
         arrays: Sequence[np.ndarray],
         columns: list[int] | None = None,
-        addresses: np.ndarray | None = None,
+        layout: tuple[np.ndarray, tuple[int, ...]] | None = None,
     ):
         first = arrays[0]
         self.dtype, self._whole_shape, self.columns = first.dtype, first.shape[1:], columns
         contiguous = _contiguous_strides(first)
-        strides = first.strides
-        if addresses is None:
+        if layout is not None:
+            addresses, strides = layout
+        else:
+            strides = first.strides
             if any(array.strides != strides for array in arrays):
                 # An axis of one step may report any stride, so no array's strides hold for all.
                 arrays, strides = [np.ascontiguousarray(array) for array in arrays], contiguous
             found = [array.__array_interface__["data"][0] for array in arrays]
             addresses = np.array(found, np.int64)
-        self.arrays, self._addresses = tuple(arrays), addresses
+        self.arrays, self._addresses, self._strides = tuple(arrays), addresses, strides
         self.lengths = np.fromiter(map(len, self.arrays), np.int64)
         self._row_stride, *self._inner_strides = strides
         self._packed = self._row_stride == contiguous[0] and all(
@@ -149,13 +152,14 @@ class Rows:
         any_rows = starts < np.minimum(stops, self.lengths)
         addresses = self._addresses + starts * any_rows * self._row_stride
         spans = zip(self.arrays, starts.tolist(), stops.tolist(), strict=True)
-        return Rows([array[start:stop] for array, start, stop in spans], self.columns, addresses)
+        arrays = [array[start:stop] for array, start, stop in spans]
+        return Rows(arrays, self.columns, (addresses, self._strides))
 
     def select(self, numbers: Numbers) -> "Rows":
         """Return some of the arrays, in the order given."""
         chosen = np.asarray(numbers)
         arrays = [self.arrays[number] for number in chosen.tolist()]
-        return Rows(arrays, self.columns, self._addresses[chosen])
+        return Rows(arrays, self.columns, (self._addresses[chosen], self._strides))
 
     def _kept(self, rows: np.ndarray) -> np.ndarray:
         """Return rows, or windows of them, with the columns that are kept."""

@@ -2,15 +2,18 @@
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqframe.framing.checks import check_bytes
 from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry, Inputs, Subsequences, split_range
 from seqframe.framing.order import uniform
 from seqframe.framing.source import Source
+from seqframe.framing.tables import check_unmasked
 
+INDEX_BYTES = 32  # that finding a step, or a frame, takes for a moment
 _CHUNK = 2**16  # steps, or values of wide steps, that are searched together
 
 
@@ -156,6 +159,37 @@ class Finder:
         for _ in range(self._looks):
             run += number >= self._ends[run]
         return run
+
+
+def resolve_index(index: Any, size: int) -> Any:
+    """Return an index of `size` frames as non-negative numbers: an int, or an int array.
+
+    >>> resolve_index(slice(-2, None), 5), resolve_index([True, False, True], 3)
+    (array([3, 4]), array([0, 2]))
+    """
+    if isinstance(index, slice):
+        found = range(*index.indices(size))
+        check_bytes("The index", INDEX_BYTES * len(found), "Take fewer frames at a time.")
+        return np.arange(found.start, found.stop, found.step)
+    check_unmasked(index, "index")
+    if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+        if not -size <= index < size:
+            raise IndexError(f"There are {size} frames. Received: index {index}.")
+        return int(index) % size
+    chosen = np.asarray(index)
+    if chosen.dtype == bool and chosen.shape == (size,):
+        return np.flatnonzero(chosen)
+    if chosen.size == 0:
+        return np.empty(0, np.int64)
+    if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
+        raise TypeError(
+            "An index must be an integer, a slice, or a one-dimensional list or array of "
+            f"integers. Received: {index!r}."
+        )
+    outside = (chosen < -size) | (chosen >= size)
+    if outside.any():
+        raise IndexError(f"There are {size} frames. Received: index {chosen[outside][0]}.")
+    return chosen.astype(np.int64) % size
 
 
 def find_runs(geometry: Geometry, source: Source) -> Runs:

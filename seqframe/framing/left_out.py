@@ -35,7 +35,11 @@ class LeftOut(NamedTuple):
     frames: int = 0
 
     def sentences(self) -> list[str]:
-        """Say which sequences have no frame, and why."""
+        """Say which sequences have no frame, and why.
+
+        >>> LeftOut(short=("Ann", "Bob")).sentences()
+        ["2 too short ('Ann', 'Bob')"]
+        """
         reasons = {
             "too short": self.short,
             "with a missing step in every frame": self.missing,

@@ -21,15 +21,17 @@ def no_targets(sequences: Any, vocabulary: Vocabulary | None) -> Any:
 
     Other targets might be inputs, or columns that the sequences do not have.
     """
-    given, _ = name_sequences(sequences, vocabulary)
+    given, names = name_sequences(sequences, vocabulary)
     zeros = [np.zeros(len(read_table(each))) for each in given]
+    if not isinstance(names, range):
+        return dict(zip(names, zeros, strict=True))
     return zeros[0] if len(given) == 1 and given[0] is sequences else zeros
 
 
 def newest_frames(framer: Framer, source: Source) -> Frames:
     """Return a frame for each sequence, whose input ends with the last step.
 
-    The targets are NaN. `framer` has a frame for every step.
+    The targets are NaN. `framer` has a frame that ends with any step from the first full one on.
     """
     geometry, steps = framer.geometry, source.steps
     starts = np.maximum(steps - geometry.span, 0)

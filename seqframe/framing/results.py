@@ -75,7 +75,9 @@ def label_columns(
     {'store': ['south', 'north'], 'item': [2, 1]}
     """
     chosen = [labels[number] for number in numbers]
-    names = by or ("series",)
+    # Sequences that hold no labels have numbers.
+    are_held = by and all(len(by) == 1 or isinstance(label, tuple) for label in labels)
+    names = by if by and are_held else ("series",)
     if len(names) == 1:
         return {names[0]: chosen}
     return {name: [label[k] for label in chosen] for k, name in enumerate(names)}  # type: ignore[index]

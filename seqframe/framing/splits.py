@@ -36,8 +36,7 @@ class Piece(NamedTuple):
             return source.select(self.numbers)
         if not np.array_equal(self.numbers, np.arange(len(source.labels))):
             source = source.select(self.numbers)
-        starts, stops = self.spans
-        return source.cut(starts, stops, history if self.has_past else 0)
+        return source.cut(*self.spans, history if self.has_past else 0)
 
 
 Folds = list[tuple[Piece, Piece]]

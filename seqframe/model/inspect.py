@@ -11,6 +11,7 @@ from keras import tree
 
 from seqframe.aliases import Shape
 from seqframe.backend.internals import all_layers, producer
+from seqframe.model.losses import takes_probabilities
 
 if TYPE_CHECKING:
     from seqframe.framing.framer import SequenceFramer
@@ -135,7 +136,7 @@ def outputs_probabilities(model: keras.Model) -> bool | None:
     True
     """
     by_layers = ends_with_softmax(model)
-    return _takes_probabilities(getattr(model, "loss", None)) if by_layers is None else by_layers
+    return takes_probabilities(model) if by_layers is None else by_layers
 
 
 def ends_with_softmax(last: Any) -> bool | None:
@@ -199,19 +200,6 @@ def _keeps_values(operation: Any) -> bool:
     if isinstance(operation, keras.layers.Activation):
         return operation.activation is keras.activations.linear
     return type(operation).__name__ in _MOVE
-
-
-def _takes_probabilities(loss: Any) -> bool | None:
-    """Whether a model's loss is a crossentropy of probabilities (True) or of logits (False)."""
-    losses = tree.flatten(loss)
-    if len(losses) != 1:
-        return None
-    loss = keras.losses.get(losses[0])
-    kinds = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
-    if isinstance(loss, kinds):
-        return not loss.get_config()["from_logits"]
-    functions = ("categorical_crossentropy", "sparse_categorical_crossentropy")
-    return True if any(loss is getattr(keras.losses, name) for name in functions) else None
 
 
 def infers_by_default(model: keras.Model) -> bool:

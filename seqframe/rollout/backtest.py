@@ -263,9 +263,9 @@ class Backtest:
 
         Args:
             forecast: array, Series or DataFrame `(steps,)` or `(steps, features)`, with no more
-                steps than the horizon. Or one table of several series, as `Generator.forecast`
-                returns it. Each series then gets the intervals of its own errors. A series with too
-                few origins gets those of all series.
+                steps than the horizon. Or the forecasts of several series, as `Generator.forecast`
+                returns them: one table, or a dict. Each series then gets the intervals of its own
+                errors. A series with too few origins gets those of all series.
             coverage: float in (0, 1). Probability that the interval holds the value, step by step.
 
         Returns:
@@ -285,6 +285,13 @@ class Backtest:
         (array([11., 11.]), array([13., 15.]))
         """
         coverage = check_coverage(coverage)
+        if isinstance(forecast, Mapping):
+            bounds = {
+                label: self._own(label, coverage).interval(each, coverage)
+                for label, each in forecast.items()
+            }
+            lower, upper = ({label: pair[k] for label, pair in bounds.items()} for k in (0, 1))
+            return lower, upper
         names = column_names(forecast)
         if self.by and names and {*self.by} <= {*names}:
             return self._interval_each(forecast, names, coverage)
@@ -300,18 +307,22 @@ class Backtest:
                 f"`forecast` must have the columns {list(columns)}, a value for each step. "
                 f"Received: a table with the columns {names}. Pass a forecast without quantiles."
             )
-        radii: dict[Hashable, np.ndarray] = {}
+        radii: dict[Hashable, np.ndarray] = {}  # new series share those of all, named None
 
         def distance_of(label: Hashable, steps: int) -> np.ndarray:
             self._check_shape((steps, *self.actual.shape[2:]))
-            number = list(self.labels).index(label) if label in self.labels else -1
-            is_own = suffices(int((self.origins[:, 0] == number).sum()), coverage)
-            key = label if is_own else None
+            own = self._own(label, coverage)
+            key = None if own is self else label
             if key not in radii:
-                radii[key] = (self[label] if is_own else self)._radius(coverage)
+                radii[key] = own._radius(coverage)
             return radii[key][:steps]
 
         return shift_each(table, self.by or (), columns, distance_of)
+
+    def _own(self, label: Hashable, coverage: float) -> "Backtest":
+        """Return the backtest of a series, or all if its own origins are too few."""
+        tested = self[label] if label in self.labels else self
+        return tested if suffices(len(tested.origins), coverage) else self
 
     def _check_shape(self, shape: tuple[int, ...]) -> int:
         """Return how many steps a forecast has, or raise if its shape does not fit."""

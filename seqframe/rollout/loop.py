@@ -254,8 +254,8 @@ class Rollout:
         future = future[0] if future else None
         stride = 1 if self.is_stepped else self.framer.horizon
 
-        def one_pass(number: Any, buffer: Any, states: Any, extras: Any) -> Any:
-            k = first + number * stride
+        # The position is carried, not computed from `first`: XLA would compile for each `first`.
+        def one_pass(number: Any, k: Any, buffer: Any, states: Any, extras: Any) -> Any:
             target = k + self.framer.gap + 1
             due = True
             if self.is_stepped:
@@ -276,9 +276,9 @@ class Rollout:
                 buffer = ops.take(buffer, choice.rows, axis=0)
                 after = [ops.take(state, choice.rows, axis=0) for state in after]
             buffer = backend.write_steps(buffer, target, choice.steps, due)
-            return buffer, after, choice.extras
+            return k + stride, buffer, after, choice.extras
 
-        return backend.repeat(passes, one_pass, *carry)
+        return backend.repeat(passes, one_pass, first, *carry)[1:]
 
     def _seeds(self, seed: Tensor, step: Tensor) -> tuple[list[Any], list[Any]]:
         """Return the seed variables of the chooser and of the dropout, with their values."""

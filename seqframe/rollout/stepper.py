@@ -150,7 +150,7 @@ class Stepper:
         """
         arrays, is_single = self._arrays(x)
         with self._lock:
-            if self._adapted and not self._is_current():
+            if self._places and not self._is_current():
                 self._make_program(self._program.values)
             y: np.ndarray = self._program(*arrays)
         return y[0] if is_single else y
@@ -310,9 +310,8 @@ class Stepper:
     def _make_program(self, values: list[Tensor] | None = None) -> None:
         """Compile the program for the model as it is, and give it a state; None: a fresh one."""
         model = self.model
-        self._adapted = [
-            (layer, name, getattr(layer, name, None)) for layer, name in adapted_places(model)
-        ]
+        self._places = adapted_places(model)
+        self._adapted = self._constants()
         states = carried_variables(self._carried, self.rows)
         self._copy = inference_copy(model, self._carried, states)
         self._layers = stateful_layers(self._copy)
@@ -341,9 +340,20 @@ class Stepper:
 
         return step
 
+    def _constants(self) -> list[tuple[Any, int]]:
+        """Return what layers learned by `adapt`, each with how often it was changed in place."""
+        return [
+            (value := getattr(layer, name, None), _version(value)) for layer, name in self._places
+        ]
+
     def _is_current(self) -> bool:
         """Whether layers hold the constants that the program was compiled with."""
-        return all(getattr(layer, name, None) is value for layer, name, value in self._adapted)
+        return all(
+            one is other and version == compiled
+            for (one, version), (other, compiled) in zip(
+                self._constants(), self._adapted, strict=True
+            )
+        )
 
     def _step(self, *arrays: Tensor) -> Tensor:
         """Return the model's output for one step: the program, a function of tensors."""
@@ -528,6 +538,14 @@ def _check_layout(model: keras.Model, framer: SequenceFramer) -> None:
             f"The `framer` does not fit the model, whose input has shape {past}. Received: a "
             f'framer with layout="{framer.layout}". Pass the framer of its training data.'
         )
+
+
+def _version(value: Any) -> int:
+    """Return how often a tensor was changed in place, as PyTorch's `set_weights` does it."""
+    try:
+        return int(getattr(value, "_version", 0))
+    except RuntimeError:  # in its inference mode PyTorch does not count
+        return 0
 
 
 def _is_symbol(x: Any, vocabulary: Vocabulary | None) -> bool:

@@ -138,7 +138,7 @@ class KerasRunner:
 @contextmanager
 def _running(runners: list[KerasRunner]) -> Iterator[None]:
     """Let interruptions wait for the end of a step. After an exception, undo what hooks began."""
-    policy = runners[0].policy
+    model, policy = runners[0].model, runners[0].policy
     with PutOff() as interrupts, ExitStack() as stack:
         for runner in runners:
             stack.enter_context(runner.counting())
@@ -149,6 +149,8 @@ def _running(runners: list[KerasRunner]) -> Iterator[None]:
             for kind in ("test", "train", "predict"):
                 if policy is not None:
                     policy._give_up(kind)
+                # TensorFlow would let a function that failed in its first step make no variables.
+                setattr(model, f"{kind}_function", None)
             raise
 
 

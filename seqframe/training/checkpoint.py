@@ -1,11 +1,9 @@
 """Checkpoint: the callback that lets a training go on after a crash, as if there had been none."""
 
-import copy
 import logging
 import random
 import time
 import zlib
-from collections.abc import Iterator
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,13 @@ from seqframe.backend.internals import (
     calling_list,
     global_seed_generator,
     made_seed_generator,
-    private_counters,
 )
 from seqframe.backend.interrupts import PutOff
 from seqframe.files import check_path
 from seqframe.model.inspect import metric_names
 from seqframe.model.state import state_variables, stateful_layers
-from seqframe.training.generations import Content, Generations, is_plain
+from seqframe.training.counters import attributes_of, counters_of, has_state, set_counters
+from seqframe.training.generations import Content, Generations
 from seqframe.training.programs import Program
 from seqframe.training.schedule import Schedule
 from seqframe.training.stateful import StatefulTrainer
@@ -85,7 +83,7 @@ class Checkpoint(keras.callbacks.Callback):
                 '`every` must be "epoch", a number of steps ≥ 1, or a float of seconds ≥ 0. '
                 f"Received: every={every!r}."
             )
-        if dataset is not None and not _has_state(dataset):
+        if dataset is not None and not has_state(dataset):
             raise TypeError(
                 "`dataset` must have the methods `get_state` and `set_state`, as `frames.dataset` "
                 f"does. Received: {type(dataset).__name__}."
@@ -113,7 +111,7 @@ class Checkpoint(keras.callbacks.Callback):
         A `dataset` is what Keras's own loop is about to train on.
         """
         self._forget()
-        if dataset is not None and self._order is None and _has_state(dataset):
+        if dataset is not None and self._order is None and has_state(dataset):
             self._order = dataset
         self._content = self._files.read()
         return self._content["seed"] if seed is None and self._content else seed
@@ -188,7 +186,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not by_keras:  # Keras may make its metrics later
             self._facts["metrics"] = metric_names(model)
         self._others = [
-            (callback, _attributes(callback)) for callback in hooks.callbacks if _counts(callback)
+            (callback, attributes_of(callback)) for callback in hooks.callbacks if _counts(callback)
         ]
         self._steps, self._clock = 0, time.monotonic()
         content = self._content
@@ -259,7 +257,7 @@ class Checkpoint(keras.callbacks.Callback):
             "metrics": [ops.convert_to_numpy(metric) for metric in model.metrics_variables],
             "draws": _draws(),
             "callbacks": [
-                (type(callback).__name__, _counters(callback, before))
+                (type(callback).__name__, counters_of(callback, before))
                 for callback, before in self._others
             ],
             "dataset": None if self._order is None else self._order.get_state(),
@@ -273,14 +271,15 @@ class Checkpoint(keras.callbacks.Callback):
         pairs = list(zip(_variables(model), content["variables"], strict=True))
         if content["step"]:  # an epoch begins with fresh metrics
             pairs += zip(model.metrics_variables, content["metrics"], strict=True)
-        for variable, value in pairs:
-            variable.assign(value)
-        model.stop_training = content["stop"]
-        _set_draws(content["draws"])
-        for callback, before, counters in counted:
-            _set_counters(callback, copy.deepcopy({**before, **counters}))
-        if self._order is not None and content["dataset"] is not None:
-            self._order.set_state(content["dataset"])
+        with PutOff():  # otherwise an interruption would leave half of it
+            for variable, value in pairs:
+                variable.assign(value)
+            model.stop_training = content["stop"]
+            _set_draws(content["draws"])
+            for callback, before, counters in counted:
+                set_counters(callback, before, counters)
+            if self._order is not None and content["dataset"] is not None:
+                self._order.set_state(content["dataset"])
 
     def _matched(
         self, saved: list[tuple[str, Content]]
@@ -408,82 +407,9 @@ def _set_draws(draws: dict[str, Any]) -> None:
     np.random.set_state(draws["numpy"])
 
 
-# --- What callbacks count.
-
 # Theirs is no result, or the program itself carries it.
 _WITHOUT_COUNTERS = (Checkpoint, _Last, StatefulTrainer, keras.callbacks.ProgbarLogger)
-# Keras negates it once, when it has found the direction of a metric.
-_SETTINGS = ("min_delta",)
 
 
 def _counts(callback: keras.callbacks.Callback) -> bool:
     return not isinstance(callback, _WITHOUT_COUNTERS)
-
-
-def _has_state(thing: Any) -> bool:
-    return callable(getattr(thing, "get_state", None)) and callable(
-        getattr(thing, "set_state", None)
-    )
-
-
-def _attributes(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Return copies of a callback's attributes that may be counters."""
-    return copy.deepcopy(dict(_plain_attributes(callback)))
-
-
-def _plain_attributes(callback: keras.callbacks.Callback) -> Iterator[tuple[str, Any]]:
-    private = private_counters(callback)
-    for name, value in vars(callback).items():
-        is_public = not name.startswith("_") and name not in ("params", *_SETTINGS)
-        if not is_public and name not in private:
-            continue
-        if is_plain(value):
-            yield name, value
-        elif isinstance(callback, keras.callbacks.History):
-            raise TypeError(
-                "A Checkpoint can save logs that are numbers, strings or arrays. Received: "
-                f"{value!r}. Convert the values of your callback or `train_step`, with `float(…)`."
-            )
-
-
-def _counters(callback: keras.callbacks.Callback, before: dict[str, Any]) -> Content:
-    """Return a callback's own state, or the attributes that have changed since training began."""
-    if _has_state(callback):
-        state = callback.get_state()
-        if not is_plain(state):
-            raise TypeError(
-                "`get_state` of a callback must return numbers, strings, arrays, or lists and "
-                f"dicts of them. Received: {state!r} from the callback {type(callback).__name__}."
-            )
-        return {"state": state}
-    return {
-        name: value
-        for name, value in _plain_attributes(callback)
-        if name not in before or not _equal(value, before[name])
-    }
-
-
-def _set_counters(callback: keras.callbacks.Callback, counters: dict[str, Any]) -> None:
-    if _has_state(callback):
-        callback.set_state(counters["state"])
-        return
-    for name, value in counters.items():
-        own = getattr(callback, name, None)
-        if type(own) is type(value) is list:
-            own[:] = value  # the user may hold it
-        elif type(own) is type(value) is dict:
-            own.clear()
-            own.update(value)
-        else:
-            setattr(callback, name, value)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Whether two nests of plain values and arrays are equal."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    return bool(np.array_equal(one, other))

@@ -87,11 +87,15 @@ def _check_arrays(arrays: Arrays, name: str) -> None:
             is_iterator = isinstance(item, BatchIterator)
             if not is_iterator and np.ndim(item):
                 continue
-            way_out = "Convert lists with `np.array`"
+            way_out = "Pass NumPy arrays, or a generator or `keras.utils.PyDataset` of batches"
             if is_iterator:
                 way_out = "Pass the frames that it is made of"
             elif name == "validation_data" and isinstance(item, Real):
                 way_out = "To hold out a share, use `validation_split` or `frames.split(0.8, 0.2)`"
+            elif isinstance(item, Real):
+                way_out = "Convert lists with `np.array`"
+            elif isinstance(item, str):
+                way_out = "Frame a text first, with `SequenceFramer(…).frame(text)`"
             raise TypeError(
                 f"`{name}` must be `Frames`, `Lanes`, arrays with one row a sample, or a dataset. "
                 f"Received: a {type(item).__name__} as `{part}`. {way_out}."

@@ -321,6 +321,10 @@ def predict(
             "`as_table=True` needs `Frames` or `Lanes`, which know their steps. Received: "
             f"{type(frames).__name__}. Frame the sequences, or leave `as_table` out."
         )
+    if as_table and steps is not None:
+        raise ValueError(
+            f"`as_table=True` takes all frames. Received: steps={steps}. Leave out one of the two."
+        )
     data = sort_data(frames, only_x=True)
     callbacks, runner = make_runners(
         model, data, callbacks, program, jit_compile, verbose, max_device_bytes

@@ -10,29 +10,32 @@ from keras import tree
 from seqframe.framing.frames import Frames
 from seqframe.framing.index import count_touching_nan
 from seqframe.framing.lanes import Lanes
+from seqframe.training.data import Arrays, Data
 
 _CHUNK = 1024  # samples that are searched together
 
 
-def warn_of_nan(frames: Any, loss: float | None) -> None:
+def warn_of_nan(data: Data, loss: float | None) -> None:
     """Warn of the reason if a loss is NaN. Only a NaN loss starts the search.
 
     Args:
-        frames: Frames, Lanes or a nest of arrays.
+        data: Frames, Lanes, Arrays or a dataset.
         loss: float of the first epoch that ran, or None.
     """
     if not isinstance(loss, float) or not math.isnan(loss):
         return
-    framed = frames.frames if isinstance(frames, Lanes) else frames
-    if not isinstance(framed, Frames):
+    framed = data.frames if isinstance(data, Lanes) else data
+    if isinstance(framed, Arrays):
         found, size = _count_samples(tree.flatten(framed))
         fault = f"{found:,} of {size:,} samples hold a NaN: leave them out, or fill them"
-    else:
+    elif isinstance(framed, Frames):
         geometry = framed.framer.geometry
         found = count_touching_nan(geometry, framed.source)
         what = "steps of the data hold" if geometry.draws else f"of {len(framed):,} frames touch"
         skip = "" if geometry.wrap else "pass `skip_nan=True` to `frame`, or "
         fault = f"{found:,} {what} a NaN: {skip}fill them"
+    else:  # a dataset, which may not be read again
+        return
     if not found:
         return
     warnings.warn(

@@ -5,7 +5,6 @@ Keras broadcasts targets that do not suit, or fails in the middle of a step.
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,17 +12,7 @@ from keras import tree
 
 from seqframe.aliases import Shape
 from seqframe.model.inspect import declared_shape, ends_with_softmax, fits
-
-_ONE_HOT = ("categorical_crossentropy", "categorical_focal_crossentropy")
-_SPARSE = ("sparse_categorical_crossentropy",)
-_BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
-_OF_VALUES = (
-    *("mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error"),
-    *("mean_squared_logarithmic_error", "huber", "log_cosh", "poisson", "hinge", "squared_hinge"),
-)
-_KNOWN = {
-    getattr(keras.losses, name): name for name in (*_ONE_HOT, *_SPARSE, *_BINARY, *_OF_VALUES)
-}
+from seqframe.model.losses import BINARY, OF_VALUES, ONE_HOT, SPARSE, known_loss
 
 
 def check_loss(model: keras.Model, has_targets: bool = True, stacklevel: int = 6) -> None:
@@ -35,11 +24,11 @@ def check_loss(model: keras.Model, has_targets: bool = True, stacklevel: int = 6
             f"The loss of the model {model.name!r} needs targets. Received: y=None. Pass `y`, or a "
             "tuple `(X, y)`."
         )
-    name, settings = _known_loss(model)
-    if name in _OF_VALUES or not name:
+    name, settings = known_loss(model)
+    if name in OF_VALUES or not name:
         return
     softmax, outputs = ends_with_softmax(model), declared_shape(model, "output_shape")
-    activation = "sigmoid" if name in _BINARY else "softmax"
+    activation = "sigmoid" if name in BINARY else "softmax"
     if softmax and outputs and outputs[-1] == 1:
         raise ValueError(
             "A softmax over one unit is always 1, so it learns nothing. Received: a model whose "
@@ -62,7 +51,7 @@ def check_loss(model: keras.Model, has_targets: bool = True, stacklevel: int = 6
 
 def check_targets(model: keras.Model, shape: Shape) -> None:
     """Raise if targets, of this shape without the sample axis, do not suit a model's loss."""
-    name, _ = _known_loss(model) if _computes_as_keras(model) else ("", {})
+    name, _ = known_loss(model) if _computes_as_keras(model) else ("", {})
     outputs = declared_shape(model, "output_shape")
     if not name or outputs is None:
         return
@@ -71,14 +60,14 @@ def check_targets(model: keras.Model, shape: Shape) -> None:
     are_values = any(fits(outputs, each) for each in (shape, (*shape, 1))) or (
         shape[-1:] == (1,) and fits(outputs, shape[:-1])
     )
-    if name in _ONE_HOT and are_ids and not are_values:
+    if name in ONE_HOT and are_ids and not are_values:
         way_out = (
             "Compile with `sparse_categorical_crossentropy`, or pass "
             "`keras.utils.to_categorical(y)`"
         )
-    elif name in _SPARSE and are_values and not are_ids:
+    elif name in SPARSE and are_values and not are_ids:
         way_out = "Compile with `categorical_crossentropy`, or pass `np.argmax(y, axis=-1)`"
-    elif name in (*_BINARY, *_OF_VALUES) and are_ids and not are_values:
+    elif name in (*BINARY, *OF_VALUES) and are_ids and not are_values:
         way_out = (
             "End the model with `Dense(1)`, or pass a target for each output. If targets are class "
             "ids, compile with `sparse_categorical_crossentropy`"
@@ -102,10 +91,10 @@ def check_labels(
         labels: function that returns the class ids themselves. It is only called if the superset
             has others.
     """
-    name, settings = _known_loss(model) if _computes_as_keras(model) else ("", {})
+    name, settings = known_loss(model) if _computes_as_keras(model) else ("", {})
     outputs = declared_shape(model, "output_shape")
     classes = outputs[-1] if outputs else None
-    if name not in _SPARSE or classes is None or settings.get("ignore_class") is not None:
+    if name not in SPARSE or classes is None or settings.get("ignore_class") is not None:
         return
     if _are_within(superset, classes):
         return
@@ -129,17 +118,3 @@ def _computes_as_keras(model: keras.Model) -> bool:
     own = type(model)
     keras_own = keras.Model
     return own.compute_loss is keras_own.compute_loss and own.train_step is keras_own.train_step
-
-
-def _known_loss(model: keras.Model) -> tuple[str, dict[str, Any]]:
-    """Return the name and the settings of Keras's loss of a model with one output, or ""."""
-    losses = tree.flatten(model.loss)
-    if len(losses) != 1 or losses[0] is None:
-        return "", {}
-    loss = keras.losses.get(losses[0])
-    settings = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
-    function = getattr(loss, "fn", loss)
-    try:
-        return _KNOWN.get(function, ""), settings
-    except TypeError:  # it cannot be hashed
-        return "", {}

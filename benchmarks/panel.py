@@ -100,15 +100,19 @@ class Forecasts(System):
         self._generator, self._way, self._whole = panel.generator, way, panel.table
         groups = self._whole.groupby("item", sort=False)[["units"]]
         self._each = [rows for _, rows in groups]
-        self._expected = np.concatenate(self._generator.forecast(self._each, STEPS))
+        self._expected = self._joined(self._generator.forecast(self._each, STEPS))
 
     def run(self) -> Any:
         forecast = self._generator.forecast
         if self._way == "one-call":
             return forecast(self._whole, STEPS)["units"].to_numpy()
         if self._way == "list":
-            return np.concatenate(forecast(self._each, STEPS))
-        return np.concatenate([forecast(rows, STEPS) for rows in self._each])
+            return self._joined(forecast(self._each, STEPS))
+        return self._joined([forecast(rows, STEPS) for rows in self._each])
+
+    @staticmethod
+    def _joined(tables: list[Any]) -> np.ndarray:
+        return np.concatenate([table["units"].to_numpy() for table in tables])
 
     def grow(self, factor: float) -> bool:
         return False

@@ -26,7 +26,7 @@ def record(steps):
     clicks[0] = True
     last = np.maximum.accumulate(np.where(clicks, np.arange(steps), 0))
     sound = np.stack([clicks & is_on, clicks & ~is_on], axis=1) * 3.0
-    labels = is_on[last].astype("float32")[:, None]  # one column
+    labels = is_on[last].astype("float32")[:, None]
     return (sound + 0.5 * rng.normal(size=(steps, 2))).astype("float32"), labels
 
 
@@ -76,9 +76,7 @@ print(f"{np.mean((tags > 0.5) == labels[-1]):.1%} of this recording is right")
 
 # %%
 figure, ax = plt.subplots(figsize=(8, 2.5), layout="constrained")
-ax.fill_between(
-    np.arange(len(tags)), labels[-1][:, 0], step="mid", alpha=0.3, label="the pump is on"
-)
+ax.fill_between(np.arange(len(tags)), labels[-1][:, 0], step="mid", alpha=0.3, label="pump is on")
 ax.plot(tags, label="probability, step by step")
 ax.set_xlabel("step")
 ax.legend(loc="upper right")

@@ -432,11 +432,16 @@ class Sampling:
             return self.sampler(logits, seed)
         (temperature, p), k = (operands[0][:, :1], operands[0][:, 1:]), operands[1]
 
-        def narrow(logits: Tensor) -> Tensor:
-            # What is not asked for costs no time. The order is that of transformers.
-            logits = self.sampler.narrow(logits)
+        def narrow_both(logits: Tensor) -> Tensor:
+            # The order is that of transformers.
             logits = ops.cond(k[0, 0] < logits.shape[-1], lambda: _top_k(logits, k), lambda: logits)
             return ops.cond(p[0, 0] < 1, lambda: _top_p(logits, p), lambda: logits)
+
+        def narrow(logits: Tensor) -> Tensor:
+            # What is not asked for costs no time.
+            logits = self.sampler.narrow(logits)
+            narrows = (k[0, 0] < logits.shape[-1]) | (p[0, 0] < 1)
+            return ops.cond(narrows, lambda: narrow_both(logits), lambda: logits)
 
         return self.sampler._draw(logits, seed, temperature, narrow)
 

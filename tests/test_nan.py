@@ -1,12 +1,14 @@
 """A warning says why a loss is NaN."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
 from models import compiled, numbers, recurrent, user_warnings
 
 from seqframe import SequenceFramer, fit
+from seqframe.training.nan import warn_of_nan
 
 
 def lost(values, at, value=np.nan):
@@ -63,3 +65,14 @@ def test_a_dataset_is_not_searched(recwarn):
     dataset = BROKEN.dataset(4)
     assert np.isnan(fit(compiled(recurrent()), dataset, verbose=0).history["loss"]).all()
     assert not user_warnings(recwarn)
+
+
+def test_a_subset_without_nan_is_not_blamed():
+    values = np.arange(12.0)
+    values[9] = np.nan
+    frames = SequenceFramer(2).frame(values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_nan(frames.subset([0, 1]), float("nan"))
+    with pytest.warns(UserWarning, match="1 of 2 frames touch a NaN"):
+        warn_of_nan(frames.subset([0, 7]), float("nan"))

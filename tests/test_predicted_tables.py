@@ -125,3 +125,14 @@ def test_what_cannot_be_a_table_is_refused():
     flat = layers.Flatten()(inputs)
     with pytest.raises(TypeError, match="`as_table=True` is for a model with one output"):
         predict(keras.Model(inputs, [flat, flat]), frames, verbose=0, as_table=True)
+
+
+def test_predictions_of_other_steps_are_refused():
+    frames = SequenceFramer(2, horizon=2).frame(np.arange(9.0))
+    with pytest.raises(ValueError, match="2 target steps"):
+        tabulate(frames, np.zeros((len(frames), 3, 2)))
+
+
+def test_a_target_may_have_the_name_of_another_column():
+    frames = SequenceFramer(2).frame(pd.DataFrame({"time": np.arange(9.0)}))
+    assert list(tabulate(frames, np.zeros(len(frames)))) == ["time", "time_predicted"]

@@ -504,3 +504,21 @@ def test_the_last_steps_of_each_sequence_can_be_held_out():
     last = np.concatenate([values[-4:] for values in series]).tolist()
     assert np.unique(test.arrays()[1]).tolist() == last
     assert set(np.unique(train.arrays()[1])).isdisjoint(last)
+
+
+def test_stretches_of_a_sequence_are_not_cut_apart():
+    frames = SequenceFramer(1).frame([np.arange(9.0), np.arange(9.0)])
+    train, _ = frames.folds(3, mode="kfold")[1]
+    for cut in (
+        lambda: train.split(0.5, 0.5, by="sequences"),
+        lambda: train.folds(2, mode="kfold", by="sequences"),
+    ):
+        with pytest.raises(ValueError, match="2 sequences of the label 0"):
+            cut()
+
+
+def test_labels_may_be_tuples_of_any_length():
+    named = {("a", 1): np.arange(3.0), ("b",): np.arange(3.0)}
+    assert SequenceFramer(2).frame(named).labels().tolist() == list(named)
+    named = {("a", 1): np.arange(3.0), ("b", 2): np.arange(3.0)}
+    assert SequenceFramer(2).frame(named).labels().tolist() == list(named)

@@ -361,10 +361,9 @@ def cast(tensor: Tensor, dtype: Any) -> Tensor:
 
 def likeliest(logits: Tensor, none: int) -> Tensor:
     """Return the id of each row's largest logit; -1 if one is NaN, and `none` if all are -inf."""
-    is_broken = ops.any(ops.isnan(logits), axis=-1)
-    is_banned = ops.all(logits == -float("inf"), axis=-1)
+    largest = ops.max(logits, axis=-1)  # NaN in a row with NaN
     ids = cast(ops.argmax(logits, axis=-1), "int32")
-    return ops.where(is_broken, -1, ops.where(is_banned, none, ids))
+    return ops.where(ops.isnan(largest), -1, ops.where(largest == -float("inf"), none, ids))
 
 
 def threshold(values: Tensor, weights: Tensor, amount: Tensor) -> Tensor:

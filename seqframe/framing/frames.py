@@ -837,10 +837,10 @@ class Frames:
 
 def label_array(labels: Sequence[Any]) -> np.ndarray:
     """Return labels as an array `(labels,)`, of objects if they are tuples or of several types."""
-    each = np.asarray(labels if len(set(map(type, labels))) == 1 else [])
+    kinds = set(map(type, labels))
+    each = np.asarray(labels if len(kinds) == 1 and tuple not in kinds else [])
     if each.shape != (len(labels),):
-        each = np.empty(len(labels), object)
-        each[:] = labels
+        each = np.fromiter(labels, object, len(labels))
     return each
 
 

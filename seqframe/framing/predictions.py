@@ -29,7 +29,7 @@ def tabulate(frames: Frames, predictions: Any) -> Any:
     framer, source = frames.framer, frames.source
     sequence, steps, real = frames._target_steps(slice(None))
     values, count = np.asarray(predictions), math.prod(steps.shape)
-    if len(values) != len(steps) or not count or values.size % count:
+    if not _are_of_steps(values.shape, steps.shape):
         raise ValueError(
             f"`as_table=True` needs values for each of the {math.prod(steps.shape[1:])} target "
             f"steps of a frame. Received: predictions of shape {values.shape[1:]}. Leave "
@@ -46,8 +46,23 @@ def tabulate(frames: Frames, predictions: Any) -> Any:
         table["time"] = steps
     if framer.horizon > 1:
         table["step"] = ahead
-    table |= dict(zip(_names(frames, values.shape[1]), values.T, strict=True))
+    for name, column in zip(_names(frames, values.shape[1]), values.T, strict=True):
+        table[f"{name}_predicted" if name in table else name] = column
     return make_table(table, source.library, index)
+
+
+def _are_of_steps(values: tuple[int, ...], steps: tuple[int, ...]) -> bool:
+    """Whether predictions of a shape have values for target steps `(frames, …, horizon)`.
+
+    >>> [_are_of_steps(shape, (9, 2)) for shape in [(9, 2, 3), (9, 6), (9, 3, 2)]]
+    [True, True, False]
+    """
+    axes, horizon = len(steps) - 1, steps[-1]
+    if values[:axes] != steps[:-1]:
+        return False
+    rest = values[axes:]
+    flat = len(rest) == 1 and rest[0] % horizon == 0  # a Dense layer's outputs, step after step
+    return horizon == 1 or rest[:1] == (horizon,) or flat
 
 
 def _names(frames: Frames, width: int) -> list[str]:

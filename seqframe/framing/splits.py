@@ -57,6 +57,7 @@ def split_pieces(
     else:
         check_fractions(fractions)
         if by == "sequences":
+            _check_whole(source)
             return _split_sequences(len(source.labels), fractions, gap, seed)
         cuts = np.array([cut_points(steps, fractions) for steps in source.steps.tolist()]).T
     pieces, every = [], np.arange(len(source.labels))
@@ -82,6 +83,18 @@ def _split_sequences(
     stops = [max(stop - gap, start) for start, stop in cuts[:-1]] + [cuts[-1][1]]
     chosen = [order[start:stop] for (start, _), stop in zip(cuts, stops, strict=True)]
     return [Piece(_part_name(number), np.sort(part)) for number, part in enumerate(chosen)]
+
+
+def _check_whole(source: Source) -> None:
+    """Raise if one label has several sequences, which could end in different parts."""
+    labels = list(source.labels)
+    if len(set(labels)) < len(labels):
+        several = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(
+            '`by="sequences"` needs one sequence for each label. Received: '
+            f"{labels.count(several)} sequences of the label {several!r}, such as the stretches of "
+            'a fold in time. Cut by sequences first, or pass `by="time"`.'
+        )
 
 
 def _part_name(number: int) -> str:
@@ -213,6 +226,8 @@ def fold_pieces(
     if test_size is not None:
         test_size = check_integer("test_size", test_size, 1)
     seed = check_seed(seed, by)
+    if by == "sequences":
+        _check_whole(source)
     if mode == "kfold":
         check_kfold(n, gap, test_size, by)
         check_groups(n, source, by)

@@ -31,7 +31,6 @@ from seqframe.rollout.histories import (
     over_gap,
     read_given,
     real_arrays,
-    split_future,
 )
 from seqframe.rollout.loop import Run
 from seqframe.rollout.noise import check_levels
@@ -40,6 +39,7 @@ from seqframe.rollout.panels import (
     calendar_of,
     check_names,
     continue_panel,
+    last_dates,
     read_panel,
     write_panel,
 )
@@ -47,24 +47,10 @@ from seqframe.rollout.plans import (
     Noise,
     Plan,
     Planner,
-    Targets,
-    choose_targets,
     unknown_columns,
     warn_of_positions,
 )
 from seqframe.rollout.prompts import lay_out
-
-__all__ = [
-    "Forecaster",
-    "Known",
-    "Noise",
-    "Quantiles",
-    "Targets",
-    "choose_targets",
-    "real_arrays",
-    "split_future",
-    "warn_of_positions",
-]
 
 Quantiles = Sequence[float] | np.ndarray
 
@@ -172,7 +158,8 @@ class Forecaster(Planner):
         """Return histories and future covariates, with the columns that the framer names."""
         given = given or Given(raw, futures, None, len(raw) > 1)
         tables, values = self._read(given, raw, name, self.rolled.framer.columns)
-        check_each(tables, name)
+        if not given.is_panel:  # those of a panel are checked together
+            check_each(tables, name)
         if futures is None:
             return Known(name, tables, values, None, None)
         by = self.rolled.framer.by or ()
@@ -233,7 +220,7 @@ class Forecaster(Planner):
     def _check_futures(self, known: Known, given: Given, steps: int) -> list[Any]:
         """Return the histories as tables that end before the forecast. Raise if futures do not fit.
 
-        A series of a panel may have the dates of another one: they are checked once.
+        Series of a panel may have the same last dates: they are checked once.
         """
         gap = self.rolled.framer.gap
         tables = [over_gap(table, gap) for table in known.tables] if gap else known.tables
@@ -241,10 +228,14 @@ class Forecaster(Planner):
         for number, ahead in enumerate(known.futures or ()):
             name = given.called("future", number)
             self._check_rows(name, len(known.values[number]), len(ahead), steps)
-            key = calendar_of(tables[number]), calendar_of(ahead)
-            if None in key or key not in checked:
-                check_future(tables[number], ahead, self.needs_past, stacklevel=5, name=name)
-            checked.add(key)
+            table = tables[number]
+            if given.is_panel and not self.needs_past:
+                key = calendar_of(table), calendar_of(ahead)
+                if key in checked and None not in key:
+                    continue
+                checked.add(key)
+                table = last_dates(table)
+            check_future(table, ahead, self.needs_past, stacklevel=5, name=name)
         return tables
 
     def _check_rows(self, name: str, history: int, future: int, steps: int) -> None:

@@ -25,10 +25,11 @@ from seqframe.model.inspect import (
 from seqframe.model.state import stateful_layers
 from seqframe.rollout.choosers import Feedback, Processor, chained, check_processors
 from seqframe.rollout.export import check_export, export_text, export_values
-from seqframe.rollout.forecast import Forecaster, Noise, Quantiles, choose_targets
+from seqframe.rollout.forecast import Forecaster, Quantiles
 from seqframe.rollout.functions import check_function
 from seqframe.rollout.loop import rolled_model
 from seqframe.rollout.noise import check_model_quantiles
+from seqframe.rollout.plans import Noise, choose_targets
 from seqframe.rollout.prompts import GeneratorState
 from seqframe.rollout.saving import load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry

@@ -37,8 +37,9 @@ class Given(NamedTuple):
 
     raw: list[Any]
     futures: Sequence[Any] | None
-    keys: list[Any] | None  # the keys of a dict
+    keys: list[Any] | None  # the keys of a dict, or the labels of a panel
     several: bool
+    is_panel: bool = False
 
     def called(self, name: str, number: int) -> str:
         """Return what errors call a history, or its future."""

@@ -16,11 +16,20 @@ from seqframe.framing.dates import (
     kind_of_index,
     steps_after,
 )
-from seqframe.framing.tables import Groups, Table, column_names, read_table, split_table
+from seqframe.framing.results import make_table
+from seqframe.framing.tables import (
+    Groups,
+    Table,
+    column_names,
+    library_of,
+    read_table,
+    split_table,
+)
 from seqframe.rollout.histories import Given
 
 _SHOWN = 5  # series that an error names
 _SAMPLE = "sample"  # the column that numbers sample paths
+_LAST_DATES = 64  # that tell the frequency of a series, so that series may share what is found
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ def as_given(panel: Panel, future: Any, columns: Sequence[str] | None) -> Given:
                 f"Received: {_described(future)}. Add them: rows are matched by their labels."
             )
         futures = panel.match(ahead)
-    return Given(panel.tables, futures, panel.labels, True)
+    return Given(panel.tables, futures, panel.labels, True, is_panel=True)
 
 
 def _described(value: Any) -> str:
@@ -182,6 +191,10 @@ def continue_panel(
     for number, table in enumerate(tables):
         ahead = None if futures is None else futures[number]
         key = calendar_of(table), calendar_of(ahead)
+        if begins_with_history:
+            key = number, None
+        elif key not in kept:
+            table = last_dates(table)
         if key not in kept:
             kept[key] = dates_after(table, steps, ahead, begins_with_history)
         found.append(kept[key])
@@ -202,9 +215,16 @@ def _continue_numbers(tables: Sequence[Table], steps: int) -> list[Any] | None:
 
 
 def calendar_of(table: Any) -> Hashable | None:
-    """Return a value that tables with the same dates share; None for a table without dates."""
+    """Return a value that tables with the same last dates share; None for one without dates."""
     index = dates_of(table)
-    return None if index is None else (index.name, index.dtype, index.freq, index.asi8.tobytes())
+    if index is None:
+        return None
+    return index.name, index.dtype, index.freq, index.asi8[-_LAST_DATES:].tobytes()
+
+
+def last_dates(table: Table) -> Table:
+    """Return the last rows of a table: they tell how its dates go on."""
+    return table[-_LAST_DATES:]
 
 
 def write_panel(
@@ -265,24 +285,17 @@ def check_names(panel: Panel, names: Sequence[str], has_samples: bool) -> None:
 
 def _as_table(panel: Panel, columns: dict[Any, Any], index: Any) -> Any:
     """Return columns as a table of the panel's library."""
-    import narwhals.stable.v2 as nw
-
-    library: Any = panel.whole.library
-    if panel.whole.index is not None:
-        plain = {
-            name: column.to_native().array if isinstance(column, nw.Series) else column
-            for name, column in columns.items()
-        }
-        # A library would join a Series or an Index by its labels.
-        table = library.DataFrame({name: _unlabelled(column) for name, column in plain.items()})
-        return table if index is None else table.set_axis(index, axis=0)
-    if panel.clock is not None and panel.clock in columns:
-        columns[panel.clock] = _as_dates(panel, columns[panel.clock])
-    return nw.from_dict(columns, backend=library).to_native()
+    clock = panel.clock
+    if clock in columns and panel.whole.index is None:
+        columns = {**columns, clock: _as_dates(panel, columns[clock])}
+    plain = {name: _plain(column) for name, column in columns.items()}
+    return make_table(plain, library_of(panel.whole), index)
 
 
-def _unlabelled(column: Any) -> Any:
-    return column.array if hasattr(column, "array") else column
+def _plain(column: Any) -> Any:
+    """Return a column of the library, without an index: the library would join it by its labels."""
+    native = getattr(column, "to_native", lambda: column)()
+    return getattr(native, "array", native)
 
 
 def _as_dates(panel: Panel, index: Any) -> Any:

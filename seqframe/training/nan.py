@@ -8,6 +8,7 @@ import numpy as np
 from keras import tree
 
 from seqframe.framing.frames import Frames
+from seqframe.framing.geometry import split_range
 from seqframe.framing.index import count_touching_nan
 from seqframe.framing.lanes import Lanes
 from seqframe.training.data import Arrays, Data
@@ -30,8 +31,13 @@ def warn_of_nan(data: Data, loss: float | None) -> None:
         fault = f"{found:,} of {size:,} samples hold a NaN: leave them out, or fill them"
     elif isinstance(framed, Frames):
         geometry = framed.framer.geometry
-        found = count_touching_nan(geometry, framed.source)
-        what = "steps of the data hold" if geometry.draws else f"of {len(framed):,} frames touch"
+        if framed._is_subset:
+            chunks = split_range(len(framed), _CHUNK)
+            found = sum(_count_samples(tree.flatten(framed[a:b]))[0] for a, b in chunks)
+        else:
+            found = count_touching_nan(geometry, framed.source)
+        of_steps = geometry.draws and not framed._is_subset
+        what = "steps of the data hold" if of_steps else f"of {len(framed):,} frames touch"
         skip = "" if geometry.wrap else "pass `skip_nan=True` to `frame`, or "
         fault = f"{found:,} {what} a NaN: {skip}fill them"
     else:  # a dataset, which may not be read again

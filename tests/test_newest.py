@@ -128,3 +128,10 @@ def test_newest_checks_its_arguments():
     newest = framer.newest(sequences)
     with pytest.raises(ValueError, match="Split first"):
         newest.split(0.5, 0.5, by="sequences")
+
+
+def test_a_series_of_one_date_follows_the_others():
+    days = pd.date_range("2026-01-01", periods=4)
+    panel = pd.DataFrame({"plant": [*"aaaab"], "heat": np.arange(5.0)}, days[[0, 1, 2, 3, 3]])
+    newest = SequenceFramer(2, min_length=1, by="plant").newest(panel)
+    assert newest.dates().astype("M8[D]").tolist() == [np.datetime64("2026-01-05").item()] * 2

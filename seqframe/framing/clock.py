@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.framing.dates import clock_of, is_clock, steps_after
+from seqframe.framing.dates import clock_of, is_clock, dates_at, steps_after
 from seqframe.framing.tables import Groups
 
 
@@ -49,7 +49,8 @@ class Clock:
     def at(self, sequence: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return the dates of raw steps of sequences; two int arrays of one shape.
 
-        Steps after the last one get the dates that follow. If these are unknown, they get NaT.
+        Steps after the last one get the dates that follow, if need be at the frequency of the
+        longest sequence. If these are unknown, they get NaT.
         """
         starts, values = self._values
         sizes = np.diff(starts)
@@ -58,7 +59,10 @@ class Clock:
         for number in np.unique(sequence[~known]).tolist():
             late = ~known & (sequence == number)
             ahead = step[late] - sizes[number]
-            after = steps_after(self.dates(number), int(ahead.max()) + 1)
+            own, count = self.dates(number), int(ahead.max()) + 1
+            after = steps_after(own, count)
+            if after is None:
+                after = dates_at(own, count, self.dates(int(np.argmax(sizes))))
             dates[late] = np.datetime64("NaT") if after is None else after.to_numpy()[ahead]
         return dates
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seqframe.framing.dates import clock_of, is_clock, dates_at, steps_after
+from seqframe.framing.dates import clock_of, dates_at, is_clock, steps_after
 from seqframe.framing.tables import Groups
 
 

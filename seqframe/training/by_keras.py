@@ -175,7 +175,7 @@ def _check_devices(model: keras.Model, schedule: Schedule) -> None:
 
 
 class _ScheduleDataset(keras.utils.PyDataset):
-    """The batches of one epoch of a schedule, as arrays. `_ScheduleHooks` sets the epoch."""
+    """The batches of one epoch of a schedule, as arrays. `_BatchHooks` sets the epoch."""
 
     def __init__(self, schedule: Schedule, tells_rows: bool = False):
         super().__init__()

@@ -316,6 +316,8 @@ REFUSED = {
     "batch_size": (lambda m, d: fit(m, d, batch_size=2), "makes its own batches"),
     "seed": (lambda m, d: fit(m, d, seed=1), "makes its own batches"),
     "redraw": (lambda m, d: fit(m, d, redraw=True), "makes its own batches"),
+    "program": (lambda m, d: fit(m, d, program="loop"), "Leave `program` out"),
+    "calls": (lambda m, d: fit(m, d, steps_per_execution=5), "`model.compile`"),
     "y": (lambda m, d: fit(m, d, EIGHT[1]), r"`y`.*Slices"),
     "sample_weight": (lambda m, d: evaluate(m, d, sample_weight=EIGHT[2]), r"`sample_weight`"),
     "shuffle": (lambda m, d: fit(m, d, shuffle=True), "shuffle=True"),

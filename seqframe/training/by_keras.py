@@ -63,6 +63,12 @@ class KerasRunner:
         on_first_loss: Callable[[Any], None],
     ) -> keras.callbacks.History:
         """Train by Keras's `fit`, which takes `steps_per_execution` from the model."""
+        if self.schedule is None and steps_per_execution is not None:
+            raise ValueError(
+                "`steps_per_execution` is for frames and arrays. Received: "
+                f"steps_per_execution={steps_per_execution} with a dataset. Pass it to "
+                "`model.compile`, whose value Keras's own loop takes."
+            )
         given, runners = {**self._given, "steps_per_epoch": self._steps}, [self]
         if validation is not None:
             runner = validation.runner

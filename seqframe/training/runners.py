@@ -45,6 +45,11 @@ def make_runners(
             "`max_device_bytes` must be a number ≥ 0. Received: "
             f"max_device_bytes={max_device_bytes!r}."
         )
+    if is_dataset(data) and program != "auto":
+        raise ValueError(
+            f"`program` is for frames and arrays. Received: program={program!r} with a "
+            f"{type(data).__name__}, which Keras's own loop reads. Leave `program` out."
+        )
     policy, flat = find_policy(model, callbacks)
     reason = why_by_keras(model, data)
     if reason is not None:

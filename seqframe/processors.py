@@ -166,8 +166,8 @@ class ForcedSymbols(LogitsProcessor):
     """Allows only one symbol at some steps.
 
     Args:
-        forced: dict of step to id: step 0 is the first one that is generated. Or a list of ids for
-            the first steps, such as `vocabulary.encode("The ")`.
+        forced: dict of step to id: step 0 is the first one that a call generates, also from a
+            `state`. Or a list of ids for the first steps, such as `vocabulary.encode("The ")`.
 
     Example:
 

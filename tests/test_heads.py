@@ -260,3 +260,12 @@ def test_wrong_arguments_of_heads(arguments, options, message):
 def test_wrong_quantiles_of_a_model(quantiles):
     with pytest.raises((TypeError, ValueError), match="`quantiles`"):
         Generator(quantile_model(), RULE, quantiles=quantiles)
+
+
+def test_a_single_path_is_drawn_as_the_first_of_several():
+    rule = SequenceFramer(3, horizon=2)
+    generator = Generator(seeded(quantile_model()), rule, quantiles=LEVELS, seed=5)
+    several = generator.forecast(HISTORY, 4, num_samples=3)
+    (single,) = generator.forecast(HISTORY, 4, num_samples=1)
+    np.testing.assert_allclose(single, several[0], rtol=1e-5)
+    assert not np.allclose(single, generator.forecast(HISTORY, 4))

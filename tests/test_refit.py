@@ -6,7 +6,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from keras import layers
-from models import assert_same, numbers, recurrent
+from models import assert_same, numbers, recurrent, seeded
 
 from seqframe import Frames, Generator, SequenceFramer, backtest, fit, get_states
 
@@ -163,3 +163,26 @@ def test_a_refit_of_frames_needs_a_frame():
     with pytest.raises(ValueError, match="`refit` needs a frame of 4 steps"):
         backtest(generator, frames, 2, refit=lambda known: None)
     assert backtest(generator, frames, 2, start=4, refit=lambda known: None)
+
+
+def test_series_of_numbered_steps_share_their_clock():
+    """What is known at an origin ends before it in every series of a panel."""
+    weeks = [*range(100, 110), *range(105, 110)]
+    panel = pd.DataFrame({"store": [*"a" * 10, *"b" * 5], "sold": np.arange(15.0)}, weeks)
+    generator, last = follower(SequenceFramer(1, by="store", columns=["sold"])), []
+
+    def refit(known):
+        last.append({store: rows.index.max() for store, rows in known.groupby("store")})
+
+    backtest(generator, panel, 1, start=3, refit=refit)
+    assert last
+    for known in last:
+        assert max(known.values()) <= known["a"]
+
+
+def test_a_refitted_generator_keeps_the_quantiles():
+    values, levels = np.arange(9.0), ([0.1, 0.5, 0.9], [0.25, 0.5, 0.75])
+    model = seeded(keras.Sequential([keras.Input((1, 1)), layers.Flatten(), layers.Dense(3)]))
+    first, other = (Generator(model, SequenceFramer(1), quantiles=each) for each in levels)
+    with pytest.raises(ValueError, match="`quantiles` differs"):
+        backtest(first, values, 1, refit=lambda known: other)

@@ -383,12 +383,26 @@ def index_forecast(history: Any, steps: int, future: Any, begins_with_history: b
     after = dates_after(history, steps, future, begins_with_history)
     if after is None and index is not None and len(index):
         warnings.warn(
-            "The dates of the history follow no frequency, so the forecast is numbered by steps: "
-            f"{len(index)} is the first. Fill in the missing dates, for days by "
-            "`history.asfreq('D').interpolate()`, or pass a `future` with dates.",
+            f"{_NO_FREQUENCY}, so the forecast is numbered by steps: {len(index)} is the first. "
+            f"{_FILL_DATES}",
             stacklevel=4,
         )
     return after
+
+
+def warn_of_no_frequency(tables: Sequence[Any], stacklevel: int) -> None:
+    """Warn if some tables have dates. Those of the forecasts are unknown."""
+    if any(dates_of(table) is not None for table in tables):
+        warnings.warn(
+            f"{_NO_FREQUENCY}, so the table has no dates. {_FILL_DATES}", stacklevel=stacklevel + 1
+        )
+
+
+_NO_FREQUENCY = "The dates of the history follow no frequency"
+_FILL_DATES = (
+    "Fill in the missing dates, for days by `history.asfreq('D').interpolate()`, or pass a "
+    "`future` with dates."
+)
 
 
 def dates_after(history: Any, steps: int, future: Any, begins_with_history: bool) -> Any:

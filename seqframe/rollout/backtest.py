@@ -307,6 +307,11 @@ class Backtest:
                 f"`forecast` must have the columns {list(columns)}, a value for each step. "
                 f"Received: a table with the columns {names}. Pass a forecast without quantiles."
             )
+        if "sample" in names and "sample" not in columns:
+            raise ValueError(
+                "`forecast` must have one value for each step. Received: a table of sample paths. "
+                "Forecast without `num_samples`."
+            )
         radii: dict[Hashable, np.ndarray] = {}  # new series share those of all, named None
 
         def distance_of(label: Hashable, steps: int) -> np.ndarray:

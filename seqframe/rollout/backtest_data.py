@@ -10,7 +10,7 @@ import numpy as np
 
 from seqframe.framing.alignment import match_index
 from seqframe.framing.clock import Clock, read_clock
-from seqframe.framing.dates import kind_of_clock
+from seqframe.framing.dates import index_of, kind_of_clock, kind_of_index
 from seqframe.framing.frames import Frames
 from seqframe.framing.results import first_rows, some_rows
 from seqframe.framing.sequences import are_columns, find_columns
@@ -59,9 +59,13 @@ class Given:
         return np.array([(n, self.begins[n] + place) for n, place in places])
 
     def times(self) -> list[np.ndarray]:
-        """Return the time of each step of each sequence as integers: dates, or raw steps."""
+        """Return the time of each step of each sequence as numbers: dates, or raw steps."""
         begins, lengths = self.begins.tolist(), [len(each) for each in self.raw]
         if self.clock is None:
+            indexes = [index_of(each) for each in self.raw if self.by]
+            # A panel keeps numbers only if they are steps.
+            if self.by and all(i is not None and kind_of_index(i) == "number" for i in indexes):
+                return [each.to_numpy() for each in indexes]
             return [begin + np.arange(size) for begin, size in zip(begins, lengths, strict=True)]
         spans = [slice(begin, begin + size) for begin, size in zip(begins, lengths, strict=True)]
         dates = [self.clock.dates(number)[span] for number, span in enumerate(spans)]

@@ -256,7 +256,7 @@ class _Served:
                 steps, self.max_steps, f"`steps` must not exceed {self.max_steps}."
             ),
         ]
-        if self.rollout.is_stepped:
+        if self.rollout.is_stepped or getattr(self.rollout.choose, "sees_ids", False):
             longest = width - framer.gap
             message = f"A prompt must not exceed {longest} steps."
             checks.append(tf.debugging.assert_less_equal(lengths, longest, message))

@@ -11,7 +11,13 @@ import numpy as np
 
 from seqframe.framing.alignment import check_series
 from seqframe.framing.checks import check_bytes, check_integer
-from seqframe.framing.dates import check_each, check_future, continue_table, index_forecast
+from seqframe.framing.dates import (
+    check_each,
+    check_future,
+    continue_table,
+    index_forecast,
+    warn_of_no_frequency,
+)
 from seqframe.framing.tables import (
     Table,
     check_width,
@@ -90,7 +96,7 @@ class Forecaster(Planner):
         warn_of_positions(table_names(known.tables[0]), self.targets, framer, 4)
         tables = self._check_futures(known, given, steps)
         self._check_room(known, steps, samples)
-        plan = self.plan(known, steps, noise, samples)
+        plan = self.plan(known, steps, noise, num_samples)
         self._check_lengths(known, given, steps)
         names = self._predicted_names(known, plan)
         has_samples = num_samples is not None and levels is None
@@ -104,6 +110,8 @@ class Forecaster(Planner):
             found = self.quantiles(*arguments, levels, called, "Fill gaps first.")
         if panel is not None:
             dates = continue_panel(tables, known.futures, steps, self.needs_past)
+            if dates is None:
+                warn_of_no_frequency(tables, stacklevel=3)
             shaped = found.reshape(*found.shape[:3], -1)
             return write_panel(panel, shaped, names, dates, levels, has_samples)
         if has_samples:

@@ -142,6 +142,11 @@ def _find_clock(
         for place, each in enumerate(names)
         if each not in used and _holds_dates(column := table.column(place))
     ]
+    if len(dated) > 1:
+        raise ValueError(
+            "A panel must have one column of dates, or dates in its index. Received: "
+            f"{[each for each, _ in dated]}. Drop the others, or set the index."
+        )
     if len(dated) == 1:
         return _as_index(*dated[0]), dated[0][0]
     if index is None or kind_of_index(index) != "number" or counts_rows(index):

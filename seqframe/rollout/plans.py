@@ -97,7 +97,7 @@ class Planner:
         )
 
     def plan(
-        self, known: Known, steps: int, noise: Noise | None = None, num_samples: int = 1
+        self, known: Known, steps: int, noise: Noise | None = None, num_samples: int | None = None
     ) -> Plan:
         """Return how predictions become inputs of `steps` steps, or raise if they cannot."""
         framer, row_shape = self.rolled.framer, known.values[0].shape[1:]
@@ -132,11 +132,11 @@ class Planner:
         if noise is not None and not dropout:
             is_column = columns is not None and np.ndim(columns) == 0
             added = _as_noise(noise, framer.horizon, predicted, is_column)
-        elif self.levels is not None and num_samples > 1 and not dropout:
+        elif self.levels is not None and num_samples is not None and not dropout:
             added = QuantileDraws(self.levels)
         median = None if self.levels is None else self.levels.index(0.5)
         choose = ValueChooser(
-            framer.horizon, predicted, num_samples, added, feedback, parts, median
+            framer.horizon, predicted, num_samples or 1, added, feedback, parts, median
         )
         return Plan(choose, columns, dropout)
 

@@ -62,9 +62,11 @@ def refitted(refit: Refit, known: Any, generator: Generator) -> Generator:
             "`refit` must return a `Generator`, or None if it trains the generator's own model. "
             f"Received: {type(found).__name__}. For a model return `Generator(model, framer)`."
         )
-    if found.framer != generator.framer or found.targets != generator.targets:
+    names = ("framer", "targets", "quantiles")
+    differ = [name for name in names if getattr(found, name) != getattr(generator, name)]
+    if differ:
         raise ValueError(
-            "`refit` must return a generator with the framer and the targets of the first one. "
-            f"Received: {found!r} with targets={found.targets!r}. Pass `generator.framer`."
+            "`refit` must return a generator with the framer, targets and quantiles of the first "
+            f"one. Received: {found!r}, whose `{differ[0]}` differs. Pass `generator.{differ[0]}`."
         )
     return found

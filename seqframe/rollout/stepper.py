@@ -54,7 +54,8 @@ class Stepper:
     size and time steps of training do not matter. A step is one call of a compiled program. The
     model's own state does not change. If the model is trained on, the next step sees it.
 
-    Several threads may call a stepper: their steps follow each other.
+    Several threads may call a stepper: their steps follow each other. A step that the model masks
+    leaves the state of its row as it is. Ignore the output of that row.
 
     Args:
         model: keras.Model, built. It has one output, and one input or two named "past" and

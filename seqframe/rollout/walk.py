@@ -225,7 +225,9 @@ class Walk:
         return np.concatenate(found)[: len(places)]
 
     def _plan(self, steps: int) -> Plan:
-        return self._forecaster.plan(self.known, steps, self._drawing.noise, self._num_samples)
+        return self._forecaster.plan(
+            self.known, steps, self._drawing.noise, self._drawing.num_samples
+        )
 
     def _run(self, plan: Plan, places: list[Place], steps: int) -> np.ndarray:
         known, whole = self.known, self._forecaster.whole(steps)

@@ -454,7 +454,7 @@ class Subclassed(keras.Model):
 REFUSED = {
     "bidirectional": (
         lambda: chain(layers.Bidirectional(layers.LSTM(3, **WIDE))),
-        "'bidirectional' reads several steps",
+        "'bidirectional.*' reads several steps",
     ),
     "backwards": (lambda: chain(layers.LSTM(3, go_backwards=True, name="back")), "'back'"),
     "convolution": (

@@ -69,7 +69,7 @@ TOLD = [
     ("lanes[0]", "tuple[Any, ndarray, ndarray]"),
     ("lanes.resets(0)", "ndarray"),
     ("vocabulary.encode('CAB')", "ndarray"),
-    ("fit(model, array)", "[arg-type]"),
+    ("fit(model, array, array)", "Any"),
     ("fit(model, frames, batch_size='32')", "[arg-type]"),
     ("fit(model, frames, verbose='no')", "[arg-type]"),
     ("StatefulTrainer(3, lanes)", "StatefulTrainer"),

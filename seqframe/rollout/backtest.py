@@ -285,6 +285,8 @@ class Backtest:
         (array([11., 11.]), array([13., 15.]))
         """
         coverage = check_coverage(coverage)
+        if isinstance(forecast, Mapping) and not forecast:
+            raise ValueError("`forecast` must hold a forecast. Received: an empty dict.")
         if isinstance(forecast, Mapping):
             bounds = {
                 label: self._own(label, coverage).interval(each, coverage)

@@ -279,6 +279,11 @@ def feed_arrays(
         name: to_model_arrays(item, shown[name], strings=name == "x")
         for name, item in arrays.items()
     }
+    if not all(np.ndim(array) for array in tree.flatten(arrays)):
+        raise TypeError(
+            "Arrays must have an axis of samples. Received: single numbers. Make a list of numbers "
+            "an array by `np.array`."
+        )
     sizes = {len(array) for array in tree.flatten(arrays)}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(

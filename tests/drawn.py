@@ -547,7 +547,8 @@ def refused(case: Case, data: oracle.Data) -> str | None:
         return "tokens"
     padded = [data.inputs[0]]
     if rule.return_sequences:
-        padded += [rows[0] for rows in (data.targets, data.future) if rows is not None]
+        padded += [] if data.future is None else [data.future[0]]
+        padded += [] if rule.weighs_padding else [data.targets[0]]
     if rule.pads and not all(_holds(array.dtype, rule.padding_value) for array in padded):
         return "padding_value"
     whole = replace(data, valid=None, skip_nan=False)

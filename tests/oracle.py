@@ -327,11 +327,13 @@ def arrays(rule: Rule, data: Data, chosen: list[Frame]) -> dict[str, np.ndarray]
         "flat": (length * int(np.prod(row_x)),),
     }
     several = (horizon,) if horizon > 1 else ()
+    # Where padding weighs 0, its targets are 0.
+    padding = 0 if rule.weighs_padding else rule.padding_value
     filled = {
         "past": (shapes[rule.layout], [_inputs(rule, data, frame) for frame in chosen]),
         "y": (
             (*each, *several, *row_y),
-            [_at_targets(rule, data.targets, frame, rule.padding_value) for frame in chosen],
+            [_at_targets(rule, data.targets, frame, padding) for frame in chosen],
         ),
     }
     dtypes = {"past": data.inputs[0].dtype, "y": data.targets[0].dtype}

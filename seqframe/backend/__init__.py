@@ -13,6 +13,7 @@ Each backend's module has these names, with the same meanings:
 - `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
   how many devices;
 - `values_kept`: a context in which a model keeps its values if one of Keras's loops raises;
+- `SteppedProgram`: a function of `OnVariables` as one program that is called again and again;
 - `PureFunction`, `call_with_values`, `values_of`: calls with other values of variables;
 - `finish`: waits until tensors are computed;
 - `random_state`, `set_random_state`: the backend's own generator of random numbers;

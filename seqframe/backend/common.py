@@ -169,14 +169,27 @@ def first_batch(gather: Any, given: Given) -> tuple[Any, ...]:
     return gather.batch(arrays, tree.map_structure(lambda column: column[0], schedule))
 
 
-class PureFunction:
-    """A function that reads and assigns variables, as a function of their values.
+class OnVariables(NamedTuple):
+    """A function that reads and assigns variables.
 
-    Args:
+    Attributes:
         function: function of tensors that returns a tensor or a nest of them.
         reads: list of variables that the function only reads.
         assigns: list of variables `(batch_size, …)` that it assigns.
         others: list of variables that it must not assign.
+    """
+
+    function: Callable[..., Nest]
+    reads: list[Variable]
+    assigns: list[Variable]
+    others: list[Variable]
+
+
+class PureFunction:
+    """A function that reads and assigns variables, as a function of their values.
+
+    Args:
+        function, reads, assigns, others: the attributes of `OnVariables`.
     """
 
     def __init__(
@@ -231,8 +244,7 @@ class SteppedProgram:
     so that it is compiled, and ends that with the values that the variables have.
 
     Args:
-        function: function of tensors that returns a tensor.
-        reads, assigns, others: lists of variables, as for a `PureFunction`.
+        step: OnVariables. Its function returns a tensor.
         examples: list of arrays like the function's arguments.
         is_fixed: bool. Whether Python takes the same way through the function for all values.
 
@@ -241,15 +253,7 @@ class SteppedProgram:
 
     values: list[Tensor]
 
-    def __init__(
-        self,
-        function: Callable[..., Nest],
-        reads: list[Variable],
-        assigns: list[Variable],
-        others: list[Variable],
-        examples: list[np.ndarray],
-        is_fixed: bool,
-    ):
+    def __init__(self, step: OnVariables, examples: list[np.ndarray], is_fixed: bool):
         raise NotImplementedError
 
     def __call__(self, *arguments: np.ndarray) -> np.ndarray:

@@ -208,23 +208,15 @@ class SteppedProgram(common.SteppedProgram):
     The values travel through the program.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        reads: list[Any],
-        assigns: list[Any],
-        others: list[Any],
-        examples: list[np.ndarray],
-        is_fixed: bool,
-    ):
-        call = PureFunction(function, reads, assigns, others)
+    def __init__(self, step: common.OnVariables, examples: list[np.ndarray], is_fixed: bool):
+        call = PureFunction(*step)
 
-        def step(weights: Any, values: Any, *arguments: Any) -> Any:
+        def pure(weights: Any, values: Any, *arguments: Any) -> Any:
             return call(weights, [], values, *arguments)
 
-        self._step = compile_program(step)
-        self._weights = HeldValues(reads)
-        self.values = values_of(assigns)
+        self._step = compile_program(pure)
+        self._weights = HeldValues(step.reads)
+        self.values = values_of(step.assigns)
         with PutOff():
             self._step(self._weights(), self.values, *examples)
 

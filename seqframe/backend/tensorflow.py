@@ -271,27 +271,18 @@ class SteppedProgram(common.SteppedProgram):
     Variables are read and assigned where they are, which takes less than to pass them.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        reads: list[Any],
-        assigns: list[Any],
-        others: list[Any],
-        examples: list[np.ndarray],
-        is_fixed: bool,
-    ):
-        self._assigns, call = assigns, PureFunction(function, reads, assigns, others)
+    def __init__(self, step: common.OnVariables, examples: list[np.ndarray], is_fixed: bool):
+        self._assigns, call = step.assigns, PureFunction(*step)
 
-        def step(*arguments: Any) -> Any:
-            result, after = call([], [], values_of(assigns), *arguments)
-            for variable, value in zip(assigns, after, strict=True):
-                variable.assign(value)
+        def assigning(*arguments: Any) -> Any:
+            result, after = call([], [], self.values, *arguments)
+            self.values = after
             return result
 
         tensors, fresh = [tf.constant(each) for each in examples], self.values
         for xla in True, False:
-            # A concrete function is called in half of the time. It takes tensors only.
-            program = tf.function(partial(step), autograph=False, jit_compile=xla)
+            # A concrete function is called faster. It takes tensors only.
+            program = tf.function(partial(assigning), autograph=False, jit_compile=xla)
             with PutOff():
                 self._step = program.get_concrete_function(*tensors)
                 try:

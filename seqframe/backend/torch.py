@@ -166,28 +166,19 @@ class PureFunction(common.PureFunction):
 class SteppedProgram(common.SteppedProgram):
     """A function that reads and assigns variables, as one program that is called again and again.
 
-    If Python always takes the same way, PyTorch traces it once and calls no layer again. That takes
-    a tenth of the time, because Keras's Python around an operation takes longer than the operation.
+    If Python always takes the same way, PyTorch traces it once and calls no layer again: Keras's
+    Python around a small operation takes longer than the operation.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        reads: list[Any],
-        assigns: list[Any],
-        others: list[Any],
-        examples: list[np.ndarray],
-        is_fixed: bool,
-    ):
-        self._weights = HeldValues(reads)
+    def __init__(self, step: common.OnVariables, examples: list[np.ndarray], is_fixed: bool):
+        self._weights = HeldValues(step.reads)
         arguments = [ops.convert_to_tensor(each) for each in examples]
-        fresh = [value.clone() for value in values_of(assigns)]
+        fresh = [value.clone() for value in values_of(step.assigns)]
         self.values, self._device = fresh, arguments[0].device
         if is_fixed and hasattr(torch.jit, "trace"):
-            call = common.PureFunction(function, reads, assigns, others)
-            self._step = self._traced(call, arguments)
+            self._step = self._traced(common.PureFunction(*step), arguments)
         else:
-            in_place = PureFunction(function, reads, assigns, others)
+            in_place = PureFunction(*step)
             plain = compile_program(lambda *args: in_place(self._weights(), [], self.values, *args))
 
             def whole(*args: torch.Tensor) -> Any:
@@ -211,8 +202,8 @@ class SteppedProgram(common.SteppedProgram):
             return result, *after
 
         with lasting(), torch.no_grad(), PutOff(), warnings.catch_warnings():
-            # PyTorch warns of sizes, which never change here, and that `trace` will go. Its heirs
-            # need a compiler of C++, or take three times as long.
+            # PyTorch warns of sizes, which never change here, and that `trace` will go. What
+            # replaces it needs a compiler of C++, or is slower.
             warnings.simplefilter("ignore")
             example = (*arguments, *self.values, *self._weights())
             traced = torch.jit.trace(flat, example, check_trace=False)
@@ -227,7 +218,7 @@ class SteppedProgram(common.SteppedProgram):
     def __call__(self, *arguments: np.ndarray) -> np.ndarray:
         tensors = [torch.tensor(each, device=self._device) for each in arguments]
         result, self.values = self._step(*tensors)
-        try:  # Keras's function takes five times as long
+        try:  # faster than Keras's function
             return result.numpy().copy()  # it may be the state itself
         except TypeError:  # of another device, or a dtype that NumPy does not know
             return np.array(ops.convert_to_numpy(result))

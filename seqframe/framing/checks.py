@@ -2,11 +2,13 @@
 
 import numbers
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 Choice = TypeVar("Choice")
+
+_SHOWN = 5  # names in a message
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
@@ -44,6 +46,16 @@ def each_name(name: str, number: int, labels: int | Sequence[Hashable]) -> str:
     labels = range(labels) if isinstance(labels, int) else labels
     single = isinstance(labels, range) and len(labels) == 1
     return name if single else f"{name}[{labels[number]!r}]"
+
+
+def first_names(names: Iterable[str]) -> str:
+    """Return the first of many names, for a message.
+
+    >>> first_names("ABCDEFG")
+    'A, B, C, D, E, …'
+    """
+    names = list(names)
+    return ", ".join([*names[:_SHOWN], *["…"][: len(names) > _SHOWN]])
 
 
 def check_bytes(what: str, nbytes: int, way_out: str) -> None:

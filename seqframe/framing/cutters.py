@@ -95,9 +95,11 @@ def frame_parts(rule: Rule, source: Source) -> list[Part]:
     """Return the arrays of a frame, in the order of a batch."""
     shapes, padding = frame_shapes(rule, source), rule.padding_value
     past, y = source.inputs, source.targets
+    # A loss may refuse other targets, or make them NaN, and a NaN of weight 0 is a NaN.
+    of_targets = 0 if rule.geometry.weighs_places else padding
     parts = [
         Part(past, "inputs", shapes.past, shapes.past, past.dtype, padding),
-        Part(y, "targets", shapes.y, shapes.y, y.dtype, padding),
+        Part(y, "targets", shapes.y, shapes.y, y.dtype, of_targets),
     ]
     if source.future is not None and shapes.future is not None:
         dtype = source.future.dtype

@@ -49,8 +49,8 @@ class SequenceFramer:
         padding: "pre" | "post". The side of a short input that is padded.
         padding_value: number. The value of padding.
         pad_end: bool. Windows: frame the last steps of a sequence too if they fill no window. This
-            window is padded at its end. With `return_sequences=True`, frames have sample weights,
-            which are 0 at padding.
+            window is padded at its end. With `return_sequences=True`, frames have sample weights.
+            At padding these are 0, and so are the targets.
         vocabulary: Vocabulary. Encodes strings and lists of symbols. None: `frame` collects the
             symbols, and `frames.framer` has the vocabulary.
         seed: int ≥ 0. Subsequences: seed of the draws; None draws one.

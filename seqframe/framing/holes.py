@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from seqframe.framing.checks import first_names
+
 Spans: TypeAlias = Sequence[tuple[Any, int, int]]
 
-_SHOWN = 5  # names of sequences in the warning
 _LEAST_DATES = 3
 _LEAST_DAYS = 14  # after which a weekday that never came is one of rest
 _LEAST_SHARE = 0.6  # of distances between neighbouring dates that are the shortest one
@@ -20,15 +21,14 @@ _LEAST_SHARE = 0.6  # of distances between neighbouring dates that are the short
 def warn_of_holes(spans: Spans, labels: Sequence[Hashable], stacklevel: int) -> None:
     """Say how many steps are missing in regular dates, and in which sequences.
 
-    Irregular dates have no holes. Neither have workdays, some of which are holidays.
+    Irregular dates have no holes. Workdays have none either: some of them are holidays.
     """
     counts = count_holes(spans)
     if not counts.any():
         return
     holed = np.flatnonzero(counts)
-    shown = ", ".join(f"{counts[number]} of {labels[number]!r}" for number in holed[:_SHOWN])
-    more = ", …" if len(holed) > _SHOWN else ""
-    which = f": {shown}{more}" if len(labels) > 1 else ""
+    shown = first_names(f"{counts[number]} of {labels[number]!r}" for number in holed.tolist())
+    which = f": {shown}" if len(labels) > 1 else ""
     warnings.warn(
         f"`sequences` has holes in its dates. Received: {counts.sum()} missing steps{which}. Rows "
         "around a hole become neighbours. Add rows of NaN, as by `table.asfreq`, and pass "
@@ -99,7 +99,7 @@ def _count_skipped(ticks: np.ndarray) -> int | None:
 
 
 def _closes(days: np.ndarray) -> bool:
-    """Whether a weekday never comes, so that days which are missing are those of rest."""
+    """Whether a weekday never comes, so that the missing days are days of rest."""
     if np.diff(days).min() != 1:
         return False
     weekdays = np.unique((days + 3) % 7)  # the first day of NumPy's dates is a Thursday

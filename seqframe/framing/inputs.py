@@ -61,11 +61,13 @@ def check_inputs(framer: Rule, inputs: Rows, vocabulary: Vocabulary | None) -> N
 def check_padding(framer: Rule, source: Source) -> None:
     if not framer.geometry.pads:
         return
-    padded = [source.inputs]
+    padded: list[Rows | None] = [source.inputs]
     if framer.geometry.return_sequences:
-        padded += [rows for rows in (source.targets, source.future) if rows is not None]
+        padded.append(source.future)
+    if framer.geometry.return_sequences and not framer.geometry.weighs_places:
+        padded.append(source.targets)
     for rows in padded:
-        if not _fits(framer.padding_value, rows.dtype):
+        if rows is not None and not _fits(framer.padding_value, rows.dtype):
             raise ValueError(
                 f"`padding_value` must fit the dtype of the sequence, {rows.dtype}. Received: "
                 f"padding_value={framer.padding_value}. Change it, or convert the sequence."

@@ -1,18 +1,17 @@
 """What frames leave out: sequences without a frame, and frames that touch a missing step."""
 
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
 
+from seqframe.framing.checks import first_names
 from seqframe.framing.geometry import Geometry
-
-_SHOWN_LABELS = 5  # of sequences that are left out
 
 
 class LeftOut(NamedTuple):
-    """What is left out, by the reason. `Frames.left_out` returns it.
+    """The sequences and frames that are left out, by the reason. `Frames.left_out` returns it.
 
     Attributes:
         short: tuple of the labels of sequences that are too short for a frame.
@@ -45,18 +44,14 @@ class LeftOut(NamedTuple):
             "with a missing step in every frame": self.missing,
         }
         return [
-            f"{len(labels):,} {why} ({_shown(labels)})" for why, labels in reasons.items() if labels
+            f"{len(labels):,} {why} ({first_names(map(repr, labels))})"
+            for why, labels in reasons.items()
+            if labels
         ]
 
 
-def _shown(labels: Sequence[Hashable]) -> str:
-    """Return the first labels, for a message."""
-    more = ", …" if len(labels) > _SHOWN_LABELS else ""
-    return ", ".join(map(repr, labels[:_SHOWN_LABELS])) + more
-
-
 def no_frame_error(geometry: Geometry, steps: np.ndarray, hint: str = "") -> ValueError:
-    """Return the error for sequences of `steps` steps of which none has a frame."""
+    """Return the error for sequences of `steps` steps if none has a frame."""
     received = f"a sequence of {steps[0]} steps"
     if len(steps) > 1:
         received = f"{len(steps)} sequences of at most {max(steps)} steps"

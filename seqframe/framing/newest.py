@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.checks import first_names
 from seqframe.framing.frames import Framer, Frames
 from seqframe.framing.gather import Rows
 from seqframe.framing.sequences import name_sequences
 from seqframe.framing.source import Source
 from seqframe.framing.tables import read_table
 from seqframe.framing.vocabulary import Vocabulary
-
-_SHOWN = 5  # names of sequences in a warning
 
 
 def no_targets(sequences: Any, vocabulary: Vocabulary | None) -> Any:
@@ -86,10 +85,9 @@ def _check_counts(framer: Framer, source: Source, counts: np.ndarray) -> None:
             f"No sequence has a window. {needs}. Received: at most {source.steps.max()} steps. "
             "Pass longer sequences."
         )
-    shown = ", ".join(repr(source.labels[number]) for number in short[:_SHOWN])
-    more = ", …" if len(short) > _SHOWN else ""
+    shown = first_names(repr(source.labels[number]) for number in short.tolist())
     warnings.warn(
         f"{len(short)} of {len(counts)} sequences are too short for a window and are left out: "
-        f"{shown}{more}. {needs}.",
+        f"{shown}. {needs}.",
         stacklevel=4,
     )

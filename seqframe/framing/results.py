@@ -78,9 +78,8 @@ def label_columns(
     # Sequences that hold no labels have numbers.
     are_held = by and all(len(by) == 1 or isinstance(label, tuple) for label in labels)
     names = by if by and are_held else ("series",)
-    if len(names) == 1:
-        return {names[0]: chosen}
-    return {name: [label[k] for label in chosen] for k, name in enumerate(names)}  # type: ignore[index]
+    rows = [label if isinstance(label, tuple) and len(names) > 1 else (label,) for label in chosen]
+    return {name: [row[k] for row in rows] for k, name in enumerate(names)}
 
 
 def some_rows(value: Any, rows: Any) -> Any:

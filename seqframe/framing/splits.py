@@ -1,4 +1,4 @@
-"""Splits: which steps of which sequences are in each part of a split, or in each fold."""
+"""Splits: the steps and sequences of each part of a split, or of each fold."""
 
 from itertools import pairwise
 from numbers import Integral, Real
@@ -7,11 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqframe.aliases import FoldMode, SplitBy
-from seqframe.framing.checks import check_choice, check_integer
+from seqframe.framing.checks import check_choice, check_integer, first_names
 from seqframe.framing.order import epoch_order
 from seqframe.framing.source import Source
-
-_SHOWN = 5  # names of sequences in an error
 
 
 class Piece(NamedTuple):
@@ -196,7 +194,7 @@ def _outside(source: Source, at: Any, is_step: bool) -> str:
         has = f"the dates {dates[first]} … {dates[stop - 1]}"
     called = "a sequence"
     if len(source.labels) > 1:
-        called = f"{len(source.labels)} sequences, of which {source.labels[longest]!r}"
+        called = f"the longest of {len(source.labels)} sequences, {source.labels[longest]!r},"
     return (
         f"`at` must lie within a sequence, after its first step. Received: at={at!r} for {called} "
         f"with {has}. Choose a {'step' if is_step else 'date'} among them."
@@ -306,7 +304,7 @@ def check_kfold(n: int, gap: int, test_size: int | None, by: SplitBy) -> None:
         )
     if gap and by == "sequences":
         raise ValueError(
-            '`gap` needs an order, which sequences have not with `mode="kfold"`. Received: '
+            '`gap` needs an order, and `mode="kfold"` has none. Received: '
             f'gap={gap}. Leave it out, or pass `by="time"`.'
         )
 
@@ -317,9 +315,8 @@ def check_groups(n: int, source: Source, by: SplitBy) -> None:
     what, way_out = "steps of a sequence", "Choose a smaller `n`."
     if by == "sequences":
         names = source.labels
-        size, shown = len(names), ", ".join(map(repr, names[:_SHOWN]))
-        received = f"{size} sequence{'' if size == 1 else 's'}, {shown}"
-        received += ", …" if size > _SHOWN else ""
+        size = len(names)
+        received = f"{size} sequence{'s' * (size > 1)}, {first_names(map(repr, names))}"
         what = "sequences"
         way_out = 'Choose a smaller `n`, or cut each sequence with `by="time"`.'
     if n > size:

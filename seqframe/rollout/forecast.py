@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -103,7 +104,7 @@ class Forecaster(Planner):
         if panel is not None:
             check_names(panel, names, has_samples)
         arguments = plan, known.values, known.ahead, steps
-        called = lambda number: given.called("history", number)  # noqa: E731
+        called = partial(given.called, "history")
         if levels is None:
             found = self.paths(*arguments, called, "Fill gaps first.")
         else:

@@ -31,24 +31,12 @@ from seqframe.rollout.loop import rolled_model
 from seqframe.rollout.noise import check_model_quantiles
 from seqframe.rollout.plans import Noise, choose_targets
 from seqframe.rollout.prompts import GeneratorState
-from seqframe.rollout.saving import load_parts, save_parts
+from seqframe.rollout.saving import SETTINGS, load_parts, save_parts
 from seqframe.rollout.stepping import layers_to_carry
 from seqframe.rollout.text import Writer
 from seqframe.samplers import BeamSampler, get_sampler, sampling_of
 
 Prompt = TypeVar("Prompt", str, np.ndarray)
-
-# The arguments that are saved besides the model and the framer.
-_SETTINGS = (
-    "sampler",
-    "feedback",
-    "logits_processor",
-    "from_logits",
-    "targets",
-    "quantiles",
-    "stateful",
-    "seed",
-)
 
 
 class _Choosing(TypedDict, total=False):
@@ -485,7 +473,7 @@ class Generator:
         >>> loaded.framer == generator.framer
         True
         """
-        save_parts(path, self.model, self.framer, {name: getattr(self, name) for name in _SETTINGS})
+        save_parts(path, self.model, self.framer, {name: getattr(self, name) for name in SETTINGS})
 
     @staticmethod
     def load(path: str | Path, custom_objects: dict[str, Any] | None = None) -> "Generator":

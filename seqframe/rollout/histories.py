@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqframe.framing.checks import each_name
+from seqframe.framing.checks import each_name, first_names
 from seqframe.framing.dates import steps_after
 from seqframe.framing.sequences import is_symbolic, split_sequences, to_arrays
 from seqframe.framing.tables import Table, column_names, proper_names, read_table
 from seqframe.framing.vocabulary import Vocabulary
-
-_SHOWN = 5  # histories that an error names
 
 
 class Known(NamedTuple):
@@ -113,14 +111,13 @@ def check_lengths(given: Given, values: Sequence[np.ndarray], least: int, why: s
     short = [number for number, length in enumerate(lengths) if length < least]
     if not short:
         return
-    shown = ", ".join(
-        f"`{given.called('history', number)}` with {lengths[number]} steps"
-        for number in short[:_SHOWN]
+    shown = first_names(
+        f"`{given.called('history', number)}` with {lengths[number]} steps" for number in short
     )
-    more = f", … ({len(short)} of {len(lengths)})" if len(short) > _SHOWN else ""
+    some = f"{len(short)} of {len(lengths)}, " if len(short) > 1 else ""
     raise ValueError(
         f"A history needs at least {least} step{'s' * (least > 1)} for {why}. Received: "
-        f"{shown}{more}. Give longer ones or leave these out, or train on frames that pad "
+        f"{some}{shown}. Give longer ones or leave these out, or train on frames that pad "
         '(`min_length`, or `mode="prefixes"`).'
     )
 

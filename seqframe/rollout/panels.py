@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from seqframe.framing.checks import first_names
 from seqframe.framing.dates import (
     check_dates,
     counts_rows,
@@ -27,7 +28,6 @@ from seqframe.framing.tables import (
 )
 from seqframe.rollout.histories import Given
 
-_SHOWN = 5  # series that an error names
 _SAMPLE = "sample"  # the column that numbers sample paths
 _LAST_DATES = 64  # that tell the frequency of a series, so that series may share what is found
 
@@ -57,11 +57,10 @@ class Panel:
         places = {label: number for number, label in enumerate(other.labels)}
         missing = [label for label in self.labels if label not in places]
         if missing:
-            shown = ", ".join(map(repr, missing[:_SHOWN]))
-            more = ", …" if len(missing) > _SHOWN else ""
+            shown = first_names(map(repr, missing))
             raise ValueError(
                 "`future` must have rows of each series of the history. Received: a table of "
-                f"{len(other.labels)} series without {shown}{more}. Add their rows, or leave these "
+                f"{len(other.labels)} series without {shown}. Add their rows, or leave these "
                 "series out of the history."
             )
         return [other.tables[places[label]] for label in self.labels]

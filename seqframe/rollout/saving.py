@@ -15,7 +15,9 @@ from seqframe.samplers import HubSampler
 _MEMBER = "seqframe.json"
 _FORMAT = 1
 _FUNCTIONS = ("sampler", "feedback", "logits_processor")
-_SETTINGS = (*_FUNCTIONS, "from_logits", "targets", "quantiles", "stateful", "seed", "framer")
+#: The arguments of a `Generator` that are saved besides the model and the framer.
+SETTINGS = (*_FUNCTIONS, "from_logits", "targets", "quantiles", "stateful", "seed")
+_OF_A_GENERATOR = (*SETTINGS, "framer")
 _OF_A_STEPPER = ("framer", "rows", "state")
 # Keras and `save` compress nothing. A file that was compressed later shrinks less than this.
 _MOST_SHRUNK = 100
@@ -81,7 +83,7 @@ def load_parts(
         functions = {name: _deserialized(name, config[name], custom_objects) for name in _FUNCTIONS}
         return {**config, **functions, "framer": SequenceFramer.from_config(config["framer"])}
 
-    return _load(path, custom_objects, {"Generator": _SETTINGS}, read, make)
+    return _load(path, custom_objects, {"Generator": _OF_A_GENERATOR}, read, make)
 
 
 def load_stepper(
@@ -97,7 +99,7 @@ def load_stepper(
             "state": config.get("state"),
         }
 
-    kinds = {"Stepper": _OF_A_STEPPER, "Generator": _SETTINGS}
+    kinds = {"Stepper": _OF_A_STEPPER, "Generator": _OF_A_GENERATOR}
     return _load(path, custom_objects, kinds, read, make)
 
 

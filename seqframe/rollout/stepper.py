@@ -319,14 +319,11 @@ class Stepper:
         for layer in self._layers:
             layer.unroll = True  # a loop of a single step costs more than the step
         self._is_plain = infers_by_default(model)
-        self._program = backend.SteppedProgram(
-            self._step,
-            own_variables(model),
-            tree.flatten(states),
-            own_states(model),
-            [np.zeros(each.shape, each.dtype) for each in self._inputs],
-            takes_one_way(model),
+        step = backend.OnVariables(
+            self._step, own_variables(model), tree.flatten(states), own_states(model)
         )
+        examples = [np.zeros(each.shape, each.dtype) for each in self._inputs]
+        self._program = backend.SteppedProgram(step, examples, takes_one_way(model))
         if values is not None:
             self._program.values = values
 

@@ -243,7 +243,7 @@ def test_a_date_that_is_none_of_the_clock_is_refused():
     series = pd.Series(np.arange(30.0), days)
     frames = SequenceFramer(3).frame([series, series[:20]])
     for at in "2030-01-01", "2025-01-01", days[0]:
-        with pytest.raises(ValueError, match=r"`at` .* sequences, 0, with the dates 2026-01-01 .* …"):
+        with pytest.raises(ValueError, match=r"`at` .* 2 sequences, 0, with the dates 2026.* …"):
             frames.split(at=at)
     for at in "some day", True, 2.5, pd.NaT, pd.Timestamp("2026-01-05", tz="UTC"):
         with pytest.raises(ValueError, match="`at` must be a step, or a date of the kind datetime"):
@@ -473,7 +473,7 @@ def test_only_windows_share_history(mode):
         ((0.5, 0.5), {"at": 3}, ValueError, "`at` .*Leave one of the two out"),
         ((), {"at": 3, "by": "sequences"}, ValueError, '`at` .*by="sequences"'),
         ((), {"at": [9, 8]}, ValueError, "`at` .* rise"),
-        ((), {"at": 60}, ValueError, "`at` .* the longest of 3 sequences, 0, with the steps 0 … 59"),
+        ((), {"at": 60}, ValueError, "`at` .* longest of 3 sequences, 0, with the steps 0 … 59"),
         ((), {"at": 0}, ValueError, "`at` must lie within"),
         ((), {"at": -60}, ValueError, "`at` must lie within"),
         ((), {"at": "2026-01-01"}, ValueError, "`at` must be a step.*no dates.*`table.set_index`"),

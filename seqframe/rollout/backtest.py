@@ -468,28 +468,19 @@ def backtest(
     stages = [Stage(None, np.arange(len(origins)), np.arange(len(steps)))]
     if refit is not None:
         stages = find_stages(given.times(), origins, steps, refit_every, walk.gap)
-    rows = walk.count_rows(max(len(stage.origins) for stage in stages))
-    runs, order, singles = [], [], []
-    for stage in stages:
+
+    def prepare(stage: Stage) -> None:
+        nonlocal generator
         if refit is not None and stage.known is not None:
             generator = refitted(refit, given.cut(stage.known), generator)
             walk.use(generator)
-        runs.append(walk.forecast([origins[k] for k in stage.origins], horizon, rows))
-        order.append(stage.origins)
-        alone = stage.steps[possible[stage.steps]]
-        if len(alone):
-            singles.append((alone, walk.forecast([steps[k] for k in alone], 1, rows)[:, 0, 0]))
-    forecasts = np.concatenate(runs)[np.argsort(np.concatenate(order))]
-    one_step = np.full((len(steps), *forecasts.shape[3:]), np.nan, forecasts.dtype)
-    for alone, values in singles:
-        one_step[alone] = values
+
+    forecasts, one_step = walk.forecast_stages(stages, origins, steps, possible, prepare)
     actual = _as_real(np.stack([truth[n][t] for n, t in steps]))
     last = _as_real(np.stack([truth[n][o - 1 - walk.gap] for n, o in origins]))
     seasonal = None
     if season is not None:
-        phase = np.arange(horizon) % season
-        # A season before, or several if the gap is longer: its steps are not known.
-        repeated = phase - season * -(-(phase + walk.gap + 1) // season)
+        repeated = season_before(horizon, season, walk.gap)
         seasonal = _as_real(np.stack([truth[n][o + repeated] for n, o in origins]))
     scales = [naive_scales(_as_real(array), season or 1) for array in truth]
     return Backtest(
@@ -510,6 +501,19 @@ def backtest(
         clock=given.clock,
         library=given.library,
     )
+
+
+def season_before(horizon: int, season: int, gap: int) -> np.ndarray:
+    """Return the steps that the seasonal naive baseline repeats, counted from an origin.
+
+    They lie one season before the forecast steps, or several if the steps of a gap are not known.
+
+    >>> season_before(3, season=2, gap=0), season_before(3, season=2, gap=1)
+    (array([-2, -1, -2]), array([-2, -3, -2]))
+    """
+    phase = np.arange(horizon) % season
+    steps: np.ndarray = phase - season * -(-(phase + gap + 1) // season)
+    return steps
 
 
 def _as_real(values: np.ndarray) -> np.ndarray:

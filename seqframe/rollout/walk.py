@@ -1,6 +1,7 @@
 """The walk of a backtest: its origins in some sequences, and the forecasts made at them."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -17,6 +18,7 @@ from seqframe.rollout.histories import Known
 from seqframe.rollout.noise import check_levels
 from seqframe.rollout.plans import Noise, Plan
 from seqframe.rollout.prompts import rounded_rows
+from seqframe.rollout.refitting import Stage
 
 _LEAST_ROWS, _ROWS = 16, 256  # origins that are rolled out together
 _PATHS = 4096  # sample paths that are rolled out together
@@ -129,7 +131,7 @@ class Walk:
     ) -> tuple[list[Place], tuple[int, ...]]:
         """Return the origins, and how many of each sequence are left out.
 
-        `starts` is the first origin, or those of the sequences by their dates.
+        `starts` is the first origin, or a first origin for each sequence.
         """
         horizon, needed = self._horizon, max(self._least, season + self.gap if season else 0)
         if starts is None or isinstance(starts, int):
@@ -208,6 +210,35 @@ class Walk:
         """Return how many rows run at once: few origins take a few more, which cost little."""
         most = min(_ROWS, max(_PATHS // self._num_samples, 1))
         return rounded_rows(min(most, max(origins, _LEAST_ROWS)))
+
+    def forecast_stages(
+        self,
+        stages: list[Stage],
+        origins: list[Place],
+        steps: list[Place],
+        possible: np.ndarray,
+        prepare: Callable[[Stage], None],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the forecasts from all origins, and those of single steps, stage by stage.
+
+        `possible` says which steps can be forecast by themselves. The others are NaN. `prepare` is
+        called before each stage.
+        """
+        rows = self.count_rows(max(len(stage.origins) for stage in stages))
+        runs, order, singles = [], [], []
+        for stage in stages:
+            prepare(stage)
+            runs.append(self.forecast([origins[k] for k in stage.origins], self._horizon, rows))
+            order.append(stage.origins)
+            single = stage.steps[possible[stage.steps]]
+            if len(single):
+                found = self.forecast([steps[k] for k in single], 1, rows)
+                singles.append((single, found[:, 0, 0]))
+        forecasts = np.concatenate(runs)[np.argsort(np.concatenate(order))]
+        one_step = np.full((len(steps), *forecasts.shape[3:]), np.nan, forecasts.dtype)
+        for single, values in singles:
+            one_step[single] = values
+        return forecasts, one_step
 
     def forecast(self, places: list[Place], steps: int, rows: int) -> np.ndarray:
         """Return forecasts of `steps` steps from each place, `(places, 1 + levels, steps, …)`.

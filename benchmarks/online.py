@@ -25,8 +25,8 @@ The systems:
 A step takes an array in and gives an array out. All must give what the network gives for the whole
 sequence at once, to 1e-4. Others are not timed. The systems take turns in one process, in five
 rounds. A time is the median over rounds. A ratio is the median of the ratios of each round, because
-other work of the machine hits neighbours alike. The last table holds what is claimed of seqframe,
-and what this run reached.
+other work of the machine hits neighbours alike. The last table holds the claims about seqframe,
+and the figures that this run reached.
 """
 
 import contextlib
@@ -263,7 +263,7 @@ SYSTEMS: dict[str, Variants] = {
 
 
 def check_claims(backend: str, rows: dict[str, Results]) -> list[Claim]:
-    """Return what is claimed of a step on a backend, with what was measured."""
+    """Return the claims about a step on a backend, with the measured figures."""
     step = f"{backend}: a step of"
     return [
         at_most(f"{step} seqframe / hand-written", ratios(rows, "seqframe", "hand-written"), 1.3),

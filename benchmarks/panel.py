@@ -130,7 +130,7 @@ QUICK = ["dense-equal"], ["one-call", "each"]
 
 
 def check_claims(results: dict[str, dict[str, Results]]) -> list[Claim]:
-    """Return what is claimed of seqframe, with what was measured."""
+    """Return the claims about seqframe, with the measured figures."""
     return [
         at_least(f"{backend}: {SERIES} calls / one call", ratios(rows, "each", "one-call"), 50)
         for backend, rows in results.items()

@@ -8,8 +8,8 @@ A processor is a function `(logits, generated, step) -> logits`, or `(logits, ge
 - `ids` is an int tensor `(rows, …)`: the prompt and the `step` ids so far. The newest is the last
   one, and -1 fills the places before the first.
 
-A processor runs inside the compiled rollout, so write it in `keras.ops`. The processors here do
-what those of Hugging Face's transformers with similar names do.
+A processor runs inside the compiled rollout, so write it in `keras.ops`. The processors here work
+as the processors with similar names in Hugging Face's transformers.
 """
 
 from collections.abc import Mapping, Sequence

@@ -438,7 +438,7 @@ class Sampling:
             return ops.cond(p[0, 0] < 1, lambda: _top_p(logits, p), lambda: logits)
 
         def narrow(logits: Tensor) -> Tensor:
-            # What is not asked for costs no time.
+            # A call that asks for neither number waits for neither.
             logits = self.sampler.narrow(logits)
             narrows = (k[0, 0] < logits.shape[-1]) | (p[0, 0] < 1)
             return ops.cond(narrows, lambda: narrow_both(logits), lambda: logits)

@@ -200,8 +200,9 @@ class SequenceFramer:
         dates must be equal.
 
         Args:
-            sequences: one sequence, or a list of sequences of any lengths. No frame crosses from
-                one sequence to the next. A sequence is an array `(steps,)` or `(steps, …)` of
+            sequences: one sequence, or a list of sequences of any lengths, or a dict of them by
+                their names; the other arguments may be dicts of the same names. No frame crosses
+                from one sequence to the next. A sequence is an array `(steps,)` or `(steps, …)` of
                 numbers, a string, or a list of symbols or numbers. It may be a DataFrame or Series
                 of pandas, polars, PyArrow or another library that narwhals reads. Dates in a pandas
                 index must rise; with `by`, within each group. If the index has other levels, pass

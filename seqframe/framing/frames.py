@@ -58,7 +58,7 @@ class FrameSteps(NamedTuple):
     """Where a frame lies, as raw time indices. `Frames.steps` returns it.
 
     Attributes:
-        sequence: number of its sequence, or the label of its group.
+        sequence: number or name of its sequence, or the label of its group.
         inputs: int array `(length,)`. Steps of its input, without padding.
         targets: int array `(horizon,)`; with `return_sequences` `(length, horizon)`.
 
@@ -259,7 +259,7 @@ class Frames:
     def labels(self, index: Index | None = None) -> np.ndarray:
         """Return the name of each frame's sequence: an array `(frames,)`.
 
-        It is the label of a group, or the number of a sequence in a list. scikit-learn's
+        It is the label of a group, the name in a dict, or the number in a list. scikit-learn's
         `GroupKFold` and metrics by group take it.
 
         Args:

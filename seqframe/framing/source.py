@@ -67,7 +67,7 @@ class Source:
     def cut(self, starts: Numbers, stops: Numbers, history: int = 0) -> "Source":
         """Return the steps `start … stop - 1` of each sequence.
 
-        Up to `history` steps before each start come too, for inputs alone.
+        Up to `history` steps before each start come too, for inputs only.
         """
         starts = np.asarray(starts)
         begins = np.maximum(starts - history, 0)

@@ -265,7 +265,7 @@ class Backtest:
             forecast: array, Series or DataFrame `(steps,)` or `(steps, features)`, with no more
                 steps than the horizon. Or the forecasts of several series, as `Generator.forecast`
                 returns them: one table, or a dict. Each series then gets the intervals of its own
-                errors. A series with too few origins gets those of all series.
+                errors. A series with too few origins gets the errors of all series.
             coverage: float in (0, 1). Probability that the interval holds the value, step by step.
 
         Returns:

@@ -167,7 +167,7 @@ class Forecaster(Planner):
         """Return histories and future covariates, with the columns that the framer names."""
         given = given or Given(raw, futures, None, len(raw) > 1)
         tables, values = self._read(given, raw, name, self.rolled.framer.columns)
-        if not given.is_panel:  # those of a panel are checked together
+        if not given.is_panel:  # the dates of a panel are checked together
             check_each(tables, name)
         if futures is None:
             return Known(name, tables, values, None, None)
@@ -337,7 +337,7 @@ class Forecaster(Planner):
     ) -> np.ndarray:
         """Return quantiles `(histories, levels, steps, …)`.
 
-        They are the model's own, or those of the sample paths if the plan draws any.
+        They are the model's own, or quantiles of the sample paths if the plan draws any.
         """
         if not plan.choose.keeps or plan.dropout:
             paths = self.paths(plan, values, ahead, steps, name, way_out)

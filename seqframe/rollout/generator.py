@@ -398,8 +398,8 @@ class Generator:
                 of the `gap`: `len(history) + gap + steps` in all. The columns are the framer's
                 `future_columns`, then the columns that the model does not predict, which a single
                 block of at most `horizon` steps does not need. A DataFrame has them by name, an
-                array in this order. Its index must have the labels of its steps, and its columns of
-                labels those of its history.
+                array in this order. Its index must have the labels of its steps. Its columns of
+                labels must have the labels of its history.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
             noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
                 tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. If the
@@ -410,7 +410,7 @@ class Generator:
                 keeps the model's dropout active (Gal and Ghahramani,
                 https://arxiv.org/abs/1506.02142). None: paths draw from the model's `quantiles`.
             quantiles: float in [0, 1], or a list. Return these quantiles of the sample paths; or,
-                without `num_samples`, those of the model's own `quantiles`, for at most `horizon`
+                without `num_samples`, some of the model's own `quantiles`, for at most `horizon`
                 steps.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Noise: errors, and predicted quantiles, from which sample paths are drawn."""
+"""Noise: errors and predicted quantiles. Sample paths are drawn from them."""
 
 import itertools
 from typing import Any

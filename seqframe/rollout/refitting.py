@@ -8,7 +8,7 @@ import numpy as np
 
 from seqframe.rollout.generator import Generator
 
-#: Trains anew on what is known at an origin. It may return another generator.
+#: Trains anew on the data that are known at an origin. It may return another generator.
 Refit = Callable[[Any], Generator | keras.callbacks.History | None]
 
 

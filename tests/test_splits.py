@@ -251,7 +251,10 @@ def test_a_date_that_is_none_of_the_clock_is_refused():
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
-@given(lengths=st.lists(st.integers(2, 9), min_size=5, max_size=14))
+@given(
+    lengths=st.lists(st.integers(2, 9), min_size=5, max_size=14)
+    | st.lists(st.integers(2, 30), min_size=5, max_size=14, unique=True)
+)
 @settings(max_examples=40, deadline=None)
 def test_folds_of_sequences_equal_scikit_learn(n, lengths):
     selection = pytest.importorskip("sklearn.model_selection", reason="the oracle")
@@ -259,6 +262,9 @@ def test_folds_of_sequences_equal_scikit_learn(n, lengths):
     oracle = selection.GroupKFold(n).split(np.zeros(len(frames)), groups=frames.labels())
     found = frames.folds(n, mode="kfold", by="sequences")
     for (train, test), (one, other) in zip(found, oracle, strict=True):
+        assert (len(train), len(test)) == (len(one), len(other))
+        if len(set(lengths)) < len(lengths):
+            continue  # versions of scikit-learn differ in the order of sequences of one length
         assert numbers(train) == numbers(frames.subset(one))
         assert numbers(test) == numbers(frames.subset(other))
     drawn = [

@@ -1,9 +1,7 @@
 """Turns: weights are read before or after a call of a training program, never during it."""
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 from seqframe.backend.interrupts import PutOff
@@ -11,18 +9,24 @@ from seqframe.backend.interrupts import PutOff
 Result = TypeVar("Result")
 Kind = Literal["call", "read"]
 
+# By the number of a thread. An interruption such as Ctrl-C can come after any call of a method,
+# never before it or inside. So each step of giving a turn back is one method of a dict or a set.
+_waiting: dict[int, None] = {}  # in the order of arrival, so that nobody waits for ever
+_running: dict[int, Kind] = {}  # all of one kind
+_brief: set[int] = set()  # reads that began while no call ran or waited
 _changed = threading.Condition()
-_waiting: deque[object] = deque()  # in the order of arrival, so that nobody waits for ever
-_running: list[Kind] = []  # all of one kind
-_brief: set[object] = set()  # reads that began while no call ran or waited
-_own = threading.local()
+_SECONDS = 0.05  # until a thread looks again, because an interrupted one may not have woken it
 
 
-@contextmanager
-def call_of_a_program() -> Iterator[None]:
-    """Run a call of a program that changes a model's variables, alone or beside other calls."""
-    with _turn("call"):
-        yield
+def call_program(function: Callable[[], Result]) -> Result:
+    """Return the result of a call of a program that changes a model's variables.
+
+    It runs alone or beside other such calls.
+
+    >>> call_program(lambda: 7)
+    7
+    """
+    return _in_turn("call", function)
 
 
 def between_calls(function: Callable[[], Result]) -> Result:
@@ -33,54 +37,52 @@ def between_calls(function: Callable[[], Result]) -> Result:
     >>> between_calls(lambda: 7)
     7
     """
-    # Mostly there is no call, and a turn takes as long as a small model's step. A call enters the
-    # queue before it looks at `_brief`, and a read enters `_brief` before it looks at the queue. So
-    # at least one of them sees the other.
-    place = object()
-    try:
-        _brief.add(place)
-        if not (_waiting or _running or getattr(_own, "has_turn", False)):
-            _own.has_turn = True
-            try:
+    # Mostly there is no call, and a turn takes as long as a small model's step. A call enters
+    # `_waiting` before it looks at `_brief`, and a read enters `_brief` before it looks at
+    # `_waiting`. So at least one of them sees the other.
+    me = threading.get_ident()
+    if me not in _brief and me not in _running:
+        try:
+            _brief.add(me)
+            if not (_waiting or _running):
                 return function()
-            finally:
-                _own.has_turn = False
-    finally:
-        _brief.discard(place)
-        if _waiting:
-            with PutOff(), _changed:
-                _changed.notify_all()
-    with _turn("read"):
-        return function()
+        finally:
+            _brief.discard(me)
+            if _waiting:
+                _wake()
+    return _in_turn("read", function)
 
 
-@contextmanager
-def _turn(kind: Kind) -> Iterator[None]:
-    """Wait for the end of what runs, unless it is of the same kind."""
-    if getattr(_own, "has_turn", False):
-        # It is part of a call, whose end it must not wait for.
-        yield
-        return
-    place = object()
+def _in_turn(kind: Kind, function: Callable[[], Result]) -> Result:
+    """Wait for the end of what runs, unless it is of the same kind, and run a function."""
+    me = threading.get_ident()
+    if me in _running or me in _brief:
+        return function()  # it is part of a call or a read, whose end it must not wait for
 
     def is_next() -> bool:
-        is_free = kind in (_running or [kind]) and not (kind == "call" and _brief)
-        return _waiting[0] is place and is_free
+        is_free = kind in [*_running.values(), kind][:1] and not (kind == "call" and _brief)
+        first, *_ = _waiting
+        return first == me and is_free
 
     try:
         with PutOff(), _changed:
-            _waiting.append(place)
-            _changed.wait_for(is_next)
-            _waiting.popleft()
-            _running.append(kind)
-            _own.has_turn = True
+            _waiting[me] = None
+            while not _changed.wait_for(is_next, _SECONDS):
+                pass
+            _running[me] = kind
+            _waiting.pop(me)
             _changed.notify_all()  # the next one may be of the same kind
-        yield
+        return function()
     finally:
-        with PutOff(), _changed:
-            if getattr(_own, "has_turn", False):
-                _own.has_turn = False
-                _running.pop()
-            elif place in _waiting:
-                _waiting.remove(place)
-            _changed.notify_all()
+        try:
+            _waiting.pop(me, None)
+        finally:
+            try:
+                _running.pop(me, None)
+            finally:
+                _wake()
+
+
+def _wake() -> None:
+    with PutOff(), _changed:
+        _changed.notify_all()

@@ -20,7 +20,7 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, States, Verbose
 from seqframe.backend.common import Form, Given, StepLoop
 from seqframe.backend.internals import all_layers, chosen_jit_compile, compiled_with
-from seqframe.backend.locks import call_of_a_program
+from seqframe.backend.locks import call_program
 from seqframe.model.inspect import adapted_values, same_objects
 from seqframe.model.state import (
     checked_states,
@@ -187,8 +187,8 @@ class Program:
                 return loop.run(given, 0, 0, 0, fresh=False)  # it is only compiled
             shape = (steps, count) if epochs > 1 else (count, 1)
             is_fresh = fresh and (epochs > 1 or not done)
-            with call_of_a_program():  # rollouts in other threads read weights between two
-                return loop.run(given, first + done * unit, *shape, is_fresh)
+            # Rollouts in other threads read weights between two calls.
+            return call_program(lambda: loop.run(given, first + done * unit, *shape, is_fresh))
 
         found: list[dict[str, np.ndarray]] = []
         done = 0

@@ -19,6 +19,7 @@ from seqframe.backend.locks import between_calls
 from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = True  # or runs them as plain loops
+COMPILES_MESHES = False  # whether a program may run on the devices of a `keras.distribution`
 DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
 
 # A tensor, a variable, or a nest of these: each backend has its own types.
@@ -452,6 +453,35 @@ def is_distributed(model: keras.Model) -> bool:
 def num_replicas(model: keras.Model) -> int:
     """Return 1: no strategy of the backend divides a batch."""
     return 1
+
+
+def own_rows(batch_size: int) -> slice:
+    """Return the rows of a streamed batch that this process loads: all."""
+    return slice(None)
+
+
+def check_processes() -> None:
+    """Do nothing: Keras knows no processes that run one program together."""
+
+
+def agreed(number: Any) -> Any:
+    """Return a number, as all processes that run one program have it."""
+    return number
+
+
+def by_process(numbers: list[int]) -> list[list[int]]:
+    """Return integers of 32 bits as each process has them."""
+    return [numbers]
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the files of the processes that run one program."""
+    return True
+
+
+def to_host(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as a NumPy array."""
+    return ops.convert_to_numpy(tensor)
 
 
 def values_kept(model: keras.Model) -> AbstractContextManager[None]:

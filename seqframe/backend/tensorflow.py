@@ -343,7 +343,7 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(lambda array: tf.convert_to_tensor(np.array(array)), value)
 
 
-def give_to_device(value: Any) -> Any:
+def give_to_device(value: Any, batch_size: int) -> Any:
     """Return a nest of NumPy arrays, which nobody else has, as tensors."""
     return tree.map_structure(tf.convert_to_tensor, value)
 

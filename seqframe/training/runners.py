@@ -112,7 +112,7 @@ def why_by_keras(model: keras.Model, data: Data) -> str | None:
         return "it is compiled with `run_eagerly=True`"
     if not backend.compiles(model):
         return "it is compiled with `jit_compile=False`, which under JAX means: not at all"
-    if keras.distribution.distribution() is not None:
+    if keras.distribution.distribution() is not None and not backend.COMPILES_MESHES:
         return "a `keras.distribution` is set"
     if backend.is_distributed(model):
         return "it is under a distribution strategy"

@@ -210,7 +210,8 @@ class Program:
                     raise
                 self._give_up(trial, form, error)
                 continue
-            seconds = time.perf_counter() - begin
+            # Processes that run a program together choose the same form.
+            seconds = backend.agreed(time.perf_counter() - begin)
             self.form = form
             if is_new:
                 loop.compiled_for.add(shapes)

@@ -11,9 +11,11 @@ from seqframe import backend
 from seqframe.aliases import JitCompile, ProgramName, Verbose
 from seqframe.framing.checks import check_choice, check_integer
 from seqframe.training.by_keras import KerasRunner
+from seqframe.training.checkpoint import facts_of
 from seqframe.training.data import Data, is_dataset
 from seqframe.training.epochs import Callbacks, EpochRunner
 from seqframe.training.plan import find_policy, plan
+from seqframe.training.processes import check_same
 from seqframe.training.programs import PROGRAMS
 from seqframe.training.stateful import StatefulTrainer, refuse_shuffle
 from seqframe.training.targets import check_loss
@@ -21,6 +23,7 @@ from seqframe.training.targets import check_loss
 logger = logging.getLogger("seqframe")
 
 Runner = EpochRunner | KerasRunner
+_USES = {"train": "training", "test": "validation", "predict": "prediction"}
 
 
 def make_runners(
@@ -65,11 +68,14 @@ def make_runners(
         **given: Any,
     ) -> Runner:
         check_integers(batch_size=batch_size, steps=steps)
+        if kind == "train":
+            backend.check_processes()
         if is_dataset(data):
             given = _dataset_arguments(model, data, kind, policy, batch_size, **given)
             return KerasRunner(model, data, kind, policy, verbose, steps, **given)
         given |= {"batch_size": batch_size, "steps": steps, "max_device_bytes": limit}
         schedule = plan(model, data, kind, policy, **given)
+        check_same(facts_of(schedule, _USES[kind]))
         if reason is not None:
             return KerasRunner(model, schedule, kind, policy, verbose)
         return EpochRunner(model, schedule, kind, policy, program, jit_compile, verbose)

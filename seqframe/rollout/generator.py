@@ -170,7 +170,7 @@ class Generator:
                 "`stateful=False` is for models without state. Received: a model with the stateful "
                 f"layer {carried[0].name!r}. Leave `stateful` out."
             )
-        framer = _default_framer(model, bool(carried)) if framer is None else framer
+        framer = _framer_of_windows(model, bool(carried)) if framer is None else framer
         if not isinstance(framer, SequenceFramer):
             raise TypeError(
                 f"`framer` must be a `SequenceFramer`. Received: {type(framer).__name__}."
@@ -610,7 +610,7 @@ class Generator:
         return (random_seed() if seed is None else seed) % (2**31 - 1)
 
 
-def _default_framer(model: keras.Model, stateful: bool) -> SequenceFramer:
+def _framer_of_windows(model: keras.Model, stateful: bool) -> SequenceFramer:
     """Return the framer of a model's declared input."""
     shape, output = declared_shape(model, "input_shape"), declared_shape(model, "output_shape")
     layout: Layout = "tokens" if shape and len(shape) == 1 else "timesteps"

@@ -105,7 +105,7 @@ class Stepper:
             )
         self.model, self.framer = model, framer
         self.rows = check_integer("rows", rows, 1)
-        self._rule = _default_framer(model) if framer is None else framer
+        self._rule = _framer_of_steps(model) if framer is None else framer
         _check_layout(model, self._rule)
         if self._rule.vocabulary is not None:
             check_embedding(model, len(self._rule.vocabulary))
@@ -511,7 +511,7 @@ def _number_of_ids(model: keras.Model, framer: SequenceFramer) -> int | None:
 _MOST_IDS = np.iinfo(np.int32).max
 
 
-def _default_framer(model: keras.Model) -> SequenceFramer:
+def _framer_of_steps(model: keras.Model) -> SequenceFramer:
     """Return a framer of the steps that a model declares."""
     shape, output = declared_shape(model, "input_shape"), declared_shape(model, "output_shape")
     if not shape or output is None:

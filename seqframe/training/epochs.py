@@ -69,7 +69,7 @@ class EpochRunner:
         model = self.model
         hooks = self._hooks(callbacks, epochs, add_history=True)
         if not model.optimizer.built:  # some optimizers do not check this themselves
-            with PutOff():
+            with PutOff(), backend.scope(model):
                 model.optimizer.build(model.trainable_variables)
         model.stop_training = False
         self.left = self._program.planned = self.schedule.batches * (epochs - initial_epoch)
@@ -154,7 +154,7 @@ class EpochRunner:
         if self._checkpoint is None:
             return
         batch = first_batch(self.schedule.feed.gather, (*self.schedule.batch(0, 0), []))
-        with PutOff():
+        with PutOff(), backend.scope(self.model):
             build_for_training(self.model, batch)
         self._checkpoint._fix("train", self._program, self.left)
         if isinstance(validator, EpochRunner):

@@ -65,11 +65,13 @@ def make_runners(
         **given: Any,
     ) -> Runner:
         check_integers(batch_size=batch_size, steps=steps)
+        backend.check_sharing(model, kind, policy is not None, why_by_keras(model, data))
         if is_dataset(data):
             given = _dataset_arguments(model, data, kind, policy, batch_size, **given)
             return KerasRunner(model, data, kind, policy, verbose, steps, **given)
         given |= {"batch_size": batch_size, "steps": steps, "max_device_bytes": limit}
-        schedule = plan(model, data, kind, policy, **given)
+        with backend.scope(model):
+            schedule = plan(model, data, kind, policy, **given)
         if reason is not None:
             return KerasRunner(model, schedule, kind, policy, verbose)
         return EpochRunner(model, schedule, kind, policy, program, jit_compile, verbose)
@@ -114,7 +116,7 @@ def why_by_keras(model: keras.Model, data: Data) -> str | None:
         return "it is compiled with `jit_compile=False`, which under JAX means: not at all"
     if keras.distribution.distribution() is not None:
         return "a `keras.distribution` is set"
-    if backend.is_distributed(model):
+    if backend.needs_keras_loop(model):
         return "it is under a distribution strategy"
     return None
 

@@ -113,7 +113,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._forget()
         if dataset is not None and self._order is None and has_state(dataset):
             self._order = dataset
-        self._content = self._files.read()
+        self._content = backend.from_first(self._files.read())
         return self._content["seed"] if seed is None and self._content else seed
 
     def _expect(self, schedule: Schedule | None, validation: Schedule | None) -> None:
@@ -124,9 +124,9 @@ class Checkpoint(keras.callbacks.Callback):
         self._facts = {"loop": "`seqframe.fit`"}
         if schedule is not None:
             self._seed = schedule.seed
-            self._facts |= _facts(schedule, "training")
+            self._facts |= facts_of(schedule, "training")
         if validation is not None:
-            self._facts |= _facts(validation, "validation")
+            self._facts |= facts_of(validation, "validation")
         self._check(self._facts)
 
     def _fix(self, kind: str, program: Program, steps: int) -> None:
@@ -242,6 +242,8 @@ class Checkpoint(keras.callbacks.Callback):
         return time.monotonic() - self._clock >= self.every
 
     def _save(self, epoch: int, step: int, finished: bool = False) -> None:
+        if not backend.is_first():
+            return
         model = self.model
         forms = {kind: program.form for kind, program in self._programs.items()}
         content = {
@@ -352,7 +354,7 @@ def _check_epochs(content: Content, epochs: int, path: Path) -> None:
 # --- What a run is recognised by.
 
 
-def _facts(schedule: Schedule, kind: str) -> dict[str, Any]:
+def facts_of(schedule: Schedule, kind: str) -> dict[str, Any]:
     """Return what tells the data and the steps of a run from those of another one."""
     order = [array for array in (schedule._frames, schedule.resets) if array is not None]
     facts = {

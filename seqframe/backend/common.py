@@ -19,6 +19,7 @@ from seqframe.backend.locks import between_calls
 from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = True  # or runs them as plain loops
+COMPILES_MESHES = False  # whether a program may run on the devices of a `keras.distribution`
 DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
 
 # A tensor, a variable, or a nest of these: each backend has its own types.
@@ -485,13 +486,6 @@ def scope(model: keras.Model) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def check_sharing(model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None) -> None:
-    """Raise if several devices or processes cannot share the batches of a model's steps.
-
-    `by_keras` is why Keras's own loop runs them, or None.
-    """
-
-
 def joined(model: keras.Model, facts: Callable[[], dict[str, Any]]) -> AbstractContextManager[None]:
     """Return a context in which all processes train one model. `facts()` must agree in them."""
     return nullcontext()
@@ -507,9 +501,38 @@ def from_first(value: Any) -> Any:
     return value
 
 
-def is_first() -> bool:
-    """Whether this is the first process, which writes files for all."""
+def own_rows(batch_size: int) -> slice:
+    """Return the rows of a streamed batch that this process loads: all."""
+    return slice(None)
+
+
+def check_processes(
+    model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None
+) -> None:
+    """Raise if several devices or processes cannot share the batches of a model's steps.
+
+    `by_keras` is why Keras's own loop runs them, or None.
+    """
+
+
+def agreed(number: Any) -> Any:
+    """Return a number, as all processes that run one program have it."""
+    return number
+
+
+def by_process(numbers: list[int]) -> list[list[int]]:
+    """Return integers of 32 bits as each process has them."""
+    return [numbers]
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the files of the processes that run one program."""
     return True
+
+
+def to_host(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as a NumPy array."""
+    return ops.convert_to_numpy(tensor)
 
 
 def values_kept(model: keras.Model) -> AbstractContextManager[None]:

@@ -413,7 +413,9 @@ _PROCESSES = (
 )
 
 
-def check_sharing(model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None) -> None:
+def check_processes(
+    model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None
+) -> None:
     """Raise if the devices of a model's strategy cannot share its batches."""
     strategy = model.distribute_strategy
     if isinstance(strategy, _PROCESSES):
@@ -436,7 +438,7 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(lambda array: tf.convert_to_tensor(np.array(array)), value)
 
 
-def give_to_device(value: Any) -> Any:
+def give_to_device(value: Any, batch_size: int) -> Any:
     """Return a nest of NumPy arrays, which nobody else has, as tensors."""
     return tree.map_structure(tf.convert_to_tensor, value)
 

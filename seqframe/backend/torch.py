@@ -33,16 +33,17 @@ from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 from seqframe.backend.threefry import bits_of_rows
 from seqframe.backend.torch_ranks import (
-    check_sharing,
+    agreed,
+    check_processes,
     from_first,
-    is_first,
+    is_first_process,
     is_shared,
     joined,
     shared_step,
     sharing,
 )
 
-__all__ = ["check_sharing", "from_first", "is_first", "joined", "sharing"]
+__all__ = ["agreed", "check_processes", "from_first", "is_first_process", "joined", "sharing"]
 
 COMPILES_ROLLOUTS = False
 
@@ -370,7 +371,9 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(ops.convert_to_tensor, value)
 
 
-give_to_device = to_device
+def give_to_device(value: Any, batch_size: int) -> Any:
+    """Return a nest of NumPy arrays, which nobody else has, as tensors."""
+    return to_device(value)
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:

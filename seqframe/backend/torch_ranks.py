@@ -34,8 +34,8 @@ def is_shared(kind: str) -> bool:
     return kind in _SHARED.get()
 
 
-def is_first() -> bool:
-    """Whether this is the first process, which writes files for all."""
+def is_first_process() -> bool:
+    """Whether this process writes the files of all processes."""
     return num_ranks() < 2 or dist.get_rank() == 0
 
 
@@ -48,7 +48,17 @@ def from_first(value: Any) -> Any:
     return values[0]
 
 
-def check_sharing(model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None) -> None:
+def agreed(number: Any) -> Any:
+    """Return an integer as the first process has it.
+
+    Processes need not agree about seconds: they share each step by itself.
+    """
+    return from_first(number) if isinstance(number, int) else number
+
+
+def check_processes(
+    model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None
+) -> None:
     """Raise if the ranks cannot train a model together with the result of one process."""
     if num_ranks() < 2 or kind != "train":
         return
@@ -87,7 +97,7 @@ def _joined(model: keras.Model, facts: dict[str, Any]) -> Iterator[None]:
     variables = [*model.weights, *model.optimizer.variables]
     shapes = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
     _compare({**facts, "weights": shapes, "optimizer": type(model.optimizer).__name__})
-    values = [ops.convert_to_numpy(variable) for variable in variables] if is_first() else None
+    values = [ops.convert_to_numpy(variable) for variable in variables] if is_first_process() else None
     for variable, value in zip(variables, from_first(values), strict=True):
         variable.assign(value)
     logger.info("%r trains in %d processes, which share each batch.", model.name, num_ranks())

@@ -202,7 +202,7 @@ class EpochRunner:
             chunk = self.schedule.epochs(epoch, count)
             begin = time.perf_counter()
             logs = self._run(chunk, 0, steps, count, fresh=True)
-            seconds = time.perf_counter() - begin
+            seconds = backend.agreed(time.perf_counter() - begin)
             self._pace.learn(count * steps, seconds)
             for number in range(count):
                 if self.policy is not None:
@@ -257,7 +257,7 @@ class EpochRunner:
                 shape = (1, end - first) if predicts else (end - first, 1)
                 fresh = first == 0 and not predicts
                 found.append(self._run(chunk, row, *shape, fresh=fresh))
-                self._pace.learn(end - first, time.perf_counter() - began)
+                self._pace.learn(end - first, backend.agreed(time.perf_counter() - began))
                 first = end
             yield stop - 1, _joined(found) if predicts else found[-1]
         if self.schedule.remainder:

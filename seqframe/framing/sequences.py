@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from seqframe.framing.checks import each_name
+from seqframe.framing.stores import Reader, Store, is_store
 from seqframe.framing.tables import Table, check_unmasked, column_names, read_table, read_tables
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -123,8 +124,10 @@ def holds_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
     return own and isinstance(sequence, (list, tuple))
 
 
-def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> np.ndarray:
-    """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids."""
+def to_array(
+    sequence: Any, name: str, vocabulary: Vocabulary | None = None
+) -> "np.ndarray | Store":
+    """Return a sequence as an array or a Store `(steps, …)`: symbols as ids."""
     check_unmasked(sequence, name)
     plain = as_plain(sequence)
     if holds_symbols(plain, vocabulary):
@@ -137,8 +140,11 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             return vocabulary.encode(plain)
         except ValueError as error:
             raise ValueError(f"`{name}`: {error}") from None
+    array: Any
     if isinstance(plain, Table):
         array = plain.to_numpy(name)
+    elif is_store(plain):
+        array = Store(Reader(plain))
     elif isinstance(plain, (list, tuple)) or hasattr(plain, "__array__"):
         try:
             array = np.asarray(plain)
@@ -150,6 +156,8 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     else:
         kind = type(sequence).__name__
         way_out = " Pass `[part for _, part in …]` of it." if kind.endswith("GroupBy") else ""
+        if kind in ("File", "Group"):
+            way_out = " Pass one of its arrays, as `file[name]`, or a list or dict of them."
         raise TypeError(
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {kind}.{way_out}"
@@ -171,8 +179,8 @@ def to_arrays(
     name: str,
     vocabulary: Vocabulary | None = None,
     labels: Sequence[Hashable] | None = None,
-) -> list[np.ndarray]:
-    """Return several sequences as arrays that agree in features, columns and dtype."""
+) -> list[Any]:
+    """Return several sequences as arrays, or Stores, that agree in features, columns and dtype."""
     raw = read_tables(raw)
     called = [each_name(name, number, labels or len(raw)) for number in range(len(raw))]
     arrays = [
@@ -206,7 +214,12 @@ def to_arrays(
 
 def _is_array_of_numbers(item: Any) -> bool:
     """Whether an item is an array that `to_array` returns as it is, which takes it much longer."""
-    return type(item) is np.ndarray and item.dtype.kind in "biufcmM" and item.ndim > 0
+    return (
+        isinstance(item, Store)
+        or type(item) is np.ndarray
+        and item.dtype.kind in "biufcmM"
+        and item.ndim > 0
+    )
 
 
 def find_columns(

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from seqframe.framing.stores import ParquetTable, is_parquet
+
 if TYPE_CHECKING:
     import narwhals.stable.v2 as nw
 
@@ -22,6 +24,13 @@ Column: TypeAlias = "np.ndarray | nw.Series[Any]"
 
 _NO_TABLES = (np.ndarray, np.generic, list, tuple, str, bytes, numbers.Number, type(None))
 _NUMBERS = "biufc"  # NumPy's kinds of numbers
+#: What gives a lazy table its rows, by library.
+_COMPUTED = {
+    "polars": "table.collect()",
+    "dask": "table.compute()",
+    "pyspark": "table.toPandas()",
+}
+_LAZY_MODULES = ("dask.dataframe", "dask_expr", "pyspark.sql")
 _MANY_ROWS = 10_000  # of a table, from which it is faster to leave out columns than to copy
 
 
@@ -89,10 +98,15 @@ class Table:
             return self.data[:, place]
         return self._opened.get_column(self._opened.columns[place])
 
-    def to_numpy(self, name: str = "table") -> np.ndarray:
-        """Return the values as an array of the dtype that NumPy finds for all columns."""
+    def to_numpy(self, name: str = "table") -> Any:
+        """Return the values as an array of the dtype that NumPy finds for all columns.
+
+        The columns of a Parquet file are a Store.
+        """
         if isinstance(self.data, np.ndarray):
             return self.data
+        if isinstance(self.data, ParquetTable):
+            return self._store(name)
         data, places = self.data, self.places
         if places is not None and len(data) >= _MANY_ROWS and not _is_uniform(data):
             # Without the columns of labels, a library may have an array to view.
@@ -105,23 +119,35 @@ class Table:
                 return array if places is None else array[:, places]
         read = [self.column(place) for place in range(len(self.columns))]
         columns = [column.to_numpy() for column in read]
-        received = ", ".join(
-            f"{called!r} ({series.dtype})"
-            for called, series, column in zip(self.columns, read, columns, strict=True)
-            if column.dtype.kind not in _NUMBERS
-        )
-        if received or not columns:
-            named = zip(self.columns, columns, strict=True)
-            numeric = [called for called, column in named if column.dtype.kind in _NUMBERS]
-            only = f" by `columns={numeric}`" if name.startswith("sequences") and numeric else ""
-            index = "" if self.index is None else ", and `table.set_index` takes dates"
-            raise TypeError(
-                f"`{name}` must hold numbers. Received: a table with the columns {received}. Leave "
-                f"them out{only}, or encode them as integers. `by` takes columns that tell series "
-                f"apart{index}."
-            )
+        self._check_numbers(name, [column.dtype for column in columns], read)
         # Each column is one run of memory, as in a table. A single one need not be copied.
         return columns[0][:, None] if len(columns) == 1 else np.stack(columns).T
+
+    def _store(self, name: str) -> Any:
+        """Return the columns of a Parquet file as a Store."""
+        dtypes = [self.data.dtype(column) for column in self.columns]
+        self._check_numbers(name, dtypes, [self.data.field(column) for column in self.columns])
+        return self.data.store(self.columns)
+
+    def _check_numbers(self, name: str, dtypes: list[np.dtype], columns: list[Any]) -> None:
+        """Raise if some columns hold no numbers. `columns` know how their library calls a dtype."""
+        is_number = [dtype.kind in _NUMBERS for dtype in dtypes]
+        if all(is_number) and dtypes:
+            return
+        named = [*zip(self.columns, is_number, strict=True)]
+        received = ", ".join(
+            f"{called!r} ({column.dtype})"
+            for (called, fits), column in zip(named, columns, strict=True)
+            if not fits
+        )
+        numeric = [called for called, fits in named if fits]
+        only = f" by `columns={numeric}`" if name.startswith("sequences") and numeric else ""
+        index = "" if self.index is None else ", and `table.set_index` takes dates"
+        raise TypeError(
+            f"`{name}` must hold numbers. Received: a table with the columns {received}. Leave "
+            f"them out{only}, or encode them as integers. `by` takes columns that tell series "
+            f"apart{index}."
+        )
 
     @cached_property
     def _opened(self) -> Any:
@@ -152,6 +178,10 @@ def read_table(value: Any) -> Any:
     >>> read_table("ABC")
     'ABC'
     """
+    if is_parquet(value):
+        value = ParquetTable(value)
+    if isinstance(value, ParquetTable):
+        return Table(value, tuple(value.columns), None, value.columns)
     if type(value) not in _KINDS:
         _KINDS[type(value)] = _kind_of(value)
     kind = _KINDS[type(value)]
@@ -173,18 +203,21 @@ def _kind_of(value: Any) -> _Kind | None:
     import narwhals.stable.v2 as nw
 
     opened = _open(value)
-    if isinstance(opened, nw.LazyFrame):
-        kind = type(value)
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    # narwhals does not know every version of a library.
+    if kind.__module__.startswith(_LAZY_MODULES) or isinstance(opened, nw.LazyFrame):
+        computed = _COMPUTED.get(library.removesuffix("_expr"), "table.collect()")
         raise TypeError(
-            "A lazy table has no rows yet. Received: a "
-            f"{kind.__module__.partition('.')[0]} {kind.__name__}. Compute it first, as "
-            "`table.collect()` or `table.compute()`."
+            f"A lazy table has no rows yet. Received: a {library} {kind.__name__}. Compute it "
+            f"first, as `{computed}`; or write it to a Parquet file, and frame "
+            "`pathlib.Path(file)`."
         )
     if not isinstance(opened, (nw.DataFrame, nw.Series)):
         return None
-    library = opened.implementation
-    has_index = library.is_pandas() or library.is_modin()
-    return _Kind(isinstance(opened, nw.Series), has_index, library.to_native_namespace())
+    known = opened.implementation
+    has_index = known.is_pandas() or known.is_modin()
+    return _Kind(isinstance(opened, nw.Series), has_index, known.to_native_namespace())
 
 
 def _open(value: Any) -> Any:

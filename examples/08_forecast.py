@@ -46,7 +46,7 @@ model = keras.Sequential(
     [
         keras.Input((33, 1)),
         keras.layers.Rescaling(1 / 8, offset=-0.8),
-        keras.layers.GRU(24),
+        keras.layers.GRU(8),
         keras.layers.Dense(1),
         keras.layers.Rescaling(8, offset=6.4),
     ]

@@ -87,9 +87,9 @@ def train_on_prefixes(vocabulary, layers, seed):
 
 
 # %%
-# Measure them over three seeds. Without a mask the LSTM reads the padding too, up to 24 steps before
-# the first letter. It does not learn all letters then, whether the padding looks like A or not. With
-# the mask it reads the same letters as the stateful model, and learns them all.
+# Measure them over three seeds. Without a mask the LSTM reads the padding too, up to 24 steps of it
+# before the first letter. It does not learn all letters then, whether the padding looks like A or
+# not. With the mask it reads the same letters as the stateful model, and learns them all.
 for way, (vocabulary, layers) in ways.items():
     accuracies = [train_on_prefixes(vocabulary, layers, seed)[0] for seed in range(3)]
     print(f"{way:30}", *(f"{accuracy:6.0f} %" for accuracy in accuracies))

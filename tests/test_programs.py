@@ -198,7 +198,7 @@ def test_the_same_seed_draws_the_same_in_every_program(kind):
     expected = drawn(kind, two_epochs())
     for way in {"callbacks": [looking]}, {"max_device_bytes": 0}:
         assert_same(drawn(kind, two_epochs(**way)), expected, atol=1e-5)
-    # Without a seed, PyTorch's dropout draws from the generator that Keras's data loader draws from.
+    # Without a seed, PyTorch's dropout and Keras's data loader draw from the same generator.
     if BACKEND != "torch" or kind == "a seed":
         assert_same(drawn(kind, keras_own(BY_DEFAULT)), expected, atol=1e-5)
 

@@ -79,10 +79,10 @@ class _Forecasting(TypedDict, total=False):
 class Generator:
     """Feeds a model's predictions back in: symbols or real values, in one compiled program.
 
-    PyTorch cannot compile such a program, so it runs a plain loop.
     Any Keras model that maps a frame to a target can roll out. A stateless model sees its window. A
     stateful model reads the prompt first and carries its state. The batch size of training does not
-    matter. The model's weights and state do not change.
+    matter. The model's weights and state do not change. PyTorch compiles no such program, so it runs
+    a plain loop.
 
     Args:
         model: keras.Model, built. It has one input, or two named "past" and "future".

@@ -8,16 +8,13 @@ against repetition. New numbers compile nothing.
 """
 
 # %%
-from pydoc_data.topics import topics
-
 import keras
 
-from seqframe import Generator, SequenceFramer, fit
+from seqframe import Generator, SequenceFramer, datasets, fit
 from seqframe.processors import BannedSymbols, NoRepeatNGram, RepetitionPenalty
 
 keras.utils.set_random_seed(7)
-lines = [" ".join(line.split()) for topic in topics.values() for line in topic.splitlines()]
-text = "".join(letter for letter in "\n".join(lines) if letter.isascii())[:80_000]
+text = datasets.load_python_docs()[:80_000]
 
 # %%
 # Thirty-two rows read the text side by side, 50 letters at a time. Each row keeps its state from

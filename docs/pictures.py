@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from seqframe import SequenceFramer, plot_forecast
-from seqframe.plot.canvas import BLUE, GREY, ORANGE
+from seqframe.plot.canvas import BLUE, GREY, ORANGE, curve_colors, ink
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 5.2  # inches: a phone shows text of 10 points at about its size
@@ -214,6 +214,77 @@ def run_probabilistic() -> dict[str, Any]:
     return page
 
 
+# --- Charts of the figures in docs/performance.md.
+
+
+def read_table(heading: str, after: str = "") -> tuple[list[str], list[list[str]]]:
+    """Return the header and rows of the first table that begins with `heading` after a place."""
+    text = (ROOT / "docs/performance.md").read_text("utf-8")
+    text = text[text.index(after) :]
+    lines = text[text.index(heading) :].partition("\n\n")[0].splitlines()
+    header, _, *rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    return header, rows
+
+
+def number(cell: str) -> float:
+    return float(re.search(r"[\d.]+", cell.replace(",", ""))[0])
+
+
+def draw_framing(figure: Figure) -> None:
+    header, rows = read_table("| windows, batch size |")
+    ax = figure.subplots()
+    colors = [*curve_colors(ax)[:5], GREY]
+    for k, (library, color) in enumerate(zip(header[1:], colors, strict=True)):
+        name = library.partition(",")[0].replace("`", "")
+        seconds = [number(row[k + 1]) for row in rows]
+        style = dict(marker="D" if k == 0 else "o", ms=7, ls="", color=color, zorder=3)
+        ax.plot(seconds, range(len(rows)), label=name, **style)
+    ax.set(xscale="log", xlabel="seconds for one shuffled epoch", ylim=(3.5, -0.5))
+    ax.set_yticks(
+        range(len(rows)), [row[0].split(", ")[0].replace(" from ", "\nfrom ") for row in rows]
+    )
+    ax.grid(axis="x", alpha=0.3)
+    ax.spines[["right", "top"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize="small")
+
+
+def draw_networks(figure: Figure) -> None:
+    _, rows = read_table("| network | TensorFlow: Keras's best |")
+    rows.sort(key=lambda row: number(row[3]))
+    ax = figure.subplots()
+    for column, label, color in [(3, "TensorFlow", ORANGE), (6, "JAX", curve_colors(ax)[0])]:
+        ax.plot(
+            [number(row[column]) for row in rows], range(len(rows)), "o", color=color, label=label
+        )
+    ax.axvline(1, color=ink(ax), lw=1, ls="--")
+    ax.set(
+        xlim=(0, 1.1),
+        ylim=(-0.7, len(rows) - 0.3),
+        xlabel="time of seqframe / of Keras's fastest way",
+    )
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows], size=8)
+    ax.grid(axis="y", alpha=0.3)
+    ax.spines[["right", "top"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+
+
+def draw_ladder(figure: Figure) -> None:
+    ax = figure.subplots()
+    for backend, color in [("TensorFlow", ORANGE), ("JAX", curve_colors(ax)[0])]:
+        place = f"### {backend}\n\n`python benchmarks/training.py"
+        _, rows = read_table("| network | Keras's `fit` |", place)
+        rows = [row for row in rows if row[0].startswith("LSTM")]
+        seconds = [number(row[3]) for row in rows]
+        ratios = [number(row[5]) for row in rows]
+        ax.plot(seconds, ratios, "o", ms=5, color=color, label=backend)
+    ax.axhline(1, color=ink(ax), lw=1, ls="--")
+    ax.set(xscale="log", yscale="log", xlabel="microseconds of a training step of seqframe")
+    ax.set_ylabel("Keras's fastest way / seqframe")
+    ax.set_yticks([1, 2, 5, 10, 20], ["1 ×", "2 ×", "5 ×", "10 ×", "20 ×"])
+    ax.spines[["right", "top"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+
+
 # The height of each picture in inches, and what draws it.
 PICTURES: dict[str, tuple[float, Callable[..., None]]] = {
     "windows": (2.6, draw_windows),
@@ -224,6 +295,9 @@ PICTURES: dict[str, tuple[float, Callable[..., None]]] = {
     "folds": (4.2, draw_folds),
     "origins": (3.0, draw_origins),
     "recursion": (2.2, draw_recursion),
+    "framing": (3.2, draw_framing),
+    "networks": (5.6, draw_networks),
+    "ladder": (3.4, draw_ladder),
     "rollout": (2.8, draw_stores),
     "quantiles": (2.8, draw_quantiles),
 }

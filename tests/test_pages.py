@@ -209,3 +209,14 @@ def test_pictures_are_those_that_the_scripts_draw(monkeypatch):
         drawn |= {*importlib.import_module("diagrams").DIAGRAMS}
     stored = {path.stem.rpartition("-")[0] for path in (ROOT / "docs/_static").glob("*-*.svg")}
     assert stored == drawn
+
+
+def test_broken_links_of_a_site_are_found(tmp_path, monkeypatch):
+    """`python docs/browser.py` looks for them, and at the pages in a browser."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    links = ["b.html", "b.html#here", "#top", "https://keras.io/#x", "b.html#gone", "c.html"]
+    body = '<p id="top">' + "".join(f'<a href="{link}">x</a>' for link in links)
+    (tmp_path / "a.html").write_text(body + '<img src="d.svg">')
+    (tmp_path / "b.html").write_text('<p id="here">')
+    found = [*importlib.import_module("browser").broken_links(tmp_path)]
+    assert found == [f"a.html: {link} leads nowhere" for link in ("b.html#gone", "c.html", "d.svg")]

@@ -69,4 +69,4 @@ for letter in generator.stream("The object ", 200, stop=".", temperature=0.7, to
     print(letter, end="")
 print()
 
-# sphinx_gallery_thumbnail_path = '_build/thumbnails/07.png'
+# sphinx_gallery_thumbnail_path = '_build/thumbnails/13.png'

@@ -29,13 +29,21 @@ _INVENTORIES = {
         "reference/generated/numpy.dtype": ["numpy.dtype"],
         "reference/typing": ["numpy.typing.ArrayLike"],
     },
+    "keras": {
+        "models/model": ["keras.Model"],
+        "callbacks": ["keras.callbacks.History"],
+        "callbacks/base_callback": ["keras.callbacks.Callback"],
+        "utils/python_utils": ["keras.utils.PyDataset"],
+    },
 }
+
+_ENDS = {"keras": "/"}  # of addresses
 
 
 def write_inventory(project: str, folder: Path) -> Path:
     """Write a project's inventory in Sphinx's format, version 2, and return its path."""
     lines = [
-        f"{name} py:{_role(name)} 1 {page}.html#$ -\n"
+        f"{name} py:{_role(name)} 1 {page}{_ENDS.get(project, '.html#$')} -\n"
         for page, names in _INVENTORIES[project].items()
         for name in names
     ]

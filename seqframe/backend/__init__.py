@@ -13,8 +13,8 @@ Each backend's module has these names, with the same meanings:
 - `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
   how many devices;
 - `COMPILES_MESHES`: whether a program may run on the devices of a `keras.distribution`;
-- `check_processes`, `agreed`, `by_process`, `is_first_process`, `own_rows`, `to_host`: processes
-  that run one program together, the numbers that they have, and their parts of data;
+- `check_processes`, `spans_processes`, `is_first_process`, `agreed`, `by_process`, `own_rows`,
+  `to_host`: processes that run one program together, the numbers that they have, and their data;
 - `values_kept`: a context in which a model keeps its values if one of Keras's loops raises;
 - `SteppedProgram`: a function of `OnVariables` as one program that is called again and again;
 - `PureFunction`, `call_with_values`, `values_of`: calls with other values of variables;

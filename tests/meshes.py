@@ -135,7 +135,7 @@ def main():
         fit(eager, SequenceFramer(2).frame(numbers(9)), batch_size=3, verbose=0)
     devices = keras.distribution.DeviceMesh((1, 2), ["batch", "model"])
     layouts = keras.distribution.LayoutMap(devices)
-    layouts["dense.*kernel"] = ("model", None)
+    layouts[".*dense.*kernel"] = ("model", None)
     keras.distribution.set_distribution(keras.distribution.ModelParallel(layout_map=layouts))
     model = network()
     assert_same(fitted(model, FRAMES, **given), expected["streams"], atol=1e-6)

@@ -1,14 +1,15 @@
 """Processes under JAX train one model together, on the same data, and end together."""
 
+import logging
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 import rank
 from models import assert_same
@@ -78,13 +79,11 @@ def test_processes_refuse_other_data_and_to_train_apart(found):
     assert "set_distribution" in found["apart"]
 
 
-def test_one_process_goes_on_where_two_stopped(found, ended, tmp_path):
-    assert found["stopped"]
-    if (ended[0] / "run").exists():
-        resumed = rank.resumable((ended[0] / "run").rename(ended[0] / "resumed"))
-        whole_path = tmp_path / "whole"
-        del whole_path
-        assert np.isfinite(resumed[0]).all()
+def test_one_process_goes_on_where_two_stopped(ended, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, logger="seqframe"):
+        resumed = rank.resumable(ended[0] / "run", rank.StopAt(9, 0))
+    assert re.search(r"goes on at epoch 2, step [2-6]\b", caplog.text)
+    assert_same(resumed, rank.resumable(tmp_path / "whole"), atol=1e-6)
 
 
 def test_the_others_end_when_a_process_dies(ended):

@@ -21,6 +21,7 @@ ONE = SequenceFramer(1).frame(numbers(10))
 
 
 SEEN = []  # layouts
+SHAPES = set()  # in recurrent steps
 
 
 class Spy(layers.Layer):
@@ -47,10 +48,15 @@ def network(*more):
     return compiled(seeded(keras.Sequential(inner)), "adam", **metrics)
 
 
+def noted(x):
+    SHAPES.add(x.shape)
+    return keras.ops.tanh(x)
+
+
 def batches_that_do_not_divide():
     """Batches of 5 and of 3, and what depends on all rows of a batch."""
     keras.utils.set_random_seed(1)
-    model = network(layers.LSTM(2), layers.BatchNormalization(), layers.Dropout(0.2))
+    model = network(layers.LSTM(2, noted), layers.BatchNormalization(), layers.Dropout(0.2))
     return fitted(model, FRAMES, batch_size=5, program="loop")
 
 
@@ -120,11 +126,14 @@ def main():
     before = network()
     keras.distribution.set_distribution(keras.distribution.DataParallel())
     SEEN.clear()
+    SHAPES.clear()
     for compare in COMPARED:
         assert_same(compare(), expected[compare.__name__], atol=1e-6)
         print(compare.__name__, flush=True)
     assert SEEN
     assert all(layout.shard_shape((4, 4, 1)) == (2, 4, 1) for layout in SEEN), SEEN
+    # Each device runs the layer on its own rows, so it talks once a batch, not at each time step.
+    assert {(3, 2), (2, 2)} <= SHAPES, SHAPES
     print("rows are shared out")
     # It was made for one device, and moves.
     given = {"batch_size": 4, "max_device_bytes": 0}

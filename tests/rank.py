@@ -13,7 +13,16 @@ from pathlib import Path
 import keras
 from models import compiled, numbers, recurrent
 
-from seqframe import Checkpoint, SequenceFramer, StatefulTrainer, evaluate, fit, get_states, predict
+from seqframe import (
+    Checkpoint,
+    Generator,
+    SequenceFramer,
+    StatefulTrainer,
+    evaluate,
+    fit,
+    get_states,
+    predict,
+)
 
 FRAMES = SequenceFramer(2).frame(numbers(25))
 SEVERAL = SequenceFramer(1).frame([numbers(n, seed=n) for n in (9, 6, 6)])
@@ -33,6 +42,11 @@ def stateful():
     history = fit(model, SEVERAL.lanes(3), epochs=2, **given).history
     found = [list(history.values()), predict(model, SEVERAL, verbose=0)]
     return [*found, *model.get_weights(), *get_states(model)[0]]
+
+
+def rollout():
+    model = compiled(recurrent())
+    return Generator(model, FRAMES.framer).forecast(numbers(5), 4)
 
 
 class StoppedError(Exception):
@@ -77,12 +91,20 @@ def main(rank, count, port, folder):
 
     given = {"heartbeat_timeout_seconds": 20}
     jax.distributed.initialize(f"127.0.0.1:{port}", int(count), rank, **given)
-    found = {"apart": refusal(lambda: fit(compiled(recurrent()), FRAMES, verbose=0))}
+    keras.utils.set_random_seed(1)
+    alone = compiled(recurrent())
+    found = {"apart": refusal(lambda: fit(alone, FRAMES, verbose=0))}
+    devices = keras.distribution.list_devices()
+    other = keras.distribution.DataParallel(devices=[devices[1 - rank]])
+    keras.distribution.set_distribution(other)
+    found["elsewhere"] = refusal(lambda: fit(alone, FRAMES, verbose=0))
     keras.distribution.set_distribution(keras.distribution.DataParallel())
     found["batches"] = stateless(5)
     found["blocks"] = stateless(4, max_device_bytes=0)
     found["states"] = stateful()
-    model = compiled(recurrent())
+    found["rollout"] = rollout()
+    model = keras.Sequential([keras.layers.SimpleRNN(2), keras.layers.Dense(1)])  # not built
+    model.compile("sgd", "mse")
     fit(model, FRAMES, verbose=0)  # by one seed
     found["by one seed"] = model.get_weights()
     other = SequenceFramer(2).frame(numbers(25, seed=rank))

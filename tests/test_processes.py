@@ -67,6 +67,7 @@ def test_processes_give_what_one_gives(found):
     assert_same(found["batches"], rank.stateless(5), atol=1e-6)
     assert_same(found["blocks"], rank.stateless(4), atol=1e-6)
     assert_same(found["states"], rank.stateful(), atol=1e-6)
+    assert_same(found["rollout"], rank.rollout(), atol=1e-6)
 
 
 def test_processes_draw_one_seed(found, ended):
@@ -77,6 +78,7 @@ def test_processes_draw_one_seed(found, ended):
 def test_processes_refuse_other_data_and_to_train_apart(found):
     assert "data of the training in the processes [1]" in found["other data"]
     assert "set_distribution" in found["apart"]
+    assert "devices of all processes" in found["elsewhere"]
 
 
 def test_one_process_goes_on_where_two_stopped(ended, tmp_path, caplog):

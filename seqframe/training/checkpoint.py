@@ -131,7 +131,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._check(self._facts)
         content = self._content or {}
         # Each process reads the files, and the first one writes them.
-        check_same({"checkpoint": [content.get(name) for name in ("epoch", "step", "seed")]})
+        names = ("epoch", "step", "seed")
+        check_same(lambda: {"checkpoint": [content.get(name) for name in names]})
 
     def _fix(self, kind: str, program: Program, steps: int) -> None:
         """Let a program run in one form, the one that the run began with."""

@@ -75,7 +75,7 @@ def make_runners(
         given |= {"batch_size": batch_size, "steps": steps, "max_device_bytes": limit}
         with backend.scope(model):
             schedule = plan(model, data, kind, policy, **given)
-        check_same(facts_of(schedule, _USES[kind]))
+        check_same(lambda: facts_of(schedule, _USES[kind]))
         if reason is not None:
             return KerasRunner(model, schedule, kind, policy, verbose)
         return EpochRunner(model, schedule, kind, policy, program, jit_compile, verbose)

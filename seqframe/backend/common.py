@@ -506,9 +506,7 @@ def own_rows(batch_size: int) -> slice:
     return slice(None)
 
 
-def check_processes(
-    model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None
-) -> None:
+def check_processes(model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None) -> None:
     """Raise if several devices or processes cannot share the batches of a model's steps.
 
     `by_keras` is why Keras's own loop runs them, or None.

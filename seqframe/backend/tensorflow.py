@@ -413,9 +413,7 @@ _PROCESSES = (
 )
 
 
-def check_processes(
-    model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None
-) -> None:
+def check_processes(model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None) -> None:
     """Raise if the devices of a model's strategy cannot share its batches."""
     strategy = model.distribute_strategy
     if isinstance(strategy, _PROCESSES):

@@ -56,9 +56,7 @@ def agreed(number: Any) -> Any:
     return from_first(number) if isinstance(number, int) else number
 
 
-def check_processes(
-    model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None
-) -> None:
+def check_processes(model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None) -> None:
     """Raise if the ranks cannot train a model together with the result of one process."""
     if num_ranks() < 2 or kind != "train":
         return
@@ -97,7 +95,9 @@ def _joined(model: keras.Model, facts: dict[str, Any]) -> Iterator[None]:
     variables = [*model.weights, *model.optimizer.variables]
     shapes = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
     _compare({**facts, "weights": shapes, "optimizer": type(model.optimizer).__name__})
-    values = [ops.convert_to_numpy(variable) for variable in variables] if is_first_process() else None
+    values = (
+        [ops.convert_to_numpy(variable) for variable in variables] if is_first_process() else None
+    )
     for variable, value in zip(variables, from_first(values), strict=True):
         variable.assign(value)
     logger.info("%r trains in %d processes, which share each batch.", model.name, num_ranks())
@@ -160,7 +160,8 @@ def _logs_of_all(model: keras.Model, logs: dict[str, Any]) -> dict[str, Any]:
             return found
         # A step of the user's own returns other logs: the mean over the rows.
         names = sorted(logs)
-        return dict(zip(names, _summed([torch.as_tensor(logs[name]) for name in names])))
+        means = _summed([torch.as_tensor(logs[name]) for name in names])
+        return dict(zip(names, means, strict=True))
 
 
 #: This rank's part of the rows of the batch.
@@ -176,8 +177,7 @@ def _summed(tensors: list[torch.Tensor], part: float | None = None) -> list[torc
     dist.all_reduce(flat)
     parts = flat.split([each.numel() for each in tensors])
     return [
-        part.reshape(each.shape).to(each.dtype)
-        for part, each in zip(parts, tensors, strict=True)
+        part.reshape(each.shape).to(each.dtype) for part, each in zip(parts, tensors, strict=True)
     ]
 
 

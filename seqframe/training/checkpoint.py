@@ -3,7 +3,6 @@
 import logging
 import random
 import time
-import zlib
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from seqframe.backend.internals import (
 )
 from seqframe.backend.interrupts import PutOff
 from seqframe.files import check_path
+from seqframe.framing.shards import digest
 from seqframe.model.inspect import metric_names
 from seqframe.model.state import state_variables, stateful_layers
 from seqframe.training.counters import attributes_of, counters_of, has_state, set_counters
@@ -371,12 +371,9 @@ def facts_of(schedule: Schedule, kind: str) -> dict[str, Any]:
     return {f"{name} of the {kind}": fact for name, fact in facts.items()}
 
 
-def _digest(arrays: Any) -> int:
+def _digest(nest: Any) -> int:
     """Return a checksum of a nest of arrays."""
-    digest = 0
-    for array in tree.flatten(arrays):
-        digest = zlib.crc32(np.ascontiguousarray(array).tobytes(), digest)
-    return digest
+    return digest(map(np.asarray, tree.flatten(nest)))
 
 
 # --- What of a model and of the process changes in training.

@@ -834,10 +834,10 @@ class Frames:
     def _by_pages(self) -> "Frames":
         return self._again(by_pages=True)
 
-    def _read_by(self, order: Order) -> "Frames":
+    def _read_by(self, *, in_order: bool) -> "Frames":
         """Return these frames, which read whole pages of a store if neighbours come together."""
-        in_order = (not order.shuffle or order.blocks is not None) and not self._geometry.draws
-        return self._by_pages if self._stored_bytes and (in_order or not self._is_slow) else self
+        by_pages = not self._is_slow or (in_order and not self._geometry.draws)
+        return self._by_pages if self._stored_bytes and by_pages else self
 
     @cached_property
     def _fingerprint(self) -> int:

@@ -6,6 +6,7 @@ a few blocks stay in memory. Other frames are read by themselves.
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ class StoredRows(Rows):
         piece = (rows - rows[begins][run]) // max(_PIECE_BYTES // self._row_bytes, 1)
         breaks |= piece[1:] != piece[:-1]
         edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
-        yield from zip(edges[:-1], edges[1:], strict=True)
+        yield from pairwise(edges)
 
     def _from_pages(
         self, rows: np.ndarray, axes: tuple[Axis, ...], pages: "Pages"
@@ -184,8 +185,9 @@ class StoredRows(Rows):
         return StoredRows(self.arrays, self.columns, pages, offset)
 
     def cut(self, starts: Numbers, stops: Numbers) -> Rows:
-        spans = zip(self.arrays, np.asarray(starts).tolist(), np.asarray(stops).tolist())
-        return StoredRows([store.cut(*span) for store, *span in spans], self.columns)
+        spans = zip(np.asarray(starts).tolist(), np.asarray(stops).tolist(), strict=True)
+        cut = [store.cut(*span) for store, span in zip(self.arrays, spans, strict=True)]
+        return StoredRows(cut, self.columns)
 
     def select(self, numbers: Numbers) -> Rows:
         return StoredRows([self.arrays[n] for n in np.asarray(numbers).tolist()], self.columns)
@@ -235,6 +237,7 @@ def _read(reader: Reader, start: int, stop: int) -> np.ndarray:
     if len(rows) != stop - start or rows.dtype != reader.dtype:
         raise ValueError(
             f"A store must keep its rows while frames read it. Received: {len(rows)} rows of "
-            f"{rows.dtype} from {reader}, instead of {stop - start} of {reader.dtype}. Frame it again."
+            f"{rows.dtype} from {reader}, instead of {stop - start} of {reader.dtype}. Frame it "
+            "again."
         )
     return rows

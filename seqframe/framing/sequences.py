@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from seqframe.framing.checks import each_name
-from seqframe.framing.stores import Reader, Store, is_store
+from seqframe.framing.stores import Store
 from seqframe.framing.tables import Table, check_unmasked, read_table, read_tables
 from seqframe.framing.vocabulary import Vocabulary
 
@@ -124,10 +124,11 @@ def holds_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
     return own and isinstance(sequence, (list, tuple))
 
 
-def to_array(
-    sequence: Any, name: str, vocabulary: Vocabulary | None = None
-) -> "np.ndarray | Store":
-    """Return a sequence as an array or a Store `(steps, …)`: symbols as ids."""
+def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> Any:
+    """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids.
+
+    A Store stays one.
+    """
     is_read = isinstance(sequence, Table) and sequence.ndim == 2
     if not is_read:
         check_unmasked(sequence, name)
@@ -145,8 +146,8 @@ def to_array(
     array: Any
     if isinstance(plain, Table):
         array = plain.to_numpy(name)
-    elif is_store(plain):
-        array = Store(Reader(plain))
+    elif isinstance(plain, Store):
+        array = plain
     elif isinstance(plain, (list, tuple)) or hasattr(plain, "__array__"):
         try:
             array = np.asarray(plain)
@@ -224,9 +225,7 @@ def _names_of(item: Any) -> tuple[str, ...] | None:
 
 def _is_array_of_numbers(item: Any) -> bool:
     """Whether an item is an array that `to_array` returns as it is, which takes it much longer."""
-    return isinstance(item, Store) or (
-        type(item) is np.ndarray and item.dtype.kind in "biufcmM" and item.ndim > 0
-    )
+    return type(item) is np.ndarray and item.dtype.kind in "biufcmM" and item.ndim > 0
 
 
 def find_columns(

@@ -119,9 +119,9 @@ class StoredRows(Rows):
         sorted_rows, whole = flat[order], None
         for first, stop in self._runs(sorted_rows, span):
             begin, end = int(sorted_rows[first]), int(sorted_rows[stop - 1]) + span
-            rows = Rows([self._read_at(begin, end)])
+            read = Rows([self._read_at(begin, end)])
             each = np.zeros(stop - first, np.int64)
-            windows = rows.take(each, sorted_rows[first:stop] - begin, axes)
+            windows = read.take(each, sorted_rows[first:stop] - begin, axes)
             if whole is None:
                 whole = np.empty((flat.size, *windows.shape[1:]), self.dtype)
             whole[order[first:stop]] = windows

@@ -281,12 +281,12 @@ def open_stores(value: Any) -> Any:
     if is_store(value):
         return Store(Reader(value))
     if isinstance(value, dict):
-        return dict(zip(value, open_stores(list(value.values())), strict=True))
+        values = [*value.values()]
+        opened = open_stores(values)
+        return value if opened is values else dict(zip(value, opened, strict=True))
     if isinstance(value, (list, tuple)):
         examples = {type(item): item for item in value}.values()  # lists may be very long
-        if any(
-            isinstance(one, os.PathLike) or is_parquet(one) or is_store(one) for one in examples
-        ):
+        if any(open_stores(example) is not example for example in examples):
             return [open_stores(item) for item in value]
     return value
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from seqframe.framing.stores import ParquetTable, is_parquet
+from seqframe.framing.stores import ParquetTable, Store
 
 if TYPE_CHECKING:
     import narwhals.stable.v2 as nw
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: A column as a table holds it.
 Column: TypeAlias = "np.ndarray | nw.Series[Any]"
 
-_NO_TABLES = (np.ndarray, np.generic, list, tuple, str, bytes, numbers.Number, type(None))
+_NO_TABLES = (np.ndarray, np.generic, Store, list, tuple, str, bytes, numbers.Number, type(None))
 _NUMBERS = "biufc"  # NumPy's kinds of numbers
 #: What gives a lazy table its rows, by library.
 _COMPUTED = {
@@ -190,7 +190,6 @@ def read_table(value: Any) -> Any:
     if kind is None:
         return value
     if kind is _PARQUET:
-        value = value if isinstance(value, ParquetTable) else ParquetTable(value)
         return Table(value, tuple(value.columns), None, value.columns)
     index = value.index if kind.has_index else None
     if kind.is_series:
@@ -213,7 +212,7 @@ def read_table(value: Any) -> Any:
 def _kind_of(value: Any) -> _Kind | None:
     if isinstance(value, (Table, *_NO_TABLES)):
         return None
-    if isinstance(value, ParquetTable) or is_parquet(value):
+    if isinstance(value, ParquetTable):
         return _PARQUET
     import narwhals.stable.v2 as nw
 

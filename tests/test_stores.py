@@ -12,6 +12,7 @@ import pandas
 import pytest
 
 from seqframe import SequenceFramer
+from seqframe.framing import batches as batches_module
 from seqframe.framing import frames as frames_module
 from seqframe.framing import gather, stored
 
@@ -112,6 +113,7 @@ def arguments(values):
 def _small(monkeypatch):
     """Pages of some rows, so that small stores are large."""
     for module, name, value in (
+        (batches_module, "_GATHER_BYTES", 256),
         (gather, "PAGE_BYTES", 256),
         (stored, "PAGE_BYTES", 256),
         (stored, "HELD_BYTES", 1024),

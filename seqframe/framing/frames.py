@@ -827,8 +827,8 @@ class Frames:
         edges = find_blocks(self._index, self.source.inputs)
         rows = {id(part.rows): part.rows for part in self._parts}
         each = sum(one.nbytes for one in rows.values()) // (len(edges) - 1)
-        # Two groups of blocks are in memory while one follows the other.
-        return Blocks(edges, max(HELD_BYTES // 2 // max(each, 1), 2))
+        # While one group of blocks follows another, the pages of both are in memory.
+        return Blocks(edges, max(3 * HELD_BYTES // 8 // max(each, 1), 2))
 
     @cached_property
     def _by_pages(self) -> "Frames":

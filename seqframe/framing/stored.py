@@ -16,6 +16,7 @@ from seqframe.framing.gather import PAGE_BYTES, Axis, Rows
 from seqframe.framing.stores import Reader, Store
 
 HELD_BYTES = 2**26  # of pages that are kept in memory
+_LEAST_PAGES = 4  # that are kept, however large: those of two groups of two blocks
 _NEAR_BYTES = 2**16  # between two windows, which are faster read than left out
 _PIECE_BYTES = 2**24  # that are read at once, to gather windows from
 
@@ -153,7 +154,7 @@ class StoredRows(Rows):
         page = np.maximum(rows - self._offset, begins) // self.page_rows * self.page_rows
         firsts, which = np.unique(page, return_inverse=True)
         size = (self.page_rows + pages.reach) * self._row_bytes
-        if len(firsts) * size > max(pages.most_bytes, 2 * size):
+        if len(firsts) * size > max(pages.most_bytes, _LEAST_PAGES * size):
             return None
         numbers = self._reader_at(firsts)
         locals_ = firsts - self._begins[numbers]
@@ -217,9 +218,10 @@ class Pages:
             if page is None:
                 page = _read(reader, first, first + rows + self.reach)
             kept[reader, first] = page
+        most = max(self.most_bytes, _LEAST_PAGES * max(page.nbytes for page in kept.values()))
         total = sum(page.nbytes for page in [*self._held.values(), *kept.values()])
         for key in [*self._held]:
-            if total <= self.most_bytes:
+            if total <= most:
                 break
             dropped = self._held.pop(key, None)
             total -= 0 if dropped is None else dropped.nbytes

@@ -131,9 +131,10 @@ def in_batches(frames, index, size=16):
 @pytest.mark.parametrize("kind", STORES)
 def test_frames_of_a_store_are_the_frames_of_its_array(kind, tmp_path):
     store = STORES[kind](tmp_path)
-    for framer, (ours, theirs) in product(
-        FRAMERS, zip(arguments(store), arguments(VALUES), strict=True)
-    ):
+    given = [*zip(arguments(store), arguments(VALUES), strict=True)]
+    # Each read of a Zarr array takes a millisecond.
+    cases = product(FRAMERS, given) if kind != "Zarr" else product(FRAMERS[::3], given[::3])
+    for framer, (ours, theirs) in cases:
         if kind == "Parquet" and "future" in ours:  # it has the names of the targets
             continue
         frames, expected = framer.frame(store, **ours), framer.frame(VALUES, **theirs)
@@ -169,7 +170,8 @@ def test_several_stores_are_several_sequences(kind, tmp_path):
     batches = frames.batches(16, shuffle="blocks", seed=1)
     order = batches.order(np.arange(len(frames)), epoch=0)
     assert_same([*batches], in_batches(expected, order))
-    assert_same([*frames.lanes(4)], [*expected.lanes(4)])
+    apart = SequenceFramer(5, sequence_stride=5)
+    assert_same([*apart.frame(parts).lanes(4)], [*apart.frame([VALUES] * 3).lanes(4)])
     named = SequenceFramer(5).frame({"a": parts[0], "b": parts[1]})
     assert set(named.labels().tolist()) == {"a", "b"}
 

@@ -13,7 +13,6 @@ import pytest
 
 from seqframe import SequenceFramer
 from seqframe.framing import batches as batches_module
-from seqframe.framing import frames as frames_module
 from seqframe.framing import gather, stored
 
 VALUES = np.random.default_rng(0).normal(size=(203, 3)).astype("float32")
@@ -117,7 +116,6 @@ def _small(monkeypatch):
         (gather, "PAGE_BYTES", 256),
         (stored, "PAGE_BYTES", 256),
         (stored, "HELD_BYTES", 1024),
-        (frames_module, "HELD_BYTES", 1024),
         (stored, "_NEAR_BYTES", 64),
         (stored, "_PIECE_BYTES", 512),
     ):
@@ -227,10 +225,10 @@ def test_few_pages_are_in_memory(monkeypatch):
     get = stored.Pages.get
 
     def noted_get(self, *args):
-        found = get(self, *args)
+        held, places = get(self, *args)
         pages.append(self)
-        most.append(sum(page.nbytes for page in self._held.values()))
-        return found
+        most.append(sum(page.nbytes for page in held.arrays))
+        return held, places
 
     monkeypatch.setattr(stored.Pages, "get", noted_get)
     monkeypatch.setattr(stored, "HELD_BYTES", 2048)
@@ -290,7 +288,7 @@ def test_blocks_are_said_once_and_only_for_large_stores(caplog, monkeypatch):
             assert frames.batches(16, shuffle=True, seed=1).order.blocks is not None
         assert len(caplog.records) == 1
         assert 'shuffle="frames"' in caplog.text
-        monkeypatch.setattr(frames_module, "HELD_BYTES", 2**20)
+        monkeypatch.setattr(stored, "HELD_BYTES", 2**20)
         small = SequenceFramer(5).frame(Noted()).batches(16, shuffle=True, seed=1)
         assert small.order.blocks is None
         assert len(caplog.records) == 1

@@ -8,7 +8,6 @@ from models import assert_same, compiled, contents, numbers, put_back, seeded
 from test_stores import Noted
 
 from seqframe import SequenceFramer, evaluate, fit, predict
-from seqframe.framing import frames as frames_module
 from seqframe.framing import gather, stored
 from seqframe.training import schedule
 
@@ -27,7 +26,6 @@ def _small(monkeypatch):
         (gather, "PAGE_BYTES", 256),
         (stored, "PAGE_BYTES", 256),
         (stored, "HELD_BYTES", 1024),
-        (frames_module, "HELD_BYTES", 1024),
         (schedule, "_MOST_BYTES", 2048),
     ):
         monkeypatch.setattr(module, name, value)

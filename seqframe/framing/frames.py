@@ -39,7 +39,7 @@ from seqframe.framing.order import Blocks, Order, random_seed
 from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
-from seqframe.framing.stored import HELD_BYTES
+from seqframe.framing.stored import blocks_together, exceeds_pages
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -814,7 +814,7 @@ class Frames:
     @property
     def _is_slow(self) -> bool:
         """Whether frames come from stores that are too large to be kept in memory."""
-        return self._stored_bytes > HELD_BYTES
+        return exceeds_pages(self._stored_bytes)
 
     @cached_property
     def _stored_bytes(self) -> int:
@@ -826,9 +826,8 @@ class Frames:
         """Blocks of frames that lie in one page of their rows."""
         edges = find_blocks(self._index, self.source.inputs)
         rows = {id(part.rows): part.rows for part in self._parts}
-        each = sum(one.nbytes for one in rows.values()) // (len(edges) - 1)
-        # While one group of blocks follows another, the pages of both are in memory.
-        return Blocks(edges, max(3 * HELD_BYTES // 8 // max(each, 1), 2))
+        nbytes = sum(one.nbytes for one in rows.values())
+        return Blocks(edges, blocks_together(nbytes // (len(edges) - 1)))
 
     @cached_property
     def _by_pages(self) -> "Frames":

@@ -108,7 +108,7 @@ class Table:
         if isinstance(self.data, ParquetTable):
             return self._store(name)
         data, places = self.data, self.places
-        if places is None and self.index is not None and len(data) < _MANY_ROWS:
+        if places is None and self.index is not None and len(self.index) < _MANY_ROWS:
             values: np.ndarray = data.values  # a view, or a small copy
             if values.dtype.kind in _NUMBERS:
                 return values
@@ -202,11 +202,12 @@ def read_table(value: Any) -> Any:
         return Table(value, tuple(map(str, names)), index, names, kind.library)
     # To write the names of many tables would take longer than to read their values.
     global _last_names
+    names = value.columns
     labels, columns = _last_names
-    if labels is None or not value.columns.identical(labels):
-        labels, columns = value.columns, tuple(map(str, value.columns))
-        _last_names = labels, columns  # at once: threads may read tables at the same time
-    return Table(value, columns, index, value.columns, kind.library)
+    if not names.is_(labels):  # tables that were cut from one share their names
+        columns = columns if names.identical(labels) else tuple(map(str, names))
+        _last_names = names, columns  # at once: threads may read tables at the same time
+    return Table(value, columns, index, names, kind.library)
 
 
 def _kind_of(value: Any) -> _Kind | None:

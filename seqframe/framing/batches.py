@@ -31,7 +31,7 @@ class FrameArrays(Protocol):
     @property
     def _nbytes(self) -> int: ...
 
-    def _read_by(self, order: Order) -> "FrameArrays": ...
+    def _read_by(self, *, in_order: bool) -> "FrameArrays": ...
 
     @property
     def _pack(self) -> Callable[[Any], Batch]: ...
@@ -190,7 +190,7 @@ class Batches(BatchIterator):
         # The first position whose frame is known, and the known frames from there on.
         self._known = (-1, np.empty(0, np.int64))
         drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
-        self._drawn = drawn._read_by(self.order)
+        self._drawn = drawn._read_by(in_order=self.order.is_local)
 
     @property
     def num_frames(self) -> int:
@@ -307,7 +307,7 @@ class Batches(BatchIterator):
             "drop_last": self.drop_last,
             "redraw": self.redraw,
             "frames": self.order.size,
-            "shuffle": self.order.shuffle if blocks is None else f"{len(blocks.edges) - 1} blocks",
+            "shuffle": self.order.shuffle if blocks is None else str(blocks),
             "num_shards": self.order.num_shards,
             "shard": self.order.shard_index,
         }

@@ -14,7 +14,7 @@ from seqframe.framing.gather import Axis, Rows
 from seqframe.framing.geometry import Geometry, Inputs
 from seqframe.framing.index import FrameIndex, Located
 from seqframe.framing.source import Rule, Source
-from seqframe.framing.stored import Pages
+from seqframe.framing.stored import StoredRows, pages_of
 
 
 class Shapes(NamedTuple):
@@ -140,9 +140,15 @@ def paged_parts(geometry: Geometry, parts: list[Part]) -> list[Part]:
     windows = [_windows(geometry)[part.at] for part in parts]
     spans = [1 + sum((steps - 1) * rows for steps, rows in axes) for axes, _ in windows]
     offsets = [offset for _, offset in windows]
-    pages = Pages(reach=max(map(add, offsets, spans)) - 1)
-    paged = [part.rows.paged(pages, offset) for part, offset in zip(parts, offsets, strict=True)]
-    return [part._replace(rows=rows) for part, rows in zip(parts, paged, strict=True)]
+    reach = max(map(add, offsets, spans)) - 1
+    stored = [rows for part in parts if isinstance(rows := part.rows, StoredRows)]
+    pages = pages_of(stored, reach)
+    return [
+        part._replace(rows=rows.paged(pages[rows.readers], offset))
+        if isinstance(rows := part.rows, StoredRows)
+        else part
+        for part, offset in zip(parts, offsets, strict=True)
+    ]
 
 
 class WindowCutter:

@@ -40,7 +40,7 @@ from seqframe.framing.sequences import join_steps
 from seqframe.framing.shards import cut_source, digest, shard_numbers, weigh_last
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
-from seqframe.framing.stored import HELD_BYTES
+from seqframe.framing.stored import blocks_together, exceeds_pages
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -883,7 +883,7 @@ class Frames:
     @property
     def _is_slow(self) -> bool:
         """Whether frames come from stores that are too large to be kept in memory."""
-        return self._stored_bytes > HELD_BYTES
+        return exceeds_pages(self._stored_bytes)
 
     @cached_property
     def _stored_bytes(self) -> int:
@@ -895,18 +895,17 @@ class Frames:
         """Blocks of frames that lie in one page of their rows."""
         edges = find_blocks(self._index, self.source.inputs)
         rows = {id(part.rows): part.rows for part in self._parts}
-        each = sum(one.nbytes for one in rows.values()) // (len(edges) - 1)
-        # Two groups of blocks are in memory while one follows the other.
-        return Blocks(edges, max(HELD_BYTES // 2 // max(each, 1), 2))
+        nbytes = sum(one.nbytes for one in rows.values())
+        return Blocks(edges, blocks_together(nbytes // (len(edges) - 1)))
 
     @cached_property
     def _by_pages(self) -> "Frames":
         return self._again(by_pages=True)
 
-    def _read_by(self, order: Order) -> "Frames":
+    def _read_by(self, *, in_order: bool) -> "Frames":
         """Return these frames, which read whole pages of a store if neighbours come together."""
-        in_order = (not order.shuffle or order.blocks is not None) and not self._geometry.draws
-        return self._by_pages if self._stored_bytes and (in_order or not self._is_slow) else self
+        by_pages = not self._is_slow or (in_order and not self._geometry.draws)
+        return self._by_pages if self._stored_bytes and by_pages else self
 
     @cached_property
     def _fingerprint(self) -> int:

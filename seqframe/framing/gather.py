@@ -160,10 +160,6 @@ class Rows:
     def _ends(self) -> np.ndarray:
         return np.cumsum(self.lengths)
 
-    def paged(self, pages: Any, offset: int) -> "Rows":
-        """Return rows that read a store by whole `pages`; see `StoredRows`."""
-        return self
-
     def pick(self, columns: int | list[int]) -> "Rows":
         """Return some columns as rows. Evenly spaced columns are views, which are fast."""
         if isinstance(columns, int):

@@ -56,6 +56,9 @@ class Blocks:
         self.edges, self.together = edges, together
         self._known: tuple[Any, ...] = ((), None, None)
 
+    def __str__(self) -> str:
+        return f"{len(self.edges) - 1} blocks"
+
     def __call__(self, positions: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """Return the items at `positions` of an epoch."""
         blocks, ends = self._blocks(seed, epoch)
@@ -123,6 +126,11 @@ class Order:
     def is_identity(self) -> bool:
         """Whether each item is at its own position."""
         return not self.shuffle and self.num_shards == 1 and not self.begin
+
+    @property
+    def is_local(self) -> bool:
+        """Whether neighbouring items come close to each other."""
+        return not self.shuffle or self.blocks is not None
 
     @property
     def blocks(self) -> Blocks | None:

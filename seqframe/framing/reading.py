@@ -36,7 +36,7 @@ from seqframe.framing.sequences import (
 )
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.stored import rows_of
-from seqframe.framing.stores import Reader, Store, is_store, open_paths
+from seqframe.framing.stores import Store, open_stores
 from seqframe.framing.tables import (
     Groups,
     Table,
@@ -79,7 +79,7 @@ def read_source(
     text says how strings were read, for messages about short sequences.
     """
     sequences, targets, future, sample_weight, valid = map(
-        open_paths, (sequences, targets, future, sample_weight, valid)
+        open_stores, (sequences, targets, future, sample_weight, valid)
     )
     given, labels = name_sequences(sequences, framer.vocabulary)
     targets, future, sample_weight, valid = (
@@ -456,9 +456,9 @@ def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> li
     check_unmasked(weights, "sample_weight")
     for sizes in (steps, counts):
         if sizes is not None and len(weights) == sum(sizes):
-            if is_store(weights):
-                whole, edges = Store(Reader(weights)), np.cumsum([0, *sizes]).tolist()
-                return [whole.cut(*span) for span in pairwise(edges)]
+            if isinstance(weights, Store):
+                edges = np.cumsum([0, *sizes]).tolist()
+                return [weights.cut(*span) for span in pairwise(edges)]
             return np.split(np.asarray(as_plain(weights)), np.cumsum(sizes)[:-1])
     frames = "" if counts is None else f", or for each of their {sum(counts)} frames"
     raise ValueError(

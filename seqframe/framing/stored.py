@@ -6,6 +6,7 @@ a few blocks stay in memory. Other frames are read by themselves.
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,9 @@ from seqframe.framing.gather import PAGE_BYTES, Axis, Rows
 from seqframe.framing.stores import Reader, Store
 
 HELD_BYTES = 2**26  # of pages that are kept in memory
+_LEAST_PAGES = 4  # that are kept, however large: those of two groups of two blocks
 _NEAR_BYTES = 2**16  # between two windows, which are faster read than left out
 _PIECE_BYTES = 2**24  # that are read at once, to gather windows from
-
-#: A page of a Reader: its first row.
-PageKey = tuple[Reader, int]
 
 
 def rows_of(arrays: Sequence[Any], columns: list[int] | None = None) -> Rows:
@@ -118,9 +117,9 @@ class StoredRows(Rows):
         sorted_rows, whole = flat[order], None
         for first, stop in self._runs(sorted_rows, span):
             begin, end = int(sorted_rows[first]), int(sorted_rows[stop - 1]) + span
-            rows = Rows([self._read_at(begin, end)])
+            read = Rows([self._read_at(begin, end)])
             each = np.zeros(stop - first, np.int64)
-            windows = rows.take(each, sorted_rows[first:stop] - begin, axes)
+            windows = read.take(each, sorted_rows[first:stop] - begin, axes)
             if whole is None:
                 whole = np.empty((flat.size, *windows.shape[1:]), self.dtype)
             whole[order[first:stop]] = windows
@@ -141,7 +140,7 @@ class StoredRows(Rows):
         piece = (rows - rows[begins][run]) // max(_PIECE_BYTES // self._row_bytes, 1)
         breaks |= piece[1:] != piece[:-1]
         edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
-        yield from zip(edges[:-1], edges[1:], strict=True)
+        yield from pairwise(edges)
 
     def _from_pages(
         self, rows: np.ndarray, axes: tuple[Axis, ...], pages: "Pages"
@@ -152,21 +151,24 @@ class StoredRows(Rows):
         page = np.maximum(rows - self._offset, begins) // self.page_rows * self.page_rows
         firsts, which = np.unique(page, return_inverse=True)
         size = (self.page_rows + pages.reach) * self._row_bytes
-        if len(firsts) * size > max(pages.most_bytes, 2 * size):
+        if len(firsts) * size > max(pages.most_bytes, _LEAST_PAGES * size):
             return None
-        numbers = self._reader_at(firsts)
-        locals_ = firsts - self._begins[numbers]
-        keys = [
-            (self._readers[number], first)
-            for number, first in zip(numbers.tolist(), locals_.tolist(), strict=True)
-        ]
-        held = Rows(pages.get(keys, self.page_rows))
-        return held.take(which, rows - firsts[which], axes)
+        held, slots = pages.get(firsts.tolist(), self)
+        return held.take(slots[which], rows - firsts[which], axes)
 
     def _reader_at(self, rows: np.ndarray) -> np.ndarray:
         if len(self._readers) == 1:
             return np.zeros(len(rows), np.int64)
         return np.searchsorted(self._begins, rows, side="right") - 1
+
+    @property
+    def readers(self) -> tuple[Reader, ...]:
+        """What the stores are read by."""
+        return tuple(self._readers)
+
+    def read_page(self, first: int, reach: int) -> np.ndarray:
+        """Return the page that begins at an address, and `reach` rows after it."""
+        return self._read_at(first, first + self.page_rows + reach)
 
     def _read_at(self, begin: int, end: int) -> np.ndarray:
         """Return the rows at addresses of one reader."""
@@ -184,8 +186,9 @@ class StoredRows(Rows):
         return StoredRows(self.arrays, self.columns, pages, offset)
 
     def cut(self, starts: Numbers, stops: Numbers) -> Rows:
-        spans = zip(self.arrays, np.asarray(starts).tolist(), np.asarray(stops).tolist())
-        return StoredRows([store.cut(*span) for store, *span in spans], self.columns)
+        spans = zip(np.asarray(starts).tolist(), np.asarray(stops).tolist(), strict=True)
+        cut = [store.cut(*span) for store, span in zip(self.arrays, spans, strict=True)]
+        return StoredRows(cut, self.columns)
 
     def select(self, numbers: Numbers) -> Rows:
         return StoredRows([self.arrays[n] for n in np.asarray(numbers).tolist()], self.columns)
@@ -195,37 +198,71 @@ class StoredRows(Rows):
 
 
 class Pages:
-    """Pages of readers in memory: those that were needed last.
+    """Pages of stores in memory: those that were used last.
 
-    Attributes:
+    Args:
         reach: int. Rows after a page that come with it, so that windows that begin in it are whole.
         most_bytes: int. Bytes of pages that are kept.
     """
 
-    def __init__(self, reach: int, most_bytes: int | None = None):
-        self.reach = reach
-        self.most_bytes = HELD_BYTES if most_bytes is None else most_bytes
-        self._held: dict[PageKey, np.ndarray] = {}  # the one used last is the last
+    def __init__(self, reach: int, most_bytes: int):
+        self.reach, self.most_bytes = reach, most_bytes
+        # For the first row of each page its place, and the pages as Rows.
+        self._held: tuple[dict[int, int], Rows | None] = ({}, None)
+        self._used: dict[int, int] = {}
+        self._calls = 0
 
-    def get(self, keys: list[PageKey], rows: int) -> list[np.ndarray]:
-        """Return pages of `rows` rows, and read those that are missing."""
-        kept: dict[PageKey, np.ndarray] = {}
-        for reader, first in keys:
-            page = self._held.pop((reader, first), None)
-            if page is None:
-                page = _read(reader, first, first + rows + self.reach)
-            kept[reader, first] = page
-        total = sum(page.nbytes for page in [*self._held.values(), *kept.values()])
-        for key in [*self._held]:
-            if total <= self.most_bytes:
+    def get(self, firsts: list[int], source: StoredRows) -> tuple[Rows, np.ndarray]:
+        """Return pages as Rows, and which ones begin with these rows. Missing ones are read."""
+        places, held = self._held
+        if held is None or not places.keys() >= set(firsts):
+            arrays = {} if held is None else {at: held.arrays[k] for at, k in places.items()}
+            for first in firsts:
+                if first not in arrays:
+                    arrays[first] = source.read_page(first, self.reach)
+            self._drop(arrays, set(firsts))
+            places, held = {at: k for k, at in enumerate(arrays)}, Rows([*arrays.values()])
+            self._held = places, held  # at once: threads may ask at the same time
+        self._calls += 1
+        self._used.update(dict.fromkeys(firsts, self._calls))
+        return held, np.array([places[first] for first in firsts])
+
+    def _drop(self, pages: dict[int, np.ndarray], needed: set[int]) -> None:
+        """Leave out pages that were not used for long, until the others fit into memory."""
+        most = max(self.most_bytes, _LEAST_PAGES * max(page.nbytes for page in pages.values()))
+        total = sum(page.nbytes for page in pages.values())
+        for first in sorted(pages.keys() - needed, key=lambda at: self._used.get(at, 0)):
+            if total <= most:
                 break
-            dropped = self._held.pop(key, None)
-            total -= 0 if dropped is None else dropped.nbytes
-        self._held.update(kept)
-        return [kept[key] for key in keys]
+            total -= pages.pop(first).nbytes
+            self._used.pop(first, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Pages, (self.reach, self.most_bytes)
+
+
+def pages_of(rows: list[StoredRows], reach: int) -> dict[tuple[Reader, ...], Pages]:
+    """Return the pages of rows, by their readers. Rows of the same readers share pages."""
+    total, sizes = (
+        sum(each.nbytes for each in rows),
+        dict.fromkeys((each.readers for each in rows), 0),
+    )
+    for each in rows:
+        sizes[each.readers] += each.nbytes
+    return {readers: Pages(reach, HELD_BYTES * size // total) for readers, size in sizes.items()}
+
+
+def exceeds_pages(nbytes: int) -> bool:
+    """Whether so many bytes of stores cannot all stay in memory."""
+    return nbytes > HELD_BYTES
+
+
+def blocks_together(block_bytes: int) -> int:
+    """Return how many blocks are shuffled together.
+
+    While one group of blocks follows another, the pages of both are in memory.
+    """
+    return max(3 * HELD_BYTES // 8 // max(block_bytes, 1), 2)
 
 
 def _read(reader: Reader, start: int, stop: int) -> np.ndarray:
@@ -235,6 +272,7 @@ def _read(reader: Reader, start: int, stop: int) -> np.ndarray:
     if len(rows) != stop - start or rows.dtype != reader.dtype:
         raise ValueError(
             f"A store must keep its rows while frames read it. Received: {len(rows)} rows of "
-            f"{rows.dtype} from {reader}, instead of {stop - start} of {reader.dtype}. Frame it again."
+            f"{rows.dtype} from {reader}, instead of {stop - start} of {reader.dtype}. Frame it "
+            "again."
         )
     return rows

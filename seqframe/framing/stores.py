@@ -48,6 +48,10 @@ class Reader:
         chunk: int. Rows that the store reads at once, however few are asked for.
     """
 
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunk: int
+
     def __init__(self, store: ArrayOnDisk):
         self._store, self._process = store, os.getpid()
         self.shape, self.dtype = tuple(map(int, store.shape)), np.dtype(store.dtype)
@@ -56,7 +60,9 @@ class Reader:
         file = getattr(store, "file", None)
         name, path = getattr(store, "name", None), getattr(file, "filename", None)
         # A type is pickled by its name, which imports the library where it is opened again.
-        self._place = None if file is None or path is None else (type(file), path, name)
+        self._place: tuple[Any, str, str] | None = None
+        if file is not None and path is not None and name is not None:
+            self._place = type(file), str(path), str(name)
 
     def __str__(self) -> str:
         if self._place is None:
@@ -262,17 +268,26 @@ class Store:
         return Store(self.reader, self.start + min(start, stop), self.start + stop)
 
 
-def open_paths(value: Any) -> Any:
-    """Return files in place of their paths: memory maps of .npy files, Parquet files as tables.
+def open_stores(value: Any) -> Any:
+    """Return arrays on disk, alone or in a list or dict, as Stores, and anything else as it is.
 
-    Lists and dicts of paths are opened, too. A string is a text, so a path is a `pathlib.Path`.
+    Paths are opened: a .npy file as a memory map, a .parquet file as a table. A string is a text,
+    so a path is a `pathlib.Path`.
     """
     if isinstance(value, os.PathLike):
         return _open_path(os.path.abspath(value))
-    if isinstance(value, dict) and any(isinstance(item, os.PathLike) for item in value.values()):
-        return {name: open_paths(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)) and any(isinstance(item, os.PathLike) for item in value):
-        return [open_paths(item) for item in value]
+    if is_parquet(value):
+        return ParquetTable(value)
+    if is_store(value):
+        return Store(Reader(value))
+    if isinstance(value, dict):
+        values = [*value.values()]
+        opened = open_stores(values)
+        return value if opened is values else dict(zip(value, opened, strict=True))
+    if isinstance(value, (list, tuple)):
+        examples = {type(item): item for item in value}.values()  # lists may be very long
+        if any(open_stores(example) is not example for example in examples):
+            return [open_stores(item) for item in value]
     return value
 
 
@@ -291,7 +306,7 @@ def _open_path(path: str) -> Any:
 # --- Arrays in a pickle.
 
 
-def pack_array(array: np.ndarray | Store) -> Any:
+def pack_array(array: Any) -> Any:
     """Return what stands for an array in a pickle: of a memory map, never its content.
 
     >>> unpack_array(pack_array(np.arange(3)))

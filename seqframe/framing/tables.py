@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from seqframe.framing.stores import ParquetTable, is_parquet
+from seqframe.framing.stores import ParquetTable, Store
 
 if TYPE_CHECKING:
     import narwhals.stable.v2 as nw
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: A column as a table holds it.
 Column: TypeAlias = "np.ndarray | nw.Series[Any]"
 
-_NO_TABLES = (np.ndarray, np.generic, list, tuple, str, bytes, numbers.Number, type(None))
+_NO_TABLES = (np.ndarray, np.generic, Store, list, tuple, str, bytes, numbers.Number, type(None))
 _NUMBERS = "biufc"  # NumPy's kinds of numbers
 #: What gives a lazy table its rows, by library.
 _COMPUTED = {
@@ -108,6 +108,10 @@ class Table:
         if isinstance(self.data, ParquetTable):
             return self._store(name)
         data, places = self.data, self.places
+        if places is None and self.index is not None and len(self.index) < _MANY_ROWS:
+            values: np.ndarray = data.values  # a view, or a small copy
+            if values.dtype.kind in _NUMBERS:
+                return values
         if places is not None and len(data) >= _MANY_ROWS and not _is_uniform(data):
             # Without the columns of labels, a library may have an array to view.
             data, places = self._opened[:, places].to_native(), None
@@ -160,12 +164,14 @@ class _Kind(NamedTuple):
 
     is_series: bool
     has_index: bool
-    library: ModuleType
+    library: ModuleType | None
 
 
 #: Types of values, and their kinds of tables. Asking narwhals for each table of a long list
 #: would take longer than reading them.
 _KINDS: dict[type, _Kind | None] = {}
+_PARQUET = _Kind(False, False, None)
+_last_names: tuple[Any, tuple[str, ...]] = (None, ())  # of a pandas table, as labels and as text
 
 
 def read_table(value: Any) -> Any:
@@ -178,28 +184,37 @@ def read_table(value: Any) -> Any:
     >>> read_table("ABC")
     'ABC'
     """
-    if is_parquet(value):
-        value = ParquetTable(value)
-    if isinstance(value, ParquetTable):
-        return Table(value, tuple(value.columns), None, value.columns)
     if type(value) not in _KINDS:
         _KINDS[type(value)] = _kind_of(value)
     kind = _KINDS[type(value)]
     if kind is None:
         return value
+    if kind is _PARQUET:
+        return Table(value, tuple(value.columns), None, value.columns)
     index = value.index if kind.has_index else None
     if kind.is_series:
         array = np.asarray(value.to_numpy())
         if array.dtype.kind == "O":  # a missing value, which narwhals knows to be NaN
             array = np.asarray(_open(value).to_numpy())
         return Table(array, (), index, [getattr(value, "name", "")], kind.library)
-    names = value.column_names if hasattr(value, "column_names") else value.columns
-    return Table(value, tuple(map(str, names)), index, names, kind.library)
+    if not kind.has_index:
+        names = value.column_names if hasattr(value, "column_names") else value.columns
+        return Table(value, tuple(map(str, names)), index, names, kind.library)
+    # To write the names of many tables would take longer than to read their values.
+    global _last_names
+    names = value.columns
+    labels, columns = _last_names
+    if not names.is_(labels):  # tables that were cut from one share their names
+        columns = columns if names.identical(labels) else tuple(map(str, names))
+        _last_names = names, columns  # at once: threads may read tables at the same time
+    return Table(value, columns, index, names, kind.library)
 
 
 def _kind_of(value: Any) -> _Kind | None:
     if isinstance(value, (Table, *_NO_TABLES)):
         return None
+    if isinstance(value, ParquetTable):
+        return _PARQUET
     import narwhals.stable.v2 as nw
 
     opened = _open(value)
@@ -241,6 +256,9 @@ def _is_uniform(data: Any) -> bool:
 
 def read_tables(values: Iterable[Any]) -> list[Any]:
     """Return several values, with each table among them as a `Table`."""
+    values = list(values)
+    if all(_KINDS.get(kind, _PARQUET) is None for kind in set(map(type, values))):
+        return values
     return [read_table(value) for value in values]
 
 

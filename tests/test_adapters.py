@@ -304,5 +304,7 @@ ADAPTERS = {
 )
 def test_adapter_names_the_missing_library(library, method, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=f"`{method}`.*pip install {library}"):
+    with pytest.raises(ImportError, match=f"`{method}`.*pip install {library}") as raised:
         ADAPTERS[library](KINDS["one sequence"]())
+    extra = f"seqframe[{library}]"
+    assert (extra in str(raised.value)) == (library != "tensorflow")  # which is always installed

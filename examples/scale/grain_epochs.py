@@ -5,7 +5,7 @@ Checkpoint the input with Grain
 Grain reads batches in threads or processes, and its iterator tells its position. Each epoch has an
 order of its own. A run that stops in mid-epoch goes on with the batch that it would have read next.
 
-    pip install grain
+    pip install -e ".[grain]"
     python examples/scale/grain_epochs.py
 """
 

@@ -5,7 +5,7 @@ Frame sequences that come as rows, with Ray Data
 A data lake has rows: a sensor, a time, a value. A sequence lies scattered over many files and
 blocks. Ray Data brings the rows of a sensor together, and seqframe frames them.
 
-    pip install "ray[data]" pandas
+    pip install -e ".[ray]"
     python examples/scale/ray_data.py
 """
 

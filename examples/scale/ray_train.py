@@ -5,7 +5,7 @@ Train one model with Ray Train
 Ray starts the workers, and connects their PyTorch processes. Each worker makes the same frames and
 calls `fit`, which trains one model in all of them.
 
-    pip install "ray[train]" torch
+    pip install -e ".[ray]"
     python examples/scale/ray_train.py
 """
 

@@ -137,6 +137,7 @@ def _imported(name: str, method: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
+        extra = "" if name == "tensorflow" else f", or with the extra `seqframe[{name}]`"
         raise ImportError(
-            f"`{method}` needs the library {name!r}. Install it with `pip install {name}`."
+            f"`{method}` needs the library {name!r}. Install it with `pip install {name}`{extra}."
         ) from error

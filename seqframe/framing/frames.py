@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from seqframe.aliases import Batch, FoldMode, Index, Padding, Shape, Shuffle, SplitBy
-from seqframe.framing.adapters import grain_dataset, tf_dataset, torch_dataset
+from seqframe.framing.adapters import EpochSource, grain_dataset, tf_dataset, torch_dataset
 from seqframe.framing.batches import Batches
 from seqframe.framing.checks import check_bytes, check_choice, check_integer, check_shard
 from seqframe.framing.cutters import (
@@ -462,18 +462,47 @@ class Frames:
         """
         return torch_dataset(self)
 
-    def to_grain(self) -> "grain.MapDataset":
-        """Return the frames as a `grain.MapDataset` of single frames. It needs Grain.
+    def to_grain(
+        self,
+        batch_size: int | None = None,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        epochs: int = 1,
+        drop_last: bool = False,
+        redraw: bool = False,
+    ) -> "grain.MapDataset":
+        """Return the frames as a `grain.MapDataset` of batches or single frames. It needs Grain.
 
-        Grain shuffles, shards, batches and checkpoints it. It is faster to let seqframe shuffle and
-        gather whole batches: `grain.MapDataset.source(frames.batches(32, shuffle=True, seed=7))`.
+        With `batch_size`, one gather makes a batch, and each epoch has an order of its own. The
+        iterator's state is a position in these epochs. A run that resumes from it needs the same
+        `seed`. Without `batch_size` the dataset has single frames, in their order. Grain shuffles,
+        repeats and batches them, which is slower.
+
+        Args:
+            batch_size: int ≥ 1; None: single frames. The other arguments are for batches.
+            epochs: int ≥ 1. Number of epochs, one after the other. Grain's own `repeat` repeats
+                the order of the first.
+            shuffle, seed, drop_last, redraw: as for `batches`.
+
+        Example:
 
         >>> import grain
         >>> from seqframe import SequenceFramer
-        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_grain()
-        >>> len(dataset.shuffle(seed=7).batch(2))
-        3
+        >>> frames = SequenceFramer(2).frame("ABCDEFG")
+        >>> dataset = frames.to_grain(3, shuffle=True, seed=7, epochs=2)
+        >>> [y.tolist() for x, y in dataset]
+        [[4, 2, 6], [3, 5], [5, 2, 4], [3, 6]]
         """
+        if batch_size is not None:
+            order = Order(len(self), shuffle, seed)
+            batches = Batches(self, batch_size, order, 0, drop_last, redraw)
+            return grain_dataset(EpochSource(batches, epochs))
+        if (shuffle, seed, epochs, drop_last, redraw) != (False, None, 1, False, False):
+            raise ValueError(
+                "`shuffle`, `seed`, `epochs`, `drop_last` and `redraw` are for batches. Received: "
+                "batch_size=None. Pass `batch_size`, or let Grain shuffle and repeat the frames."
+            )
         return grain_dataset(self)
 
     def lanes(self, batch_size: int) -> Lanes:

@@ -76,7 +76,11 @@ for name, values in forecasts.items():
     print(f"{name:15}", *some, f"{errors.mean():6.1f}")
 
 # %%
-# TEXT-WHO-WINS
+# Who wins? In the first year, the free run errs half as much as the cycle before. It stays better
+# for about three years, because it knows how fast the numbers rise or fall. From the fifth year
+# on, it is no better. Cycles take nine to fourteen years, and their peaks lie between 46 and 190.
+# The years before do not tell much about the next cycle, so neither forecast knows. In the free
+# run, errors add up as well. One step reads the actual values, and its errors do not grow.
 
 # %%
 # Forecast from 1980 on. Each sample path adds errors that are drawn from the measured ones. At each

@@ -81,7 +81,8 @@ class Generator:
 
     Any Keras model that maps a frame to a target can roll out. A stateless model sees its window. A
     stateful model reads the prompt first and carries its state. The batch size of training does not
-    matter. The model's weights and state do not change.
+    matter. The model's weights and state do not change. PyTorch cannot compile such a program, so
+    it runs a plain loop.
 
     Args:
         model: keras.Model, built. It has one input, or two named "past" and "future".

@@ -51,8 +51,9 @@ class Stepper:
 
     A stateful model goes on as in training. A stateless model of recurrent layers is run as if it
     were stateful: after each step it says what it would say to the whole sequence so far. Batch
-    size and time steps of training do not matter. A step is one call of a compiled program. The
-    model's own state does not change. If the model is trained on, the next step sees it.
+    size and time steps of training do not matter. A step is one call of a compiled program; PyTorch
+    compiles nothing. The model's own state does not change. If the model is trained on, the next
+    step sees it.
 
     Several threads may call a stepper: their steps follow each other. A step that the model masks
     leaves the state of its row as it is. Ignore the output of that row.

@@ -47,7 +47,7 @@ nitpick_ignore_regex = [
     # Signatures show the short names of these types.
     (
         r"py:class",
-        r"(seqframe\..+\.)?(ArrayLike|Batch|Framer|Prompt|Shape|FramesDataset|LanesDataset|Clock|_\w+)",
+        r"(seqframe\..+\.)?(ArrayLike|Batch|Framer|Prompt|Shape|FramesDataset|LaneBatches|LanesDataset|Clock|_\w+)",
     ),
 ]
 

@@ -29,11 +29,17 @@ _INVENTORIES = {
         "reference/generated/numpy.dtype": ["numpy.dtype"],
         "reference/typing": ["numpy.typing.ArrayLike"],
     },
-    "keras": {
-        "models/model": ["keras.Model"],
-        "callbacks": ["keras.callbacks.History"],
-        "callbacks/base_callback": ["keras.callbacks.Callback"],
-        "utils/python_utils": ["keras.utils.PyDataset"],
+    "keras": {  # the names of docstrings, and those of signatures
+        "models/model": ["keras.Model", "keras.src.models.model.Model"],
+        "callbacks": ["keras.callbacks.History", "keras.src.callbacks.history.History"],
+        "callbacks/base_callback": [
+            "keras.callbacks.Callback",
+            "keras.src.callbacks.callback.Callback",
+        ],
+        "utils/python_utils": [
+            "keras.utils.PyDataset",
+            "keras.src.trainers.data_adapters.py_dataset_adapter.PyDataset",
+        ],
     },
 }
 

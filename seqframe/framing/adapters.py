@@ -12,8 +12,8 @@ import numpy as np
 
 from seqframe.aliases import Batch, Shape
 from seqframe.framing.batches import Batches, FrameArrays, resolve_batch
-from seqframe.framing.order import Order
 from seqframe.framing.checks import check_integer
+from seqframe.framing.order import Order
 
 if TYPE_CHECKING:
     import grain
@@ -176,7 +176,7 @@ class FrameSampler:
 
     def __next__(self) -> list[int]:
         try:
-            return next(self._batches)  # type: ignore[no-any-return]
+            return next(self._batches)
         except StopIteration:
             self.set_epoch(self.epoch + 1)
             raise

@@ -3,7 +3,6 @@
 import logging
 import random
 import time
-import zlib
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from seqframe.backend.internals import (
 )
 from seqframe.backend.interrupts import PutOff
 from seqframe.files import check_path
+from seqframe.framing.shards import digest
 from seqframe.model.inspect import metric_names
 from seqframe.model.state import state_variables, stateful_layers
 from seqframe.training.counters import attributes_of, counters_of, has_state, set_counters
@@ -114,7 +114,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._forget()
         if dataset is not None and self._order is None and has_state(dataset):
             self._order = dataset
-        self._content = self._files.read()
+        self._content = backend.from_first(self._files.read())
         return self._content["seed"] if seed is None and self._content else seed
 
     def _expect(self, schedule: Schedule | None, validation: Schedule | None) -> None:
@@ -360,23 +360,21 @@ def _check_epochs(content: Content, epochs: int, path: Path) -> None:
 
 def facts_of(schedule: Schedule, kind: str) -> dict[str, Any]:
     """Return what tells the data and the steps of a run from those of another one."""
+    shuffle = schedule.shuffle if isinstance(schedule.shuffle, bool) else str(schedule.shuffle)
     order = [array for array in (schedule._frames, schedule.resets) if array is not None]
     facts = {
         "batch size": schedule.batch_size,
         "frames": schedule.feed.size,
         "framing": repr(schedule.feed.gather),
-        "order": (schedule.shuffle, schedule.seed if schedule.shuffle else None, _digest(order)),
+        "order": (shuffle, schedule.seed if shuffle else None, _digest(order)),
         "data": _digest(schedule.feed.sample()),
     }
     return {f"{name} of the {kind}": fact for name, fact in facts.items()}
 
 
-def _digest(arrays: Any) -> int:
+def _digest(nest: Any) -> int:
     """Return a checksum of a nest of arrays."""
-    digest = 0
-    for array in tree.flatten(arrays):
-        digest = zlib.crc32(np.ascontiguousarray(array).tobytes(), digest)
-    return digest
+    return digest(map(np.asarray, tree.flatten(nest)))
 
 
 # --- What of a model and of the process changes in training.

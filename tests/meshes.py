@@ -56,8 +56,16 @@ def noted(x):
 def batches_that_do_not_divide():
     """Batches of 5 and of 3, and what depends on all rows of a batch."""
     keras.utils.set_random_seed(1)
-    model = network(layers.LSTM(2, noted), layers.BatchNormalization(), layers.Dropout(0.2))
+    recurrent = layers.LSTM(2, noted, dropout=0.1, recurrent_dropout=0.1)
+    model = network(recurrent, layers.BatchNormalization(), layers.Dropout(0.2))
     return fitted(model, FRAMES, batch_size=5, program="loop")
+
+
+def mixed_precision():
+    """Sums over devices that are of full precision."""
+    model = network(layers.Bidirectional(layers.GRU(2, dtype="mixed_bfloat16")))
+    fit(model, FRAMES, batch_size=4, seed=1, verbose=0)
+    return [weight / 1000 for weight in model.get_weights()]  # compared to 1e-3
 
 
 def single_steps():
@@ -110,6 +118,7 @@ def rollouts():
 
 COMPARED = [
     batches_that_do_not_divide,
+    mixed_precision,
     single_steps,
     streams,
     more_devices_than_rows,

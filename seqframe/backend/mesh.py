@@ -117,7 +117,7 @@ class Mesh:
                         getters = [lambda step, mask=mask: mask for mask in given]
                         own = dict(zip(_MASKS, getters, strict=True))
                         stack.enter_context(replaced(each, **own))
-                    pairs = list(zip(cell.variables, values, strict=True))
+                    pairs = list(zip(cell.weights, values, strict=True))
                     stack.enter_context(keras.StatelessScope(pairs))
                     return whole(*batches, training=training)
 
@@ -130,7 +130,7 @@ class Mesh:
                 check_vma=False,  # Keras's loops begin with zeros that all devices share
             )
             # In full precision: XLA's compiler for CPUs aborts at a sum over devices in bfloat16.
-            values = [ops.cast(variable, cell.variable_dtype) for variable in cell.variables]
+            values = [ops.cast(weight, cell.variable_dtype) for weight in cell.weights]
             # The layer has drawn the masks of dropout before its loop.
             masks = [[_plain(getattr(each, name)(None)) for name in _MASKS] for each in drawing]
             batches = jax.tree.map(padded, (masks, sequences, initial_state, mask))

@@ -116,6 +116,20 @@ def rollouts():
     return [Generator(model, frames.framer).forecast(numbers(5), 4)]
 
 
+class OwnCell(layers.LSTMCell):
+    """A cell whose rows nobody knows to be apart."""
+
+
+def sums_over_devices(cell):
+    """Return how many sums a training step of a recurrent layer has, and how many in its loop."""
+    model, (x, y) = network(layers.RNN(cell)), FRAMES.arrays()[:2]
+    fit(model, x[:8], y[:8], batch_size=4, program="steps", verbose=0)
+    loops = model._seqframe_programs.loops.values()
+    [text] = [program.as_text() for loop in loops for program in loop._programs.values()]
+    inner, entry = text.split("\nENTRY")
+    return [part.count(" all-reduce(") for part in (inner + entry, inner)]
+
+
 COMPARED = [
     batches_that_do_not_divide,
     mixed_precision,
@@ -141,9 +155,11 @@ def main():
         print(compare.__name__, flush=True)
     assert SEEN
     assert all(layout.shard_shape((4, 4, 1)) == (2, 4, 1) for layout in SEEN), SEEN
-    # Each device runs the layer on its own rows, so it talks once a batch, not at each time step.
     assert {(3, 2), (2, 2)} <= SHAPES, SHAPES
     print("rows are shared out")
+    assert sums_over_devices(layers.LSTMCell(2))[1] == 0
+    assert sums_over_devices(OwnCell(2))[1] > 0
+    print("sums once a batch")
     # It was made for one device, and moves.
     given = {"batch_size": 4, "max_device_bytes": 0}
     assert_same(fitted(before, FRAMES, **given), expected["streams"], atol=1e-6)

@@ -112,7 +112,7 @@ def main(rank, count, port, folder):
     with suppress(StoppedError):
         resumable(folder / "run", StopAt(1, 4))
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))
-    end = StopAt(1 if rank else -1, 1, dies=True)
+    end = StopAt(1 if rank else -1, 0, dies=True)
     fit(model, FRAMES, epochs=10**6, callbacks=[end], verbose=0)
 
 

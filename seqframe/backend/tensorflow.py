@@ -263,7 +263,7 @@ class StepLoop(common.StepLoop):
             return None if size else own["weight"]
 
         total, optimizer = sum(size for _, size in shares), getattr(self._model, "optimizer", None)
-        apply = getattr(optimizer, "apply", None)
+        apply: Any = getattr(optimizer, "apply", None)
 
         def weighed(gradients: Any, variables: Any = None) -> Any:
             # Keras takes the mean over the devices. Those with more rows count for more.

@@ -175,10 +175,11 @@ class FrameSampler:
 
     def __next__(self) -> list[int]:
         try:
-            return next(self._batches)  # type: ignore[no-any-return]
+            numbers: list[int] = next(self._batches)
         except StopIteration:
             self.set_epoch(self.epoch + 1)
             raise
+        return numbers
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be another epoch; a position in this one stays."""

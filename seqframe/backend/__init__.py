@@ -14,8 +14,8 @@ Each backend's module has these names, with the same meanings:
 - `scope`: a context in which a distributed model may make variables;
 - `COMPILES_MESHES`: whether a program may run on the devices of a `keras.distribution`;
 - `check_processes`: raises if several devices or processes cannot share a model's batches;
-- `agreed`, `by_process`, `from_first`, `is_first_process`, `own_rows`, `to_host`: processes that
-  run one program together, the values that they have, and their parts of data;
+- `agreed`, `by_process`, `from_first`, `is_first_process`, `spans_processes`, `own_rows`,
+  `to_host`: processes that run one program together, the values that they have, and their data;
 - `joined`, `sharing`: contexts in which all processes train one model, and validate it;
 - `values_kept`: a context in which a model keeps its values if one of Keras's loops raises;
 - `SteppedProgram`: a function of `OnVariables` as one program that is called again and again;

@@ -518,9 +518,9 @@ def agreed(number: Any) -> Any:
     return number
 
 
-def by_process(numbers: list[int]) -> list[list[int]]:
-    """Return integers of 32 bits as each process has them."""
-    return [numbers]
+def spans_processes() -> bool:
+    """Whether several processes run one program together."""
+    return False
 
 
 def is_first_process() -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -29,6 +29,7 @@ from seqframe.backend.common import (
     values_of,
 )
 from seqframe.backend.internals import (
+    all_layers,
     build_for_training,
     chosen_jit_compile,
     put_values_back,
@@ -43,12 +44,20 @@ from seqframe.backend.mesh import (
     check_processes,
     current_mesh,
     is_first_process,
+    spans_processes,
     to_host,
 )
 
 COMPILES_MESHES = True
 #: Parts of this backend.
-__all__ = ["agreed", "by_process", "check_processes", "is_first_process", "to_host"]
+__all__ = [
+    "agreed",
+    "by_process",
+    "check_processes",
+    "is_first_process",
+    "spans_processes",
+    "to_host",
+]
 
 
 def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> Callable[..., Any]:
@@ -202,9 +211,12 @@ class StepLoop(common.StepLoop):
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)
         batch = self._gather.batch(arrays, row)
+        apart: AbstractContextManager[Any] = nullcontext()
         if self._mesh is not None:
             batch = self._mesh.share_rows(batch)
-        logs, values = self._step_of_row(row, values, batch)
+            apart = self._mesh.rows_apart(all_layers(self._model))
+        with apart:
+            logs, values = self._step_of_row(row, values, batch)
         values = tuple(list(group) for group in values)
         return logs, self._shared_out(values)
 

@@ -4,6 +4,7 @@ Each device holds the frames and takes its rows of every batch. XLA adds the com
 pads a batch that does not divide, and hides the padding: every result is that of the whole batch.
 """
 
+from contextlib import ExitStack
 from typing import Any
 
 import jax
@@ -12,6 +13,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from keras import tree
+
+from seqframe.backend.internals import replaced
+
+_ROW_BY_ROW = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 
 
 class Mesh:
@@ -26,6 +31,7 @@ class Mesh:
     def __init__(self, distribution: Any):
         mesh = distribution.device_mesh.backend_mesh
         self._distribution, self._mesh = distribution, mesh
+        self._shares = mesh.shape[distribution.batch_dim_name]
         self.whole = NamedSharding(mesh, PartitionSpec())
         self.devices = tuple(device.id for device in mesh.devices.flat)
         self.spans_processes = not self.whole.is_fully_addressable
@@ -74,6 +80,51 @@ class Mesh:
         first, stop = min(part[0] for part in parts), max(part[1] for part in parts)
         is_joined = sum(end - begin for begin, end in parts) == stop - first
         return slice(first, stop) if is_joined else None
+
+    def rows_apart(self, layers: list[keras.Layer]) -> ExitStack:
+        """Let each device run recurrent layers on its own rows. Return the context.
+
+        The gradients of their weights are then added up once a batch. XLA would add them up at each
+        time step, because it does not know that rows are independent.
+        """
+        stack = ExitStack()
+        # The rows are all that the mesh shares out. JAX 0.6.0 has no `shard_map` yet.
+        if self._mesh.size == self._shares and hasattr(jax, "shard_map"):
+            for layer in layers:
+                # Masks of dropout would be made for the whole batch.
+                if type(layer) in _ROW_BY_ROW and not (layer.dropout or layer.recurrent_dropout):
+                    stack.enter_context(replaced(layer, inner_loop=self._by_rows(layer)))
+        return stack
+
+    def _by_rows(self, layer: Any) -> Any:
+        whole, variables = layer.inner_loop, layer.cell.variables
+        rows_apart = PartitionSpec(self._distribution.batch_dim_name)
+
+        def inner_loop(
+            sequences: Any, initial_state: Any, mask: Any, training: bool = False
+        ) -> tuple[Any, ...]:
+            size = sequences.shape[0]
+
+            def padded(batch: Any) -> Any:
+                rest = [(0, 0)] * (batch.ndim - 1)
+                return jax.numpy.pad(batch, [(0, -size % self._shares), *rest])
+
+            def on_device(values: list[Any], sequences: Any, initial_state: Any, mask: Any) -> Any:
+                with keras.StatelessScope(list(zip(variables, values, strict=True))):
+                    return whole(sequences, initial_state, mask, training=training)
+
+            run = jax.shard_map(
+                on_device,
+                mesh=self._mesh,
+                in_specs=(PartitionSpec(), *[rows_apart] * 3),
+                out_specs=rows_apart,
+                check_vma=False,  # Keras's loops begin with zeros that all devices share
+            )
+            batches = jax.tree.map(padded, (sequences, initial_state, mask))
+            found = run([variable.value for variable in variables], *batches)
+            return jax.tree.map(lambda batch: batch[:size], found)
+
+        return inner_loop
 
     def share_rows(self, nest: Any) -> Any:
         """Share out the rows of a nest of batches inside a program."""
@@ -129,8 +180,6 @@ def agreed(number: Any) -> Any:
 
 def by_process(numbers: list[int]) -> list[list[int]]:
     """Return integers of 32 bits as each process has them."""
-    if not spans_processes():
-        return [numbers]
     return multihost_utils.process_allgather(np.array(numbers, np.uint32)).tolist()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from seqframe.aliases import Batch, Shape
 from seqframe.framing.batches import Batches, FrameArrays, resolve_batch
+from seqframe.framing.checks import check_integer
 from seqframe.framing.order import Order
 
 if TYPE_CHECKING:
@@ -212,9 +213,29 @@ class Fetched(Sequence[Batch]):
         return self._pack([array[k] for array in self.arrays])
 
 
-def grain_dataset(frames: FrameArrays) -> "grain.MapDataset":
-    """Return frames as a Grain dataset; see `Frames.to_grain`."""
-    return _imported("grain", "to_grain").MapDataset.source(frames)
+def grain_dataset(source: "FrameArrays | EpochSource") -> "grain.MapDataset":
+    """Return frames or batches as a Grain dataset; see `Frames.to_grain`."""
+    return _imported("grain", "to_grain").MapDataset.source(source)
+
+
+class EpochSource:
+    """The batches of several epochs, one epoch after the other: a source of Grain.
+
+    Grain's `repeat` would repeat the order of the first epoch.
+    """
+
+    def __init__(self, batches: Batches, epochs: int):
+        self._epoch, self.epochs = batches, check_integer("epochs", epochs, 1)
+
+    def __len__(self) -> int:
+        return self.epochs * len(self._epoch)
+
+    def __getitem__(self, index: Any) -> Batch:
+        batches = self._epoch  # at once: threads of Grain may ask at the same time
+        epoch, k = divmod(resolve_batch(index, len(self)), len(batches))
+        if epoch != batches.epoch:
+            self._epoch = batches = batches.at_epoch(epoch)
+        return batches[k]
 
 
 def _imported(name: str, method: str) -> Any:
@@ -223,6 +244,7 @@ def _imported(name: str, method: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
+        extra = "" if name == "tensorflow" else f", or with the extra `seqframe[{name}]`"
         raise ImportError(
-            f"`{method}` needs the library {name!r}. Install it with `pip install {name}`."
+            f"`{method}` needs the library {name!r}. Install it with `pip install {name}`{extra}."
         ) from error

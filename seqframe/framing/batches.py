@@ -31,6 +31,8 @@ class FrameArrays(Protocol):
     @property
     def _nbytes(self) -> int: ...
 
+    def _read_by(self, *, in_order: bool) -> "FrameArrays": ...
+
     @property
     def _pack(self) -> Callable[[Any], Batch]: ...
 
@@ -187,7 +189,8 @@ class Batches(BatchIterator):
     def _draw(self) -> None:
         # The first position whose frame is known, and the known frames from there on.
         self._known = (-1, np.empty(0, np.int64))
-        self._drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
+        drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
+        self._drawn = drawn._read_by(in_order=self.order.is_local)
 
     @property
     def num_frames(self) -> int:
@@ -297,13 +300,14 @@ class Batches(BatchIterator):
                 yield frames._gather(places, slice(k, k + together))
 
     def _identity(self) -> dict[str, Any]:
+        blocks = self.order.blocks
         return {
             "fingerprint": self.frames._fingerprint,
             "batch_size": self.batch_size,
             "drop_last": self.drop_last,
             "redraw": self.redraw,
             "frames": self.order.size,
-            "shuffle": self.order.shuffle,
+            "shuffle": self.order.shuffle if blocks is None else str(blocks),
             "num_shards": self.order.num_shards,
             "shard": self.order.shard_index,
         }

@@ -139,6 +139,9 @@ class Lanes:
     def batches(self) -> "LaneBatches":
         """Return an iterator over the batches that can be stopped and resumed.
 
+        Its `position` is the number of batches so far. `get_state` returns it in a JSON-safe dict,
+        and `set_state` of another iterator goes on from there.
+
         >>> from seqframe import SequenceFramer
         >>> batches = SequenceFramer(1).frame("ABCDEFG").lanes(2).batches()
         >>> x, y, weight = next(batches)

@@ -131,7 +131,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._check(self._facts)
         content = self._content or {}
         # Each process reads the files, and the first one writes them.
-        check_same({"checkpoint": [content.get(name) for name in ("epoch", "step", "seed")]})
+        names = ("epoch", "step", "seed")
+        check_same(lambda: {"checkpoint": [content.get(name) for name in names]})
 
     def _fix(self, kind: str, program: Program, steps: int) -> None:
         """Let a program run in one form, the one that the run began with."""
@@ -359,12 +360,13 @@ def _check_epochs(content: Content, epochs: int, path: Path) -> None:
 
 def facts_of(schedule: Schedule, kind: str) -> dict[str, Any]:
     """Return what tells the data and the steps of a run from those of another one."""
+    shuffle = schedule.shuffle if isinstance(schedule.shuffle, bool) else str(schedule.shuffle)
     order = [array for array in (schedule._frames, schedule.resets) if array is not None]
     facts = {
         "batch size": schedule.batch_size,
         "frames": schedule.feed.size,
         "framing": repr(schedule.feed.gather),
-        "order": (schedule.shuffle, schedule.seed if schedule.shuffle else None, _digest(order)),
+        "order": (shuffle, schedule.seed if shuffle else None, _digest(order)),
         "data": _digest(schedule.feed.sample()),
     }
     return {f"{name} of the {kind}": fact for name, fact in facts.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from seqframe import backend
-from seqframe.aliases import JitCompile, ProgramName, Verbose
+from seqframe.aliases import JitCompile, ProgramName, Shuffle, Verbose
 from seqframe.framing.checks import check_choice, check_integer
 from seqframe.training.by_keras import KerasRunner
 from seqframe.training.checkpoint import facts_of
@@ -75,7 +75,7 @@ def make_runners(
         given |= {"batch_size": batch_size, "steps": steps, "max_device_bytes": limit}
         with backend.scope(model):
             schedule = plan(model, data, kind, policy, **given)
-        check_same(facts_of(schedule, _USES[kind]))
+        check_same(lambda: facts_of(schedule, _USES[kind]))
         if reason is not None:
             return KerasRunner(model, schedule, kind, policy, verbose)
         return EpochRunner(model, schedule, kind, policy, program, jit_compile, verbose)
@@ -90,12 +90,14 @@ def _dataset_arguments(
     policy: StatefulTrainer | None,
     batch_size: int | None,
     seed: int | None = None,
-    shuffle: bool | None = None,
+    shuffle: Shuffle | None = None,
     redraw: bool = False,
     class_weight: dict[int, float] | None = None,
 ) -> dict[str, Any]:
     """Return the arguments of Keras's `fit` for a dataset, or raise if one is for other data."""
-    for name, value in ("batch_size", batch_size), ("seed", seed), ("redraw", redraw or None):
+    by_blocks = shuffle if isinstance(shuffle, str) else None
+    others = ("seed", seed), ("redraw", redraw or None), ("shuffle", by_blocks)
+    for name, value in ("batch_size", batch_size), *others:
         if value is not None:
             raise ValueError(
                 f"`{name}` is for frames and arrays. Received: {name}={value} with a "

@@ -11,7 +11,7 @@ from keras import tree
 
 from seqframe import backend
 from seqframe.backend.interrupts import PutOff
-from seqframe.framing.order import epoch_order
+from seqframe.framing.order import Blocks, epoch_order
 from seqframe.training.feed import Arrays, Columns
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Schedule:
 
     Args:
         feed: Feed that the steps gather from.
-        batch_size, shuffle, seed: as for `fit`.
+        batch_size, seed: as for `fit`.
+        shuffle: bool, or Blocks of frames to shuffle.
         lanes: Lanes whose batches are the steps, or None.
         resets: bool array `(steps, batch_size)`. Rows whose state each step resets first, or None.
         nbytes: int. Bytes that a call keeps of each frame, such as predictions.
@@ -59,7 +60,7 @@ class Schedule:
         feed: "Feed",
         batch_size: int,
         *,
-        shuffle: bool = False,
+        shuffle: bool | Blocks = False,
         seed: int = 0,
         lanes: "Lanes | None" = None,
         resets: np.ndarray | None = None,
@@ -214,6 +215,8 @@ class Schedule:
     def _order(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return positions
+        if isinstance(self.shuffle, Blocks):
+            return self.shuffle(positions, self.seed, epoch)
         return epoch_order(self.feed.size, self.seed, epoch, positions)
 
 

@@ -56,8 +56,16 @@ def noted(x):
 def batches_that_do_not_divide():
     """Batches of 5 and of 3, and what depends on all rows of a batch."""
     keras.utils.set_random_seed(1)
-    model = network(layers.LSTM(2, noted), layers.BatchNormalization(), layers.Dropout(0.2))
+    recurrent = layers.LSTM(2, noted, dropout=0.1, recurrent_dropout=0.1)
+    model = network(recurrent, layers.BatchNormalization(), layers.Dropout(0.2))
     return fitted(model, FRAMES, batch_size=5, program="loop")
+
+
+def mixed_precision():
+    """Sums over devices that are of full precision."""
+    model = network(layers.Bidirectional(layers.GRU(2, dtype="mixed_bfloat16")))
+    fit(model, FRAMES, batch_size=4, seed=1, verbose=0)
+    return [weight / 1000 for weight in model.get_weights()]  # compared to 1e-3
 
 
 def single_steps():
@@ -108,8 +116,23 @@ def rollouts():
     return [Generator(model, frames.framer).forecast(numbers(5), 4)]
 
 
+class OwnCell(layers.LSTMCell):
+    """A cell whose rows nobody knows to be apart."""
+
+
+def sums_over_devices(cell):
+    """Return how many sums a training step of a recurrent layer has, and how many in its loop."""
+    model, (x, y) = network(layers.RNN(cell)), FRAMES.arrays()[:2]
+    fit(model, x[:8], y[:8], batch_size=4, program="steps", verbose=0)
+    loops = model._seqframe_programs.loops.values()
+    [text] = [program.as_text() for loop in loops for program in loop._programs.values()]
+    inner, entry = text.split("\nENTRY")
+    return [part.count(" all-reduce(") for part in (inner + entry, inner)]
+
+
 COMPARED = [
     batches_that_do_not_divide,
+    mixed_precision,
     single_steps,
     streams,
     more_devices_than_rows,
@@ -132,9 +155,11 @@ def main():
         print(compare.__name__, flush=True)
     assert SEEN
     assert all(layout.shard_shape((4, 4, 1)) == (2, 4, 1) for layout in SEEN), SEEN
-    # Each device runs the layer on its own rows, so it talks once a batch, not at each time step.
     assert {(3, 2), (2, 2)} <= SHAPES, SHAPES
     print("rows are shared out")
+    assert sums_over_devices(layers.LSTMCell(2))[1] == 0
+    assert sums_over_devices(OwnCell(2))[1] > 0
+    print("sums once a batch")
     # It was made for one device, and moves.
     given = {"batch_size": 4, "max_device_bytes": 0}
     assert_same(fitted(before, FRAMES, **given), expected["streams"], atol=1e-6)

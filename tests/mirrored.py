@@ -71,6 +71,20 @@ def stateful(context):
     return np.concatenate([np.ravel(each) for each in found]).tolist()
 
 
+def drawn(context):
+    """Return the losses of a model with dropout, and of the same training again."""
+    found = []
+    for _ in range(2):
+        with context:
+            keras.utils.set_random_seed(1)
+            layers = [keras.Input((2, 1)), keras.layers.GRU(4), keras.layers.Dropout(0.5)]
+            model = keras.Sequential([*layers, keras.layers.Dense(1)])
+            model.compile("adam", "mse")
+        history = fit(model, FRAMES, batch_size=4, epochs=3, seed=1, verbose=0).history
+        found.append(history["loss"])
+    return found
+
+
 class Stop(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if batch == 1:
@@ -123,6 +137,7 @@ def main(folder):
                     resumed(context, os.path.join(folder, name))
                     for name, context in (("none", none()), ("two", mirrored.scope()))
                 ],
+                "drawn": drawn(mirrored.scope()),
                 "refused": refused(mirrored.scope()),
                 "workers": told(fit, make_model(workers.scope()), FRAMES),
                 "compiled": told(fit, make_model(mirrored.scope()), FRAMES, jit_compile=True),

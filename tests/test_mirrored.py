@@ -56,6 +56,12 @@ def test_two_devices_go_on_where_one_stopped_in_mid_epoch(found):
     np.testing.assert_allclose(two, none, atol=1e-5)
 
 
+def test_devices_draw_by_the_seeds_of_layers(found):
+    one, again = found["drawn"]
+    assert one == again
+    assert len(set(one)) == 3
+
+
 def test_strategies_run_programs_and_refuse_what_they_cannot_share(found):
     assert all("2 replicas" in message for message in found["refused"])
     assert len(found["refused"]) == 3

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 import torch
-from keras import ops
+from keras import ops, tree
 from torch import distributed as dist
 
 from seqframe.backend.common import averages_rows, share_of
@@ -134,7 +134,7 @@ def shared_step(
     """Run a step on this rank's rows of a batch, and return the logs of all ranks' rows."""
     own, size = share_of(row, dist.get_rank(), num_ranks())
     counted = nullcontext() if size else counted_rows(model, lambda: own["weight"], weight_shape)
-    token = _PART.set(size / len(next(iter(row.values()))))
+    token = _PART.set(size / tree.flatten(row)[0].shape[0])
     try:
         with counted:
             logs = step(own)

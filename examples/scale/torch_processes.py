@@ -75,8 +75,9 @@ def run(rank, processes, store, weights):
             world_size=processes,
             timeout=timedelta(seconds=60),  # a process that hears nothing for so long ends
         )
-    models = [train_by_fit()] + [train_by_hand()] * (processes > 1)
-    for number, model in enumerate(models):
+    ways = [train_by_fit, train_by_hand] if processes > 1 else [train_by_fit]
+    for number, way in enumerate(ways):
+        model = way()
         weights[rank, number] = sum(float(np.abs(array).sum()) for array in model.get_weights())
     if processes > 1:
         distributed.destroy_process_group()

@@ -447,6 +447,11 @@ def give_to_device(value: Any, batch_size: int) -> Any:
     return tree.map_structure(tf.convert_to_tensor, value)
 
 
+def to_host(tensor: Any) -> np.ndarray:
+    """Return a tensor or a variable as a NumPy array; of metrics on several devices their sum."""
+    return np.array(tf.convert_to_tensor(tensor))
+
+
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:
     """Do nothing: under TensorFlow stateful layers keep their state."""
     return nullcontext()

@@ -71,11 +71,11 @@ def stateful(context):
     return np.concatenate([np.ravel(each) for each in found]).tolist()
 
 
-def drawn(context):
+def drawn(scope):
     """Return the losses of a model with dropout, and of the same training again."""
     found = []
     for _ in range(2):
-        with context:
+        with scope():
             keras.utils.set_random_seed(1)
             layers = [keras.Input((2, 1)), keras.layers.GRU(4), keras.layers.Dropout(0.5)]
             model = keras.Sequential([*layers, keras.layers.Dense(1)])
@@ -137,7 +137,7 @@ def main(folder):
                     resumed(context, os.path.join(folder, name))
                     for name, context in (("none", none()), ("two", mirrored.scope()))
                 ],
-                "drawn": drawn(mirrored.scope()),
+                "drawn": drawn(mirrored.scope),
                 "refused": refused(mirrored.scope()),
                 "workers": told(fit, make_model(workers.scope()), FRAMES),
                 "compiled": told(fit, make_model(mirrored.scope()), FRAMES, jit_compile=True),

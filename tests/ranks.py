@@ -144,7 +144,10 @@ def main(rank, store, folder):
     # Each rank begins with other weights, and ends with those of rank 0.
     found["two"] = {name: trained(name, seed=1 + rank) for name in CASES}
     # Both go on where one process stopped, in mid-epoch. Only rank 0 can read its file.
-    found["resumed"] = resumed(shared if rank == 0 else path + ".none")
+    mine = shared if rank == 0 else path + ".none"
+    with contextlib.suppress(InterruptedError):
+        resumed(mine, crash_after(3, stop))
+    found["resumed"] = resumed(mine)  # stopped in the second epoch, too
     found["refused"] = refusals(rank)
     found["sampled"] = [sampled(shuffle) for shuffle in (False, True)]
     if rank == 0:  # the other one does not wait for it

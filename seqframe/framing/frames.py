@@ -39,7 +39,7 @@ from seqframe.framing.order import Blocks, Order, random_seed
 from seqframe.framing.sequences import join_steps
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
-from seqframe.framing.stored import blocks_together, exceeds_pages
+from seqframe.framing.stored import blocks_together, exceeds_pages, stored_bytes
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -137,6 +137,11 @@ class Frames:
         check_bytes("One frame", self._nbytes + INDEX_BYTES * places, way_out)
         cutter: type[PaddedCutter | WindowCutter] = PaddedCutter if geometry.pads else WindowCutter
         self._cutter = cutter(geometry, self._parts, self._index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy finds its blocks and pages by itself. There may be many.
+        made = ("_blocks", "_told_blocks", "_by_pages")
+        return {name: value for name, value in vars(self).items() if name not in made}
 
     def __len__(self) -> int:
         return self._index.size
@@ -818,16 +823,15 @@ class Frames:
 
     @cached_property
     def _stored_bytes(self) -> int:
-        rows = {id(part.rows): part.rows for part in self._parts if part.rows.is_stored}
-        return sum(each.nbytes for each in rows.values())
+        return stored_bytes([part.rows for part in self._parts])
 
     @cached_property
     def _blocks(self) -> Blocks:
         """Blocks of frames that lie in one page of their rows."""
         edges = find_blocks(self._index, self.source.inputs)
         rows = {id(part.rows): part.rows for part in self._parts}
-        nbytes = sum(one.nbytes for one in rows.values())
-        return Blocks(edges, blocks_together(nbytes // (len(edges) - 1)))
+        nbytes = self._stored_bytes or sum(one.nbytes for one in rows.values())
+        return Blocks(edges, blocks_together(nbytes, len(edges) - 1))
 
     @cached_property
     def _by_pages(self) -> "Frames":

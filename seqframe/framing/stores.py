@@ -143,7 +143,13 @@ class ParquetReader(Reader):
             table = self._table.file.read_row_groups([*wanted], columns=self._columns)
             rows = np.empty((table.num_rows, len(self._columns)), self.dtype)
             for place, column in enumerate(self._columns):
-                rows[:, place] = table.column(column).to_numpy()
+                values = table.column(column).to_numpy()
+                if values.dtype.kind == "f" and self.dtype.kind in "biu":
+                    raise ValueError(
+                        f"A column of integers must have no missing values. Received: {column!r} "
+                        f"of {self}. Write it as floats."
+                    )
+                rows[:, place] = values
             first = int(self._ends[wanted[0]] - self._table.group_rows[wanted[0]])
             self._kept = first, first + len(rows), rows
         return rows[start - first : stop - first]

@@ -37,6 +37,7 @@ def is_store(value: Any) -> bool:
         and (hasattr(value, "chunks") or hasattr(value, "chunkshape"))
         and all(hasattr(value, name) for name in ("shape", "dtype", "ndim", "__getitem__"))
         and not hasattr(value, "to_numpy")  # labelled arrays, which are in memory
+        and len(value.shape) > 0
     )
 
 
@@ -62,7 +63,8 @@ class Reader:
         # A type is pickled by its name, which imports the library where it is opened again.
         self._place: tuple[Any, str, str] | None = None
         if file is not None and path is not None and name is not None:
-            self._place = type(file), str(path), str(name)
+            own = os.path.abspath(path) if os.path.exists(path) else str(path)
+            self._place = type(file), own, str(name)
 
     def __str__(self) -> str:
         if self._place is None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from seqframe.aliases import Batch, FoldMode, Index, Padding, Shape, Shuffle, SplitBy
-from seqframe.framing.adapters import grain_dataset, tf_dataset, torch_dataset
+from seqframe.framing.adapters import EpochSource, grain_dataset, tf_dataset, torch_dataset
 from seqframe.framing.batches import Batches
-from seqframe.framing.checks import check_bytes, check_choice, check_integer
+from seqframe.framing.checks import check_bytes, check_choice, check_integer, check_shard
 from seqframe.framing.cutters import (
     PaddedCutter,
     WindowCutter,
@@ -37,6 +37,7 @@ from seqframe.framing.lanes import Lanes
 from seqframe.framing.left_out import LeftOut, tell_left_over
 from seqframe.framing.order import Blocks, Order, random_seed
 from seqframe.framing.sequences import join_steps
+from seqframe.framing.shards import cut_source, digest, shard_numbers, weigh_last
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
 from seqframe.framing.stored import blocks_together, exceeds_pages, stored_bytes
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 _SHOWN_FRAMES = 5
 _MOST_FEATURES = 64  # features of a step that a notebook shows
+_SAMPLED = 1024  # frames that a fingerprint looks at, about
 _COPY_BYTES = 2**20  # of padded frames that are copied together
 
 
@@ -453,6 +455,9 @@ class Frames:
         `collate_fn=dataset.collate`, which makes tensors of the whole batch. PyTorch's own
         `collate_fn` takes the batch apart first, which is slower.
 
+        `batch_sampler=dataset.sampler(batch_size, shuffle=True, seed=7)` takes seqframe's own
+        order. In a process group, each rank gets its share. It can be stopped and resumed.
+
         >>> import torch
         >>> from seqframe import SequenceFramer
         >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_torch()
@@ -462,18 +467,47 @@ class Frames:
         """
         return torch_dataset(self)
 
-    def to_grain(self) -> "grain.MapDataset":
-        """Return the frames as a `grain.MapDataset` of single frames. It needs Grain.
+    def to_grain(
+        self,
+        batch_size: int | None = None,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        epochs: int = 1,
+        drop_last: bool = False,
+        redraw: bool = False,
+    ) -> "grain.MapDataset":
+        """Return the frames as a `grain.MapDataset` of batches or single frames. It needs Grain.
 
-        Grain shuffles, shards, batches and checkpoints it. It is faster to let seqframe shuffle and
-        gather whole batches: `grain.MapDataset.source(frames.batches(32, shuffle=True, seed=7))`.
+        With `batch_size`, one gather makes a batch, and each epoch has an order of its own. The
+        iterator's state is a position in these epochs. A run that resumes from it needs the same
+        `seed`. Without `batch_size` the dataset has single frames, in their order. Grain shuffles,
+        repeats and batches them, which is slower.
+
+        Args:
+            batch_size: int ≥ 1; None: single frames. The other arguments are for batches.
+            epochs: int ≥ 1. Number of epochs, one after the other. Grain's own `repeat` repeats
+                the order of the first.
+            shuffle, seed, drop_last, redraw: as for `batches`.
+
+        Example:
 
         >>> import grain
         >>> from seqframe import SequenceFramer
-        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_grain()
-        >>> len(dataset.shuffle(seed=7).batch(2))
-        3
+        >>> frames = SequenceFramer(2).frame("ABCDEFG")
+        >>> dataset = frames.to_grain(3, shuffle=True, seed=7, epochs=2)
+        >>> [y.tolist() for x, y in dataset]
+        [[4, 2, 6], [3, 5], [5, 2, 4], [3, 6]]
         """
+        if batch_size is not None:
+            order = Order(len(self), shuffle, seed)
+            batches = Batches(self, batch_size, order, 0, drop_last, redraw)
+            return grain_dataset(EpochSource(batches, epochs))
+        if (shuffle, seed, epochs, drop_last, redraw) != (False, None, 1, False, False):
+            raise ValueError(
+                "`shuffle`, `seed`, `epochs`, `drop_last` and `redraw` are for batches. Received: "
+                "batch_size=None. Pass `batch_size`, or let Grain shuffle and repeat the frames."
+            )
         return grain_dataset(self)
 
     def lanes(self, batch_size: int) -> Lanes:
@@ -670,6 +704,70 @@ class Frames:
             )
         runs, draws = self._index.choose(chosen)
         return self._again(runs=runs, draws=draws, is_subset=True)
+
+    def shard(self, num_shards: int, index: int, *, drop_last: bool = False) -> "Frames":
+        """Return the frames of one of `num_shards` processes, which holds only this part.
+
+        The parts are contiguous, disjoint, and equally large. So all processes have the same
+        number of batches. If the frames do not divide, smaller parts repeat their last frame with
+        weight 0, and the frames of all parts have sample weights. Metrics count that frame, unless
+        they are `weighted_metrics`.
+
+        Each process shuffles its own part. To deal out one shuffled order of all frames, shard the
+        batches instead: `frames.batches(32, shuffle=True, seed=7).shard(num_shards, index)`.
+
+        Args:
+            num_shards: int ≥ 1. Number of processes.
+            index: int. Number of this process, from 0.
+            drop_last: bool. Leave out the last frames that do not divide.
+
+        Raises:
+            ValueError: if there are fewer frames than processes, or if random subsequences do not
+                divide and `drop_last` is False.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(1).frame("ABCDEF")
+        >>> for index in range(2):
+        ...     x, y, weight = frames.shard(2, index)[:]
+        ...     print(y, weight)
+        [1 2 3] [1. 1. 1.]
+        [4 5 5] [1. 1. 0.]
+        """
+        num_shards, index = check_shard(num_shards, index, len(self), "frames")
+        numbers, is_short = shard_numbers(len(self), num_shards, index, drop_last)
+        divides = drop_last or len(self) % num_shards == 0
+        if self._geometry.draws:
+            if not divides:
+                raise ValueError(
+                    f"Random subsequences must divide among {num_shards} processes. Received: "
+                    f"{len(self)} of them. Choose another `num_samples`, or pass `drop_last=True`."
+                )
+            return self.subset(np.asarray(numbers))
+        chosen = [*numbers, numbers[-1]] if is_short else numbers
+        runs, _ = self._index.choose(np.asarray(chosen))
+        source, runs = cut_source(self.source, self._geometry, runs, int(is_short))
+        source = source if divides else weigh_last(source, int(is_short))
+        return Frames(self.framer, source, runs=runs, is_subset=True)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short name for the framer, the sequences' lengths, and the values of some frames.
+
+        Frames that are equal have equal fingerprints, in any process. Processes that train together
+        can compare them at the start. About 1,024 frames are looked at.
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = [SequenceFramer(2).frame(text) for text in ("ABCD", "ABCD", "ABDC")]
+        >>> frames[0].fingerprint == frames[1].fingerprint, frames[0].fingerprint
+        (True, '44535251-d46556fb')
+        >>> frames[0].fingerprint == frames[2].fingerprint
+        False
+        """
+        some = np.arange(0, len(self), max(len(self) // _SAMPLED, 1))
+        values = digest(self._gather(self._place(some)))
+        return f"{self._fingerprint:08x}-{values:08x}"
 
     def _again(self, **changes: Any) -> "Frames":
         """Return frames of the same sequences, with some arguments changed."""

@@ -4,12 +4,13 @@ Nothing here keeps state. So a batch can be made again: out of turn, on another 
 restart.
 """
 
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_integer, check_shard
 
 # Up to this size, the permutation of an epoch is kept in memory (512 KB), which is exactly uniform.
 # Above it, a keyed bijection computes any position of the order by itself.
@@ -102,6 +103,8 @@ class Order:
     array([2, 0, 4, 1, 3])
     """
 
+    begin = 0  # position of the whole order from which shards take turns
+
     def __init__(
         self,
         size: int,
@@ -117,12 +120,12 @@ class Order:
 
     def __len__(self) -> int:
         """Number of items of the shard. Shards differ by at most one item."""
-        return len(range(self.shard_index, self.size, self.num_shards))
+        return len(range(self.begin + self.shard_index, self.size, self.num_shards))
 
     @property
     def is_identity(self) -> bool:
         """Whether each item is at its own position."""
-        return not self.shuffle and self.num_shards == 1
+        return not self.shuffle and self.num_shards == 1 and not self.begin
 
     @property
     def is_local(self) -> bool:
@@ -135,9 +138,10 @@ class Order:
         return self._shuffle if isinstance(self._shuffle, Blocks) else None
 
     def __call__(self, positions: np.ndarray, epoch: int) -> np.ndarray:
-        """Return the items at `positions` of an epoch."""
-        if self.num_shards > 1:
+        """Return the items at `positions` of an epoch. After the last one, it comes again."""
+        if self.num_shards > 1 or self.begin:
             positions = positions * self.num_shards + self.shard_index
+            positions = np.minimum(positions + self.begin, self.size - 1)
         if not self.shuffle:
             return positions
         if self.blocks is not None:
@@ -146,17 +150,7 @@ class Order:
 
     def shard(self, num_shards: int, index: int) -> "Order":
         """Return the share of one of `num_shards` workers: every `num_shards`-th item."""
-        num_shards = check_integer("num_shards", num_shards, 1)
-        index = check_integer("index", index, 0)
-        if index >= num_shards:
-            raise ValueError(
-                f"`index` must be below `num_shards`, {num_shards}. Received: index={index}."
-            )
-        if num_shards > self.size:
-            raise ValueError(
-                f"`num_shards` must not exceed the number of frames, {self.size}. "
-                f"Received: num_shards={num_shards}."
-            )
+        num_shards, index = check_shard(num_shards, index, self.size, "frames")
         if self.shuffle and not self._is_seeded:
             raise ValueError(
                 "A shuffle for several workers needs `seed`, so that they share one order. "
@@ -168,6 +162,12 @@ class Order:
                 f"{self.num_shards}. Call `shard` once only."
             )
         return Order(self.size, self._shuffle, self.seed, num_shards, index)
+
+    def from_position(self, begin: int) -> "Order":
+        """Return this order from a position of the whole one on, which shards may divide anew."""
+        rest = copy(self)
+        rest.begin = begin
+        return rest
 
     def with_seed(self, seed: int) -> "Order":
         """Return this order with another seed."""

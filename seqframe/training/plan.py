@@ -109,7 +109,7 @@ def plan(
         laid_out["lanes"] = lanes = lanes if training else None  # no state, so no lanes
         size = min(size, feed.size)
         laid_out["shuffle"] = lanes is None and _shuffled(framed, feed, shuffle)
-        laid_out["seed"] = random_seed() if seed is None else seed
+        laid_out["seed"] = backend.agreed(random_seed()) if seed is None else seed
     else:
         # Validation uses a fresh state, whatever the policy in training.
         given = (lanes or policy.lanes) if training else None

@@ -394,7 +394,7 @@ class Frames:
         >>> [len(y) for x, y in frames.batches(2)]
         [2, 2, 1]
         """
-        order = Order(len(self), self._shuffled(shuffle), seed)
+        order = self._order(shuffle, seed)
         return Batches(self, batch_size, order, epoch, drop_last, redraw)
 
     def dataset(
@@ -420,7 +420,7 @@ class Frames:
         """
         from seqframe.framing.datasets import FramesDataset
 
-        order = Order(len(self), self._shuffled(shuffle), seed)
+        order = self._order(shuffle, seed)
         return FramesDataset(Batches(self, batch_size, order, 0, drop_last, redraw))
 
     def to_tf(
@@ -444,7 +444,7 @@ class Frames:
         >>> [len(y) for x, y in SequenceFramer(2).frame("ABCDEFG").to_tf(2)]
         [2, 2, 1]
         """
-        order = Order(len(self), self._shuffled(shuffle), seed)
+        order = self._order(shuffle, seed)
         batches = Batches(self, batch_size, order, epoch, drop_last, redraw)
         return tf_dataset(batches, self._array_specs)
 
@@ -500,7 +500,7 @@ class Frames:
         [[4, 2, 6], [3, 5], [5, 2, 4], [3, 6]]
         """
         if batch_size is not None:
-            order = Order(len(self), shuffle, seed)
+            order = self._order(shuffle, seed)
             batches = Batches(self, batch_size, order, 0, drop_last, redraw)
             return grain_dataset(EpochSource(batches, epochs))
         if (shuffle, seed, epochs, drop_last, redraw) != (False, None, 1, False, False):
@@ -884,6 +884,9 @@ class Frames:
     def _nbytes(self) -> int:
         """Bytes that a frame takes in a batch."""
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._array_specs)
+
+    def _order(self, shuffle: Shuffle, seed: int | None) -> Order:
+        return Order(len(self), self._shuffled(shuffle), seed)
 
     def _shuffled(self, shuffle: Shuffle) -> bool | Blocks:
         """Return how frames are shuffled: as blocks if asked, or if they are read slowly."""

@@ -186,7 +186,10 @@ class ParquetTable:
 
     def dtype(self, column: str) -> np.dtype:
         """Return the NumPy dtype of a column. Integers with missing values are floats."""
-        found = np.dtype(self.file.schema_arrow.field(column).type.to_pandas_dtype())
+        try:
+            found = np.dtype(self.file.schema_arrow.field(column).type.to_pandas_dtype())
+        except (NotImplementedError, TypeError):  # NumPy has no such dtype
+            found = np.dtype(object)
         return np.dtype(np.float64) if found.kind in "biu" and self._has_nulls(column) else found
 
     def _has_nulls(self, column: str) -> bool:
@@ -199,7 +202,7 @@ class ParquetTable:
                 return True
         return False
 
-    def field(self, column: str) -> "Field":
+    def field(self, column: str) -> Field:
         """Return how Arrow calls a column's dtype."""
         return Field(str(self.file.schema_arrow.field(column).type))
 

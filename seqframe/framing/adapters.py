@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqframe.aliases import Batch, Shape
+from seqframe.aliases import Batch, Shape, Shuffle
 from seqframe.framing.batches import Batches, FrameArrays, resolve_batch
 from seqframe.framing.checks import check_integer
-from seqframe.framing.order import Order
 
 if TYPE_CHECKING:
     import grain
@@ -78,7 +77,7 @@ def torch_dataset(frames: FrameArrays) -> "torch.utils.data.Dataset":
             self,
             batch_size: int,
             *,
-            shuffle: bool = False,
+            shuffle: Shuffle = False,
             seed: int | None = None,
             drop_last: bool = False,
             num_shards: int | None = None,
@@ -94,7 +93,8 @@ def torch_dataset(frames: FrameArrays) -> "torch.utils.data.Dataset":
                 num_shards = distributed.get_world_size() if is_group else 1
             if index is None:
                 index = distributed.get_rank() if is_group else 0
-            order = Order(len(self), shuffle, seed).shard(num_shards, index)
+            order = self.frames._order(shuffle, seed).shard(num_shards, index)
+            self.frames = self.frames._read_by(in_order=order.is_local)
             return FrameSampler(FrameNumbers(self.frames, batch_size, order, 0, drop_last))
 
         def collate(self, fetched: "Fetched") -> Batch:

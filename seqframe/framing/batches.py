@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from seqframe.aliases import Batch
+from seqframe.aliases import Batch, Shuffle
 from seqframe.framing.checks import check_bytes, check_integer
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.order import Order
@@ -30,6 +30,8 @@ class FrameArrays(Protocol):
 
     @property
     def _nbytes(self) -> int: ...
+
+    def _order(self, shuffle: Shuffle, seed: int | None) -> Order: ...
 
     def _read_by(self, *, in_order: bool) -> "FrameArrays": ...
 

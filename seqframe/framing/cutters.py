@@ -141,8 +141,7 @@ def paged_parts(geometry: Geometry, parts: list[Part]) -> list[Part]:
     spans = [1 + sum((steps - 1) * rows for steps, rows in axes) for axes, _ in windows]
     offsets = [offset for _, offset in windows]
     reach = max(map(add, offsets, spans)) - 1
-    stored = [rows for part in parts if isinstance(rows := part.rows, StoredRows)]
-    pages = pages_of(stored, reach)
+    pages = pages_of([part.rows for part in parts], reach)
     return [
         part._replace(rows=rows.paged(pages[rows.readers], offset))
         if isinstance(rows := part.rows, StoredRows)

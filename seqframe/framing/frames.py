@@ -40,7 +40,7 @@ from seqframe.framing.sequences import join_steps
 from seqframe.framing.shards import cut_source, digest, shard_numbers, weigh_last
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
-from seqframe.framing.stored import blocks_together, exceeds_pages
+from seqframe.framing.stored import blocks_together, exceeds_pages, stored_bytes
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -139,6 +139,11 @@ class Frames:
         check_bytes("One frame", self._nbytes + INDEX_BYTES * places, way_out)
         cutter: type[PaddedCutter | WindowCutter] = PaddedCutter if geometry.pads else WindowCutter
         self._cutter = cutter(geometry, self._parts, self._index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy finds its blocks and pages by itself. There may be many.
+        made = ("_blocks", "_told_blocks", "_by_pages")
+        return {name: value for name, value in vars(self).items() if name not in made}
 
     def __len__(self) -> int:
         return self._index.size
@@ -389,7 +394,7 @@ class Frames:
         >>> [len(y) for x, y in frames.batches(2)]
         [2, 2, 1]
         """
-        order = Order(len(self), self._shuffled(shuffle), seed)
+        order = self._order(shuffle, seed)
         return Batches(self, batch_size, order, epoch, drop_last, redraw)
 
     def dataset(
@@ -415,7 +420,7 @@ class Frames:
         """
         from seqframe.framing.datasets import FramesDataset
 
-        order = Order(len(self), self._shuffled(shuffle), seed)
+        order = self._order(shuffle, seed)
         return FramesDataset(Batches(self, batch_size, order, 0, drop_last, redraw))
 
     def to_tf(
@@ -439,7 +444,7 @@ class Frames:
         >>> [len(y) for x, y in SequenceFramer(2).frame("ABCDEFG").to_tf(2)]
         [2, 2, 1]
         """
-        order = Order(len(self), self._shuffled(shuffle), seed)
+        order = self._order(shuffle, seed)
         batches = Batches(self, batch_size, order, epoch, drop_last, redraw)
         return tf_dataset(batches, self._array_specs)
 
@@ -495,7 +500,7 @@ class Frames:
         [[4, 2, 6], [3, 5], [5, 2, 4], [3, 6]]
         """
         if batch_size is not None:
-            order = Order(len(self), shuffle, seed)
+            order = self._order(shuffle, seed)
             batches = Batches(self, batch_size, order, 0, drop_last, redraw)
             return grain_dataset(EpochSource(batches, epochs))
         if (shuffle, seed, epochs, drop_last, redraw) != (False, None, 1, False, False):
@@ -880,6 +885,9 @@ class Frames:
         """Bytes that a frame takes in a batch."""
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._array_specs)
 
+    def _order(self, shuffle: Shuffle, seed: int | None) -> Order:
+        return Order(len(self), self._shuffled(shuffle), seed)
+
     def _shuffled(self, shuffle: Shuffle) -> bool | Blocks:
         """Return how frames are shuffled: as blocks if asked, or if they are read slowly."""
         if isinstance(shuffle, str):
@@ -916,16 +924,15 @@ class Frames:
 
     @cached_property
     def _stored_bytes(self) -> int:
-        rows = {id(part.rows): part.rows for part in self._parts if part.rows.is_stored}
-        return sum(each.nbytes for each in rows.values())
+        return stored_bytes([part.rows for part in self._parts])
 
     @cached_property
     def _blocks(self) -> Blocks:
         """Blocks of frames that lie in one page of their rows."""
         edges = find_blocks(self._index, self.source.inputs)
         rows = {id(part.rows): part.rows for part in self._parts}
-        nbytes = sum(one.nbytes for one in rows.values())
-        return Blocks(edges, blocks_together(nbytes // (len(edges) - 1)))
+        nbytes = self._stored_bytes or sum(one.nbytes for one in rows.values())
+        return Blocks(edges, blocks_together(nbytes, len(edges) - 1))
 
     @cached_property
     def _by_pages(self) -> "Frames":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 2**13  # frames whose places are computed together
+_READ_BYTES = 2**24  # frames that are read from a store together
 
 
 class LaneFrames(FrameArrays, Protocol):
@@ -35,6 +36,9 @@ class LaneFrames(FrameArrays, Protocol):
 
     @property
     def _counts(self) -> np.ndarray: ...
+
+    @property
+    def _stored_bytes(self) -> int: ...
 
     @property
     def _breaks(self) -> np.ndarray: ...
@@ -187,13 +191,22 @@ class Lanes:
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
         """Yield the batches of consecutive numbers."""
         size, first, stop, end = self.batch_size, 0, 0, len(self)
+        # Batches that follow each other are read from a store by longer stretches.
+        together, block = self.frames._stored_bytes > 0, _BLOCK
+        if together:
+            block = min(block, _READ_BYTES // (self.frames._nbytes or 1))
         for k in numbers:
             if k >= stop:
                 # Compute places of several batches at once: a NumPy call costs more than a place.
-                first, stop = k, min(k + max(_BLOCK // size, 1), end)
+                first, stop = k, min(k + max(block // size, 1), end)
                 index, weights, _ = self._index(np.arange(first, stop))
                 places = self.frames._place(index.ravel())
-            arrays = self.frames._gather(places, slice((k - first) * size, (k - first + 1) * size))
+                read = self.frames._gather(places) if together else None
+            which = slice((k - first) * size, (k - first + 1) * size)
+            if read is None:
+                arrays = self.frames._gather(places, which)
+            else:
+                arrays = [array[which] for array in read]
             yield self._weighted(self.frames._pack(arrays), weights[k - first])
 
     def resets(self, k: int) -> np.ndarray:

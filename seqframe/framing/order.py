@@ -113,7 +113,7 @@ class Order:
         num_shards: int = 1,
         shard: int = 0,
     ):
-        self.size, self.shuffle, self._shuffle = size, shuffle is not False, shuffle
+        self.size, self.shuffle, self._shuffle = size, bool(shuffle), shuffle
         self._is_seeded = seed is not None
         self.seed = check_integer("seed", seed, 0) if self._is_seeded else random_seed()
         self.num_shards, self.shard_index = num_shards, shard

@@ -129,11 +129,11 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
 
     A Store stays one.
     """
-    is_read = isinstance(sequence, Table) and sequence.ndim == 2
-    if not is_read:
-        check_unmasked(sequence, name)
-    plain = sequence if is_read else as_plain(sequence)
-    if not isinstance(plain, Table) and holds_symbols(plain, vocabulary):
+    check_unmasked(sequence, name)
+    plain = as_plain(sequence)
+    if isinstance(plain, Table):
+        return plain.to_numpy(name)
+    if holds_symbols(plain, vocabulary):
         if vocabulary is None:
             raise ValueError(
                 f"`{name}` holds symbols, which need a `vocabulary`. Received: vocabulary=None. "
@@ -144,9 +144,7 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
         except ValueError as error:
             raise ValueError(f"`{name}`: {error}") from None
     array: Any
-    if isinstance(plain, Table):
-        array = plain.to_numpy(name)
-    elif isinstance(plain, Store):
+    if isinstance(plain, Store):
         array = plain
     elif isinstance(plain, (list, tuple)) or hasattr(plain, "__array__"):
         try:

@@ -15,8 +15,10 @@ from seqframe.aliases import Numbers
 from seqframe.framing.gather import PAGE_BYTES, Axis, Rows
 from seqframe.framing.stores import Reader, Store
 
-HELD_BYTES = 2**26  # of pages that are kept in memory
+HELD_BYTES = 2**26  # of pages that are kept in memory, about
 _LEAST_PAGES = 4  # that are kept, however large: those of two groups of two blocks
+_MOST_PAGES = 256  # that are kept, however small
+_LARGE_CHUNK = 2**24  # bytes
 _NEAR_BYTES = 2**16  # between two windows, which are faster read than left out
 _PIECE_BYTES = 2**24  # that are read at once, to gather windows from
 
@@ -66,7 +68,8 @@ class StoredRows(Rows):
         chunk = max(reader.chunk for reader in self._readers)
         self._chunk, row = chunk, self._row_bytes
         # A page also reads the chunk after it, so a page of one chunk would take twice as long.
-        self.page_rows = max(round(PAGE_BYTES / (chunk * row)), 2) * chunk
+        least = 2 if chunk * row <= _LARGE_CHUNK else 1
+        self.page_rows = max(round(PAGE_BYTES / (chunk * row)), least) * chunk
         pages_each = [-(-reader.shape[0] // self.page_rows) for reader in self._readers]
         self._begins = np.cumsum([0, *pages_each])[:-1] * self.page_rows
         begin = dict(zip(readers, self._begins.tolist(), strict=True))
@@ -75,6 +78,11 @@ class StoredRows(Rows):
     @property
     def row_shape(self) -> tuple[int, ...]:
         return self._whole_shape[1:] if isinstance(self.columns, int) else super().row_shape
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of all rows, with the columns that are read but not kept."""
+        return int(self.lengths.sum()) * self._row_bytes
 
     @property
     def _row_bytes(self) -> int:
@@ -232,7 +240,7 @@ class Pages:
         most = max(self.most_bytes, _LEAST_PAGES * max(page.nbytes for page in pages.values()))
         total = sum(page.nbytes for page in pages.values())
         for first in sorted(pages.keys() - needed, key=lambda at: self._used.get(at, 0)):
-            if total <= most:
+            if total <= most and len(pages) <= _MOST_PAGES:
                 break
             total -= pages.pop(first).nbytes
             self._used.pop(first, None)
@@ -241,15 +249,21 @@ class Pages:
         return Pages, (self.reach, self.most_bytes)
 
 
-def pages_of(rows: list[StoredRows], reach: int) -> dict[tuple[Reader, ...], Pages]:
-    """Return the pages of rows, by their readers. Rows of the same readers share pages."""
-    total, sizes = (
-        sum(each.nbytes for each in rows),
-        dict.fromkeys((each.readers for each in rows), 0),
-    )
-    for each in rows:
-        sizes[each.readers] += each.nbytes
-    return {readers: Pages(reach, HELD_BYTES * size // total) for readers, size in sizes.items()}
+def pages_of(rows: Sequence[Rows], reach: int) -> dict[tuple[Reader, ...], Pages]:
+    """Return the pages of stored rows, by their readers. Rows of the same readers share pages."""
+    sizes = _sizes(rows)
+    # A quarter more, for what a page reads of the next one.
+    held, total = 5 * HELD_BYTES // 4, max(sum(sizes.values()), 1)
+    return {readers: Pages(reach, held * size // total) for readers, size in sizes.items()}
+
+
+def stored_bytes(rows: Sequence[Rows]) -> int:
+    """Return how many bytes of stores are read to gather all of some rows."""
+    return sum(_sizes(rows).values())
+
+
+def _sizes(rows: Sequence[Rows]) -> dict[tuple[Reader, ...], int]:
+    return {each.readers: each.read_bytes for each in rows if isinstance(each, StoredRows)}
 
 
 def exceeds_pages(nbytes: int) -> bool:
@@ -257,12 +271,12 @@ def exceeds_pages(nbytes: int) -> bool:
     return nbytes > HELD_BYTES
 
 
-def blocks_together(block_bytes: int) -> int:
-    """Return how many blocks are shuffled together.
+def blocks_together(nbytes: int, blocks: int) -> int:
+    """Return how many blocks are shuffled together, of data of `nbytes` bytes.
 
     While one group of blocks follows another, the pages of both are in memory.
     """
-    return max(3 * HELD_BYTES // 8 // max(block_bytes, 1), 2)
+    return min(max(HELD_BYTES * blocks // (2 * max(nbytes, 1)), 2), _MOST_PAGES // 2)
 
 
 def _read(reader: Reader, start: int, stop: int) -> np.ndarray:

@@ -37,6 +37,7 @@ def is_store(value: Any) -> bool:
         and (hasattr(value, "chunks") or hasattr(value, "chunkshape"))
         and all(hasattr(value, name) for name in ("shape", "dtype", "ndim", "__getitem__"))
         and not hasattr(value, "to_numpy")  # labelled arrays, which are in memory
+        and len(value.shape) > 0
     )
 
 
@@ -62,7 +63,8 @@ class Reader:
         # A type is pickled by its name, which imports the library where it is opened again.
         self._place: tuple[Any, str, str] | None = None
         if file is not None and path is not None and name is not None:
-            self._place = type(file), str(path), str(name)
+            own = os.path.abspath(path) if os.path.exists(path) else str(path)
+            self._place = type(file), own, str(name)
 
     def __str__(self) -> str:
         if self._place is None:
@@ -143,7 +145,13 @@ class ParquetReader(Reader):
             table = self._table.file.read_row_groups([*wanted], columns=self._columns)
             rows = np.empty((table.num_rows, len(self._columns)), self.dtype)
             for place, column in enumerate(self._columns):
-                rows[:, place] = table.column(column).to_numpy()
+                values = table.column(column).to_numpy()
+                if values.dtype.kind == "f" and self.dtype.kind in "biu":
+                    raise ValueError(
+                        f"A column of integers must have no missing values. Received: {column!r} "
+                        f"of {self}. Write it as floats."
+                    )
+                rows[:, place] = values
             first = int(self._ends[wanted[0]] - self._table.group_rows[wanted[0]])
             self._kept = first, first + len(rows), rows
         return rows[start - first : stop - first]
@@ -178,7 +186,10 @@ class ParquetTable:
 
     def dtype(self, column: str) -> np.dtype:
         """Return the NumPy dtype of a column. Integers with missing values are floats."""
-        found = np.dtype(self.file.schema_arrow.field(column).type.to_pandas_dtype())
+        try:
+            found = np.dtype(self.file.schema_arrow.field(column).type.to_pandas_dtype())
+        except (NotImplementedError, TypeError):  # NumPy has no such dtype
+            found = np.dtype(object)
         return np.dtype(np.float64) if found.kind in "biu" and self._has_nulls(column) else found
 
     def _has_nulls(self, column: str) -> bool:
@@ -191,7 +202,7 @@ class ParquetTable:
                 return True
         return False
 
-    def field(self, column: str) -> "Field":
+    def field(self, column: str) -> Field:
         """Return how Arrow calls a column's dtype."""
         return Field(str(self.file.schema_arrow.field(column).type))
 

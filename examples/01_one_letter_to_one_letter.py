@@ -32,7 +32,8 @@ model = keras.Sequential(
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 # %%
-# Train for 500 epochs of 25 steps. Each epoch is one compiled program.
+# Train for 500 epochs of 25 steps. A compiled program runs many epochs in one call. PyTorch has no
+# such program, and runs them one by one.
 fit(model, frames, batch_size=1, epochs=500, seed=7, verbose=0)
 
 # %%

@@ -4,7 +4,7 @@ Tag long recordings as they come in
 
 A sensor hears a click when a pump is switched on, and a duller click when it is switched off. In
 between there is only noise. Is the pump on? The answer may lie hundreds of steps back. So a
-stateful model reads whole recordings in stretches of 25 steps. Then it tags each step as it comes.
+stateful model reads whole recordings in windows of 25 steps. Then it tags each step as it comes.
 """
 
 # %%
@@ -33,8 +33,8 @@ def record(steps):
 recordings, labels = zip(*[record(steps) for steps in rng.integers(300, 900, size=40)], strict=True)
 
 # %%
-# `gap=-1` gives each step its own label. Stretches follow each other, so that the state sees every
-# step once. `pad_end=True` also frames the last steps, which fill no stretch. The last eight
+# `gap=-1` gives each step its own label. Windows follow each other, so that the state sees every
+# step once. `pad_end=True` also frames the last steps, which fill no window. The last eight
 # recordings are kept apart.
 framer = SequenceFramer(25, sequence_stride=25, gap=-1, return_sequences=True, pad_end=True)
 train = framer.frame(list(recordings[:32]), list(labels[:32]))
@@ -44,7 +44,7 @@ print(f"{len(train)} stretches of shape {train.x_shape}")
 
 # %%
 # The same network, without state and with it. Each lane of a batch reads one recording after the
-# other, and its state is reset in between. What lies before a stretch is known to the state only.
+# other, and its state is reset in between. What lies before a window is known to the state only.
 def tagger(stateful):
     keras.utils.set_random_seed(7)
     model = keras.Sequential(

@@ -160,6 +160,19 @@ def test_parts_equal_the_whole_with_processors(kind):
     assert text[0] + stop + rest[0] == whole[0][: len(text[0]) + 7]
 
 
+def test_a_state_without_the_whole_text_is_refused_by_processors_that_see_it():
+    plain, strict = (
+        processing("windows", "greedy", []),
+        processing("windows", "greedy", ["penalty"]),
+    )
+    text, state = plain.generate("DAADDA", 5, return_state=True)
+    _, later = plain.generate("", 1, state=state, return_state=True)
+    for each in state, later:
+        with pytest.raises(ValueError, match="`state` must hold all ids for a processor"):
+            strict.generate("", 3, state=each)
+    assert plain.generate("", 3, state=state) == plain.generate("DAADDA" + text, 3)
+
+
 def test_beams_follow_processors():
     generator = processing("windows", BeamSampler(4), ["no symbol twice", "banned"])
     texts = generator.generate("DAA", 1, num_samples=1)

@@ -11,14 +11,14 @@ import numpy as np
 
 from seqframe.framing.checks import first_names
 
-Spans: TypeAlias = Sequence[tuple[Any, int, int]]
+DatedSpans: TypeAlias = Sequence[tuple[Any, int, int]]
 
 _LEAST_DATES = 3
 _LEAST_DAYS = 14  # after which a weekday that never came is one of rest
 _LEAST_SHARE = 0.6  # of distances between neighbouring dates that are the shortest one
 
 
-def warn_of_holes(spans: Spans, labels: Sequence[Hashable], stacklevel: int) -> None:
+def warn_of_holes(spans: DatedSpans, labels: Sequence[Hashable], stacklevel: int) -> None:
     """Say how many steps are missing in regular dates, and in which sequences.
 
     Irregular dates have no holes. Workdays have none either: some of them are holidays.
@@ -37,7 +37,7 @@ def warn_of_holes(spans: Spans, labels: Sequence[Hashable], stacklevel: int) -> 
     )
 
 
-def count_holes(spans: Spans) -> np.ndarray:
+def count_holes(spans: DatedSpans) -> np.ndarray:
     """Return how many steps each sequence lacks, by the distance that most of its dates have.
 
     `spans` has for each sequence a pandas index, the row of its first step and the row after its

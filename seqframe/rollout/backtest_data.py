@@ -28,7 +28,7 @@ from seqframe.rollout.panels import Panel, read_panel
 
 
 @dataclass(frozen=True)
-class Given:
+class BacktestData:
     """The sequences of a backtest.
 
     Attributes:
@@ -92,7 +92,7 @@ class Given:
 
 def read_sequences(
     generator: Generator, data: Any, future: Any, skip_nan: bool | None, horizon: int
-) -> Given:
+) -> BacktestData:
     """Return the sequences of a backtest, from Frames, from one table of many, or as they are."""
     if isinstance(data, Frames):
         return _read_frames(generator, data, future, skip_nan, horizon)
@@ -114,7 +114,7 @@ def read_sequences(
         rows = [item for _, item in known]
         return dict(known) if keys else rows if found.several else rows[0]
 
-    return Given(
+    return BacktestData(
         raw,
         futures,
         keys or range(len(raw)),
@@ -128,7 +128,7 @@ def read_sequences(
 
 def _read_panel(
     panel: Panel, data: Any, future: Any, names: tuple[str, ...] | None, skip_nan: bool
-) -> Given:
+) -> BacktestData:
     """Return the series of one table. `names` are its columns that are known ahead, or None."""
     raw, by, edges = panel.tables, panel.groups.by, panel.groups.edges
     futures = None
@@ -151,7 +151,7 @@ def _read_panel(
         rows = [np.arange(*span) for span in zip(edges[:-1], edges[:-1] + stops, strict=True)]
         return some_rows(data, np.concatenate(rows))
 
-    return Given(
+    return BacktestData(
         raw,
         futures,
         panel.labels,
@@ -166,7 +166,7 @@ def _read_panel(
 
 def _read_frames(
     generator: Generator, frames: Frames, future: Any, skip_nan: bool | None, horizon: int
-) -> Given:
+) -> BacktestData:
     """Return the sequences of Frames."""
     if frames._is_subset:
         raise ValueError(
@@ -193,7 +193,7 @@ def _read_frames(
             )
         return part
 
-    return Given(
+    return BacktestData(
         sequences,
         futures,
         source.labels,

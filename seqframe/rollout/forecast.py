@@ -30,7 +30,7 @@ from seqframe.framing.tables import (
 )
 from seqframe.model.inspect import context_steps, least_steps
 from seqframe.rollout.histories import (
-    Given,
+    Histories,
     Known,
     check_lengths,
     check_no_vocabulary,
@@ -162,10 +162,10 @@ class Forecaster(Planner):
         futures: Sequence[Any] | None,
         name: str,
         steps: int,
-        given: Given | None = None,
+        given: Histories | None = None,
     ) -> Known:
         """Return histories and future covariates, with the columns that the framer names."""
-        given = given or Given(raw, futures, None, len(raw) > 1)
+        given = given or Histories(raw, futures, None, len(raw) > 1)
         tables, values = self._read(given, raw, name, self.rolled.framer.columns)
         if not given.is_panel:  # the dates of a panel are checked together
             check_each(tables, name)
@@ -183,7 +183,7 @@ class Forecaster(Planner):
         return Known(name, tables, values, futures, ahead, found)
 
     def _read(
-        self, given: Given, raw: Sequence[Any], name: str, columns: tuple[str, ...] | None
+        self, given: Histories, raw: Sequence[Any], name: str, columns: tuple[str, ...] | None
     ) -> tuple[list[Any], list[np.ndarray]]:
         """Return tables of one series each with these columns, and the same as arrays."""
         by = self.rolled.framer.by
@@ -226,7 +226,7 @@ class Forecaster(Planner):
             raise self.needs_others(steps, lacking, f"a future of {what}")
         return own or names  # a single block feeds nothing back
 
-    def _check_futures(self, known: Known, given: Given, steps: int) -> list[Any]:
+    def _check_futures(self, known: Known, given: Histories, steps: int) -> list[Any]:
         """Return the histories as tables that end before the forecast. Raise if futures do not fit.
 
         Series of a panel may have the same last dates: they are checked once.
@@ -266,7 +266,7 @@ class Forecaster(Planner):
         bridge = 0 if self.is_block(steps) else framer.gap
         return least_steps(framer, self.rolled.is_stepped) + bridge
 
-    def _check_lengths(self, known: Known, given: Given, steps: int) -> None:
+    def _check_lengths(self, known: Known, given: Histories, steps: int) -> None:
         framer = self.rolled.framer
         why = f"a model with `sequence_length={framer.sequence_length}`"
         if framer.gap and not self.is_block(steps):

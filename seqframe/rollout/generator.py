@@ -81,7 +81,8 @@ class Generator:
 
     Any Keras model that maps a frame to a target can roll out. A stateless model sees its window. A
     stateful model reads the prompt first and carries its state. The batch size of training does not
-    matter. The model's weights and state do not change.
+    matter. The model's weights and state do not change. PyTorch cannot compile such a program, so
+    it runs a plain loop.
 
     Args:
         model: keras.Model, built. It has one input, or two named "past" and "future".
@@ -170,7 +171,7 @@ class Generator:
                 "`stateful=False` is for models without state. Received: a model with the stateful "
                 f"layer {carried[0].name!r}. Leave `stateful` out."
             )
-        framer = _default_framer(model, bool(carried)) if framer is None else framer
+        framer = _framer_of_windows(model, bool(carried)) if framer is None else framer
         if not isinstance(framer, SequenceFramer):
             raise TypeError(
                 f"`framer` must be a `SequenceFramer`. Received: {type(framer).__name__}."
@@ -610,7 +611,7 @@ class Generator:
         return (random_seed() if seed is None else seed) % (2**31 - 1)
 
 
-def _default_framer(model: keras.Model, stateful: bool) -> SequenceFramer:
+def _framer_of_windows(model: keras.Model, stateful: bool) -> SequenceFramer:
     """Return the framer of a model's declared input."""
     shape, output = declared_shape(model, "input_shape"), declared_shape(model, "output_shape")
     layout: Layout = "tokens" if shape and len(shape) == 1 else "timesteps"

@@ -30,7 +30,7 @@ class Known(NamedTuple):
         return column_names(self.tables[0])
 
 
-class Given(NamedTuple):
+class Histories(NamedTuple):
     """Histories as the user passed them."""
 
     raw: list[Any]
@@ -52,7 +52,7 @@ class Given(NamedTuple):
         return results if self.several else results[0]
 
 
-def read_given(history: Any, future: Any) -> Given:
+def read_given(history: Any, future: Any) -> Histories:
     """Return histories and futures as lists."""
     if isinstance(history, Mapping) and history:
         keys = list(history)
@@ -62,10 +62,10 @@ def read_given(history: Any, future: Any) -> Given:
                 f"{list(future) if isinstance(future, Mapping) else type(future).__name__}."
             )
         futures = None if future is None else [future[key] for key in keys]
-        return Given([history[key] for key in keys], futures, keys, True)
+        return Histories([history[key] for key in keys], futures, keys, True)
     raw = split_sequences(history)
     several = raw[0] is not history
-    return Given(
+    return Histories(
         raw, split_future(future, several, f"{len(raw)} histories", len(raw)), None, several
     )
 
@@ -105,7 +105,7 @@ def check_no_vocabulary(vocabulary: Vocabulary | None) -> None:
         )
 
 
-def check_lengths(given: Given, values: Sequence[np.ndarray], least: int, why: str) -> None:
+def check_lengths(given: Histories, values: Sequence[np.ndarray], least: int, why: str) -> None:
     """Raise if histories have fewer than `least` steps, and name them."""
     lengths = [len(array) for array in values]
     short = [number for number, length in enumerate(lengths) if length < least]

@@ -26,7 +26,7 @@ from seqframe.framing.tables import (
     read_table,
     split_table,
 )
-from seqframe.rollout.histories import Given
+from seqframe.rollout.histories import Histories
 
 _SAMPLE = "sample"  # the column that numbers sample paths
 _LAST_DATES = 64  # that tell the frequency of a series, so that series may share what is found
@@ -102,7 +102,7 @@ def read_panel(
     return Panel(table, groups, tables, clock)
 
 
-def as_given(panel: Panel, future: Any, columns: Sequence[str] | None) -> Given:
+def as_given(panel: Panel, future: Any, columns: Sequence[str] | None) -> Histories:
     """Return the series of a panel and their futures, which have a table of their own.
 
     The groups of the future are matched by their labels. Other groups than the panel's are left.
@@ -117,7 +117,7 @@ def as_given(panel: Panel, future: Any, columns: Sequence[str] | None) -> Given:
                 f"Received: {_described(future)}. Add them: rows are matched by their labels."
             )
         futures = panel.match(ahead)
-    return Given(panel.tables, futures, panel.labels, True, is_panel=True)
+    return Histories(panel.tables, futures, panel.labels, True, is_panel=True)
 
 
 def _described(value: Any) -> str:

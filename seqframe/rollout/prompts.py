@@ -40,6 +40,7 @@ class GeneratorState:
         states: list of arrays, the recurrent states.
         seed: int. The seed of the generation.
         drawn: int. How many steps were drawn.
+        is_whole: bool. Whether `tail` has all ids.
 
     Example:
 
@@ -58,6 +59,7 @@ class GeneratorState:
     states: list[np.ndarray]
     seed: int
     drawn: int
+    is_whole: bool = False
 
 
 def lay_out(

@@ -51,8 +51,9 @@ class Stepper:
 
     A stateful model goes on as in training. A stateless model of recurrent layers is run as if it
     were stateful: after each step it says what it would say to the whole sequence so far. Batch
-    size and time steps of training do not matter. A step is one call of a compiled program. The
-    model's own state does not change. If the model is trained on, the next step sees it.
+    size and time steps of training do not matter. A step is one call of a compiled program; PyTorch
+    compiles nothing. The model's own state does not change. If the model is trained on, the next
+    step sees it.
 
     Several threads may call a stepper: their steps follow each other. A step that the model masks
     leaves the state of its row as it is. Ignore the output of that row.
@@ -105,7 +106,7 @@ class Stepper:
             )
         self.model, self.framer = model, framer
         self.rows = check_integer("rows", rows, 1)
-        self._rule = _default_framer(model) if framer is None else framer
+        self._rule = _framer_of_steps(model) if framer is None else framer
         _check_layout(model, self._rule)
         if self._rule.vocabulary is not None:
             check_embedding(model, len(self._rule.vocabulary))
@@ -511,7 +512,7 @@ def _number_of_ids(model: keras.Model, framer: SequenceFramer) -> int | None:
 _MOST_IDS = np.iinfo(np.int32).max
 
 
-def _default_framer(model: keras.Model) -> SequenceFramer:
+def _framer_of_steps(model: keras.Model) -> SequenceFramer:
     """Return a framer of the steps that a model declares."""
     shape, output = declared_shape(model, "input_shape"), declared_shape(model, "output_shape")
     if not shape or output is None:

@@ -90,7 +90,10 @@ class Writer:
         answer = [_nested(results, num_samples, several)]
         answer += [_nested(scores, num_samples, several)] if return_scores else []
         if return_state:
-            answer.append(self._state_after(run, repeated, [end for _, end in ends], start))
+            after = self._state_after(run, repeated, [end for _, end in ends], start)
+            if state is not None and not state.is_whole:
+                after = replace(after, is_whole=False)
+            answer.append(after)
         return tuple(answer) if len(answer) > 1 else answer[0]
 
     def stream(self, prompt: Any, steps: int, stop: Any) -> Iterator[Any]:
@@ -177,6 +180,11 @@ class Writer:
                 f"samples. Received: a state of {len(state.tail)} rows with "
                 f"{state.tail.shape[1]} steps. Here are {len(rows)} rows with {self._kept} steps."
             )
+        if state is not None and self._sees_ids and not state.is_whole:
+            raise ValueError(
+                "`state` must hold all ids for a processor that sees them. Received: a state with "
+                "the last ones only. Make it with the processor, too."
+            )
         framer, vocabulary = self.rolled.framer, self._vocabulary
         choose = SymbolChooser(
             replace(self.sampling, sampler=hashable(self.sampling.sampler)),
@@ -221,8 +229,9 @@ class Writer:
             run.advance(0)
         known = run.prompts.lengths + run.made
         kept = max(known.max(), self._kept) if self._sees_ids else self._kept
-        lengths = np.minimum(known, kept)
-        return GeneratorState(run.tail(kept), lengths, run.states(), run.prompts.seed, drawn)
+        lengths, is_whole = np.minimum(known, kept), bool(kept >= known.max())
+        tail, states = run.tail(kept), run.states()
+        return GeneratorState(tail, lengths, states, run.prompts.seed, drawn, is_whole)
 
     def _streamed(
         self, run: Run, steps: int, prompts: list[Any], stops: Stops, several: bool

@@ -11,7 +11,7 @@ from seqframe import backend
 from seqframe.framing.checks import check_bytes, check_integer, each_name
 from seqframe.framing.dates import check_future
 from seqframe.framing.tables import table_names
-from seqframe.rollout.backtest_data import Given
+from seqframe.rollout.backtest_data import BacktestData
 from seqframe.rollout.forecast import Forecaster, Quantiles
 from seqframe.rollout.generator import Generator
 from seqframe.rollout.histories import Known
@@ -42,7 +42,7 @@ class Walk:
     def __init__(
         self,
         generator: Generator,
-        given: Given,
+        given: BacktestData,
         history: int | None,
         horizon: int,
         drawing: Drawing,

@@ -204,7 +204,7 @@ class Model:
 def main(options: argparse.Namespace) -> None:
     """Measure, fit and print."""
     print(machine())
-    rounds, counts = (2, [1, 2]) if options.quick else (5, [1, 2, 4])
+    rounds, counts = (3, [1, 2]) if options.quick else (20, [1, 2, 4])
     systems = ["seqframe"] if options.quick else ["seqframe", "Keras"]
     all_rows = [BATCH // devices for devices in counts]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -13,7 +13,17 @@ import pytest
 from keras import layers
 from models import assert_same, compiled, numbers, recurrent, seeded
 
-from seqframe import Generator, SequenceFramer, StatefulTrainer, evaluate, fit, get_states, predict
+from seqframe import (
+    Generator,
+    SequenceFramer,
+    StatefulTrainer,
+    backend,
+    evaluate,
+    fit,
+    get_states,
+    predict,
+)
+from seqframe.training import programs
 
 FRAMES = SequenceFramer(4).frame(numbers(24), sample_weight=np.abs(numbers(20, seed=1)))
 SEVERAL = SequenceFramer(1).frame([numbers(n, seed=n) for n in (9, 6, 6)])
@@ -143,6 +153,32 @@ COMPARED = [
 ]
 
 
+def says_once_if_one_device_is_faster():
+    """How fast a device is, is made up. What it is asked for runs."""
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    programs._COMPARE = -1  # however short the training is
+    measured, own = [], backend.StepLoop.seconds_alone
+    for program in ("loop", "steps"):
+        for alone, told in (np.inf, 0), (0.0, 1):
+
+            def seconds_alone(loop, *given, alone=alone):
+                measured.append(own(loop, *given))
+                return alone
+
+            messages = []
+            backend.StepLoop.seconds_alone = seconds_alone
+            programs.logger.warning = lambda *message, messages=messages: messages.append(message)
+            model = network()
+            for _ in range(2):
+                fit(model, FRAMES, batch_size=4, epochs=4, program=program, verbose=0)
+            assert len(messages) == told
+    assert len(measured) == 4
+    assert min(measured) > 0
+    # A device that has its own rows of a stream cannot run alone.
+    fit(network(), FRAMES, batch_size=4, epochs=4, max_device_bytes=0, verbose=0)
+    assert measured[4:] == [None]
+
+
 def main():
     assert len(jax.devices()) == 2
     expected = {compare.__name__: compare() for compare in COMPARED}
@@ -177,6 +213,7 @@ def main():
     held = [kernel.addressable_shards[0].data.shape[0] * 2 for kernel in kernels]
     assert held == [kernel.shape[0] for kernel in kernels] == [4, 2]
     print("model parallel")
+    says_once_if_one_device_is_faster()
 
 
 if __name__ == "__main__":

@@ -150,6 +150,13 @@ class StepLoop:
         """
         raise NotImplementedError
 
+    def seconds_alone(self, given: Given, steps: int) -> float | None:
+        """Return the seconds of a step on one device alone, which changes nothing.
+
+        None: the program runs on one device, or one device lacks a part of the tensors.
+        """
+        return None
+
     def _compile(self) -> None:
         raise NotImplementedError
 

@@ -2,10 +2,13 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # Keras prints start-up messages otherwise, and the gallery would show them as an example's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from sphinx.pycode import ModuleAnalyzer
 
 import seqframe
 
@@ -44,13 +47,13 @@ nitpick_ignore_regex = [
     # Signatures show the short names of these types.
     (
         r"py:class",
-        r"(seqframe\..+\.)?(ArrayLike|Batch|Framer|Prompt|Shape|FramesDataset|LanesDataset|Clock|_\w+)",
+        r"(seqframe\..+\.)?(ArrayLike|Batch|Framer|Prompt|Shape|FramesDataset|LaneBatches|LanesDataset|Clock|_\w+)",
     ),
 ]
 
 # Pages
 html_theme = "furo"
-html_title = "seqframe"
+html_title = f"seqframe {version}"
 # Lines of code with up to 92 characters fit the page.
 _code = {"code-font-size": "76%"}
 html_theme_options = {"light_css_variables": _code, "dark_css_variables": _code}
@@ -58,7 +61,7 @@ html_static_path = ["_static"]
 html_css_files = ["seqframe.css"]
 html_copy_source = False
 html_show_sphinx = False
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -76,6 +79,17 @@ add_module_names = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
+
+def _analyze(
+    self: ModuleAnalyzer, analyze: Callable[[ModuleAnalyzer], None] = ModuleAnalyzer.analyze
+):
+    """Forget overloads, so that a function is shown once, by the signature of its body."""
+    analyze(self)
+    self.overloads = {}
+
+
+ModuleAnalyzer.analyze = _analyze
+
 # If Sphinx cannot fetch a project's inventory, it uses this one of the names that the docs need.
 _inventories = Path(__file__).parent / "_build" / "inventories"
 intersphinx_mapping = {
@@ -85,6 +99,11 @@ intersphinx_mapping = {
         "numpy": "https://numpy.org/doc/stable",
     }.items()
 }
+# Keras publishes no inventory.
+intersphinx_mapping["keras"] = (
+    "https://keras.io/api",
+    str(write_inventory("keras", _inventories)),
+)
 intersphinx_timeout = 5
 
 # Gallery

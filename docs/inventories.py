@@ -29,13 +29,27 @@ _INVENTORIES = {
         "reference/generated/numpy.dtype": ["numpy.dtype"],
         "reference/typing": ["numpy.typing.ArrayLike"],
     },
+    "keras": {  # the names of docstrings, and those of signatures
+        "models/model": ["keras.Model", "keras.src.models.model.Model"],
+        "callbacks": ["keras.callbacks.History", "keras.src.callbacks.history.History"],
+        "callbacks/base_callback": [
+            "keras.callbacks.Callback",
+            "keras.src.callbacks.callback.Callback",
+        ],
+        "utils/python_utils": [
+            "keras.utils.PyDataset",
+            "keras.src.trainers.data_adapters.py_dataset_adapter.PyDataset",
+        ],
+    },
 }
+
+_ENDS = {"keras": "/"}  # of addresses
 
 
 def write_inventory(project: str, folder: Path) -> Path:
     """Write a project's inventory in Sphinx's format, version 2, and return its path."""
     lines = [
-        f"{name} py:{_role(name)} 1 {page}.html#$ -\n"
+        f"{name} py:{_role(name)} 1 {page}{_ENDS.get(project, '.html#$')} -\n"
         for page, names in _INVENTORIES[project].items()
         for name in names
     ]

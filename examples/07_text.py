@@ -8,15 +8,12 @@ state goes on from batch to batch; gradients stop at the batch (truncated back-p
 """
 
 # %%
-from pydoc_data.topics import topics
-
 import keras
 
-from seqframe import Generator, SequenceFramer, Vocabulary, fit
+from seqframe import Generator, SequenceFramer, Vocabulary, datasets, fit
 
 keras.utils.set_random_seed(7)
-lines = [" ".join(line.split()) for topic in topics.values() for line in topic.splitlines()]
-text = "".join(letter for letter in "\n".join(lines) if letter.isascii())
+text = datasets.load_python_docs()
 # The vocabulary comes from the training part. Other letters of the rest are out-of-vocabulary.
 seen = text[: int(0.95 * len(text))]
 vocabulary = Vocabulary.from_sequences(seen, unknown="\N{REPLACEMENT CHARACTER}")

@@ -8,20 +8,13 @@ backtest shows for how many years it beats the cycle before.
 """
 
 # %%
-from pathlib import Path
-
 import keras
 import numpy as np
 
-from seqframe import Generator, SequenceFramer, backtest, fit, plot_forecast
+from seqframe import Generator, SequenceFramer, backtest, datasets, fit, plot_forecast
 
 keras.utils.set_random_seed(7)
-try:
-    folder = Path(__file__).parent
-except NameError:  # in a notebook
-    folder = Path()
-data = np.loadtxt(folder / "data" / "sunspots.csv", delimiter=",", skiprows=1, dtype="float32")
-years, sunspots = data[:, 0].astype(int), data[:, 1]
+years, sunspots = datasets.load_sunspots()
 
 # %%
 # A number of sunspots is never negative, and errors are larger at a peak than at a minimum. So

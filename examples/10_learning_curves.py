@@ -7,18 +7,53 @@ chapter, and draws their accuracy over the epochs in one figure.
 """
 
 # %%
-# `reproduce_chapter.py`, in the same folder, frames, builds and trains each model. `fit` returns
-# Keras's own `History`.
+# The models differ in their frames, in the size of the LSTM, and in the batches.
+import time
+
+import keras
 import matplotlib.pyplot as plt
-from reproduce_chapter import MODELS, train
 
-from seqframe import plot_history
+from seqframe import SequenceFramer, fit, plot_history
 
+alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+random = SequenceFramer(5, mode="subsequences", num_samples=1000, seed=7)
+models = {
+    "1: one letter": (SequenceFramer(1), dict(units=32, epochs=500)),
+    "2: 3 letters as features": (
+        SequenceFramer(3, layout="features"),
+        dict(units=32, epochs=500),
+    ),
+    "3: 3 letters as time steps": (SequenceFramer(3), dict(units=32, epochs=500)),
+    "4: one letter, one batch": (SequenceFramer(1), dict(units=16, epochs=5000, batch_size=25)),
+    "5: one letter, stateful": (SequenceFramer(1), dict(units=16, epochs=300, stateful=True)),
+    "6: 1 to 5 letters, padded": (random, dict(units=32, epochs=500)),
+}
+
+
+def train(framer, units, epochs, batch_size=1, stateful=False):
+    """Return Keras's History of a model."""
+    keras.utils.set_random_seed(7)
+    frames = framer.frame(alphabet)
+    model = keras.Sequential(
+        [
+            keras.Input(frames.x_shape, batch_size=batch_size if stateful else None),
+            keras.layers.Rescaling(1 / 26),
+            keras.layers.LSTM(units, stateful=stateful),
+            keras.layers.Dense(26, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return fit(model, frames, batch_size=batch_size, epochs=epochs, seed=7, verbose=0)
+
+
+# %%
+# `fit` returns Keras's own History. The accuracy is that of the last epoch.
 histories = {}
-for model in MODELS:
-    result = train(model, seed=7, epochs=model.epochs, plain_fit=False)
-    histories[f"{model.number}: {model.framing}"] = result.history
-    print(f"{model.number}: {model.framing:24} {result.accuracy:6.2f}% in {result.seconds:.1f} s")
+for name, (framer, options) in models.items():
+    begin = time.perf_counter()
+    histories[name] = train(framer, **options)
+    accuracy, seconds = histories[name].history["accuracy"][-1], time.perf_counter() - begin
+    print(f"{name:26} {accuracy:7.2%} in {seconds:.1f} s")
 
 # %%
 # They are trained for 300 to 5,000 epochs, so the axis is logarithmic. Epochs differ in length.

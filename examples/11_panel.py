@@ -12,24 +12,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-from seqframe import Generator, SequenceFramer, backtest, fit, plot_forecast
+from seqframe import Generator, SequenceFramer, backtest, datasets, fit, plot_forecast
 
 keras.utils.set_random_seed(7)
-rng = np.random.default_rng(7)
-days = pd.date_range("2025-01-01", "2025-12-31", name="day")
-
-
-def open_store(name):
-    """Return the sales of a store from its first day on. Some days are missing."""
-    own = days[rng.integers(200) :]
-    price = rng.choice([1.0, 0.8], len(own), p=[0.75, 0.25])
-    week = rng.uniform(20, 200) * rng.uniform(0.6, 1.4, size=7)  # each store has its own
-    units = week[own.day_of_week] * price**-2 * rng.lognormal(0, 0.1, len(own))
-    table = pd.DataFrame({"store": name, "units": units, "price": price}, own)
-    return table.drop(rng.choice(own[1:-60], 2, replace=False))
-
-
-panel = pd.concat([open_store(f"store {number}") for number in range(50)])
+panel = datasets.make_store_sales()
 print(f"{len(panel):,} rows of {panel['store'].nunique()} stores")
 
 # %%
@@ -77,6 +63,7 @@ print(by_store.sort_values("free run").iloc[[0, -1]].round(2))
 # %%
 # Now forecast all stores at once. The plans of each store are matched by its name, so their order
 # does not matter. The intervals of a store come from its own errors.
+rng = np.random.default_rng(7)
 ahead = pd.date_range("2026-01-01", periods=14)
 plans = pd.concat(
     [

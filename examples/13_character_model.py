@@ -8,16 +8,13 @@ against repetition. New numbers compile nothing.
 """
 
 # %%
-from pydoc_data.topics import topics
-
 import keras
 
-from seqframe import Generator, SequenceFramer, fit
+from seqframe import Generator, SequenceFramer, datasets, fit
 from seqframe.processors import BannedSymbols, NoRepeatNGram, RepetitionPenalty
 
 keras.utils.set_random_seed(7)
-lines = [" ".join(line.split()) for topic in topics.values() for line in topic.splitlines()]
-text = "".join(letter for letter in "\n".join(lines) if letter.isascii())[:80_000]
+text = datasets.load_python_docs()[:80_000]
 
 # %%
 # Thirty-two rows read the text side by side, 50 letters at a time. Each row keeps its state from
@@ -72,4 +69,4 @@ for letter in generator.stream("The object ", 200, stop=".", temperature=0.7, to
     print(letter, end="")
 print()
 
-# sphinx_gallery_thumbnail_path = '_build/thumbnails/07.png'
+# sphinx_gallery_thumbnail_path = '_build/thumbnails/13.png'

@@ -105,3 +105,5 @@ else:
     print(f"random forest, people unseen: {honest.mean():.0%}")
     leaky = cross_val_score(forest, X, y, cv=KFold(3, shuffle=True, random_state=7))
     print(f"random forest, windows at random: {leaky.mean():.0%}")
+
+# sphinx_gallery_thumbnail_path = '_build/thumbnails/14.png'

@@ -69,7 +69,6 @@ class Result:
     accuracy: float  # percent
     seconds: float
     rollouts: dict[str, str] = field(default_factory=dict)
-    history: Any = None  # keras.callbacks.History
 
 
 def main() -> None:
@@ -132,13 +131,13 @@ def train(model: ChapterModel, seed: int, epochs: int, plain_fit: bool) -> Resul
     options = dict(batch_size=model.batch_size, epochs=epochs, shuffle=model.shuffle, verbose=0)
     begin = time.perf_counter()
     if plain_fit:
-        history = network.fit(X, y, callbacks=callbacks, **options)
+        network.fit(X, y, callbacks=callbacks, **options)
     else:
-        history = fit(network, frames, seed=seed, **options)
+        fit(network, frames, seed=seed, **options)
     seconds = time.perf_counter() - begin
     size = model.batch_size if model.stateful else len(X)
     _, accuracy = network.evaluate(X, y, batch_size=size, verbose=0, callbacks=callbacks)
-    result = Result(model.number, seed, 100 * accuracy, seconds, history=history)
+    result = Result(model.number, seed, 100 * accuracy, seconds)
     if model.stateful:
         generator = Generator(network, frames.framer)
         result.rollouts = {

@@ -15,7 +15,7 @@ from seqframe.framing.left_out import LeftOut
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from seqframe import processors, samplers
+    from seqframe import datasets, processors, samplers
     from seqframe.framing.forecast_pictures import plot_forecast
     from seqframe.model.state import carry_state, get_states, reset_states, set_states
     from seqframe.plot.histories import plot_history
@@ -39,6 +39,7 @@ _LOADED_ON_USE = {
     "Stepper": "rollout.stepper",
     "backtest": "rollout.backtest",
     "carry_state": "model.state",
+    "datasets": "datasets",
     "evaluate": "training.fit",
     "fit": "training.fit",
     "get_states": "model.state",
@@ -50,6 +51,7 @@ _LOADED_ON_USE = {
     "samplers": "samplers",
     "set_states": "model.state",
 }
+_MODULES = ("datasets", "processors", "samplers")
 
 __all__ = [
     "Backtest",
@@ -67,6 +69,7 @@ __all__ = [
     "Vocabulary",
     "backtest",
     "carry_state",
+    "datasets",
     "evaluate",
     "fit",
     "get_states",
@@ -95,7 +98,7 @@ if not TYPE_CHECKING:  # a type checker would accept any name that `__getattr__`
                 f"Keras's backend {backend!r} is not installed. Install it with `pip install "
                 f"{backend}`, or set the environment variable KERAS_BACKEND to one that is."
             ) from error
-        value = module if name in ("processors", "samplers") else getattr(module, name)
+        value = module if name in _MODULES else getattr(module, name)
         globals()[name] = value
         return value
 

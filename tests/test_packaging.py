@@ -23,10 +23,10 @@ pytestmark = pytest.mark.project
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-MODULES = {
+PACKAGE = {
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "seqframe").rglob("*")
-    if path.suffix in (".py", ".typed")
+    if path.suffix in (".py", ".typed", ".csv")
 }
 # No archive may hold these: build outputs, caches and the folders of tools.
 WASTE = re.compile(
@@ -65,8 +65,8 @@ def unpacked(tmp_path_factory):
 def test_the_wheel_holds_only_the_package(wheel):
     about = f"seqframe-{seqframe.__version__}.dist-info"
     extra = {f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")}
-    assert set(zipfile.ZipFile(wheel).namelist()) == MODULES | extra
-    assert {"seqframe/py.typed", "seqframe/backend/tensorflow.py"} <= MODULES
+    assert set(zipfile.ZipFile(wheel).namelist()) == PACKAGE | extra
+    assert {"seqframe/py.typed", "seqframe/backend/tensorflow.py"} <= PACKAGE
 
 
 def test_the_wheel_has_the_metadata_of_the_project(wheel):

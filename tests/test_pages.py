@@ -3,6 +3,8 @@
 import codeop
 import contextlib
 import doctest
+import importlib
+import inspect
 import io
 import os
 import re
@@ -26,42 +28,6 @@ on_tensorflow = pytest.mark.skipif(
     reason="pages show TensorFlow's output",
 )
 
-# What the README takes as given. Each key is the beginning of the block that needs the code.
-GIVEN = {
-    "framer = SequenceFramer(48": """
-import numpy as np, pandas as pd
-steps = np.arange(400)
-sales = pd.DataFrame({
-    "store": np.repeat(["north", "south"], 200),
-    "units": np.sin(steps / 4), "price": np.cos(steps / 9), "holiday": steps % 7 == 0,
-}).astype({"units": "float32", "price": "float32", "holiday": "float32"})
-""",
-    "model.fit(X, y": """
-from seqframe import StatefulTrainer
-frames, stateless = SequenceFramer(1).frame("ABCDEFGHIJ"), model
-X, y = frames.arrays()
-layers = [keras.layers.LSTM(4, stateful=True), keras.layers.Dense(10, "softmax")]
-model = keras.Sequential([keras.Input(batch_shape=(1, 1, 1)), *layers])
-model.compile("adam", "sparse_categorical_crossentropy")
-""",
-    "generator = Generator(model, frames.framer, sampler": """
-model, frames = stateless, SequenceFramer(3).frame("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-""",
-    "generator = Generator(model, frames.framer)\ngenerator.forecast": """
-from seqframe import backtest
-frames = framer.frame(sales, targets="units", by="store", future=["price", "holiday"])
-stores = sales[:200], sales[200:]
-history, unseen, plans = (
-    pd.concat([store[first:stop] for store in stores])
-    for first, stop in [(0, 150), (60, 200), (150, 174)]
-)
-plans = plans[["store", "price", "holiday"]]
-past, future = (keras.Input(shape, name=name) for name, shape in frames.x_shape.items())
-read = [keras.layers.GRU(4)(past), keras.layers.Flatten()(future)]
-model = keras.Model([past, future], keras.layers.Dense(24)(keras.layers.Concatenate()(read)))
-""",
-}
-
 
 def blocks(page):
     """Return the code blocks of a page, each as (language, text)."""
@@ -69,26 +35,49 @@ def blocks(page):
     return re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
 
 
+def scripts(page):
+    """Return the scripts of a page, each as (code, output, whether the output is sampled)."""
+    text = (ROOT / page).read_text("utf-8")
+    found = re.findall(
+        r"^```python\n(.*?)^```\n+(<!-- sampled.*?-->\n+)?(?:^```\n(.*?)^```)?", text, re.S | re.M
+    )
+    return [(code, output, bool(sampled)) for code, sampled, output in found]
+
+
+def run_script(code, namespace):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "<page>", "exec"), namespace)
+    return printed.getvalue()
+
+
+def outline(output):
+    """Return the beginnings of lines without their numbers, which other machines print as well."""
+    return [re.sub(r"\d+", "0", line)[:15] for line in output.splitlines()]
+
+
 @on_tensorflow
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
 def test_scripts_print_the_output_below_them(page, tmp_path, monkeypatch):
+    """Each script of the README is a session of its own. The quickstart is one session."""
     monkeypatch.chdir(tmp_path)
-    namespace, compared = {}, 0
-    found = blocks(page)
-    for (language, code), (following, output) in zip(found, [*found[1:], ("", "")], strict=True):
-        if language != "python":
-            continue
-        for beginning, given in GIVEN.items():
-            if code.startswith(beginning):
-                exec(given, namespace)
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, page, "exec"), namespace)
-        if not following and printed.getvalue():
-            assert printed.getvalue() == output
-            compared += 1
-    assert compared >= 1
-    assert len(found[0][1].splitlines()) <= 12  # the first example is short
+    found, session = scripts(page), {}
+    for code, output, is_sampled in found:
+        shown = run_script(code, {} if page == "README.md" else session)
+        assert (outline(shown) if is_sampled else shown) == (
+            outline(output) if is_sampled else output
+        )
+    assert len(found) >= 3
+
+
+def test_the_start_page_shows_what_the_readme_runs():
+    readme = scripts("README.md")
+    assert len(readme[0][0].splitlines()) <= 12  # the first example is short
+    assert scripts("docs/index.md") == readme[:1]
+
+
+def test_the_readme_fits_a_few_screens():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
 
 
 @on_tensorflow
@@ -128,7 +117,9 @@ def test_blocks_can_be_pasted(page):
 @pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_links_lead_somewhere(page):
     """Sphinx checks the links of the other pages."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text("utf-8"))
+    text = (ROOT / page).read_text("utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    links += re.findall(r'(?:src|srcset)="([^"]+)', text)
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
@@ -143,7 +134,88 @@ def test_the_map_of_the_house_names_files_that_exist():
     assert [path for path in here if not (ROOT / path).exists()] == []
 
 
+# --- The reference.
+
+API = ROOT / "docs/api"
+# Public classes, each with the page that describes it.
+CLASSES = {
+    name: value
+    for module in (seqframe, seqframe.samplers, seqframe.processors)
+    for name in dir(module)
+    if inspect.isclass(value := getattr(module, name))
+    and value.__module__.startswith("seqframe.")
+    and not name.startswith("_")
+    and name not in ("Configured", "Sampling")  # bases and helpers of samplers
+}
+# Methods that other files of the package or Keras call.
+INTERNAL = re.compile(
+    r"on_\w+|SequenceFramer\.geometry|LeftOut\.sentences|GeneratorState\.is_whole"
+)
+
+
+def described(name):
+    """Return the members on the page of a class."""
+    (page,) = (
+        text
+        for path in API.rglob("*.rst")
+        if re.search(rf"^\.\. autoclass:: (\w+\.)*{name}\b", text := path.read_text("utf-8"), re.M)
+    )
+    block = re.search(rf"^\.\. autoclass:: (?:\w+\.)*{name}\b.*?(?=^\S|\Z)", page, re.S | re.M)[0]
+    if re.search(r":members:\n", block):
+        return None
+    listed = re.findall(r":(?:special-)?members: (.*)", block)
+    return {*", ".join(listed).split(", "), *re.findall(r"auto(?:method|property):: (\w+)", block)}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_each_class_has_a_page_with_its_public_members(name):
+    cls, members = CLASSES[name], described(name)
+    own = {
+        member
+        for base in cls.__mro__
+        if base.__module__.startswith("seqframe.")
+        and (base is cls or base not in [*CLASSES.values(), seqframe.samplers.Configured])
+        for member, value in vars(base).items()
+        if not member.startswith("_") and getattr(value, "__doc__", None)
+    }
+    if members is None:  # all of them
+        return
+    told = cls.__doc__ + "".join(base.__doc__ or "" for base in cls.__mro__)
+    missing = {
+        member
+        for member in own - members
+        if not INTERNAL.search(f"{name}.{member}") and f"{member}:" not in told
+    }
+    assert missing == set()
+    assert {member for member in members if member and not hasattr(cls, member)} == set()
+    assert {member for member in members if re.match(r"_[^_]", member)} == set()
+
+
 @pytest.mark.parametrize("name", seqframe.__all__)
 def test_public_names_are_in_the_reference(name):
-    pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs/api").glob("*.rst"))
+    pages = "".join(page.read_text("utf-8") for page in API.rglob("*.rst"))
     assert re.search(rf"^\.\. auto(class|function|module):: (\w+\.)*{name}\b", pages, re.M)
+
+
+# --- Pictures.
+
+
+def test_pictures_are_those_that_the_scripts_draw(monkeypatch):
+    """`python docs/pictures.py` and `python docs/diagrams.py` draw them."""
+    pytest.importorskip("matplotlib", reason="it draws")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    drawn = {*importlib.import_module("pictures").PICTURES}
+    drawn |= {*importlib.import_module("diagrams").DIAGRAMS}
+    stored = {path.stem.rpartition("-")[0] for path in (ROOT / "docs/_static").glob("*-*.svg")}
+    assert stored == drawn
+
+
+def test_broken_links_of_a_site_are_found(tmp_path, monkeypatch):
+    """`python docs/browser.py` looks for them, and at the pages in a browser."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    links = ["b.html", "b.html#here", "#top", "https://keras.io/#x", "b.html#gone", "c.html"]
+    body = '<p id="top">' + "".join(f'<a href="{link}">x</a>' for link in links)
+    (tmp_path / "a.html").write_text(body + '<img src="d.svg">')
+    (tmp_path / "b.html").write_text('<p id="here">')
+    found = [*importlib.import_module("browser").broken_links(tmp_path)]
+    assert found == [f"a.html: {link} leads nowhere" for link in ("b.html#gone", "c.html", "d.svg")]

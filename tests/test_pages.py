@@ -197,7 +197,17 @@ def test_public_names_are_in_the_reference(name):
     assert re.search(rf"^\.\. auto(class|function|module):: (\w+\.)*{name}\b", pages, re.M)
 
 
-# --- Pictures.
+# --- Examples and pictures.
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples").glob("[0-9]*.py")), ids=lambda p: p.stem
+)
+def test_examples_can_be_downloaded_one_by_one(path):
+    code = path.read_text("utf-8")
+    imported = set(re.findall(r"^ *(?:import|from) (\w+)", code, re.M))
+    assert imported & {other.stem for other in path.parent.glob("*.py")} == set()
+    assert "__file__" not in code
 
 
 def test_pictures_are_those_that_the_scripts_draw(monkeypatch):

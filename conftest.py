@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for line in (
         "project: a check of the whole project, which needs every package of the extra [test]",
+        "once: a slow check that depends on no version of a dependency",
         "xla: under TensorFlow, compile programs with XLA as users do",
     ):
         config.addinivalue_line("markers", line)

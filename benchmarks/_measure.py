@@ -37,14 +37,14 @@ def run_apart(function: Callable[..., Any], *args: Any) -> Any:
         NotMeasuredError: if the call raises, the process dies, or it takes longer than `TIMEOUT`.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, _begin_child) as pool:
+    with ProcessPoolExecutor(1, context, begin_child) as pool:
         try:
             return pool.submit(_call, function, args).result()
         except BrokenProcessPool:
             raise NotMeasuredError(f"died, or took more than {TIMEOUT} s") from None
 
 
-def _begin_child() -> None:
+def begin_child() -> None:
     signal.alarm(TIMEOUT)
     # Frameworks print when they are imported, some of them from C++.
     silence = os.open(os.devnull, os.O_WRONLY)

@@ -18,6 +18,9 @@ Mode = Literal["windows", "prefixes", "subsequences"]
 Layout = Literal["timesteps", "features", "tokens", "flat"]
 Padding = Literal["pre", "post"]
 
+#: Whether frames are shuffled: by blocks of neighbours, or one by one.
+Shuffle = bool | Literal["blocks", "frames"]
+
 #: Splits cut each sequence in time, or a list of sequences.
 SplitBy = Literal["time", "sequences"]
 FoldMode = Literal["expanding", "sliding", "kfold"]

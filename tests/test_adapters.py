@@ -237,11 +237,46 @@ def test_grain_dataset_can_be_shuffled(grain, kind):
 
 
 @every_kind
+def test_grain_dataset_has_an_order_for_each_epoch(grain, make):
+    frames = make()
+    for drop_last in (False, True):
+        dataset = frames.to_grain(4, shuffle=True, seed=3, epochs=3, drop_last=drop_last)
+        given = {"shuffle": True, "seed": 3, "drop_last": drop_last}
+        batches = [frames.batches(4, epoch=epoch, **given) for epoch in range(3)]
+        assert len(dataset) == 3 * len(batches[0])
+        assert_all_same(dataset, [batch for epoch in batches for batch in epoch])
+    assert_all_same([dataset[-1], dataset[0]], [batches[-1][-1], batches[0][0]])  # in any order
+    last = dataset[1::2]  # the share of one of two processes
+    assert_all_same(last, [dataset[k] for k in range(1, len(dataset), 2)])
+
+
+def test_grain_dataset_draws_each_epoch_anew(grain):
+    frames = SequenceFramer(3, mode="subsequences", num_samples=8, seed=1).frame(np.arange(50))
+    dataset = frames.to_grain(8, epochs=2, redraw=True)
+    assert_all_same(dataset, [frames.batches(8, epoch=e, redraw=True)[0] for e in (0, 1)])
+    assert dataset[0][1].tolist() != dataset[1][1].tolist()
+
+
+@pytest.mark.parametrize(
+    "given", [{"shuffle": True}, {"seed": 1}, {"epochs": 2}, {"drop_last": True}, {"redraw": True}]
+)
+def test_arguments_of_batches_need_a_batch_size(given):
+    with pytest.raises(ValueError, match="Pass `batch_size`"):
+        KINDS["one sequence"]().to_grain(**given)
+
+
+@pytest.mark.parametrize(("epochs", "error"), [(0, ValueError), (1.5, TypeError)])
+def test_grain_needs_a_number_of_epochs(epochs, error):
+    with pytest.raises(error, match="epochs"):
+        KINDS["one sequence"]().to_grain(4, epochs=epochs)
+
+
+@every_kind
 @pytest.mark.parametrize("of_batches", [False, True])
 def test_grain_dataset_can_be_resumed(grain, make, of_batches):
     def iterator():
         if of_batches:
-            dataset = grain.MapDataset.source(make().batches(4, shuffle=True, seed=1))
+            dataset = make().to_grain(4, shuffle=True, seed=1, epochs=2)
         else:
             dataset = make().to_grain().shuffle(seed=7).batch(4)
         return iter(dataset.to_iter_dataset())
@@ -269,5 +304,7 @@ ADAPTERS = {
 )
 def test_adapter_names_the_missing_library(library, method, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=f"`{method}`.*pip install {library}"):
+    with pytest.raises(ImportError, match=f"`{method}`.*pip install {library}") as raised:
         ADAPTERS[library](KINDS["one sequence"]())
+    extra = f"seqframe[{library}]"
+    assert (extra in str(raised.value)) == (library != "tensorflow")  # which is always installed

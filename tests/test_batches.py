@@ -52,6 +52,10 @@ def targets(batches):
     return [y.tolist() for _, y, *_ in batches]
 
 
+def flat_targets(batches):
+    return [one for batch in targets(batches) for one in batch]
+
+
 # --- Which frames are in which batch.
 
 
@@ -251,20 +255,40 @@ def test_set_state_raises_for_other_frames_of_equal_number():
             one.batches(4).set_state(other.batches(4).get_state())
 
 
-@pytest.mark.parametrize("name", ["batch_size", "drop_last", "shuffle", "redraw", "num_shards"])
+@pytest.mark.parametrize("name", ["batch_size", "drop_last", "shuffle", "redraw"])
 def test_set_state_raises_for_other_batches(name):
-    value = {"batch_size": 5, "num_shards": 2}.get(name, True)
-    own = {name: value} if name != "num_shards" else {}
-    other = drawn().batches(**{"batch_size": 4, **own})
-    state = (other if own else other.shard(2, 0)).get_state()
+    value = {"batch_size": 5}.get(name, True)
+    state = drawn().batches(**{"batch_size": 4, name: value}).get_state()
     with pytest.raises(ValueError, match=f"{name}={value},"):
         drawn().batches(4).set_state(state)
 
 
-def test_set_state_raises_for_another_shard():
-    drawn().batches(4).set_state(drawn().batches(4).shard(1, 0).get_state())  # the only one
-    with pytest.raises(ValueError, match="shard=1,"):
-        drawn().batches(4).shard(2, 0).set_state(drawn().batches(4).shard(2, 1).get_state())
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("workers", [(1, 2), (2, 1), (3, 2), (2, 3), (2, 2)])
+def test_any_number_of_workers_goes_on_from_the_state_of_one(workers, drop_last):
+    """Stopped after each number of batches, the others take each frame that is left once."""
+    before, after = workers
+    arguments = {"shuffle": True, "seed": 7, "drop_last": drop_last}
+    order = flat_targets(framed().batches(1, shuffle=True, seed=7, epoch=2))
+    for taken in range(len(framed().batches(3, **arguments).shard(before, before - 1)) + 1):
+        stopped = framed().batches(3, epoch=2, **arguments).shard(before, before - 1)
+        list(islice(stopped, taken))
+        shards = [framed().batches(3, **arguments).shard(after, index) for index in range(after)]
+        for shard in shards:
+            shard.set_state(json.loads(json.dumps(stopped.get_state())))
+            assert shard.epoch == 2
+        again = framed().batches(3, **arguments).shard(after, 0)
+        again.set_state(shards[0].get_state())
+        seen = [flat_targets(shard) for shard in shards]
+        assert flat_targets(again) == seen[0]
+        rest = order[taken * 3 * before :]
+        own = [rest[index::after] for index in range(after)]
+        even = len(rest) // after // 3 * 3
+        assert seen == [part[:even] if drop_last else part for part in own]
+        assert len({len(shard) for shard in shards}) == 1 or not drop_last
+        assert targets(shards[0].at_epoch(3)) == targets(
+            framed().batches(3, epoch=3, **arguments).shard(after, 0)
+        )
 
 
 @pytest.mark.parametrize("state", [None, {}, [], 3, "state", {"epoch": 1}])
@@ -283,6 +307,8 @@ def test_set_state_raises_for_other_values(state):
         ("epoch", None, TypeError),
         ("seed", "7", TypeError),
         ("batch_size", None, ValueError),
+        ("begin", -1, ValueError),
+        ("num_shards", 0, ValueError),
     ],
 )
 def test_a_damaged_state_raises_and_changes_nothing(name, value, error):

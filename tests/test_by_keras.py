@@ -382,43 +382,6 @@ calls = [lambda model, use=use: use(model, frames, verbose=0) for use in (fit, e
 told = messages(True, strategy.scope(), *calls)
 print(json.dumps([one, train(strategy.scope()), told]))
 """
-PARALLEL = """
-from seqframe import StatefulTrainer, get_states
-
-lanes = SequenceFramer(1).frame([np.arange(n) / 9.0 for n in (14, 9, 9)]).lanes(4)
-sequence = SequenceFramer(1).frame(np.arange(15) / 5.0)
-
-def train_stateful(layer):
-    keras.utils.set_random_seed(1)
-    layers = [keras.Input(batch_shape=(4, 1, 1)), layer(3, stateful=True), keras.layers.Dense(1)]
-    model = keras.Sequential(layers)
-    model.compile(keras.optimizers.Adam(0.01), "mse", weighted_metrics=["mae"])
-    results = []
-    for reset in ("epoch", "never"):
-        given = {"validation_data": sequence, "callbacks": [StatefulTrainer(reset)], "verbose": 0}
-        results.append(fit(model, lanes, epochs=2, **given).history)
-        results += [evaluate(model, data, verbose=0) for data in (sequence, lanes)]
-        results += [predict(model, data, verbose=0).tolist() for data in (sequence, lanes)]
-    results += [array.tolist() for array in (*model.get_weights(), *get_states(model)[0])]
-    model.predict(sequence.arrays()[0][:12], batch_size=4, verbose=0)  # Keras's own still runs
-    return results
-
-def train_all():
-    stateful = [train_stateful(layer) for layer in (keras.layers.LSTM, keras.layers.SimpleRNN)]
-    return [stateful, *train()]
-
-one = train_all()
-keras.distribution.set_distribution(keras.distribution.DataParallel())
-assert len(keras.distribution.list_devices()) == 2
-told = messages(
-    False,
-    contextlib.nullcontext(),
-    lambda model: fit(model, frames, batch_size=3, verbose=0),
-    lambda model: evaluate(model, frames[:9], batch_size=4, verbose=0),
-    lambda model: predict(model, frames[:9][0], batch_size=4, verbose=0),
-)
-print(json.dumps([one, train_all(), told]))
-"""
 
 
 def in_a_process(script):
@@ -435,12 +398,11 @@ def in_a_process(script):
     return json.loads(ran.stdout.splitlines()[-1]), ran.stderr
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras distributes nothing under PyTorch")
-def test_two_devices_train_as_one_and_need_batches_that_divide():
-    tensorflow = BACKEND == "tensorflow"
-    (one, two, told), log = in_a_process(REFUSE + (MIRRORED if tensorflow else PARALLEL))
-    assert ("a distribution strategy" if tensorflow else "a `keras.distribution` is set") in log
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="A mesh of JAX runs compiled programs")
+def test_two_replicas_train_as_one_and_keep_no_state():
+    (one, two, told), log = in_a_process(REFUSE + MIRRORED)
+    assert "a distribution strategy" in log
     assert np.isfinite(two[-1]).all()
     assert_same(two, one, atol=1e-4)
-    expected = ["2 replicas"] * 3 if tensorflow else ["batch of 3.", *["batch of 1."] * 2]
-    assert all(part in message for part, message in zip(expected, told, strict=True))
+    assert all("2 replicas" in message for message in told)
+    assert len(told) == 3

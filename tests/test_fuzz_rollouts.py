@@ -4,6 +4,8 @@ import fuzz
 import pytest
 import rollouts
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("first", range(0, 6, 2))
 def test_drawn_rollouts_equal_plain_loops(first):

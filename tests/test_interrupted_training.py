@@ -15,6 +15,8 @@ from models import Slices, assert_same, compiled, contents, numbers, put_back, s
 from seqframe import SequenceFramer, evaluate, fit, get_states, predict, reset_states
 from seqframe.training import schedule
 
+pytestmark = pytest.mark.once
+
 STEPS, EPOCHS = 20, 3
 FRAMES = SequenceFramer(1).frame(numbers(2 * STEPS + 1))
 LONGEST = 10.0  # seconds after which an interruption must have been heard; most take milliseconds

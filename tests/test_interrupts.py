@@ -14,6 +14,8 @@ from seqframe.backend.interrupts import PutOff
 from seqframe.rollout import loop
 from seqframe.samplers import BeamSampler
 
+pytestmark = pytest.mark.once
+
 VOCABULARY = Vocabulary("ABC")
 
 

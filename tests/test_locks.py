@@ -11,6 +11,8 @@ import pytest
 from seqframe.backend import locks
 from seqframe.backend.locks import between_calls, call_program
 
+pytestmark = pytest.mark.once
+
 KINDS = {"call": call_program, "read": between_calls}
 
 

@@ -14,6 +14,8 @@ from models import assert_same, compiled, contents, numbers, put_back, seeded
 from seqframe import evaluate, fit, predict
 from seqframe.training.pace import Pace
 
+pytestmark = pytest.mark.once
+
 X, Y = numbers(20, 2, 1), numbers(20, 1, seed=1)
 FULL = X, Y  # ten batches of 2
 UNEVEN = X[:19], Y[:19]  # the last batch is smaller

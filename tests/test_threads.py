@@ -14,6 +14,8 @@ from models import assert_same, contents, numbers, recurrent, seeded
 from seqframe import Generator, SequenceFramer, Vocabulary, fit
 from seqframe.backend.internals import all_layers
 
+pytestmark = pytest.mark.once
+
 THREADS = 8
 #: SEQFRAME_ROUNDS=50 makes eight threads call new Generators 100 times each.
 ROUNDS = int(os.environ.get("SEQFRAME_ROUNDS", "1"))

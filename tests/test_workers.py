@@ -10,6 +10,8 @@ from batches import assert_same
 
 from seqframe import SequenceFramer
 
+pytestmark = pytest.mark.once
+
 STEPS = np.arange(60, dtype="float32")
 
 

@@ -10,8 +10,13 @@ Each backend's module has these names, with the same meanings:
 - `give_to_device`: the same for arrays that nobody else has, without a copy where that can be;
 - `carried_states`: a context in which stateful layers keep their state, as Keras documents it;
 - `compiles`: whether a model lets its steps be a program;
-- `is_distributed`, `num_replicas`: whether a strategy of the backend distributes a model, and over
-  how many devices;
+- `needs_keras_loop`: whether a strategy distributes a model so that only Keras's loop can run it;
+- `scope`: a context in which a distributed model may make variables;
+- `COMPILES_MESHES`: whether a program may run on the devices of a `keras.distribution`;
+- `check_processes`: raises if several devices or processes cannot share a model's batches;
+- `agreed`, `by_process`, `from_first`, `is_first_process`, `spans_processes`, `own_rows`,
+  `to_host`: processes that run one program together, the values that they have, and their data;
+- `joined`, `sharing`: contexts in which all processes train one model, and validate it;
 - `values_kept`: a context in which a model keeps its values if one of Keras's loops raises;
 - `SteppedProgram`: a function of `OnVariables` as one program that is called again and again;
 - `PureFunction`, `call_with_values`, `values_of`: calls with other values of variables;

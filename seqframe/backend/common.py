@@ -19,6 +19,7 @@ from seqframe.backend.locks import between_calls
 from seqframe.backend.threefry import bits_of_rows
 
 COMPILES_ROLLOUTS = True  # or runs them as plain loops
+COMPILES_MESHES = False  # whether a program may run on the devices of a `keras.distribution`
 DRAWS_A_STEP = 1024  # random draws that one step of a rollout may make
 
 # A tensor, a variable, or a nest of these: each backend has its own types.
@@ -159,7 +160,7 @@ class StepLoop:
         """Run the model's own step. In `evaluate`, only frames count, as opposed to idle rows."""
         if self._kind != "test" or "weight" not in row:
             return self._step(*args)
-        with counted_rows(self._model, row["weight"], self._gather.frame_weight):
+        with counted_rows(self._model, lambda: row["weight"], self._gather.frame_weight):
             return self._step(*args)
 
 
@@ -167,6 +168,37 @@ def first_batch(gather: Any, given: Given) -> tuple[Any, ...]:
     """Return the batch of a schedule's first step."""
     arrays, schedule, _ = given
     return gather.batch(arrays, tree.map_structure(lambda column: column[0], schedule))
+
+
+def share_of(row: dict[str, Any], number: int, count: int) -> tuple[dict[str, Any], int]:
+    """Return a device's rows of a batch, of which `count` devices share the rows, and how many.
+
+    A device without a row gets one of weight 0, so that it takes part in the step.
+
+    >>> batch = {"index": np.arange(5)}
+    >>> [share_of(batch, number, 2) for number in range(2)]
+    [({'index': array([0, 1])}, 2), ({'index': array([2, 3, 4])}, 3)]
+    """
+    size = tree.flatten(row)[0].shape[0]
+    first, stop = size * number // count, size * (number + 1) // count
+    rows = tree.map_structure(lambda column: column[first : max(stop, first + 1)], row)
+    if first == stop:
+        rows["weight"] = ops.zeros((1,))
+    return rows, stop - first
+
+
+def averages_rows(model: keras.Model) -> bool:
+    """Whether a model's loss is a mean over the rows of a batch, as Keras's losses are by default.
+
+    >>> def compiled(loss):
+    ...     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    ...     model.compile(loss=loss)
+    ...     return model
+    >>> averages_rows(compiled("mse")), averages_rows(compiled(keras.losses.Huber("sum")))
+    (True, False)
+    """
+    losses = [each for each in tree.flatten(model.loss) if isinstance(each, keras.losses.Loss)]
+    return all(each.reduction in ("sum_over_batch_size", "mean") for each in losses)
 
 
 class OnVariables(NamedTuple):
@@ -444,14 +476,61 @@ def compiles(model: keras.Model) -> bool:
     return True
 
 
-def is_distributed(model: keras.Model) -> bool:
-    """Return False: the backend has no distribution strategies of its own that Keras knows."""
+def needs_keras_loop(model: keras.Model) -> bool:
+    """Return False: no strategy of the backend distributes a model."""
     return False
 
 
-def num_replicas(model: keras.Model) -> int:
-    """Return 1: no strategy of the backend divides a batch."""
-    return 1
+def scope(model: keras.Model) -> AbstractContextManager[None]:
+    """Do nothing: variables need no strategy to be made."""
+    return nullcontext()
+
+
+def joined(model: keras.Model, facts: Callable[[], dict[str, Any]]) -> AbstractContextManager[None]:
+    """Return a context in which all processes train one model. `facts()` must agree in them."""
+    return nullcontext()
+
+
+def sharing() -> AbstractContextManager[None]:
+    """Return a context in which all processes share the batches of a validation."""
+    return nullcontext()
+
+
+def from_first(value: Any) -> Any:
+    """Return the value that the first process has."""
+    return value
+
+
+def own_rows(batch_size: int) -> slice:
+    """Return the rows of a streamed batch that this process loads: all."""
+    return slice(None)
+
+
+def check_processes(model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None) -> None:
+    """Raise if several devices or processes cannot share the batches of a model's steps.
+
+    `by_keras` is why Keras's own loop runs them, or None.
+    """
+
+
+def agreed(number: Any) -> Any:
+    """Return a number, as all processes that run one program have it."""
+    return number
+
+
+def spans_processes() -> bool:
+    """Whether several processes run one program together."""
+    return False
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the files of the processes that run one program."""
+    return True
+
+
+def to_host(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as a NumPy array."""
+    return ops.convert_to_numpy(tensor)
 
 
 def values_kept(model: keras.Model) -> AbstractContextManager[None]:

@@ -4,7 +4,7 @@ Each function says why. `tests/test_internals.py` fails as soon as one is not ne
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType, MethodType
 from typing import Any, Literal
@@ -96,12 +96,12 @@ def raw_values(variables: list[Any]) -> list[Any]:
     return [variable._value for variable in variables]
 
 
-def replaced(model: keras.Model, **attributes: Any) -> AbstractContextManager[None]:
-    """Give a model other attributes, such as methods, then give back its own.
+def replaced(item: Any, **attributes: Any) -> AbstractContextManager[None]:
+    """Give a model or an optimizer other attributes, such as methods, then give back its own.
 
     Why: `__setattr__` tracks what it is given, and Keras saves it.
     """
-    return _attributes([model], [attributes])
+    return _attributes([item], [attributes])
 
 
 @contextmanager
@@ -165,8 +165,10 @@ def unweighted_metrics(model: keras.Model) -> list[Any]:
 
 
 @contextmanager
-def counted_rows(model: keras.Model, rows: Any, weight_shape: tuple[int, ...]) -> Iterator[None]:
-    """Let a step of `evaluate` count only some rows of its batch: where `rows` is 1, not 0.
+def counted_rows(
+    model: keras.Model, rows: Callable[[], Any], weight_shape: tuple[int, ...]
+) -> Iterator[None]:
+    """Let a step count only some rows of its batch: where `rows()` is 1, not 0. None: all.
 
     The loss is the mean over these rows, and the mean of the losses weighs a batch by their number.
     `metrics` get the rows as sample weights `(batch_size, *weight_shape)`. The sample weights of
@@ -174,31 +176,37 @@ def counted_rows(model: keras.Model, rows: Any, weight_shape: tuple[int, ...]) -
 
     Why: Keras divides a loss by all rows of a batch, and gives `metrics` no weights.
     """
-    size, count = rows.shape[0], ops.sum(rows)
     compiled = getattr(model, "_compile_metrics", None)
     lists = compiled._flat_metrics if compiled is not None and compiled.built else []
     metrics = [metric for each in lists if each is not None for metric in each.metrics]
-    weights = ops.reshape(rows, (-1, *weight_shape))
     loss, tracker = model.compute_loss, getattr(model, "_loss_tracker", None)
 
     def compute_loss(
         x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
     ) -> Any:
-        if sample_weight is not None:
-            sample_weight = sample_weight * ops.cast(size / count, sample_weight.dtype)
+        counted = rows()
+        if sample_weight is not None and counted is not None:
+            share = counted.shape[0] / ops.maximum(ops.sum(counted), 1)
+            sample_weight = sample_weight * ops.cast(share, sample_weight.dtype)
         return loss(x, y, y_pred, sample_weight, **kwargs)
 
-    def weighted(own: Any, value: Any) -> Any:
+    def weighted(own: Any, weight: Callable[[Any], Any]) -> Any:
         def update_state(*args: Any, sample_weight: Any = None, **kwargs: Any) -> Any:
-            return own(*args, sample_weight=value, **kwargs)
+            counted = rows()
+            if counted is not None:
+                sample_weight = weight(counted)
+            return own(*args, sample_weight=sample_weight, **kwargs)
 
         return update_state
 
+    def by_frame(counted: Any) -> Any:
+        return ops.reshape(counted, (-1, *weight_shape))
+
     pairs = [
-        (metric, {"update_state": weighted(metric.update_state, weights)}) for metric in metrics
+        (metric, {"update_state": weighted(metric.update_state, by_frame)}) for metric in metrics
     ]
     if tracker is not None:
-        pairs.append((tracker, {"update_state": weighted(tracker.update_state, count)}))
+        pairs.append((tracker, {"update_state": weighted(tracker.update_state, ops.sum)}))
     pairs.append((model, {"compute_loss": compute_loss}))
     with _attributes([item for item, _ in pairs], [given for _, given in pairs]):
         yield

@@ -4,7 +4,7 @@ import hashlib
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -29,6 +29,7 @@ from seqframe.backend.common import (
     values_of,
 )
 from seqframe.backend.internals import (
+    all_layers,
     build_for_training,
     chosen_jit_compile,
     put_values_back,
@@ -36,6 +37,27 @@ from seqframe.backend.internals import (
     values_at_hand,
 )
 from seqframe.backend.interrupts import PutOff
+from seqframe.backend.mesh import (
+    Mesh,
+    agreed,
+    by_process,
+    check_processes,
+    current_mesh,
+    is_first_process,
+    spans_processes,
+    to_host,
+)
+
+COMPILES_MESHES = True
+#: Parts of this backend.
+__all__ = [
+    "agreed",
+    "by_process",
+    "check_processes",
+    "is_first_process",
+    "spans_processes",
+    "to_host",
+]
 
 
 def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> Callable[..., Any]:
@@ -70,6 +92,7 @@ class StepLoop(common.StepLoop):
 
     def _compile(self) -> None:
         self._programs: dict[Any, Callable[..., Any]] = {}  # by shapes
+        self._mesh = current_mesh()
 
     def run(
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
@@ -79,6 +102,9 @@ class StepLoop(common.StepLoop):
             build_for_training(self._model, batch)
             self._is_built = True
         groups = self._variables()
+        if self._mesh is not None:
+            _lay_out(self._mesh, groups)
+            given = (*given[:2], tree.map_structure(self._mesh.put, given[2]))
         program = self._program(_values(groups), given)
         if not epochs:
             return {}
@@ -97,7 +123,7 @@ class StepLoop(common.StepLoop):
                     numbers = [np.int32(number) for number in (first, steps, epochs)]
                     held[0], logs = program(held[0], given, *numbers, np.bool_(fresh))
                 else:
-                    k, no, yes = jax.device_put((np.int32(first), np.bool_(False), np.bool_(fresh)))
+                    k, no, yes = to_device((np.int32(first), np.bool_(False), np.bool_(fresh)))
                     records = []
                     for number in range(epochs * steps):
                         # The next step's number stays on the device: to send one takes longer.
@@ -118,12 +144,22 @@ class StepLoop(common.StepLoop):
         shapes = tuple((x.shape, x.dtype) for x in tree.flatten((values, given)))
         if shapes not in self._programs:
             number, flag = np.int32(0), np.bool_(False)
+            if self._mesh is not None:
+                self._layouts = tree.map_structure(lambda value: value.sharding, values)
             self._programs[shapes] = (
-                _shared_program(self._loop, values, given, number, number, number, flag)
+                self._shared(self._loop, values, given, number, number, number, flag)
                 if self.form.loop
-                else _shared_program(self._counted, values, given, number, flag)
+                else self._shared(self._counted, values, given, number, flag)
             )
         return self._programs[shapes]
+
+    def _shared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        """Return a program, whose values end on a mesh as they begin, and logs are everywhere."""
+        if self._mesh is None:
+            return _shared_program(function, *args)
+        logs = self._mesh.whole
+        ends = (self._layouts, *[logs] * (1 if self.form.loop else 2))
+        return _shared_program(function, *args, out_shardings=ends, devices=self._mesh.devices)
 
     def _variables(self) -> tuple[list[Any], ...]:
         """Return the variables that a step takes and returns, in Keras's order."""
@@ -170,18 +206,43 @@ class StepLoop(common.StepLoop):
     def _one(self, values: Any, given: Given, k: Any) -> Any:
         arrays, schedule, initial = given
         row = tree.map_structure(lambda column: column[k], schedule)
+        if self._mesh is not None:
+            row, values = self._mesh.share_rows(row), self._shared_out(values)
         if "reset" in row:
             values = self._reset_rows(values, row["reset"], initial)
-        logs, values = self._step_of_row(row, values, self._gather.batch(arrays, row))
-        return logs, tuple(list(group) for group in values)
+        batch = self._gather.batch(arrays, row)
+        apart: AbstractContextManager[Any] = nullcontext()
+        if self._mesh is not None:
+            batch = self._mesh.share_rows(batch)
+            apart = self._mesh.rows_apart(all_layers(self._model))
+        with apart:
+            logs, values = self._step_of_row(row, values, batch)
+        values = tuple(list(group) for group in values)
+        return logs, self._shared_out(values)
+
+    def _shared_out(self, values: Any) -> Any:
+        """Lay values out on a mesh: variables as their distribution says, states by rows.
+
+        Otherwise XLA might gather or divide them in each step.
+        """
+        if self._mesh is None:
+            return values
+        shared = jax.lax.with_sharding_constraint(values, self._layouts)
+        trainable, others, *rest = shared
+        for i in self._places_of_states():
+            others[i] = self._mesh.share_rows(values[1][i])
+        return (trainable, others, *rest)
+
+    def _places_of_states(self) -> list[int]:
+        """Return where the states are among the variables that are not trained."""
+        place = {id(variable): i for i, variable in enumerate(self._model.non_trainable_variables)}
+        return [place[id(variable)] for variable in self._states]
 
     def _reset_rows(self, values: Any, reset: Any, initial: Any) -> Any:
         trainable, others, *rest = values
-        place = {id(variable): i for i, variable in enumerate(self._model.non_trainable_variables)}
         others = list(others)
-        for variable, fresh in zip(self._states, initial, strict=True):
-            i = place[id(variable)]
-            others[i] = jnp.where(by_row(reset, variable), fresh, others[i])
+        for i, fresh in zip(self._places_of_states(), initial, strict=True):
+            others[i] = jnp.where(by_row(reset, fresh), fresh, others[i])
         return (trainable, others, *rest)
 
     def _predict(self, values: Any, data: Any) -> Any:
@@ -229,17 +290,19 @@ _MOST_SHARED = 64  # compiled programs that are kept for other models
 _SHARED: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
 
 
-def _shared_program(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+def _shared_program(
+    function: Callable[..., Any], *args: Any, devices: tuple[int, ...] = (), **options: Any
+) -> Callable[..., Any]:
     """Return a function as a compiled program for tensors like these. It donates the first ones.
 
     Compilation takes some twenty times as long as lowering. So models whose programs are the same,
     letter for letter, share one: clones, folds, the seeds of a search.
     """
-    lowered = jax.jit(function, donate_argnums=0).lower(*args)
+    lowered = jax.jit(function, donate_argnums=0, **options).lower(*args)
     text = lowered.as_text()
     where = tuple(sorted({str(value.sharding) for value in tree.flatten(args[:2])}))
     digest = hashlib.sha256(text.encode()).digest()  # the text itself may have a megabyte
-    key = (digest, lowered.in_tree, lowered.out_tree, where)
+    key = (digest, lowered.in_tree, lowered.out_tree, where, devices)
     # The text names no Python function that it calls, and constants may lie outside of it.
     if "callback" in text or getattr(jax.config, "jax_use_simplified_jaxpr_constants", False):
         return lowered.compile()
@@ -249,6 +312,14 @@ def _shared_program(function: Callable[..., Any], *args: Any) -> Callable[..., A
             _SHARED.popitem(last=False)
     _SHARED.move_to_end(key)
     return _SHARED[key]
+
+
+def _lay_out(mesh: Mesh, groups: tuple[list[Any], ...]) -> None:
+    """Move variables that were made before a mesh was set onto it."""
+    for variable in tree.flatten(groups):
+        value = variable.value
+        if value.sharding.device_set != mesh.whole.device_set:
+            variable.assign(mesh.put(value, mesh.of_variable(variable)))
 
 
 def _values(groups: tuple[list[Any], ...]) -> Any:
@@ -277,9 +348,10 @@ def to_device(value: Any) -> Any:
     """Return a nest of NumPy arrays as tensors.
 
     On the CPU they may share memory. JAX's arrays are immutable, so nothing writes there.
-    `jnp.asarray` would compile a program for each new shape.
+    `jnp.asarray` would compile a program for each new shape. Each device of a mesh holds them.
     """
-    return tree.map_structure(jax.device_put, value)
+    mesh = current_mesh()
+    return tree.map_structure(jax.device_put if mesh is None else mesh.put, value)
 
 
 def scalars(*numbers: int) -> list[Any]:
@@ -303,12 +375,21 @@ def compiles(model: keras.Model) -> bool:
     return chosen_jit_compile(model) is not False
 
 
-def give_to_device(value: Any) -> Any:
-    """Return a nest of NumPy arrays, which nobody writes to again, as tensors.
+def give_to_device(value: Any, batch_size: int) -> Any:
+    """Return a nest of batches `(steps, rows, …)`, which nobody writes to again, as tensors.
 
-    On the CPU they share memory, if it is aligned.
+    On the CPU they share memory, if it is aligned. On a mesh each device gets its own rows.
     """
+    mesh = current_mesh()
+    if mesh is not None:
+        return tree.map_structure(lambda array: mesh.put_block(array, batch_size), value)
     return tree.map_structure(lambda array: jax.device_put(array, may_alias=True), value)
+
+
+def own_rows(batch_size: int) -> slice:
+    """Return the rows of a streamed batch that this process loads."""
+    mesh = current_mesh()
+    return slice(None) if mesh is None else mesh.own_rows(batch_size)
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:

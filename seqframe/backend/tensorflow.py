@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,14 +20,16 @@ from seqframe.backend.common import (
     PureFunction,
     SizeCheck,
     Traits,
+    averages_rows,
     batch_size_of,
     by_row,
     checked_batch,
     first_batch,
     named_outputs,
     scalars,
+    share_of,
 )
-from seqframe.backend.internals import build_for_training
+from seqframe.backend.internals import build_for_training, counted_rows, replaced
 from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 
@@ -129,14 +131,19 @@ class StepLoop(common.StepLoop):
     """Many steps of a model's own step, over several epochs, in one form."""
 
     def _compile(self) -> None:
-        self._programs: dict[Any, Callable[..., Any]] = {}  # by structure, and by shapes with XLA
+        self._programs: dict[Any, Callable[..., Any]] = {}  # by structure, and by shapes if fixed
+        self._strategy = self._model.distribute_strategy if _is_distributed(self._model) else None
         self.compiles_ahead = self.form != _XLA_STEPS  # XLA compiles a step when it is called
 
     def run(
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
+        if self._strategy is not None and self.form.xla:
+            told = "A distribution strategy shares each batch, which takes a graph."
+            raise tf.errors.UnimplementedError(None, None, told)
         if not self._is_built:
-            build_for_training(self._model, first_batch(self._gather, given))
+            with scope(self._model):
+                build_for_training(self._model, first_batch(self._gather, given))
             self._is_built = True
         program, flat = self._program(given), tree.flatten(given)
         # An interruption that comes inside may meet a callback of the garbage collector, where
@@ -150,7 +157,7 @@ class StepLoop(common.StepLoop):
         if self.form.xla:
             _refuse_strings(given)
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tree.flatten(given)]
-        if not self.form.xla:
+        if not self.form.xla and self._strategy is None:
             specs = self._any_length(given)
         paths = tuple(path for path, _ in tree.flatten_with_path(given))
         key = (paths, tuple(specs))
@@ -211,7 +218,8 @@ class StepLoop(common.StepLoop):
                 row = tree.map_structure(lambda column: column[k], schedule)
                 return k + 1, one_step(fresh & (k == begin), *tree.flatten((arrays, row, initial)))
 
-            _, logs = tf.while_loop(lambda k, _: k < begin + steps, step, (begin, nothing))
+            end, logs = tf.while_loop(lambda k, _: k < begin + steps, step, (begin, nothing))
+            logs = self._whole_logs(end, logs)
             records = tree.map_structure(
                 lambda record, log: tf.tensor_scatter_nd_update(record, [[number]], [log]),
                 records,
@@ -242,6 +250,54 @@ class StepLoop(common.StepLoop):
         return traced.get_concrete_function(*specs)
 
     def _one(self, arrays: Any, row: Any, initial: Any) -> Any:
+        if self._strategy is None:
+            return self._one_alone(arrays, row, initial)
+        count = self._strategy.num_replicas_in_sync
+        shares = [share_of(row, number, count) for number in range(count)]
+
+        def number() -> int:
+            return int(tf.get_static_value(_replica().replica_id_in_sync_group))
+
+        def rows() -> Any:
+            own, size = shares[number()]
+            return None if size else own["weight"]
+
+        total, optimizer = sum(size for _, size in shares), getattr(self._model, "optimizer", None)
+        apply: Any = getattr(optimizer, "apply", None)
+
+        def weighed(gradients: Any, variables: Any = None) -> Any:
+            # Keras takes the mean over the devices. Those with more rows count for more.
+            weight = shares[number()][1] * count / total
+            weighed = [each if each is None else each * weight for each in gradients]
+            return apply(weighed, variables)
+
+        with ExitStack() as stack:
+            if self._kind != "predict" and not all(size for _, size in shares):
+                stack.enter_context(counted_rows(self._model, rows, self._gather.frame_weight))
+            if self._kind == "train" and total % count and averages_rows(self._model):
+                stack.enter_context(replaced(optimizer, apply=weighed))
+            found = self._strategy.run(
+                lambda: self._one_alone(arrays, shares[number()][0], initial)
+            )
+        each = [self._strategy.experimental_local_results(log) for log in tree.flatten(found)]
+        if self._kind == "predict":
+            own = [
+                tf.concat([log[:size] for log, (_, size) in zip(logs, shares, strict=True)], 0)
+                for logs in each
+            ]
+        else:
+            own = [tf.reduce_mean(logs, axis=0) for logs in each]
+        return tree.pack_sequence_as(found, own)
+
+    def _whole_logs(self, end: Any, logs: Any) -> Any:
+        """Return the logs of a last step; of metrics on several devices, those of all together."""
+        if self._strategy is None or self._kind == "predict":
+            return logs
+        with tf.control_dependencies([end]):
+            together = self._model.get_metrics_result()
+        return together if together.keys() == logs.keys() else logs
+
+    def _one_alone(self, arrays: Any, row: Any, initial: Any) -> Any:
         if "reset" in row:
             for variable, value in zip(self._states, initial, strict=True):
                 mask = by_row(row["reset"], variable)
@@ -258,7 +314,10 @@ class StepLoop(common.StepLoop):
 
     def _reset_metrics(self, fresh: Any) -> None:
         def reset() -> Any:
-            self._model.reset_metrics()
+            if self._strategy is None:
+                self._model.reset_metrics()
+            else:
+                self._strategy.run(self._model.reset_metrics)
             return tf.constant(True)
 
         if self._kind != "predict":
@@ -326,15 +385,49 @@ def finish(tensors: Any) -> None:
         tf.experimental.sync_devices()
 
 
-def is_distributed(model: keras.Model) -> bool:
+def _replica() -> Any:
+    return tf.distribute.get_replica_context()
+
+
+def _is_distributed(model: keras.Model) -> bool:
     """Whether a model is under a distribution strategy of TensorFlow."""
     default = not tf.distribute.has_strategy()
     return not default or model.distribute_strategy is not tf.distribute.get_strategy()
 
 
-def num_replicas(model: keras.Model) -> int:
-    """Return how many devices share a batch under a distribution strategy of TensorFlow."""
-    return int(model.distribute_strategy.num_replicas_in_sync)
+def needs_keras_loop(model: keras.Model) -> bool:
+    """Whether a model is under a strategy whose devices are not all of this machine's own."""
+    ours = (tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy)
+    return _is_distributed(model) and not isinstance(model.distribute_strategy, ours)
+
+
+def scope(model: keras.Model) -> AbstractContextManager[Any]:
+    """Return a context in which a model's strategy makes its variables."""
+    return model.distribute_strategy.scope() if _is_distributed(model) else nullcontext()
+
+
+_PROCESSES = (
+    tf.distribute.MultiWorkerMirroredStrategy,
+    tf.distribute.ParameterServerStrategy,
+    tf.distribute.experimental.ParameterServerStrategy,
+)
+
+
+def check_processes(model: keras.Model, kind: str, is_stateful: bool, by_keras: str | None) -> None:
+    """Raise if the devices of a model's strategy cannot share its batches."""
+    strategy = model.distribute_strategy
+    if isinstance(strategy, _PROCESSES):
+        raise ValueError(
+            "Keras trains in several processes under JAX only, by `keras.distribution`. Received: "
+            f"a model under a {type(strategy).__name__}. Set KERAS_BACKEND=jax, or use "
+            "`tf.distribute.MirroredStrategy` on one machine."
+        )
+    if is_stateful and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "A stateful model keeps one state of whole batches. Received: a strategy of "
+            f"{strategy.num_replicas_in_sync} replicas, which share a batch. Train it on one "
+            "device."
+        )
 
 
 def to_device(value: Any) -> Any:
@@ -343,7 +436,7 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(lambda array: tf.convert_to_tensor(np.array(array)), value)
 
 
-def give_to_device(value: Any) -> Any:
+def give_to_device(value: Any, batch_size: int) -> Any:
     """Return a nest of NumPy arrays, which nobody else has, as tensors."""
     return tree.map_structure(tf.convert_to_tensor, value)
 

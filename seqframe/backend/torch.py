@@ -32,6 +32,18 @@ from seqframe.backend.internals import build_for_training, copied_states
 from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 from seqframe.backend.threefry import bits_of_rows
+from seqframe.backend.torch_ranks import (
+    agreed,
+    check_processes,
+    from_first,
+    is_first_process,
+    is_shared,
+    joined,
+    shared_step,
+    sharing,
+)
+
+__all__ = ["agreed", "check_processes", "from_first", "is_first_process", "joined", "sharing"]
 
 COMPILES_ROLLOUTS = False
 
@@ -87,6 +99,11 @@ class StepLoop(common.StepLoop):
     def run(
         self, given: Given, first: int, steps: int, epochs: int, fresh: bool
     ) -> dict[str, np.ndarray]:
+        if self.form.xla and is_shared(self._kind):
+            raise ValueError(
+                "Several processes share steps that are not compiled. Received: "
+                "jit_compile=True. Leave `jit_compile` out."
+            )
         if not epochs:
             # Nothing is compiled, but metrics are made now, so that their errors change nothing.
             if not self._is_built:
@@ -123,7 +140,13 @@ class StepLoop(common.StepLoop):
         if "reset" in row and bool(row["reset"].any()):
             for variable, value in zip(self._states, initial, strict=True):
                 variable.assign(ops.where(by_row(row["reset"], variable), value, variable))
-        return self._step_of_row(row, self._gather.batch(arrays, row))
+
+        def step(row: dict[str, Any]) -> Any:
+            return self._step_of_row(row, self._gather.batch(arrays, row))
+
+        if is_shared(self._kind):
+            return shared_step(self._model, row, self._gather.frame_weight, step)
+        return step(row)
 
 
 class PureFunction(common.PureFunction):
@@ -348,7 +371,9 @@ def to_device(value: Any) -> Any:
     return tree.map_structure(ops.convert_to_tensor, value)
 
 
-give_to_device = to_device
+def give_to_device(value: Any, batch_size: int) -> Any:
+    """Return a nest of NumPy arrays, which nobody else has, as tensors."""
+    return to_device(value)
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:

@@ -4,14 +4,16 @@ Each adapter imports its library on first use.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seqframe.aliases import Batch, Shape
-from seqframe.framing.batches import Batches, FrameArrays
+from seqframe.framing.batches import Batches, FrameArrays, resolve_batch
+from seqframe.framing.checks import check_integer
+from seqframe.framing.order import Order
 
 if TYPE_CHECKING:
     import grain
@@ -72,6 +74,29 @@ def torch_dataset(frames: FrameArrays) -> "torch.utils.data.Dataset":
         def __getitems__(self, index: list[int]) -> "Fetched":
             return Fetched(self.frames, index)
 
+        def sampler(
+            self,
+            batch_size: int,
+            *,
+            shuffle: bool = False,
+            seed: int | None = None,
+            drop_last: bool = False,
+            num_shards: int | None = None,
+            index: int | None = None,
+        ) -> FrameSampler:
+            """Return seqframe's order, for the `batch_sampler` of a DataLoader.
+
+            `num_shards` and `index` are the size and the rank of the process group by default.
+            """
+            distributed = torch.distributed
+            is_group = distributed.is_available() and distributed.is_initialized()
+            if num_shards is None:
+                num_shards = distributed.get_world_size() if is_group else 1
+            if index is None:
+                index = distributed.get_rank() if is_group else 0
+            order = Order(len(self), shuffle, seed).shard(num_shards, index)
+            return FrameSampler(FrameNumbers(self.frames, batch_size, order, 0, drop_last))
+
         def collate(self, fetched: "Fetched") -> Batch:
             """Return fetched frames as tensors, for the `collate_fn` of the DataLoader."""
             if not isinstance(fetched, Fetched):
@@ -87,6 +112,88 @@ def torch_dataset(frames: FrameArrays) -> "torch.utils.data.Dataset":
             return torch_dataset, (self.frames,)
 
     return TorchFrames(frames)
+
+
+class FrameNumbers(Batches):
+    """The numbers of the frames of each batch. Every shard has equally many batches."""
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames in all batches. Smaller shards repeat the last frame of the epoch."""
+        if self.drop_last:
+            return super().num_frames
+        return -(-(self.order.size - self.order.begin) // self.order.num_shards)
+
+    def __getitem__(self, k: int) -> Any:
+        first = resolve_batch(k, len(self)) * self.batch_size
+        return self._ordered(first, min(first + self.batch_size, self.num_frames)).tolist()
+
+    def _run(self, numbers: Iterator[int]) -> Generator[Any, None, None]:
+        return (self[k] for k in numbers)
+
+
+class FrameSampler:
+    """Batches of frames' numbers in seqframe's order; `to_torch().sampler` makes it.
+
+    It is for the `batch_sampler` of PyTorch's DataLoader. Each pass is an epoch, counted from 0,
+    with an order of its own. In a process group each rank takes its share, and all ranks have the
+    same number of batches. Smaller shares repeat the last frame, as PyTorch's own sampler does.
+
+    `state_dict` and `load_state_dict` are those of torchdata's StatefulDataLoader. A state counts
+    the batches that were asked for, which workers do ahead. Any number of ranks can go on from it.
+
+    Example:
+
+    >>> import torch
+    >>> from seqframe import SequenceFramer
+    >>> dataset = SequenceFramer(1).frame("ABCDEF").to_torch()
+    >>> sampler = dataset.sampler(2, shuffle=True, seed=7, num_shards=2, index=0)
+    >>> loader = torch.utils.data.DataLoader(
+    ...     dataset, batch_sampler=sampler, collate_fn=dataset.collate
+    ... )
+    >>> [y.tolist() for x, y in loader]
+    [[3, 5], [4]]
+    >>> sampler.epoch
+    1
+    """
+
+    def __init__(self, batches: FrameNumbers):
+        self._batches, self._resumes = batches, False
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that is under way, or comes next."""
+        return self._batches.epoch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> "FrameSampler":
+        if not self._resumes:  # a pass that was given up begins anew
+            self._batches = self._batches.at_epoch(self.epoch)
+        self._resumes = False
+        return self
+
+    def __next__(self) -> list[int]:
+        try:
+            return next(self._batches)
+        except StopIteration:
+            self.set_epoch(self.epoch + 1)
+            raise
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be another epoch; a position in this one stays."""
+        if epoch != self.epoch:
+            self._batches, self._resumes = self._batches.at_epoch(epoch), False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position, as JSON-safe values."""
+        return self._batches.get_state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the position that `state_dict` returned, in any rank."""
+        self._batches.set_state(state_dict)
+        self._resumes = True
 
 
 class Fetched(Sequence[Batch]):
@@ -105,9 +212,29 @@ class Fetched(Sequence[Batch]):
         return self._pack([array[k] for array in self.arrays])
 
 
-def grain_dataset(frames: FrameArrays) -> "grain.MapDataset":
-    """Return frames as a Grain dataset; see `Frames.to_grain`."""
-    return _imported("grain", "to_grain").MapDataset.source(frames)
+def grain_dataset(source: "FrameArrays | EpochSource") -> "grain.MapDataset":
+    """Return frames or batches as a Grain dataset; see `Frames.to_grain`."""
+    return _imported("grain", "to_grain").MapDataset.source(source)
+
+
+class EpochSource:
+    """The batches of several epochs, one epoch after the other: a source of Grain.
+
+    Grain's `repeat` would repeat the order of the first epoch.
+    """
+
+    def __init__(self, batches: Batches, epochs: int):
+        self._epoch, self.epochs = batches, check_integer("epochs", epochs, 1)
+
+    def __len__(self) -> int:
+        return self.epochs * len(self._epoch)
+
+    def __getitem__(self, index: Any) -> Batch:
+        batches = self._epoch  # at once: threads of Grain may ask at the same time
+        epoch, k = divmod(resolve_batch(index, len(self)), len(batches))
+        if epoch != batches.epoch:
+            self._epoch = batches = batches.at_epoch(epoch)
+        return batches[k]
 
 
 def _imported(name: str, method: str) -> Any:
@@ -116,6 +243,7 @@ def _imported(name: str, method: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
+        extra = "" if name == "tensorflow" else f", or with the extra `seqframe[{name}]`"
         raise ImportError(
-            f"`{method}` needs the library {name!r}. Install it with `pip install {name}`."
+            f"`{method}` needs the library {name!r}. Install it with `pip install {name}`{extra}."
         ) from error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from inspect import GEN_CLOSED, getgeneratorstate
 from numbers import Integral
 from operator import length_hint
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class FrameArrays(Protocol):
 
     @property
     def _nbytes(self) -> int: ...
+
+    def _read_by(self, *, in_order: bool) -> "FrameArrays": ...
 
     @property
     def _pack(self) -> Callable[[Any], Batch]: ...
@@ -132,7 +134,8 @@ class BatchIterator(ABC):
         >>> again.position
         1
         """
-        check_state(state, self._identity(), len(self))
+        check_state(state, self._identity())
+        check_batch(state["batch"], len(self))
         self._go_on(state["batch"])
 
 
@@ -186,14 +189,16 @@ class Batches(BatchIterator):
     def _draw(self) -> None:
         # The first position whose frame is known, and the known frames from there on.
         self._known = (-1, np.empty(0, np.int64))
-        self._drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
+        drawn = self.frames.redraw(self.epoch) if self.redraw else self.frames
+        self._drawn = drawn._read_by(in_order=self.order.is_local)
 
     @property
     def num_frames(self) -> int:
         """Number of frames in all the batches."""
         if not self.drop_last:
             return len(self.order)
-        even = self.order.size // self.order.num_shards  # the same for every shard
+        left = self.order.size - self.order.begin
+        even = left // self.order.num_shards  # the same for every shard
         return even - even % self.batch_size
 
     def __len__(self) -> int:
@@ -219,7 +224,7 @@ class Batches(BatchIterator):
             self._known = begin, known  # at once: threads may ask at the same time
         return known[first - begin : stop - begin]
 
-    def at_epoch(self, epoch: int) -> "Batches":
+    def at_epoch(self, epoch: int) -> Self:
         """Return another epoch's batches; `epoch` is an int ≥ 0.
 
         >>> from seqframe import SequenceFramer
@@ -227,9 +232,10 @@ class Batches(BatchIterator):
         >>> [y.tolist() for x, y in batches], [y.tolist() for x, y in batches.at_epoch(1)]
         ([[4, 2, 6, 3, 5]], [[5, 2, 4, 3, 6]])
         """
-        return Batches(self.frames, self.batch_size, self.order, epoch, self.drop_last, self.redraw)
+        order = self.order if epoch == self.epoch else self.order.from_position(0)
+        return self._dealt(order, epoch)
 
-    def shard(self, num_shards: int, index: int) -> "Batches":
+    def shard(self, num_shards: int, index: int) -> Self:
         """Return the batches of one of `num_shards` workers.
 
         The workers take turns in the order of the epoch, so that together they see each frame once.
@@ -247,8 +253,10 @@ class Batches(BatchIterator):
         >>> [y.tolist() for x, y in frames.batches(2).shard(2, 1)]
         [[2, 4], [6]]
         """
-        order = self.order.shard(num_shards, index)
-        return Batches(self.frames, self.batch_size, order, self.epoch, self.drop_last, self.redraw)
+        return self._dealt(self.order.shard(num_shards, index), self.epoch)
+
+    def _dealt(self, order: Order, epoch: int) -> Self:
+        return type(self)(self.frames, self.batch_size, order, epoch, self.drop_last, self.redraw)
 
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
         pack, batches = self._drawn._pack, None
@@ -292,30 +300,63 @@ class Batches(BatchIterator):
                 yield frames._gather(places, slice(k, k + together))
 
     def _identity(self) -> dict[str, Any]:
+        blocks = self.order.blocks
         return {
             "fingerprint": self.frames._fingerprint,
             "batch_size": self.batch_size,
             "drop_last": self.drop_last,
             "redraw": self.redraw,
             "frames": self.order.size,
-            "shuffle": self.order.shuffle,
+            "shuffle": self.order.shuffle if blocks is None else str(blocks),
             "num_shards": self.order.num_shards,
             "shard": self.order.shard_index,
         }
 
     def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "epoch": self.epoch, "seed": self.order.seed}
+        own = {"epoch": self.epoch, "seed": self.order.seed, "begin": self.order.begin}
+        return {**super().get_state(), **own}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        check_state(state, self._identity(), len(self))
+        """Continue from the position that `get_state` returned, here or in another process.
+
+        All workers take equally many batches. So the state of one of them is a state for all. If
+        there are other workers than before, they share what is left of the epoch.
+
+        Raises:
+            ValueError: if the state belongs to other frames or other batches.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> batches = SequenceFramer(1).frame("ABCDEFG").batches(2)
+        >>> one = batches.shard(2, 0)
+        >>> next(one)[1], next(batches.shard(2, 1))[1]
+        (array([1, 3], dtype=int32), array([2, 4], dtype=int32))
+        >>> batches.set_state(one.get_state())  # one process goes on for two
+        >>> [y.tolist() for x, y in batches]
+        [[5, 6]]
+        """
+        own = self._identity()
+        del own["shard"]
+        num_shards, batch_size = own.pop("num_shards"), own.pop("batch_size")
+        check_state(state, own)
         epoch = check_integer("epoch", state.get("epoch"), 0)
-        self.order = self.order.with_seed(check_integer("seed", state.get("seed"), 0))
-        self.epoch = epoch
+        begin = check_integer("begin", state.get("begin", 0), 0)
+        batch, workers = state["batch"], check_integer("num_shards", state.get("num_shards"), 1)
+        if workers == num_shards:
+            check_state(state, {"batch_size": batch_size})
+        else:
+            size = check_integer("batch_size", state.get("batch_size"), 1)
+            begin, batch = min(begin + batch * size * workers, self.order.size), 0
+        seed = check_integer("seed", state.get("seed"), 0)
+        rest = self._dealt(self.order.with_seed(seed).from_position(begin), epoch)
+        check_batch(batch, len(rest))
+        self.order, self.epoch = rest.order, epoch
         self._draw()
-        self._go_on(state["batch"])
+        self._go_on(batch)
 
 
-def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
+def check_state(state: Any, identity: dict[str, Any]) -> None:
     """Raise if `state` does not come from an iterator over the same batches."""
     if not isinstance(state, dict) or "batch" not in state:
         raise TypeError(f"`state` must be a dict that `get_state` returned. Received: {state!r}.")
@@ -325,8 +366,13 @@ def check_state(state: Any, identity: dict[str, Any], batches: int) -> None:
                 "`state` must come from an iterator over the same frames and batches. Received: "
                 f"{name}={state.get(name)!r}, but this iterator has {value!r}."
             )
-    if check_integer("batch", state["batch"], 0) > batches:
-        raise ValueError(f"`batch` must be in 0 … {batches}. Received: batch={state['batch']}.")
+    check_integer("batch", state["batch"], 0)
+
+
+def check_batch(batch: int, batches: int) -> None:
+    """Raise if an iterator over so many batches has no such position."""
+    if batch > batches:
+        raise ValueError(f"`batch` must be in 0 … {batches}. Received: batch={batch}.")
 
 
 def resolve_batch(k: Any, batches: int) -> int:

@@ -77,3 +77,19 @@ def machine_bytes() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not a Unix
         return 2**63
+
+
+def check_shard(num_shards: int, index: int, size: int, of: str) -> tuple[int, int]:
+    """Return the number of shards and the number of one of them, if there can be so many."""
+    num_shards = check_integer("num_shards", num_shards, 1)
+    index = check_integer("index", index, 0)
+    if index >= num_shards:
+        raise ValueError(
+            f"`index` must be below `num_shards`, {num_shards}. Received: index={index}."
+        )
+    if num_shards > size:
+        raise ValueError(
+            f"`num_shards` must not exceed the number of {of}, {size}. Received: "
+            f"num_shards={num_shards}."
+        )
+    return num_shards, index

@@ -82,9 +82,12 @@ class Clock:
 
 def read_clock(tables: Sequence[Any], groups: Groups | None) -> Clock | None:
     """Return the clock of tables, or of the groups of a table; None if some have no dates."""
-    indexes = [clock_of(table) for table in tables]
-    if not all(map(is_clock, indexes)):
-        return None
+    indexes = []
+    for table in tables:
+        index = clock_of(table)
+        if not is_clock(index):
+            return None
+        indexes.append(index)
     if groups is None:
         return Clock([(index, 0, len(index)) for index in indexes])
     return Clock([(indexes[0], *span) for span in pairwise(groups.edges.tolist())])

@@ -4,6 +4,7 @@ A batch has these arrays, in this order: past, future (if any), targets, weights
 """
 
 import math
+from operator import add
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from seqframe.framing.gather import Axis, Rows
 from seqframe.framing.geometry import Geometry, Inputs
 from seqframe.framing.index import FrameIndex, Located
 from seqframe.framing.source import Rule, Source
+from seqframe.framing.stored import StoredRows, pages_of
 
 
 class Shapes(NamedTuple):
@@ -133,6 +135,22 @@ def _windows(geometry: Geometry) -> dict[str, tuple[tuple[Axis, ...], int]]:
     }
 
 
+def paged_parts(geometry: Geometry, parts: list[Part]) -> list[Part]:
+    """Return the parts of frames so that all read the same pages of a store."""
+    windows = [_windows(geometry)[part.at] for part in parts]
+    spans = [1 + sum((steps - 1) * rows for steps, rows in axes) for axes, _ in windows]
+    offsets = [offset for _, offset in windows]
+    reach = max(map(add, offsets, spans)) - 1
+    stored = [rows for part in parts if isinstance(rows := part.rows, StoredRows)]
+    pages = pages_of(stored, reach)
+    return [
+        part._replace(rows=rows.paged(pages[rows.readers], offset))
+        if isinstance(rows := part.rows, StoredRows)
+        else part
+        for part, offset in zip(parts, offsets, strict=True)
+    ]
+
+
 class WindowCutter:
     """Cuts windows, which are stretches of their sequence."""
 
@@ -181,7 +199,7 @@ class WindowCutter:
     def views(self) -> list[np.ndarray] | None:
         """Return all frames as read-only views, or None if that would copy."""
         run = self._index.only_run
-        if run is None:
+        if run is None or any(part.rows.is_stored for part in self._parts):
             return None
         first, count = run
         views = []

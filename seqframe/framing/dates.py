@@ -39,8 +39,12 @@ def is_clock(index: Any) -> bool:
 def check_each(tables: Sequence[Any], name: str, labels: Sequence[Hashable] | None = None) -> None:
     """Raise if the dates of one of several tables do not go forward."""
     for number, table in enumerate(read_tables(tables)):
-        if isinstance(table, Table):
+        if isinstance(table, Table) and (is_clock(table.index) or _has_levels(table.index)):
             check_dates(table, each_name(name, number, labels or len(tables)))
+
+
+def _has_levels(index: Any) -> bool:
+    return index is not None and index.nlevels > 1
 
 
 def check_dates(

@@ -11,19 +11,36 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from seqframe.aliases import Batch, FoldMode, Index, Padding, Shape, SplitBy
-from seqframe.framing.adapters import grain_dataset, tf_dataset, torch_dataset
+from seqframe.aliases import Batch, FoldMode, Index, Padding, Shape, Shuffle, SplitBy
+from seqframe.framing.adapters import EpochSource, grain_dataset, tf_dataset, torch_dataset
 from seqframe.framing.batches import Batches
-from seqframe.framing.checks import check_bytes, check_choice, check_integer
-from seqframe.framing.cutters import PaddedCutter, WindowCutter, frame_parts, frame_shapes
+from seqframe.framing.checks import check_bytes, check_choice, check_integer, check_shard
+from seqframe.framing.cutters import (
+    PaddedCutter,
+    WindowCutter,
+    frame_parts,
+    frame_shapes,
+    paged_parts,
+)
+from seqframe.framing.gather import Rows
 from seqframe.framing.html import Row, html_table, shorten
-from seqframe.framing.index import INDEX_BYTES, FrameIndex, Located, Runs, find_runs, resolve_index
+from seqframe.framing.index import (
+    INDEX_BYTES,
+    FrameIndex,
+    Located,
+    Runs,
+    find_blocks,
+    find_runs,
+    resolve_index,
+)
 from seqframe.framing.lanes import Lanes
 from seqframe.framing.left_out import LeftOut, tell_left_over
-from seqframe.framing.order import Order, random_seed
+from seqframe.framing.order import Blocks, Order, random_seed
 from seqframe.framing.sequences import join_steps
+from seqframe.framing.shards import cut_source, digest, shard_numbers, weigh_last
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
+from seqframe.framing.stored import blocks_together, exceeds_pages
 from seqframe.framing.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -36,6 +53,7 @@ if TYPE_CHECKING:
 
 _SHOWN_FRAMES = 5
 _MOST_FEATURES = 64  # features of a step that a notebook shows
+_SAMPLED = 1024  # frames that a fingerprint looks at, about
 _COPY_BYTES = 2**20  # of padded frames that are copied together
 
 
@@ -106,6 +124,7 @@ class Frames:
         runs: Runs | None = None,
         draws: np.ndarray | None = None,
         is_subset: bool = False,
+        by_pages: bool = False,
     ):
         self.framer, self.source, self.epoch = framer, source, epoch
         self._geometry = geometry = framer.geometry
@@ -113,7 +132,8 @@ class Frames:
         self._index = FrameIndex(geometry, source, runs, self._seed or 0, epoch, draws)
         self._is_subset = is_subset
         self._shapes = frame_shapes(framer, source)
-        self._parts = frame_parts(framer, source)
+        parts = frame_parts(framer, source)
+        self._parts = paged_parts(geometry, parts) if by_pages else parts
         places = geometry.sequence_length + math.prod(self._shapes.y)
         way_out = "Shorten `sequence_length` or `horizon`."
         check_bytes("One frame", self._nbytes + INDEX_BYTES * places, way_out)
@@ -337,7 +357,7 @@ class Frames:
         self,
         batch_size: int,
         *,
-        shuffle: bool = False,
+        shuffle: Shuffle = False,
         seed: int | None = None,
         epoch: int = 0,
         drop_last: bool = False,
@@ -351,6 +371,9 @@ class Frames:
         Args:
             batch_size: int ≥ 1.
             shuffle: bool. Take the frames in an order that depends only on `seed` and `epoch`.
+                "blocks": shuffle blocks of neighbouring frames, a few at a time, so that a disk is
+                read by long stretches. `True` does so for stores larger than 64 MiB, and logs a
+                warning once. "frames": never do so.
             seed: int ≥ 0; None draws one.
             epoch: int ≥ 0. Each epoch has an order of its own.
             drop_last: bool. Leave out a last batch of fewer than `batch_size` frames.
@@ -366,14 +389,14 @@ class Frames:
         >>> [len(y) for x, y in frames.batches(2)]
         [2, 2, 1]
         """
-        order = Order(len(self), shuffle, seed)
+        order = Order(len(self), self._shuffled(shuffle), seed)
         return Batches(self, batch_size, order, epoch, drop_last, redraw)
 
     def dataset(
         self,
         batch_size: int,
         *,
-        shuffle: bool = False,
+        shuffle: Shuffle = False,
         seed: int | None = None,
         drop_last: bool = False,
         redraw: bool = False,
@@ -392,14 +415,14 @@ class Frames:
         """
         from seqframe.framing.datasets import FramesDataset
 
-        order = Order(len(self), shuffle, seed)
+        order = Order(len(self), self._shuffled(shuffle), seed)
         return FramesDataset(Batches(self, batch_size, order, 0, drop_last, redraw))
 
     def to_tf(
         self,
         batch_size: int,
         *,
-        shuffle: bool = False,
+        shuffle: Shuffle = False,
         seed: int | None = None,
         epoch: int = 0,
         drop_last: bool = False,
@@ -416,7 +439,7 @@ class Frames:
         >>> [len(y) for x, y in SequenceFramer(2).frame("ABCDEFG").to_tf(2)]
         [2, 2, 1]
         """
-        order = Order(len(self), shuffle, seed)
+        order = Order(len(self), self._shuffled(shuffle), seed)
         batches = Batches(self, batch_size, order, epoch, drop_last, redraw)
         return tf_dataset(batches, self._array_specs)
 
@@ -427,6 +450,9 @@ class Frames:
         `collate_fn=dataset.collate`, which makes tensors of the whole batch. PyTorch's own
         `collate_fn` takes the batch apart first, which is slower.
 
+        `batch_sampler=dataset.sampler(batch_size, shuffle=True, seed=7)` takes seqframe's own
+        order. In a process group, each rank gets its share. It can be stopped and resumed.
+
         >>> import torch
         >>> from seqframe import SequenceFramer
         >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_torch()
@@ -436,18 +462,47 @@ class Frames:
         """
         return torch_dataset(self)
 
-    def to_grain(self) -> "grain.MapDataset":
-        """Return the frames as a `grain.MapDataset` of single frames. It needs Grain.
+    def to_grain(
+        self,
+        batch_size: int | None = None,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        epochs: int = 1,
+        drop_last: bool = False,
+        redraw: bool = False,
+    ) -> "grain.MapDataset":
+        """Return the frames as a `grain.MapDataset` of batches or single frames. It needs Grain.
 
-        Grain shuffles, shards, batches and checkpoints it. It is faster to let seqframe shuffle and
-        gather whole batches: `grain.MapDataset.source(frames.batches(32, shuffle=True, seed=7))`.
+        With `batch_size`, one gather makes a batch, and each epoch has an order of its own. The
+        iterator's state is a position in these epochs. A run that resumes from it needs the same
+        `seed`. Without `batch_size` the dataset has single frames, in their order. Grain shuffles,
+        repeats and batches them, which is slower.
+
+        Args:
+            batch_size: int ≥ 1; None: single frames. The other arguments are for batches.
+            epochs: int ≥ 1. Number of epochs, one after the other. Grain's own `repeat` repeats
+                the order of the first.
+            shuffle, seed, drop_last, redraw: as for `batches`.
+
+        Example:
 
         >>> import grain
         >>> from seqframe import SequenceFramer
-        >>> dataset = SequenceFramer(2).frame("ABCDEFG").to_grain()
-        >>> len(dataset.shuffle(seed=7).batch(2))
-        3
+        >>> frames = SequenceFramer(2).frame("ABCDEFG")
+        >>> dataset = frames.to_grain(3, shuffle=True, seed=7, epochs=2)
+        >>> [y.tolist() for x, y in dataset]
+        [[4, 2, 6], [3, 5], [5, 2, 4], [3, 6]]
         """
+        if batch_size is not None:
+            order = Order(len(self), shuffle, seed)
+            batches = Batches(self, batch_size, order, 0, drop_last, redraw)
+            return grain_dataset(EpochSource(batches, epochs))
+        if (shuffle, seed, epochs, drop_last, redraw) != (False, None, 1, False, False):
+            raise ValueError(
+                "`shuffle`, `seed`, `epochs`, `drop_last` and `redraw` are for batches. Received: "
+                "batch_size=None. Pass `batch_size`, or let Grain shuffle and repeat the frames."
+            )
         return grain_dataset(self)
 
     def lanes(self, batch_size: int) -> Lanes:
@@ -645,6 +700,70 @@ class Frames:
         runs, draws = self._index.choose(chosen)
         return self._again(runs=runs, draws=draws, is_subset=True)
 
+    def shard(self, num_shards: int, index: int, *, drop_last: bool = False) -> "Frames":
+        """Return the frames of one of `num_shards` processes, which holds only this part.
+
+        The parts are contiguous, disjoint, and equally large. So all processes have the same
+        number of batches. If the frames do not divide, smaller parts repeat their last frame with
+        weight 0, and the frames of all parts have sample weights. Metrics count that frame, unless
+        they are `weighted_metrics`.
+
+        Each process shuffles its own part. To deal out one shuffled order of all frames, shard the
+        batches instead: `frames.batches(32, shuffle=True, seed=7).shard(num_shards, index)`.
+
+        Args:
+            num_shards: int ≥ 1. Number of processes.
+            index: int. Number of this process, from 0.
+            drop_last: bool. Leave out the last frames that do not divide.
+
+        Raises:
+            ValueError: if there are fewer frames than processes, or if random subsequences do not
+                divide and `drop_last` is False.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = SequenceFramer(1).frame("ABCDEF")
+        >>> for index in range(2):
+        ...     x, y, weight = frames.shard(2, index)[:]
+        ...     print(y, weight)
+        [1 2 3] [1. 1. 1.]
+        [4 5 5] [1. 1. 0.]
+        """
+        num_shards, index = check_shard(num_shards, index, len(self), "frames")
+        numbers, is_short = shard_numbers(len(self), num_shards, index, drop_last)
+        divides = drop_last or len(self) % num_shards == 0
+        if self._geometry.draws:
+            if not divides:
+                raise ValueError(
+                    f"Random subsequences must divide among {num_shards} processes. Received: "
+                    f"{len(self)} of them. Choose another `num_samples`, or pass `drop_last=True`."
+                )
+            return self.subset(np.asarray(numbers))
+        chosen = [*numbers, numbers[-1]] if is_short else numbers
+        runs, _ = self._index.choose(np.asarray(chosen))
+        source, runs = cut_source(self.source, self._geometry, runs, int(is_short))
+        source = source if divides else weigh_last(source, int(is_short))
+        return Frames(self.framer, source, runs=runs, is_subset=True)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short name for the framer, the sequences' lengths, and the values of some frames.
+
+        Frames that are equal have equal fingerprints, in any process. Processes that train together
+        can compare them at the start. About 1,024 frames are looked at.
+
+        >>> from seqframe import SequenceFramer
+        >>> frames = [SequenceFramer(2).frame(text) for text in ("ABCD", "ABCD", "ABDC")]
+        >>> frames[0].fingerprint == frames[1].fingerprint, frames[0].fingerprint
+        (True, '44535251-d46556fb')
+        >>> frames[0].fingerprint == frames[2].fingerprint
+        False
+        """
+        some = np.arange(0, len(self), max(len(self) // _SAMPLED, 1))
+        values = digest(self._gather(self._place(some)))
+        return f"{self._fingerprint:08x}-{values:08x}"
+
     def _again(self, **changes: Any) -> "Frames":
         """Return frames of the same sequences, with some arguments changed."""
         own: dict[str, Any] = {
@@ -761,6 +880,62 @@ class Frames:
         """Bytes that a frame takes in a batch."""
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._array_specs)
 
+    def _shuffled(self, shuffle: Shuffle) -> bool | Blocks:
+        """Return how frames are shuffled: as blocks if asked, or if they are read slowly."""
+        if isinstance(shuffle, str):
+            check_choice("shuffle", shuffle, ("blocks", "frames"))
+            if shuffle == "blocks" and self._geometry.draws:
+                raise ValueError(
+                    '`shuffle="blocks"` needs frames in the order of their steps. Received: random '
+                    "subsequences. Leave `shuffle` out: they are in random order."
+                )
+            return self._blocks if shuffle == "blocks" else True
+        if shuffle and self._is_slow and not self._geometry.draws:
+            return self._told_blocks
+        return bool(shuffle)
+
+    @cached_property
+    def _told_blocks(self) -> Blocks:
+        """The blocks, and a word about them that is said once."""
+        import logging
+
+        count = len(self._blocks.edges) - 1
+        logging.getLogger("seqframe").warning(
+            "The frames are read from a store, so blocks of neighbouring frames are shuffled, "
+            '%d of %d at a time. Pass `shuffle="blocks"` to say so, or `shuffle="frames"` to '
+            "shuffle single frames, which are read one by one.",
+            min(self._blocks.together, count),
+            count,
+        )
+        return self._blocks
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether frames come from stores that are too large to be kept in memory."""
+        return exceeds_pages(self._stored_bytes)
+
+    @cached_property
+    def _stored_bytes(self) -> int:
+        rows = {id(part.rows): part.rows for part in self._parts if part.rows.is_stored}
+        return sum(each.nbytes for each in rows.values())
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        """Blocks of frames that lie in one page of their rows."""
+        edges = find_blocks(self._index, self.source.inputs)
+        rows = {id(part.rows): part.rows for part in self._parts}
+        nbytes = sum(one.nbytes for one in rows.values())
+        return Blocks(edges, blocks_together(nbytes // (len(edges) - 1)))
+
+    @cached_property
+    def _by_pages(self) -> "Frames":
+        return self._again(by_pages=True)
+
+    def _read_by(self, *, in_order: bool) -> "Frames":
+        """Return these frames, which read whole pages of a store if neighbours come together."""
+        by_pages = not self._is_slow or (in_order and not self._geometry.draws)
+        return self._by_pages if self._stored_bytes and by_pages else self
+
     @cached_property
     def _fingerprint(self) -> int:
         """A number for the rule, the sequences' lengths and names, and the missing steps."""
@@ -823,7 +998,7 @@ class Frames:
         symbols = vocabulary if source.targets is source.inputs else None
         for i in range(min(count, len(self))):
             number, inputs, targets = self._own_steps(i)
-            x, y = source.inputs.read(number)[inputs], source.targets.read(number)[targets]
+            x, y = _at(source.inputs, number, inputs), _at(source.targets, number, targets)
             if self._geometry.return_sequences and self._geometry.horizon > 1:
                 written = " | ".join(join_steps(steps, symbols) for steps in y)
             else:
@@ -833,6 +1008,13 @@ class Frames:
     def _resolve(self, index: Any) -> Any:
         """Return an index as non-negative numbers: an int, or an int array."""
         return resolve_index(index, len(self))
+
+
+def _at(rows: Rows, number: int, steps: np.ndarray) -> np.ndarray:
+    """Return some rows of a sequence."""
+    first = int(steps.min())
+    found: np.ndarray = rows.read(number, first, int(steps.max()) + 1)[steps - first]
+    return found
 
 
 def label_array(labels: Sequence[Any]) -> np.ndarray:

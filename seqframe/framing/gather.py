@@ -13,6 +13,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from seqframe.aliases import Numbers
+from seqframe.framing.stores import pack_array, unpack_array
+
+PAGE_BYTES = 2**22  # of neighbouring rows, which stay together when blocks are shuffled
 
 #: One axis of a window: number of steps, and rows from one step to the next.
 Axis = tuple[int, int]
@@ -34,7 +37,10 @@ class Rows:
     Attributes:
         arrays: tuple of the arrays.
         lengths: int array. Number of rows of each array.
+        page_rows: int. Rows of a page; see `page`.
     """
+
+    is_stored = False  # whether rows are read from a store when they are gathered
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class Rows:
             for axis in range(1, first.ndim)
         )
         self._views: dict[tuple[Axis, ...], np.ndarray | None] = {}
+        self.page_rows = max(PAGE_BYTES // (contiguous[0] or 1), 1)
         self._place()
 
     @property
@@ -144,6 +151,26 @@ class Rows:
         """Return rows `start … stop - 1` of one array, with the columns that are kept."""
         return self._kept(self.arrays[number][start:stop])
 
+    def page(self, array: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Return the page in which `row` of `array` lies. Neighbouring rows share a page."""
+        pages: np.ndarray = (self._ends[array] - self.lengths[array] + row) // self.page_rows
+        return pages
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum(self.lengths)
+
+    def pick(self, columns: int | list[int]) -> "Rows":
+        """Return some columns as rows. Evenly spaced columns are views, which are fast."""
+        if isinstance(columns, int):
+            return Rows([array[:, columns] for array in self.arrays])
+        step = columns[1] - columns[0] if len(columns) > 1 else 1
+        stop = columns[-1] + (1 if step > 0 else -1)
+        if columns != list(range(columns[0], stop, step)):
+            return Rows(self.arrays, columns)
+        evenly = slice(columns[0], stop if stop >= 0 else None, step)
+        return Rows([array[:, evenly] for array in self.arrays])
+
     def cut(self, starts: Numbers, stops: Numbers) -> "Rows":
         """Return the rows `start … stop - 1` of each array."""
         starts, stops = np.asarray(starts), np.asarray(stops)
@@ -208,7 +235,11 @@ class Rows:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Addresses mean nothing to a copy, in this process or another: it takes its own.
-        return Rows, (self.arrays, self.columns)
+        return _rows_again, ([*map(pack_array, self.arrays)], self.columns)
+
+
+def _rows_again(packed: list[Any], columns: list[int] | None) -> Rows:
+    return Rows([*map(unpack_array, packed)], columns)
 
 
 def _contiguous_strides(array: np.ndarray) -> tuple[int, ...]:

@@ -123,6 +123,31 @@ class FrameIndex:
         return uniform(self._seed, self._epoch, index, stream)
 
 
+def find_blocks(index: FrameIndex, rows: Rows) -> np.ndarray:
+    """Return the edges of the blocks of frames that begin in one page of their rows.
+
+    They are the first frame of each block, and the number of frames.
+    """
+    firsts, sizes = index.find.begins, index.runs.size
+    firsts, sizes = firsts[sizes > 0], sizes[sizes > 0]
+
+    def page_of(frames: np.ndarray) -> np.ndarray:
+        sequence, _, inputs = index.locate(frames)
+        return rows.page(sequence, inputs.start)
+
+    low, high = page_of(firsts), page_of(firsts + sizes - 1)
+    between = firsts[1:][low[1:] != high[:-1]]
+    # The first frame of each other page of a run, by bisection.
+    run = np.repeat(np.arange(len(firsts)), high - low)
+    wanted = np.arange(len(run)) - (np.cumsum(high - low) - (high - low))[run] + low[run] + 1
+    first, last = firsts[run], firsts[run] + sizes[run] - 1
+    while (first < last).any():
+        middle = (first + last) // 2
+        is_there = page_of(middle) >= wanted
+        first, last = np.where(is_there, first, middle + 1), np.where(is_there, middle, last)
+    return np.unique(np.concatenate([[0], between, first, [index.size]]))
+
+
 class Finder:
     """Finds the run in which a number lies, and its place there.
 
@@ -243,8 +268,8 @@ class _Missing:
     def __init__(self, source: Source, number: int, rows: list[Rows], history: int = 0):
         self._number, self._rows = number, rows if source.skip_nan else []
         self._history = history  # steps that only inputs may touch
-        self._valid = None if source.valid is None else source.valid.arrays[number]
-        self._steps = len(source.inputs.arrays[number])
+        self._valid = source.valid
+        self._steps = int(source.steps[number])
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
         """Return a bool for each step `start … stop - 1`. It is False outside the sequence."""
@@ -255,7 +280,7 @@ class _Missing:
             for rows in self._rows:
                 _mark_nan(rows, self._number, first, inside)
             if self._valid is not None:
-                inside |= ~self._valid[first:last]
+                inside |= ~self._valid.read(self._number, first, last)
             inside[: max(self._history - first, 0)] = True
         return missing
 

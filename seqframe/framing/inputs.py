@@ -46,8 +46,8 @@ def check_inputs(framer: Rule, inputs: Rows, vocabulary: Vocabulary | None) -> N
         return
     is_text = isinstance(vocabulary.symbols[0], str)
     hint = "" if is_text else " To encode symbols, pass them as a list, with `.tolist()`."
-    for array in inputs.arrays:
-        # Files are not read for this.
+    # Files are not read for this.
+    for array in () if inputs.is_stored else inputs.arrays:
         if array.dtype.kind not in "iu" or not array.size or isinstance(array, np.memmap):
             continue
         for value in array.min(), array.max():

@@ -3,18 +3,20 @@
 import heapq
 import warnings
 from collections.abc import Generator, Iterator
+from copy import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from seqframe.aliases import Batch
 from seqframe.framing.batches import BatchIterator, FrameArrays, resolve_batch
-from seqframe.framing.checks import check_bytes, check_integer
+from seqframe.framing.checks import check_bytes, check_integer, check_shard
 from seqframe.framing.cutters import frame_weight_shape
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.html import Row, html_table
 from seqframe.framing.index import Located
 from seqframe.framing.left_out import tell_left_over
+from seqframe.framing.shards import shard_numbers
 from seqframe.framing.source import Source
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class Lanes:
         if cut:
             warn_of_steps(frames)
         self.frames = frames
-        self.batch_size = batch_size
+        self.batch_size = self._whole_size = batch_size
         # Without `cut` each sequence is whole in a lane, and lanes may be empty.
         self._is_cut = cut and np.count_nonzero(frames._counts) < batch_size
         if self._is_cut:
@@ -147,6 +149,40 @@ class Lanes:
         (array([1, 4], dtype=int32), 1)
         """
         return LaneBatches(self)
+
+    def shard(self, num_shards: int, index: int) -> "Lanes":
+        """Return the rows of one of `num_shards` processes.
+
+        All shards have as many batches as the whole, of equally many rows. If the rows do not
+        divide, smaller shards have a row more, which idles with weight 0. The state of an iterator
+        is one for all shards, whatever their number: batch *k* has the same rows.
+
+        Args:
+            num_shards: int ≥ 1. Number of processes.
+            index: int. Number of this process, from 0.
+
+        Example:
+
+        >>> from seqframe import SequenceFramer
+        >>> lanes = SequenceFramer(1).frame("ABCDEFG").lanes(3)
+        >>> lanes[0][1]
+        array([1, 3, 5], dtype=int32)
+        >>> [lanes.shard(2, index)[0][1:] for index in range(2)]  # doctest: +NORMALIZE_WHITESPACE
+        [(array([1, 3], dtype=int32), array([1., 1.], dtype=float32)),
+         (array([5, 1], dtype=int32), array([1., 0.], dtype=float32))]
+        """
+        num_shards, index = check_shard(num_shards, index, self.batch_size, "rows")
+        own, is_short = shard_numbers(self.batch_size, num_shards, index, drop_last=False)
+        rows, position, first, count = self._segments
+        which = (rows >= own.start) & (rows < own.stop)
+        idle = np.zeros(int(is_short), np.int64)
+        rows = np.append(rows[which] - own.start, idle + len(own))
+        shard = copy(self)
+        shard.batch_size = len(own) + is_short
+        shard._position = np.append(position[which], idle)
+        shard._first, shard._count = np.append(first[which], idle), np.append(count[which], idle)
+        shard._key = rows * (self._num_batches + 1) + shard._position
+        return shard
 
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:
         """Yield the batches of consecutive numbers."""
@@ -261,7 +297,7 @@ class LaneBatches(BatchIterator):
         return {
             "fingerprint": frames._fingerprint,
             "frames": len(frames),
-            "lanes": self.lanes.batch_size,
+            "lanes": self.lanes._whole_size,
         }
 
 

@@ -4,19 +4,25 @@ Nothing here keeps state. So a batch can be made again: out of turn, on another 
 restart.
 """
 
+from copy import copy
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from seqframe.framing.checks import check_integer
+from seqframe.framing.checks import check_integer, check_shard
 
 # Up to this size, the permutation of an epoch is kept in memory (512 KB), which is exactly uniform.
 # Above it, a keyed bijection computes any position of the order by itself.
 _SMALL = 2**16
 
 
-def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
+def epoch_order(
+    size: int, seed: int, epoch: int, positions: np.ndarray, part: int = 0
+) -> np.ndarray:
     """Return the items at `positions` of an epoch's shuffled order of `size` items.
+
+    Each `part` of an epoch has an order of its own.
 
     >>> epoch_order(5, seed=7, epoch=0, positions=np.arange(5))
     array([2, 0, 4, 1, 3])
@@ -24,9 +30,62 @@ def epoch_order(size: int, seed: int, epoch: int, positions: np.ndarray) -> np.n
     array([2982113756])
     """
     positions = np.asarray(positions, np.int64)
+    key = (seed, epoch, part) if part else (seed, epoch)
     if size <= _SMALL:
-        return np.asarray(_permutation(size, seed, epoch)[positions])
-    return _bijection(size, _keys(seed, epoch, 8), positions.ravel()).reshape(positions.shape)
+        return np.asarray(_permutation(size, *key)[positions])
+    keys = _keys(8, *key)
+    return _bijection(size, keys, positions.ravel()).reshape(positions.shape)
+
+
+class Blocks:
+    """A shuffle of blocks of neighbouring items, for data that are slow to read in random order.
+
+    The blocks come in random order. A few of them at a time are shuffled together, item by item, so
+    that only these need to be in memory.
+
+    Args:
+        edges: int array. The first item of each block, and the number of items.
+        together: int. How many blocks are shuffled together.
+
+    >>> blocks = Blocks(np.array([0, 3, 6, 9, 12]), together=2)
+    >>> blocks(np.arange(12), seed=7, epoch=0)
+    array([ 2,  6,  7,  1,  0,  8,  3,  4,  5,  9, 10, 11])
+    """
+
+    def __init__(self, edges: np.ndarray, together: int):
+        self.edges, self.together = edges, together
+        self._known: tuple[Any, ...] = ((), None, None)
+
+    def __str__(self) -> str:
+        return f"{len(self.edges) - 1} blocks"
+
+    def __call__(self, positions: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+        """Return the items at `positions` of an epoch."""
+        blocks, ends = self._blocks(seed, epoch)
+        groups = ends[self.together - 1 :: self.together]
+        groups = groups if len(groups) and groups[-1] == ends[-1] else np.append(groups, ends[-1])
+        flat = np.ravel(positions)
+        group = np.searchsorted(groups, flat, side="right")
+        place = np.empty_like(flat)
+        for number in np.unique(group).tolist():
+            these = group == number
+            first = int(groups[number - 1]) if number else 0
+            order = (int(groups[number]) - first, seed, epoch, flat[these] - first, number + 1)
+            place[these] = first + epoch_order(*order)
+        which = np.searchsorted(ends, place, side="right")
+        begins = self.edges[blocks]
+        items = begins[which] + place - (ends[which] - (self.edges[blocks + 1] - begins)[which])
+        return np.asarray(items.reshape(np.shape(positions)))
+
+    def _blocks(self, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the blocks in the order of an epoch, and where each of them ends in it."""
+        key, blocks, ends = self._known
+        if key != (seed, epoch):
+            count = len(self.edges) - 1
+            blocks = epoch_order(count, seed, epoch, np.arange(count))
+            ends = np.cumsum(np.diff(self.edges)[blocks])
+            self._known = (seed, epoch), blocks, ends  # at once: threads may ask at the same time
+        return blocks, ends
 
 
 class Order:
@@ -34,7 +93,8 @@ class Order:
 
     Args:
         size: int. Number of items.
-        shuffle: bool. Shuffle anew each epoch. If False, items keep their order.
+        shuffle: bool. Shuffle anew each epoch. If False, items keep their order. Or Blocks, which
+            are shuffled.
         seed: int ≥ 0; None draws one.
         num_shards: int. Number of shards, which take turns along the positions.
         shard: int. Number of this shard.
@@ -43,49 +103,54 @@ class Order:
     array([2, 0, 4, 1, 3])
     """
 
+    begin = 0  # position of the whole order from which shards take turns
+
     def __init__(
         self,
         size: int,
-        shuffle: bool = False,
+        shuffle: bool | Blocks = False,
         seed: int | None = None,
         num_shards: int = 1,
         shard: int = 0,
     ):
-        self.size, self.shuffle = size, bool(shuffle)
+        self.size, self.shuffle, self._shuffle = size, shuffle is not False, shuffle
         self._is_seeded = seed is not None
         self.seed = check_integer("seed", seed, 0) if self._is_seeded else random_seed()
         self.num_shards, self.shard_index = num_shards, shard
 
     def __len__(self) -> int:
         """Number of items of the shard. Shards differ by at most one item."""
-        return len(range(self.shard_index, self.size, self.num_shards))
+        return len(range(self.begin + self.shard_index, self.size, self.num_shards))
 
     @property
     def is_identity(self) -> bool:
         """Whether each item is at its own position."""
-        return not self.shuffle and self.num_shards == 1
+        return not self.shuffle and self.num_shards == 1 and not self.begin
+
+    @property
+    def is_local(self) -> bool:
+        """Whether neighbouring items come close to each other."""
+        return not self.shuffle or self.blocks is not None
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """The blocks that are shuffled; None if single items are, or nothing is."""
+        return self._shuffle if isinstance(self._shuffle, Blocks) else None
 
     def __call__(self, positions: np.ndarray, epoch: int) -> np.ndarray:
-        """Return the items at `positions` of an epoch."""
-        if self.num_shards > 1:
+        """Return the items at `positions` of an epoch. After the last one, it comes again."""
+        if self.num_shards > 1 or self.begin:
             positions = positions * self.num_shards + self.shard_index
+            positions = np.minimum(positions + self.begin, self.size - 1)
         if not self.shuffle:
             return positions
+        if self.blocks is not None:
+            return self.blocks(positions, self.seed, epoch)
         return epoch_order(self.size, self.seed, epoch, positions)
 
     def shard(self, num_shards: int, index: int) -> "Order":
         """Return the share of one of `num_shards` workers: every `num_shards`-th item."""
-        num_shards = check_integer("num_shards", num_shards, 1)
-        index = check_integer("index", index, 0)
-        if index >= num_shards:
-            raise ValueError(
-                f"`index` must be below `num_shards`, {num_shards}. Received: index={index}."
-            )
-        if num_shards > self.size:
-            raise ValueError(
-                f"`num_shards` must not exceed the number of frames, {self.size}. "
-                f"Received: num_shards={num_shards}."
-            )
+        num_shards, index = check_shard(num_shards, index, self.size, "frames")
         if self.shuffle and not self._is_seeded:
             raise ValueError(
                 "A shuffle for several workers needs `seed`, so that they share one order. "
@@ -96,22 +161,28 @@ class Order:
                 f"A shard cannot be sharded. Received: shard {self.shard_index} of "
                 f"{self.num_shards}. Call `shard` once only."
             )
-        return Order(self.size, self.shuffle, self.seed, num_shards, index)
+        return Order(self.size, self._shuffle, self.seed, num_shards, index)
+
+    def from_position(self, begin: int) -> "Order":
+        """Return this order from a position of the whole one on, which shards may divide anew."""
+        rest = copy(self)
+        rest.begin = begin
+        return rest
 
     def with_seed(self, seed: int) -> "Order":
         """Return this order with another seed."""
-        return Order(self.size, self.shuffle, seed, self.num_shards, self.shard_index)
+        return Order(self.size, self._shuffle, seed, self.num_shards, self.shard_index)
 
 
 @lru_cache(maxsize=8)
-def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
-    order = np.random.default_rng([seed, epoch]).permutation(size)
+def _permutation(size: int, *key: int) -> np.ndarray:
+    order = np.random.default_rng([*key]).permutation(size)
     order.flags.writeable = False
     return order
 
 
-def _keys(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.SeedSequence([seed, epoch]).generate_state(count, np.uint64)
+def _keys(count: int, *key: int) -> np.ndarray:
+    return np.random.SeedSequence([*key]).generate_state(count, np.uint64)
 
 
 def _bijection(size: int, keys: np.ndarray, positions: np.ndarray) -> np.ndarray:

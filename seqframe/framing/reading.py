@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +35,8 @@ from seqframe.framing.sequences import (
     to_arrays,
 )
 from seqframe.framing.source import Rule, Source
+from seqframe.framing.stored import rows_of
+from seqframe.framing.stores import Store, open_stores
 from seqframe.framing.tables import (
     Groups,
     Table,
@@ -75,6 +78,9 @@ def read_source(
     The settings are the vocabulary and the names of columns. The frames' own framer gets them. A
     text says how strings were read, for messages about short sequences.
     """
+    sequences, targets, future, sample_weight, valid = map(
+        open_stores, (sequences, targets, future, sample_weight, valid)
+    )
     given, labels = name_sequences(sequences, framer.vocabulary)
     targets, future, sample_weight, valid = (
         take_named(values, name, labels)
@@ -95,7 +101,7 @@ def read_source(
     tables = whole
     if framer.columns is not None:
         tables = [select_columns(item, framer.columns, "sequences") for item in whole]
-    inputs = Rows(to_arrays(tables, "sequences", vocabulary, labels))
+    inputs = rows_of(to_arrays(tables, "sequences", vocabulary, labels))
     check_inputs(framer, inputs, vocabulary)
     columns = framer.columns or table_names(tables[0])
     names = column_names(tables[0]) if columns is None else list(columns)
@@ -264,9 +270,9 @@ class _Reader:
             )
         lengths = [len(output) for output in outputs]
         if lengths == steps:
-            return Rows(outputs), False
+            return rows_of(outputs), False
         if counts is not None and lengths == counts.tolist():
-            return Rows(outputs), True
+            return rows_of(outputs), True
         number = next(i for i, length in enumerate(lengths) if length != steps[i])
         frames = "" if counts is None else f", or for each of its {counts[number]} frames"
         raise ValueError(
@@ -329,10 +335,10 @@ class _Reader:
     def _rows_of(self, columns: Columns, name: str) -> Rows:
         """Return columns of the sequences as rows."""
         if isinstance(columns, int) or not isinstance(_listed(columns)[0], str):
-            return _input_columns(columns, self.inputs)
+            return self.inputs.pick(columns)  # type: ignore[arg-type]
         wanted = tuple(map(str, _listed(columns)))
         arrays = to_arrays([select_columns(item, wanted, name) for item in self.tables], name)
-        return Rows([array[:, 0] for array in arrays] if isinstance(columns, str) else arrays)
+        return rows_of(arrays).pick(0) if isinstance(columns, str) else rows_of(arrays)
 
     def _called(self, columns: Columns) -> tuple[str, ...] | None:
         known = proper_names(self.names)
@@ -374,7 +380,7 @@ class _Reader:
                     f"{len(output)} {'targets' if name == 'targets' else 'rows'} for {len(array)} "
                     f"steps{self._which(number, len(outputs))}. {advice}"
                 )
-        return self.cut(Rows(outputs), spans), table_names(each[0])
+        return self.cut(rows_of(outputs), spans), table_names(each[0])
 
     def _align(
         self, values: Any, name: str, keep: tuple[str, ...] | None
@@ -445,11 +451,14 @@ def _listed(columns: Columns) -> list[Any]:
     return list(columns) if isinstance(columns, list) else [columns]
 
 
-def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> list[np.ndarray]:
+def _split_flat(weights: Any, steps: list[int], counts: np.ndarray | None) -> list[Any]:
     """Split one array into the weights of several sequences."""
     check_unmasked(weights, "sample_weight")
     for sizes in (steps, counts):
         if sizes is not None and len(weights) == sum(sizes):
+            if isinstance(weights, Store):
+                edges = np.cumsum([0, *sizes]).tolist()
+                return [weights.cut(*span) for span in pairwise(edges)]
             return np.split(np.asarray(as_plain(weights)), np.cumsum(sizes)[:-1])
     frames = "" if counts is None else f", or for each of their {sum(counts)} frames"
     raise ValueError(
@@ -464,18 +473,6 @@ def _check_numeric(name: str, values: Any) -> None:
             f"`{name}` must be an array of one value for each step, not symbols or a name. "
             "Received: strings. For a column, pass its values, as `table[name]`."
         )
-
-
-def _input_columns(columns: Any, inputs: Rows) -> Rows:
-    """Return columns of the inputs as rows. Evenly spaced columns are views, which are fast."""
-    if isinstance(columns, int):
-        return Rows([array[:, columns] for array in inputs.arrays])
-    step = columns[1] - columns[0] if len(columns) > 1 else 1
-    stop = columns[-1] + (1 if step > 0 else -1)
-    if columns != list(range(columns[0], stop, step)):
-        return Rows(inputs.arrays, columns)
-    evenly = slice(columns[0], stop if stop >= 0 else None, step)
-    return Rows([array[:, evenly] for array in inputs.arrays])
 
 
 def _one_each(

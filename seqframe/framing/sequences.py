@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from seqframe.framing.checks import each_name
-from seqframe.framing.tables import Table, check_unmasked, column_names, read_table, read_tables
+from seqframe.framing.stores import Store
+from seqframe.framing.tables import Table, check_unmasked, read_table, read_tables
 from seqframe.framing.vocabulary import Vocabulary
 
 _MOST_SHOWN = 12  # numbers in a line
@@ -123,11 +124,16 @@ def holds_symbols(sequence: Any, vocabulary: Vocabulary | None) -> bool:
     return own and isinstance(sequence, (list, tuple))
 
 
-def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> np.ndarray:
-    """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids."""
-    check_unmasked(sequence, name)
-    plain = as_plain(sequence)
-    if holds_symbols(plain, vocabulary):
+def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> Any:
+    """Return a sequence as an array `(steps, …)`: arrays as they are, symbols as ids.
+
+    A Store stays one.
+    """
+    is_read = isinstance(sequence, Table) and sequence.ndim == 2
+    if not is_read:
+        check_unmasked(sequence, name)
+    plain = sequence if is_read else as_plain(sequence)
+    if not isinstance(plain, Table) and holds_symbols(plain, vocabulary):
         if vocabulary is None:
             raise ValueError(
                 f"`{name}` holds symbols, which need a `vocabulary`. Received: vocabulary=None. "
@@ -137,8 +143,11 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
             return vocabulary.encode(plain)
         except ValueError as error:
             raise ValueError(f"`{name}`: {error}") from None
+    array: Any
     if isinstance(plain, Table):
         array = plain.to_numpy(name)
+    elif isinstance(plain, Store):
+        array = plain
     elif isinstance(plain, (list, tuple)) or hasattr(plain, "__array__"):
         try:
             array = np.asarray(plain)
@@ -150,6 +159,8 @@ def to_array(sequence: Any, name: str, vocabulary: Vocabulary | None = None) -> 
     else:
         kind = type(sequence).__name__
         way_out = " Pass `[part for _, part in …]` of it." if kind.endswith("GroupBy") else ""
+        if kind in ("File", "Group"):
+            way_out = " Pass one of its arrays, as `file[name]`, or a list or dict of them."
         raise TypeError(
             f"`{name}` must be a string, a list, an array or a DataFrame, or a list of these. "
             f"Received: {kind}.{way_out}"
@@ -171,37 +182,45 @@ def to_arrays(
     name: str,
     vocabulary: Vocabulary | None = None,
     labels: Sequence[Hashable] | None = None,
-) -> list[np.ndarray]:
-    """Return several sequences as arrays that agree in features, columns and dtype."""
+) -> list[Any]:
+    """Return several sequences as arrays, or Stores, that agree in features, columns and dtype."""
     raw = read_tables(raw)
-    called = [each_name(name, number, labels or len(raw)) for number in range(len(raw))]
+
+    def called(number: int) -> str:
+        return each_name(name, number, labels or len(raw))
+
     arrays = [
-        item if _is_array_of_numbers(item) else to_array(item, each, vocabulary)
-        for item, each in zip(raw, called, strict=True)
+        item if _is_array_of_numbers(item) else to_array(item, called(number), vocabulary)
+        for number, item in enumerate(raw)
     ]
     full = next((array for array in arrays if len(array)), arrays[0])
     for number, item in enumerate(raw):
         if isinstance(item, (list, tuple)) and not len(item):  # it has no dtype of its own
             arrays[number] = np.empty((0, *full.shape[1:]), full.dtype)
-    first, names = arrays[0], column_names(raw[0])
+    first, known = arrays[0], _names_of(raw[0])
     for number, (item, array) in enumerate(zip(raw, arrays, strict=True)):
         if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
             raise ValueError(
-                f"`{name}` must agree in features and dtype. Received: `{called[0]}` with "
-                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{called[number]}` "
+                f"`{name}` must agree in features and dtype. Received: `{called(0)}` with "
+                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{called(number)}` "
                 f"with {array.shape[1:]} and {array.dtype}."
             )
-        columns = column_names(item) if isinstance(item, Table) else None
-        if columns != names:
+        columns = _names_of(item)
+        if columns is not known and columns != known:
             raise ValueError(
                 f"`{name}` must have the same columns in the same order. Received: "
-                f"`{called[0]}` with {names}, `{called[number]}` with {columns}."
+                f"`{called(0)}` with {known and [*known]}, `{called(number)}` with "
+                f"{columns and [*columns]}."
             )
     if 0 in first.shape[1:]:
         raise ValueError(
             f"`{name}` must have at least one feature. Received: steps of shape {first.shape[1:]}."
         )
     return arrays
+
+
+def _names_of(item: Any) -> tuple[str, ...] | None:
+    return item.columns if isinstance(item, Table) and item.ndim == 2 else None
 
 
 def _is_array_of_numbers(item: Any) -> bool:

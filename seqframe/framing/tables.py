@@ -14,14 +14,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from seqframe.framing.stores import ParquetTable, Store
+
 if TYPE_CHECKING:
     import narwhals.stable.v2 as nw
 
 #: A column as a table holds it.
 Column: TypeAlias = "np.ndarray | nw.Series[Any]"
 
-_NO_TABLES = (np.ndarray, np.generic, list, tuple, str, bytes, numbers.Number, type(None))
+_NO_TABLES = (np.ndarray, np.generic, Store, list, tuple, str, bytes, numbers.Number, type(None))
 _NUMBERS = "biufc"  # NumPy's kinds of numbers
+#: What gives a lazy table its rows, by library.
+_COMPUTED = {
+    "polars": "table.collect()",
+    "dask": "table.compute()",
+    "pyspark": "table.toPandas()",
+}
+_LAZY_MODULES = ("dask.dataframe", "dask_expr", "pyspark.sql")
 _MANY_ROWS = 10_000  # of a table, from which it is faster to leave out columns than to copy
 
 
@@ -89,11 +98,20 @@ class Table:
             return self.data[:, place]
         return self._opened.get_column(self._opened.columns[place])
 
-    def to_numpy(self, name: str = "table") -> np.ndarray:
-        """Return the values as an array of the dtype that NumPy finds for all columns."""
+    def to_numpy(self, name: str = "table") -> Any:
+        """Return the values as an array of the dtype that NumPy finds for all columns.
+
+        The columns of a Parquet file are a Store.
+        """
         if isinstance(self.data, np.ndarray):
             return self.data
+        if isinstance(self.data, ParquetTable):
+            return self._store(name)
         data, places = self.data, self.places
+        if places is None and self.index is not None and len(self.index) < _MANY_ROWS:
+            values: np.ndarray = data.values  # a view, or a small copy
+            if values.dtype.kind in _NUMBERS:
+                return values
         if places is not None and len(data) >= _MANY_ROWS and not _is_uniform(data):
             # Without the columns of labels, a library may have an array to view.
             data, places = self._opened[:, places].to_native(), None
@@ -105,23 +123,35 @@ class Table:
                 return array if places is None else array[:, places]
         read = [self.column(place) for place in range(len(self.columns))]
         columns = [column.to_numpy() for column in read]
-        received = ", ".join(
-            f"{called!r} ({series.dtype})"
-            for called, series, column in zip(self.columns, read, columns, strict=True)
-            if column.dtype.kind not in _NUMBERS
-        )
-        if received or not columns:
-            named = zip(self.columns, columns, strict=True)
-            numeric = [called for called, column in named if column.dtype.kind in _NUMBERS]
-            only = f" by `columns={numeric}`" if name.startswith("sequences") and numeric else ""
-            index = "" if self.index is None else ", and `table.set_index` takes dates"
-            raise TypeError(
-                f"`{name}` must hold numbers. Received: a table with the columns {received}. Leave "
-                f"them out{only}, or encode them as integers. `by` takes columns that tell series "
-                f"apart{index}."
-            )
+        self._check_numbers(name, [column.dtype for column in columns], read)
         # Each column is one run of memory, as in a table. A single one need not be copied.
         return columns[0][:, None] if len(columns) == 1 else np.stack(columns).T
+
+    def _store(self, name: str) -> Any:
+        """Return the columns of a Parquet file as a Store."""
+        dtypes = [self.data.dtype(column) for column in self.columns]
+        self._check_numbers(name, dtypes, [self.data.field(column) for column in self.columns])
+        return self.data.store(self.columns)
+
+    def _check_numbers(self, name: str, dtypes: list[np.dtype], columns: list[Any]) -> None:
+        """Raise if some columns hold no numbers. `columns` know how their library calls a dtype."""
+        is_number = [dtype.kind in _NUMBERS for dtype in dtypes]
+        if all(is_number) and dtypes:
+            return
+        named = [*zip(self.columns, is_number, strict=True)]
+        received = ", ".join(
+            f"{called!r} ({column.dtype})"
+            for (called, fits), column in zip(named, columns, strict=True)
+            if not fits
+        )
+        numeric = [called for called, fits in named if fits]
+        only = f" by `columns={numeric}`" if name.startswith("sequences") and numeric else ""
+        index = "" if self.index is None else ", and `table.set_index` takes dates"
+        raise TypeError(
+            f"`{name}` must hold numbers. Received: a table with the columns {received}. Leave "
+            f"them out{only}, or encode them as integers. `by` takes columns that tell series "
+            f"apart{index}."
+        )
 
     @cached_property
     def _opened(self) -> Any:
@@ -134,12 +164,14 @@ class _Kind(NamedTuple):
 
     is_series: bool
     has_index: bool
-    library: ModuleType
+    library: ModuleType | None
 
 
 #: Types of values, and their kinds of tables. Asking narwhals for each table of a long list
 #: would take longer than reading them.
 _KINDS: dict[type, _Kind | None] = {}
+_PARQUET = _Kind(False, False, None)
+_last_names: tuple[Any, tuple[str, ...]] = (None, ())  # of a pandas table, as labels and as text
 
 
 def read_table(value: Any) -> Any:
@@ -157,34 +189,50 @@ def read_table(value: Any) -> Any:
     kind = _KINDS[type(value)]
     if kind is None:
         return value
+    if kind is _PARQUET:
+        return Table(value, tuple(value.columns), None, value.columns)
     index = value.index if kind.has_index else None
     if kind.is_series:
         array = np.asarray(value.to_numpy())
         if array.dtype.kind == "O":  # a missing value, which narwhals knows to be NaN
             array = np.asarray(_open(value).to_numpy())
         return Table(array, (), index, [getattr(value, "name", "")], kind.library)
-    names = value.column_names if hasattr(value, "column_names") else value.columns
-    return Table(value, tuple(map(str, names)), index, names, kind.library)
+    if not kind.has_index:
+        names = value.column_names if hasattr(value, "column_names") else value.columns
+        return Table(value, tuple(map(str, names)), index, names, kind.library)
+    # To write the names of many tables would take longer than to read their values.
+    global _last_names
+    names = value.columns
+    labels, columns = _last_names
+    if not names.is_(labels):  # tables that were cut from one share their names
+        columns = columns if names.identical(labels) else tuple(map(str, names))
+        _last_names = names, columns  # at once: threads may read tables at the same time
+    return Table(value, columns, index, names, kind.library)
 
 
 def _kind_of(value: Any) -> _Kind | None:
     if isinstance(value, (Table, *_NO_TABLES)):
         return None
+    if isinstance(value, ParquetTable):
+        return _PARQUET
     import narwhals.stable.v2 as nw
 
     opened = _open(value)
-    if isinstance(opened, nw.LazyFrame):
-        kind = type(value)
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    # narwhals does not know every version of a library.
+    if kind.__module__.startswith(_LAZY_MODULES) or isinstance(opened, nw.LazyFrame):
+        computed = _COMPUTED.get(library.removesuffix("_expr"), "table.collect()")
         raise TypeError(
-            "A lazy table has no rows yet. Received: a "
-            f"{kind.__module__.partition('.')[0]} {kind.__name__}. Compute it first, as "
-            "`table.collect()` or `table.compute()`."
+            f"A lazy table has no rows yet. Received: a {library} {kind.__name__}. Compute it "
+            f"first, as `{computed}`; or write it to a Parquet file, and frame "
+            "`pathlib.Path(file)`."
         )
     if not isinstance(opened, (nw.DataFrame, nw.Series)):
         return None
-    library = opened.implementation
-    has_index = library.is_pandas() or library.is_modin()
-    return _Kind(isinstance(opened, nw.Series), has_index, library.to_native_namespace())
+    known = opened.implementation
+    has_index = known.is_pandas() or known.is_modin()
+    return _Kind(isinstance(opened, nw.Series), has_index, known.to_native_namespace())
 
 
 def _open(value: Any) -> Any:
@@ -208,6 +256,9 @@ def _is_uniform(data: Any) -> bool:
 
 def read_tables(values: Iterable[Any]) -> list[Any]:
     """Return several values, with each table among them as a `Table`."""
+    values = list(values)
+    if all(_KINDS.get(kind, _PARQUET) is None for kind in set(map(type, values))):
+        return values
     return [read_table(value) for value in values]
 
 

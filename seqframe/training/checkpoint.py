@@ -3,7 +3,6 @@
 import logging
 import random
 import time
-import zlib
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,12 @@ from seqframe.backend.internals import (
 )
 from seqframe.backend.interrupts import PutOff
 from seqframe.files import check_path
+from seqframe.framing.shards import digest
 from seqframe.model.inspect import metric_names
 from seqframe.model.state import state_variables, stateful_layers
 from seqframe.training.counters import attributes_of, counters_of, has_state, set_counters
 from seqframe.training.generations import Content, Generations
+from seqframe.training.processes import check_same
 from seqframe.training.programs import Program
 from seqframe.training.schedule import Schedule
 from seqframe.training.stateful import StatefulTrainer
@@ -113,7 +114,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._forget()
         if dataset is not None and self._order is None and has_state(dataset):
             self._order = dataset
-        self._content = self._files.read()
+        self._content = backend.from_first(self._files.read())
         return self._content["seed"] if seed is None and self._content else seed
 
     def _expect(self, schedule: Schedule | None, validation: Schedule | None) -> None:
@@ -124,10 +125,14 @@ class Checkpoint(keras.callbacks.Callback):
         self._facts = {"loop": "`seqframe.fit`"}
         if schedule is not None:
             self._seed = schedule.seed
-            self._facts |= _facts(schedule, "training")
+            self._facts |= facts_of(schedule, "training")
         if validation is not None:
-            self._facts |= _facts(validation, "validation")
+            self._facts |= facts_of(validation, "validation")
         self._check(self._facts)
+        content = self._content or {}
+        # Each process reads the files, and the first one writes them.
+        names = ("epoch", "step", "seed")
+        check_same(lambda: {"checkpoint": [content.get(name) for name in names]})
 
     def _fix(self, kind: str, program: Program, steps: int) -> None:
         """Let a program run in one form, the one that the run began with."""
@@ -239,7 +244,7 @@ class Checkpoint(keras.callbacks.Callback):
             return at_epoch
         if isinstance(self.every, int):
             return self._steps >= self.every
-        return time.monotonic() - self._clock >= self.every
+        return backend.agreed(time.monotonic() - self._clock) >= self.every
 
     def _save(self, epoch: int, step: int, finished: bool = False) -> None:
         model = self.model
@@ -253,8 +258,8 @@ class Checkpoint(keras.callbacks.Callback):
             "stop": bool(model.stop_training),
             "seed": self._seed,
             "forms": {kind: tuple(form) for kind, form in forms.items() if form is not None},
-            "variables": [ops.convert_to_numpy(variable) for variable in _variables(model)],
-            "metrics": [ops.convert_to_numpy(metric) for metric in model.metrics_variables],
+            "variables": [backend.to_host(variable.value) for variable in _variables(model)],
+            "metrics": [backend.to_host(metric.value) for metric in model.metrics_variables],
             "draws": _draws(),
             "callbacks": [
                 (type(callback).__name__, counters_of(callback, before))
@@ -262,7 +267,8 @@ class Checkpoint(keras.callbacks.Callback):
             ],
             "dataset": None if self._order is None else self._order.get_state(),
         }
-        self._files.write(content)
+        if backend.is_first_process():
+            self._files.write(content)
         self._steps, self._clock = 0, time.monotonic()
 
     def _restore(self) -> None:
@@ -352,25 +358,23 @@ def _check_epochs(content: Content, epochs: int, path: Path) -> None:
 # --- What a run is recognised by.
 
 
-def _facts(schedule: Schedule, kind: str) -> dict[str, Any]:
+def facts_of(schedule: Schedule, kind: str) -> dict[str, Any]:
     """Return what tells the data and the steps of a run from those of another one."""
+    shuffle = schedule.shuffle if isinstance(schedule.shuffle, bool) else str(schedule.shuffle)
     order = [array for array in (schedule._frames, schedule.resets) if array is not None]
     facts = {
         "batch size": schedule.batch_size,
         "frames": schedule.feed.size,
         "framing": repr(schedule.feed.gather),
-        "order": (schedule.shuffle, schedule.seed if schedule.shuffle else None, _digest(order)),
+        "order": (shuffle, schedule.seed if shuffle else None, _digest(order)),
         "data": _digest(schedule.feed.sample()),
     }
     return {f"{name} of the {kind}": fact for name, fact in facts.items()}
 
 
-def _digest(arrays: Any) -> int:
+def _digest(nest: Any) -> int:
     """Return a checksum of a nest of arrays."""
-    digest = 0
-    for array in tree.flatten(arrays):
-        digest = zlib.crc32(np.ascontiguousarray(array).tobytes(), digest)
-    return digest
+    return digest(map(np.asarray, tree.flatten(nest)))
 
 
 # --- What of a model and of the process changes in training.

@@ -18,7 +18,7 @@ from seqframe.backend.internals import begin_earlier, build_for_training, resume
 from seqframe.backend.interrupts import PutOff
 from seqframe.model.inspect import metric_names
 from seqframe.model.state import stateful_layers
-from seqframe.training.checkpoint import Checkpoint, find_checkpoint
+from seqframe.training.checkpoint import Checkpoint, facts_of, find_checkpoint
 from seqframe.training.pace import Pace, pace_of_calls
 from seqframe.training.programs import Program, flat_initial_state
 from seqframe.training.schedule import Chunk, Schedule, place_rows
@@ -69,7 +69,7 @@ class EpochRunner:
         model = self.model
         hooks = self._hooks(callbacks, epochs, add_history=True)
         if not model.optimizer.built:  # some optimizers do not check this themselves
-            with PutOff():
+            with PutOff(), backend.scope(model):
                 model.optimizer.build(model.trainable_variables)
         model.stop_training = False
         self.left = self._program.planned = self.schedule.batches * (epochs - initial_epoch)
@@ -78,7 +78,11 @@ class EpochRunner:
             validator.left = validator.schedule.batches * (epochs - initial_epoch)
         self.schedule.last_epoch = epochs - 1
         self._checkpoint = find_checkpoint(callbacks)
-        with self._running():
+
+        def facts() -> dict[str, Any]:
+            return {"epochs": (initial_epoch, epochs), **self._facts(validation)}
+
+        with backend.joined(model, facts), self._running():
             self._prepare(validator)
             hooks.on_train_begin()
             initial_epoch = resumed_epoch(model) or initial_epoch
@@ -149,12 +153,25 @@ class EpochRunner:
             model=self.model,
         )
 
+    def _facts(self, validation: "Validation | None") -> dict[str, Any]:
+        """Return what must agree in processes that train together."""
+        facts = facts_of(self.schedule, "training")
+        if validation is None:
+            return {**facts, "validation": None}
+        if not isinstance(validation.runner, EpochRunner):
+            raise ValueError(
+                "Processes that train together validate on frames or arrays. Received: a dataset "
+                "as `validation_data`. Pass frames, or evaluate the dataset afterwards."
+            )
+        own = facts_of(validation.runner.schedule, "validation")
+        return {**facts, **own, "validation": validation.frequency}
+
     def _prepare(self, validator: Any) -> None:
         """Make all variables that a checkpoint saves, and choose the programs without the clock."""
         if self._checkpoint is None:
             return
         batch = first_batch(self.schedule.feed.gather, (*self.schedule.batch(0, 0), []))
-        with PutOff():
+        with PutOff(), backend.scope(self.model):
             build_for_training(self.model, batch)
         self._checkpoint._fix("train", self._program, self.left)
         if isinstance(validator, EpochRunner):
@@ -185,7 +202,7 @@ class EpochRunner:
             chunk = self.schedule.epochs(epoch, count)
             begin = time.perf_counter()
             logs = self._run(chunk, 0, steps, count, fresh=True)
-            seconds = time.perf_counter() - begin
+            seconds = backend.agreed(time.perf_counter() - begin)
             self._pace.learn(count * steps, seconds)
             for number in range(count):
                 if self.policy is not None:
@@ -240,7 +257,7 @@ class EpochRunner:
                 shape = (1, end - first) if predicts else (end - first, 1)
                 fresh = first == 0 and not predicts
                 found.append(self._run(chunk, row, *shape, fresh=fresh))
-                self._pace.learn(end - first, time.perf_counter() - began)
+                self._pace.learn(end - first, backend.agreed(time.perf_counter() - began))
                 first = end
             yield stop - 1, _joined(found) if predicts else found[-1]
         if self.schedule.remainder:
@@ -310,7 +327,8 @@ class Validation:
 
     def logs(self, hooks: Hooks) -> Logs:
         """Return the logs of validation, named `val_…`."""
-        return {f"val_{name}": value for name, value in self.runner.evaluate(hooks).items()}
+        with backend.sharing():
+            return {f"val_{name}": value for name, value in self.runner.evaluate(hooks).items()}
 
 
 def listed(model: keras.Model, logs: Logs) -> list[Any]:

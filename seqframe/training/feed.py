@@ -37,6 +37,7 @@ Columns = dict[str, Any]
 ClassWeight = dict[int, float] | None
 
 _COPY_BYTES = 2**18  # frames that are copied together into a block, which fit into caches
+_READ_BYTES = 2**24  # frames that are read from a store together
 _SAMPLED = 1024  # rows by which data are known again, about
 _ALIGNMENT = 64  # bytes; JAX shares the memory of arrays that begin at a multiple
 
@@ -142,9 +143,11 @@ class Stream(Feed):
         gather: Gather,
         size: int,
         nbytes: int,
+        copy_bytes: int = _COPY_BYTES,
     ):
         super().__init__({}, gather, size)
         self._take_in, self.nbytes_streamed = take_in, max(nbytes, 1)
+        self._copy_bytes = copy_bytes
 
     def sample(self) -> Arrays:
         return self._take_in(0)(np.arange(0, self.size, _spacing(self.size)))
@@ -161,7 +164,7 @@ class Stream(Feed):
 
         Few frames are gathered at a time, and converted while they are in the caches.
         """
-        few = max(_COPY_BYTES // self.nbytes_streamed, 1)
+        few = max(self._copy_bytes // self.nbytes_streamed, 1)
         block: Any = None
         for first in range(0, len(frames), few):
             part = take(frames[first : first + few])
@@ -182,11 +185,12 @@ def feed_frames(
     max_device_bytes: float = math.inf,
     redraw: bool = False,
     only_inputs: bool = False,
+    one_by_one: bool = False,
 ) -> Feed:
     """Return frames as a feed: windows as raw sequences, padded frames as copies.
 
     `class_weight`, `max_device_bytes` and `redraw` are as in `fit`. `only_inputs` leaves out
-    targets and weights, for predictions.
+    targets and weights, for predictions. `one_by_one`: neighbouring frames come far apart.
     """
     framer, source, geometry = frames.framer, frames.source, frames.framer.geometry
     for name, kind in ("sequences", source.inputs), ("future", source.future):
@@ -210,13 +214,15 @@ def feed_frames(
     weights: dict[str, Any] = {"class_weight": _pairs(class_weight), "frame_weight": whole}
 
     def take_in(epoch: int) -> Callable[[np.ndarray], Arrays]:
-        drawn = frames.redraw(epoch) if redraw else frames
+        drawn = frames.redraw(epoch) if redraw else frames._read_by(in_order=not one_by_one)
         return lambda index: dict(zip(names, drawn._take(index), strict=False))
 
-    if redraw or nbytes > max_device_bytes:
+    # A device counts rows in 32 bits, as JAX does.
+    if redraw or nbytes > max_device_bytes or source.steps.sum() >= 2**31:
         held = names if source.weight is not None else names[:2]  # with a future, "x" is a nest
         gather = Gather(**_whole_rows(held), **weights)
-        return Stream(take_in, gather, len(frames), frames._nbytes)
+        copied = _READ_BYTES if frames._stored_bytes else _COPY_BYTES
+        return Stream(take_in, gather, len(frames), frames._nbytes, copied)
     if geometry.pads:
         ready = dict(zip(names, frames.arrays(), strict=False))
         return feed_arrays(**ready, class_weight=class_weight, frame_weight=whole)
@@ -299,7 +305,7 @@ def feed_arrays(
     pairs = _pairs(class_weight)
     gather = Gather(**_whole_rows(arrays), class_weight=pairs, frame_weight=frame_weight)
     nbytes = sum(array.nbytes for array in tree.flatten(arrays))
-    if nbytes <= max_device_bytes:
+    if nbytes <= max_device_bytes and size < 2**31:
         return Feed(tree.map_structure(as_keras_takes_it, arrays), gather, size)
 
     def take(index: np.ndarray) -> Arrays:

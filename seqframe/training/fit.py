@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 
 import keras
 
-from seqframe.aliases import JitCompile, ProgramName, Verbose
+from seqframe.aliases import JitCompile, ProgramName, Shuffle, Verbose
 from seqframe.framing.checks import check_choice, check_integer
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes
@@ -27,7 +27,7 @@ def fit(
     *,
     batch_size: int | None = None,
     epochs: int = 1,
-    shuffle: bool | None = None,
+    shuffle: Shuffle | None = None,
     seed: int | None = None,
     validation_data: Any = None,
     validation_split: float = 0.0,
@@ -62,7 +62,8 @@ def fit(
         epochs: int. Number of the last epoch, as in Keras.
         shuffle: bool. None: True for stateless models, False for stateful models. True is an error
             for a stateful model. It takes Frames as lanes of its batch size, and arrays in order.
-            Lanes cut the sequences if there are fewer than rows. A log line says so.
+            Lanes cut the sequences if there are fewer than rows. A log line says so. "blocks" and
+            "frames" are as for `Frames.batches`.
         seed: int ≥ 0. Seed of the shuffle. None: a random one.
         validation_data: Frames, Lanes, arrays or a dataset, as for `frames`. A stateful model
             validates on a fresh state, and gets its training state back.
@@ -130,7 +131,7 @@ def fit(
     )
     if seed is not None:
         seed = check_integer("seed", seed, 0)
-    check_choice("shuffle", shuffle, (None, True, False))
+    check_choice("shuffle", shuffle, (None, True, False, "blocks", "frames"))
     check_choice("redraw", redraw, (True, False))
     check_class_weight(class_weight)
     data = sort_data(frames, y, sample_weight)

@@ -11,13 +11,13 @@ import numpy as np
 from keras import tree
 
 from seqframe import backend
-from seqframe.aliases import Reset
+from seqframe.aliases import Reset, Shuffle
 from seqframe.backend.common import first_batch
 from seqframe.backend.internals import unweighted_metrics
 from seqframe.backend.interrupts import PutOff
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes, warn_of_steps
-from seqframe.framing.order import random_seed
+from seqframe.framing.order import Blocks, random_seed
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.training.data import Arrays
@@ -64,7 +64,7 @@ def plan(
     policy: StatefulTrainer | None,
     *,
     batch_size: int | None = None,
-    shuffle: bool | None = False,
+    shuffle: Shuffle | None = False,
     seed: int | None = 0,
     class_weight: ClassWeight = None,
     max_device_bytes: float = math.inf,
@@ -90,7 +90,8 @@ def plan(
         batch_size = lanes.batch_size
     framed: Any = data.frames if isinstance(data, Lanes) else data
     if isinstance(framed, Frames):
-        feed = _frames_feed(model, framed, kind, class_weight, max_device_bytes, redraw)
+        how = {"redraw": redraw, "one_by_one": shuffle == "frames"}
+        feed = _frames_feed(model, framed, kind, class_weight, max_device_bytes, **how)
     else:
         feed = _arrays_feed(model, framed, kind, class_weight, max_device_bytes, redraw)
     if not model.built:
@@ -107,8 +108,8 @@ def plan(
     if policy is None:
         laid_out["lanes"] = lanes = lanes if training else None  # no state, so no lanes
         size = min(size, feed.size)
-        laid_out["shuffle"] = lanes is None and shuffle is not False
-        laid_out["seed"] = random_seed() if seed is None else seed
+        laid_out["shuffle"] = lanes is None and _shuffled(framed, feed, shuffle)
+        laid_out["seed"] = backend.agreed(random_seed()) if seed is None else seed
     else:
         # Validation uses a fresh state, whatever the policy in training.
         given = (lanes or policy.lanes) if training else None
@@ -135,6 +136,17 @@ def plan(
     return schedule
 
 
+def _shuffled(data: Any, feed: Feed, shuffle: Shuffle | None) -> bool | Blocks:
+    """Return whether single frames are shuffled, or which blocks of them."""
+    if isinstance(data, Frames) and (feed.nbytes_streamed or isinstance(shuffle, str)):
+        return data._shuffled(True if shuffle is None else shuffle)
+    if isinstance(shuffle, str):
+        raise ValueError(
+            f"`shuffle={shuffle!r}` is for frames. Received: arrays. Pass True or False."
+        )
+    return shuffle is not False
+
+
 def _lanes(
     model: keras.Model, frames: Frames, batch_size: int, given: Lanes | None, training: bool
 ) -> Lanes:
@@ -159,11 +171,11 @@ def _frames_feed(
     kind: str,
     class_weight: ClassWeight,
     max_device_bytes: float,
-    redraw: bool,
+    **given: bool,
 ) -> Feed:
     """Return frames as a feed, if their shapes are the model's."""
     predicts = kind == "predict"
-    feed = feed_frames(frames, class_weight, max_device_bytes, redraw, only_inputs=predicts)
+    feed = feed_frames(frames, class_weight, max_device_bytes, only_inputs=predicts, **given)
     if predicts:
         check_shapes(model, frames.x_shape, None)
     else:

@@ -210,7 +210,8 @@ class Program:
                     raise
                 self._give_up(trial, form, error)
                 continue
-            seconds = time.perf_counter() - begin
+            # Processes that run a program together choose the same form.
+            seconds = backend.agreed(time.perf_counter() - begin)
             self.form = form
             if is_new:
                 loop.compiled_for.add(shapes)
@@ -238,7 +239,8 @@ class Program:
     def _kept(self) -> _Kept:
         model = self._model
         adapted = adapted_values(model)
-        made_of = [*compiled_with(model), *model.trainable_variables, *self._states, *adapted]
+        parts = [*compiled_with(model), *model.trainable_variables, *self._states, *adapted]
+        made_of = [*parts, keras.distribution.distribution()]
         kept = getattr(model, "_seqframe_programs", None)
         if kept is None or not same_objects(kept.made_of, made_of):
             kept = model._seqframe_programs = _Kept(model, made_of)

@@ -8,12 +8,14 @@ from typing import Any
 import keras
 
 from seqframe import backend
-from seqframe.aliases import JitCompile, ProgramName, Verbose
+from seqframe.aliases import JitCompile, ProgramName, Shuffle, Verbose
 from seqframe.framing.checks import check_choice, check_integer
 from seqframe.training.by_keras import KerasRunner
+from seqframe.training.checkpoint import facts_of
 from seqframe.training.data import Data, is_dataset
 from seqframe.training.epochs import Callbacks, EpochRunner
 from seqframe.training.plan import find_policy, plan
+from seqframe.training.processes import check_same
 from seqframe.training.programs import PROGRAMS
 from seqframe.training.stateful import StatefulTrainer, refuse_shuffle
 from seqframe.training.targets import check_loss
@@ -21,6 +23,7 @@ from seqframe.training.targets import check_loss
 logger = logging.getLogger("seqframe")
 
 Runner = EpochRunner | KerasRunner
+_USES = {"train": "training", "test": "validation", "predict": "prediction"}
 
 
 def make_runners(
@@ -65,11 +68,14 @@ def make_runners(
         **given: Any,
     ) -> Runner:
         check_integers(batch_size=batch_size, steps=steps)
+        backend.check_processes(model, kind, policy is not None, why_by_keras(model, data))
         if is_dataset(data):
             given = _dataset_arguments(model, data, kind, policy, batch_size, **given)
             return KerasRunner(model, data, kind, policy, verbose, steps, **given)
         given |= {"batch_size": batch_size, "steps": steps, "max_device_bytes": limit}
-        schedule = plan(model, data, kind, policy, **given)
+        with backend.scope(model):
+            schedule = plan(model, data, kind, policy, **given)
+        check_same(lambda: facts_of(schedule, _USES[kind]))
         if reason is not None:
             return KerasRunner(model, schedule, kind, policy, verbose)
         return EpochRunner(model, schedule, kind, policy, program, jit_compile, verbose)
@@ -84,12 +90,14 @@ def _dataset_arguments(
     policy: StatefulTrainer | None,
     batch_size: int | None,
     seed: int | None = None,
-    shuffle: bool | None = None,
+    shuffle: Shuffle | None = None,
     redraw: bool = False,
     class_weight: dict[int, float] | None = None,
 ) -> dict[str, Any]:
     """Return the arguments of Keras's `fit` for a dataset, or raise if one is for other data."""
-    for name, value in ("batch_size", batch_size), ("seed", seed), ("redraw", redraw or None):
+    by_blocks = shuffle if isinstance(shuffle, str) else None
+    others = ("seed", seed), ("redraw", redraw or None), ("shuffle", by_blocks)
+    for name, value in ("batch_size", batch_size), *others:
         if value is not None:
             raise ValueError(
                 f"`{name}` is for frames and arrays. Received: {name}={value} with a "
@@ -112,9 +120,9 @@ def why_by_keras(model: keras.Model, data: Data) -> str | None:
         return "it is compiled with `run_eagerly=True`"
     if not backend.compiles(model):
         return "it is compiled with `jit_compile=False`, which under JAX means: not at all"
-    if keras.distribution.distribution() is not None:
+    if keras.distribution.distribution() is not None and not backend.COMPILES_MESHES:
         return "a `keras.distribution` is set"
-    if backend.is_distributed(model):
+    if backend.needs_keras_loop(model):
         return "it is under a distribution strategy"
     return None
 

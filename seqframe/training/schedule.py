@@ -5,12 +5,13 @@ from functools import cached_property
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import tree
 
 from seqframe import backend
 from seqframe.backend.interrupts import PutOff
-from seqframe.framing.order import epoch_order
+from seqframe.framing.order import Blocks, epoch_order
 from seqframe.training.feed import Arrays, Columns
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Schedule:
 
     Args:
         feed: Feed that the steps gather from.
-        batch_size, shuffle, seed: as for `fit`.
+        batch_size, seed: as for `fit`.
+        shuffle: bool, or Blocks of frames to shuffle.
         lanes: Lanes whose batches are the steps, or None.
         resets: bool array `(steps, batch_size)`. Rows whose state each step resets first, or None.
         nbytes: int. Bytes that a call keeps of each frame, such as predictions.
@@ -58,7 +60,7 @@ class Schedule:
         feed: "Feed",
         batch_size: int,
         *,
-        shuffle: bool = False,
+        shuffle: bool | Blocks = False,
         seed: int = 0,
         lanes: "Lanes | None" = None,
         resets: np.ndarray | None = None,
@@ -153,7 +155,8 @@ class Schedule:
         if number < self.steps:
             return self._on_device(*self._rows(epoch, number, number + 1, room=1))
         positions = np.arange(self.steps * self.batch_size, self.feed.size)
-        return self._on_device(*self.feed.load(self._order(positions, epoch)[None], 1, epoch))
+        loaded = self._loaded(self._order(positions, epoch)[None], 1, epoch)
+        return self._on_device(*loaded, self.remainder)
 
     def places(self, first: int, stop: int) -> np.ndarray:
         """Return the frame in each row of unshuffled batches; -1 if there is none."""
@@ -175,14 +178,20 @@ class Schedule:
 
     def _rows(self, epoch: int, first: int, stop: int, room: int) -> tuple[Arrays, Columns]:
         """Return the steps `first … stop - 1` of an epoch; a stream's have room for `room`."""
-        arrays, columns = self.feed.load(self._frame_numbers(epoch, first, stop), room, epoch)
+        arrays, columns = self._loaded(self._frame_numbers(epoch, first, stop), room, epoch)
         fixed = {name: column[first:stop] for name, column in self.fixed.items()}
         return arrays, {**columns, **fixed}
 
-    def _on_device(self, arrays: Arrays, columns: Columns) -> Chunk:
+    def _loaded(self, numbers: np.ndarray, room: int, epoch: int) -> tuple[Arrays, Columns]:
+        """Load frames `(steps, batch_size)`; of a stream only the rows of this process."""
+        if self.feed.nbytes_streamed:
+            numbers = numbers[:, backend.own_rows(numbers.shape[1])]
+        return self.feed.load(numbers, room, epoch)
+
+    def _on_device(self, arrays: Arrays, columns: Columns, size: int | None = None) -> Chunk:
         if not self.feed.nbytes_streamed:
             return self._resident, backend.to_device(columns)
-        batch = backend.give_to_device(columns["batch"])
+        batch = backend.give_to_device(columns["batch"], size or self.batch_size)
         others = {name: column for name, column in columns.items() if name != "batch"}
         return {}, {"batch": batch, **backend.to_device(others)}
 
@@ -206,6 +215,8 @@ class Schedule:
     def _order(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return positions
+        if isinstance(self.shuffle, Blocks):
+            return self.shuffle(positions, self.seed, epoch)
         return epoch_order(self.feed.size, self.seed, epoch, positions)
 
 
@@ -271,6 +282,7 @@ class _InThread(Thread):
     def __init__(self, function: Callable[..., Any], *args: Any):
         super().__init__(name="seqframe-stream", daemon=True)
         self._call, self._returned = (function, args), None
+        self._distribution = keras.distribution.distribution()  # each thread has its own
         self._error: BaseException | None = None
         self._has_ended = Event()
         self.start()
@@ -278,6 +290,8 @@ class _InThread(Thread):
     def run(self) -> None:
         function, args = self._call
         try:
+            if self._distribution is not None:
+                keras.distribution.set_distribution(self._distribution)
             self._returned = function(*args)
         except BaseException as error:  # the caller raises it
             self._error = error

@@ -1,0 +1,120 @@
+"""One of several processes that train one model together under JAX.
+
+A script: `rank.py RANK COUNT PORT FOLDER`. It writes what it found to the folder. Then the last
+process dies, and the others must end.
+"""
+
+import os
+import pickle
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import keras
+from models import compiled, numbers, recurrent
+
+from seqframe import (
+    Checkpoint,
+    Generator,
+    SequenceFramer,
+    StatefulTrainer,
+    evaluate,
+    fit,
+    get_states,
+    predict,
+)
+
+FRAMES = SequenceFramer(2).frame(numbers(25))
+SEVERAL = SequenceFramer(1).frame([numbers(n, seed=n) for n in (9, 6, 6)])
+
+
+def stateless(batch_size, **kwargs):
+    """Return the history, the evaluation, the predictions and the weights of a model."""
+    model, given = compiled(recurrent(), "adam"), {"batch_size": batch_size, "verbose": 0, **kwargs}
+    history = fit(model, FRAMES, epochs=2, seed=1, validation_data=FRAMES[:9], **given).history
+    found = [list(history.values()), evaluate(model, FRAMES, **given)]
+    return [*found, predict(model, FRAMES, **given), *model.get_weights()]
+
+
+def stateful():
+    model = compiled(recurrent(batch_size=3, steps=1), "adam")
+    given = {"callbacks": [StatefulTrainer("never")], "verbose": 0}
+    history = fit(model, SEVERAL.lanes(3), epochs=2, **given).history
+    found = [list(history.values()), predict(model, SEVERAL, verbose=0)]
+    return [*found, *model.get_weights(), *get_states(model)[0]]
+
+
+def rollout():
+    model = compiled(recurrent())
+    return Generator(model, FRAMES.framer).forecast(numbers(5), 4)
+
+
+class StoppedError(Exception):
+    """Ends a training in the middle of an epoch."""
+
+
+class StopAt(keras.callbacks.Callback):
+    """Raises after a batch, or lets the process die."""
+
+    def __init__(self, epoch, batch, dies=False):
+        super().__init__()
+        self.place, self.dies = (epoch, batch), dies
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.place:
+            if self.dies:
+                os._exit(3)
+            raise StoppedError
+
+
+def resumable(folder, *callbacks):
+    """Return the weights of a training that goes on where the last one stopped."""
+    model = compiled(recurrent(), "adam")
+    given = {"callbacks": [Checkpoint(folder, every=2), *callbacks], "verbose": 0}
+    fit(model, FRAMES, epochs=2, batch_size=4, seed=5, program="loop", **given)
+    return model.get_weights()
+
+
+def refusal(call):
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    raise AssertionError
+
+
+def main(rank, count, port, folder):
+    import jax
+
+    given = {"heartbeat_timeout_seconds": 20}
+    jax.distributed.initialize(f"127.0.0.1:{port}", int(count), rank, **given)
+    keras.utils.set_random_seed(1)
+    alone = compiled(recurrent())
+    found = {"apart": refusal(lambda: fit(alone, FRAMES, verbose=0))}
+    devices = keras.distribution.list_devices()
+    other = keras.distribution.DataParallel(devices=[devices[1 - rank]])
+    keras.distribution.set_distribution(other)
+    found["elsewhere"] = refusal(lambda: fit(alone, FRAMES, verbose=0))
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    found["batches"] = stateless(5)
+    found["blocks"] = stateless(4, max_device_bytes=0)
+    found["states"] = stateful()
+    found["rollout"] = rollout()
+    model = keras.Sequential([keras.layers.SimpleRNN(2), keras.layers.Dense(1)])  # not built
+    model.compile("sgd", "mse")
+    fit(model, FRAMES, verbose=0)  # by one seed
+    found["by one seed"] = model.get_weights()
+    other = SequenceFramer(2).frame(numbers(25, seed=rank))
+    found["other data"] = refusal(lambda: fit(model, other, verbose=0))
+    with suppress(StoppedError):
+        resumable(folder / "run", StopAt(1, 4))
+    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))
+    end = StopAt(1 if rank else -1, 1, dies=True)
+    fit(model, FRAMES, epochs=10**6, callbacks=[end], verbose=0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), *sys.argv[2:4], Path(sys.argv[4]))

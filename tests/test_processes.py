@@ -1,0 +1,93 @@
+"""Processes under JAX train one model together, on the same data, and end together."""
+
+import logging
+import os
+import pickle
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+import rank
+from models import assert_same
+
+import seqframe
+
+HERE = Path(__file__).parent
+COUNT = 2
+WAIT = 60  # seconds in which the others end when a process has died
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="Keras's processes are JAX's only"
+)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A folder with what each of two processes found, and how they ended."""
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = [str(Path(seqframe.__file__).parents[1]), str(HERE), os.environ.get("PYTHONPATH", "")]
+    environment = dict(
+        os.environ,
+        PYTHONPATH=os.pathsep.join(path),
+        XLA_FLAGS="--xla_force_host_platform_device_count=1",
+        JAX_CPU_COLLECTIVES_IMPLEMENTATION="gloo",
+    )
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, HERE / "rank.py", str(number), str(COUNT), str(port), folder],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for number in range(COUNT)
+    ]
+    try:
+        _, last = ranks[-1].communicate(timeout=300)
+        assert ranks[-1].returncode == 3, last[-3000:]
+        _, first = ranks[0].communicate(timeout=WAIT)
+    finally:
+        for process in ranks:
+            process.kill()
+    return folder, ranks[0].returncode, first
+
+
+@pytest.fixture(scope="module", params=range(COUNT))
+def found(ended, request):
+    return pickle.loads((ended[0] / f"{request.param}.pickle").read_bytes())
+
+
+def test_processes_give_what_one_gives(found):
+    assert_same(found["batches"], rank.stateless(5), atol=1e-6)
+    assert_same(found["blocks"], rank.stateless(4), atol=1e-6)
+    assert_same(found["states"], rank.stateful(), atol=1e-6)
+    assert_same(found["rollout"], rank.rollout(), atol=1e-6)
+
+
+def test_processes_draw_one_seed(found, ended):
+    first = pickle.loads((ended[0] / "0.pickle").read_bytes())
+    assert_same(found["by one seed"], first["by one seed"], atol=0)
+
+
+def test_processes_refuse_other_data_and_to_train_apart(found):
+    assert "data of the training in the processes [1]" in found["other data"]
+    assert "set_distribution" in found["apart"]
+    assert "devices of all processes" in found["elsewhere"]
+
+
+def test_one_process_goes_on_where_two_stopped(ended, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, logger="seqframe"):
+        resumed = rank.resumable(ended[0] / "run", rank.StopAt(9, 0))
+    assert re.search(r"goes on at epoch 2, step [2-6]\b", caplog.text)
+    assert_same(resumed, rank.resumable(tmp_path / "whole"), atol=1e-6)
+
+
+def test_the_others_end_when_a_process_dies(ended):
+    _, code, log = ended
+    assert code not in (0, None), log[-3000:]

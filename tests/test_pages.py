@@ -210,12 +210,11 @@ def test_examples_can_be_downloaded_one_by_one(path):
     assert "__file__" not in code
 
 
-def test_pictures_are_those_that_the_scripts_draw(monkeypatch):
-    """`python docs/pictures.py` and `python docs/diagrams.py` draw them."""
+def test_pictures_are_those_that_the_script_draws(monkeypatch):
+    """`python docs/pictures.py` draws them."""
     pytest.importorskip("matplotlib", reason="it draws")
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     drawn = {*importlib.import_module("pictures").PICTURES}
-    drawn |= {*importlib.import_module("diagrams").DIAGRAMS}
     stored = {path.stem.rpartition("-")[0] for path in (ROOT / "docs/_static").glob("*-*.svg")}
     assert stored == drawn
 

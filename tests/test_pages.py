@@ -94,6 +94,13 @@ def test_sessions_print_what_they_show(page):
         example.evaluate()
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", *DOCTESTED])
+def test_outputs_are_values(page):
+    """A reader learns more from what was computed than from `True`."""
+    lines = (ROOT / page).read_text("utf-8").splitlines()
+    assert [number for number, line in enumerate(lines, 1) if line in ("True", "False")] == []
+
+
 @pytest.mark.parametrize("page", ["docs/quickstart.md", *DOCTESTED])
 def test_blocks_can_be_pasted(page):
     """A session reads the lines after an indented part as more of it, unless the block ends."""

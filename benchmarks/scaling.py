@@ -51,19 +51,12 @@ PREDICTED = 8, 256
 SUMS_OF_A_STEP = {"seqframe": 1, "Keras": 1 + STEPS}
 
 
-def begin(devices: int, address: str = "", rank: int = 0) -> None:
-    """Give this process virtual devices, or make it one of so many processes."""
-    virtual = 1 if address else devices
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={virtual}"
+def begin(devices: int) -> None:
+    """Give this process virtual devices. JAX is imported afterwards."""
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     os.environ["NPROC"] = "16"  # on a loaded machine XLA needs more threads than devices
     os.environ["JAX_CPU_COLLECTIVES_IMPLEMENTATION"] = "gloo"
     os.environ["KERAS_BACKEND"] = "jax"
-    import keras
-
-    if address:
-        keras.distribution.initialize(address, devices, rank)
-    if devices > 1:
-        keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
 def least(run: Callable[[], Any], rounds: int) -> float:
@@ -93,6 +86,8 @@ def time_steps(system: str, devices: int, all_rows: list[int], rounds: int) -> l
 
     from seqframe import fit
 
+    if devices > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
     found = []
     for rows in all_rows:
         frames = make_frames(rows)
@@ -110,11 +105,13 @@ def time_steps(system: str, devices: int, all_rows: list[int], rounds: int) -> l
 
 
 def time_sums(devices: int, rounds: int, address: str = "", rank: int = 0) -> list[float]:
-    """Return the seconds of a sum over the devices, for each of `SIZES`."""
-    begin(devices, address, rank)
+    """Return the seconds of a sum over devices, or processes, for each of `SIZES`."""
+    begin(1 if address else devices)
     import jax
     from jax.sharding import PartitionSpec
 
+    if address:
+        jax.distributed.initialize(address, devices, rank)
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("all",))
 
     def many(x: Any) -> Any:
@@ -207,17 +204,18 @@ class Model:
 def main(options: argparse.Namespace) -> None:
     """Measure, fit and print."""
     print(machine())
-    rounds, counts = (2, [1, 2]) if options.quick else (5, [1, 2, 4])
+    rounds, counts = (3, [1, 2]) if options.quick else (20, [1, 2, 4])
     systems = ["seqframe"] if options.quick else ["seqframe", "Keras"]
     all_rows = [BATCH // devices for devices in counts]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    input = time_input(rounds)
     measured: dict[str, dict[int, list[float]]] = {}
     models: dict[str, Model] = {}
     for system in systems:
         show_progress(f"{system}, one device")
         alone = run_apart(time_steps, system, 1, all_rows, rounds)
         steps = {rows: step for rows, (step, _) in zip(all_rows, alone, strict=True)}
-        models[system] = Model.fitted(steps, time_input(rounds))
+        models[system] = Model.fitted(steps, input)
         measured[system] = {1: alone[0]}
         for devices in counts[1:]:
             show_progress(f"{system}, {devices} devices")

@@ -58,6 +58,7 @@ html_title = f"seqframe {version}"
 _code = {"code-font-size": "76%"}
 html_theme_options = {"light_css_variables": _code, "dark_css_variables": _code}
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["seqframe.css"]
 html_copy_source = False
 html_show_sphinx = False

@@ -1,41 +1,16 @@
-"""Diagrams of a recurrent state for the guide: `python docs/diagrams.py` draws them.
+"""Diagrams of a recurrent state, which `python docs/pictures.py` draws with the other pictures.
 
-They show models and not data, so the library has no plot for them. They are stored in
-`docs/_static`, for light and for dark pages. They are narrow, so they can be read on a phone.
+They show models and not data, so the library has no plot for them.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from seqframe import SequenceFramer
 from seqframe.plot.canvas import ORANGE, VERMILLION, curve_colors
-
-WIDTH = 5.2  # inches
-STYLES = {"light": "default", "dark": "dark_background"}
-
-
-def draw(folder: Path) -> None:
-    """Draw `state-light.svg`, `state-dark.svg` and so on."""
-    for name, (height, picture) in DIAGRAMS.items():
-        for page, style in STYLES.items():
-            # Without a salt, the ids in the file would change at each run.
-            with plt.style.context([style, {"svg.hashsalt": name}]):
-                figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
-                picture(figure)
-                path = folder / f"{name}-{page}.svg"
-                figure.savefig(path, transparent=True, metadata={"Date": None})
-                plt.close(figure)
-                lines = path.read_text("utf-8").splitlines()
-                path.write_text("".join(f"{line.rstrip()}\n" for line in lines), "utf-8")
 
 
 def _draw_state(figure: Figure) -> None:
@@ -160,6 +135,7 @@ def _finish(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
     ax.axis("off")
 
 
+# The height of each in inches, and what draws it.
 DIAGRAMS: dict[str, tuple[float, Callable[[Figure], None]]] = {
     "state": (2.3, _draw_state),
     "stateful": (2.6, _draw_stateless_and_stateful),
@@ -167,6 +143,3 @@ DIAGRAMS: dict[str, tuple[float, Callable[[Figure], None]]] = {
     "resets": (1.8, _draw_resets),
     "truncation": (2.1, _draw_truncation),
 }
-
-if __name__ == "__main__":
-    draw(Path(__file__).parent / "_static")

@@ -18,6 +18,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from diagrams import DIAGRAMS
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -300,6 +301,7 @@ PICTURES: dict[str, tuple[float, Callable[..., None]]] = {
     "ladder": (3.4, draw_ladder),
     "rollout": (2.8, draw_stores),
     "quantiles": (2.8, draw_quantiles),
+    **DIAGRAMS,
 }
 # What trains a model before it draws.
 PREPARED: dict[str, Callable[[], dict[str, Any]]] = {

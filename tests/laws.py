@@ -305,6 +305,18 @@ def shards(
         equal("batches of a shard", len(shard), len(groups))
         for batch, group in zip(shard, groups, strict=True):
             batch_equals(f"shard {worker} of {workers}", batch, at(expected, group))
+    # Parts that processes hold: the rest is left out, or weighs nothing.
+    drop_last = rule.mode == "subsequences" or rng.random() < 0.5
+    sizes = [
+        size // workers + (worker < size % workers) * (not drop_last) for worker in range(workers)
+    ]
+    for worker, (own, first) in enumerate(zip(sizes, np.cumsum([0, *sizes]), strict=False)):
+        part = frames.shard(workers, worker, drop_last=drop_last)
+        equal("frames of a part", len(part), max(sizes))
+        held, wanted = _by_name(part[:]), at(expected, slice(first, first + own))
+        for name, array in wanted.items():
+            same(f"part {worker} of {workers}, {name}", held[name][:own], array)
+        equal("weight of the rest", bool(held.get("weight", np.zeros(0))[own:].any()), False)
 
 
 # --- Lanes.

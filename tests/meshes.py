@@ -13,9 +13,19 @@ import pytest
 from keras import layers
 from models import assert_same, compiled, numbers, recurrent, seeded
 
-from seqframe import Generator, SequenceFramer, StatefulTrainer, evaluate, fit, get_states, predict
+from seqframe import (
+    Generator,
+    SequenceFramer,
+    StatefulTrainer,
+    backend,
+    evaluate,
+    fit,
+    get_states,
+    predict,
+)
+from seqframe.training import programs
 
-FRAMES = SequenceFramer(4).frame(numbers(27), sample_weight=np.abs(numbers(23, seed=1)))
+FRAMES = SequenceFramer(4).frame(numbers(24), sample_weight=np.abs(numbers(20, seed=1)))
 SEVERAL = SequenceFramer(1).frame([numbers(n, seed=n) for n in (9, 6, 6)])
 ONE = SequenceFramer(1).frame(numbers(10))
 
@@ -36,7 +46,7 @@ def fitted(model, frames, **kwargs):
     """Return the history, the evaluation, the predictions and the weights of a model."""
     given = {"batch_size": kwargs["batch_size"], "verbose": 0}
     history = fit(
-        model, frames, epochs=2, seed=1, validation_data=frames[:9], verbose=0, **kwargs
+        model, frames, epochs=2, seed=1, validation_data=frames[:8], verbose=0, **kwargs
     ).history
     loss, found = evaluate(model, frames, **given), predict(model, frames, **given)
     return [list(history.values()), loss, found, *model.get_weights()]
@@ -54,10 +64,18 @@ def noted(x):
 
 
 def batches_that_do_not_divide():
-    """Batches of 5 and of 3, and what depends on all rows of a batch."""
+    """Batches of 7 and of 6, and what depends on all rows of a batch."""
     keras.utils.set_random_seed(1)
-    model = network(layers.LSTM(2, noted), layers.BatchNormalization(), layers.Dropout(0.2))
-    return fitted(model, FRAMES, batch_size=5, program="loop")
+    recurrent = layers.LSTM(2, noted, dropout=0.1, recurrent_dropout=0.1)
+    model = network(recurrent, layers.BatchNormalization(), layers.Dropout(0.2))
+    return fitted(model, FRAMES, batch_size=7, program="loop")
+
+
+def mixed_precision():
+    """Sums over devices that are of full precision."""
+    model = network(layers.Bidirectional(layers.GRU(2, dtype="mixed_bfloat16")))
+    fit(model, FRAMES, batch_size=4, seed=1, verbose=0)
+    return [weight / 1000 for weight in model.get_weights()]  # compared to 1e-3
 
 
 def single_steps():
@@ -108,8 +126,23 @@ def rollouts():
     return [Generator(model, frames.framer).forecast(numbers(5), 4)]
 
 
+class OwnCell(layers.LSTMCell):
+    """A cell whose rows nobody knows to be apart."""
+
+
+def sums_over_devices(cell):
+    """Return how many sums a training step of a recurrent layer has, and how many in its loop."""
+    model, (x, y) = network(layers.RNN(cell)), FRAMES.arrays()[:2]
+    fit(model, x[:8], y[:8], batch_size=4, program="steps", verbose=0)
+    loops = model._seqframe_programs.loops.values()
+    [text] = [program.as_text() for loop in loops for program in loop._programs.values()]
+    inner, entry = text.split("\nENTRY")
+    return [part.count(" all-reduce(") for part in (inner + entry, inner)]
+
+
 COMPARED = [
     batches_that_do_not_divide,
+    mixed_precision,
     single_steps,
     streams,
     more_devices_than_rows,
@@ -118,6 +151,32 @@ COMPARED = [
     keras_own_loop,
     rollouts,
 ]
+
+
+def says_once_if_one_device_is_faster():
+    """How fast a device is, is made up. What it is asked for runs."""
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    programs._COMPARE = -1  # however short the training is
+    measured, own = [], backend.StepLoop.seconds_alone
+    for program in ("loop", "steps"):
+        for alone, told in (np.inf, 0), (0.0, 1):
+
+            def seconds_alone(loop, *given, alone=alone):
+                measured.append(own(loop, *given))
+                return alone
+
+            messages = []
+            backend.StepLoop.seconds_alone = seconds_alone
+            programs.logger.warning = lambda *message, messages=messages: messages.append(message)
+            model = network()
+            for _ in range(2):
+                fit(model, FRAMES, batch_size=4, epochs=4, program=program, verbose=0)
+            assert len(messages) == told
+    assert len(measured) == 4
+    assert min(measured) > 0
+    # A device that has its own rows of a stream cannot run alone.
+    fit(network(), FRAMES, batch_size=4, epochs=4, max_device_bytes=0, verbose=0)
+    assert measured[4:] == [None]
 
 
 def main():
@@ -132,9 +191,11 @@ def main():
         print(compare.__name__, flush=True)
     assert SEEN
     assert all(layout.shard_shape((4, 4, 1)) == (2, 4, 1) for layout in SEEN), SEEN
-    # Each device runs the layer on its own rows, so it talks once a batch, not at each time step.
-    assert {(3, 2), (2, 2)} <= SHAPES, SHAPES
+    assert {(4, 2), (3, 2)} <= SHAPES, SHAPES
     print("rows are shared out")
+    assert sums_over_devices(layers.LSTMCell(2))[1] == 0
+    assert sums_over_devices(OwnCell(2))[1] > 0
+    print("sums once a batch")
     # It was made for one device, and moves.
     given = {"batch_size": 4, "max_device_bytes": 0}
     assert_same(fitted(before, FRAMES, **given), expected["streams"], atol=1e-6)
@@ -152,6 +213,7 @@ def main():
     held = [kernel.addressable_shards[0].data.shape[0] * 2 for kernel in kernels]
     assert held == [kernel.shape[0] for kernel in kernels] == [4, 2]
     print("model parallel")
+    says_once_if_one_device_is_faster()
 
 
 if __name__ == "__main__":

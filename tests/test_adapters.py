@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from seqframe import SequenceFramer
+from seqframe.framing.order import epoch_order
 
 STEPS = np.linspace(-1, 1, 40, dtype="float32")
 KINDS = {
@@ -200,6 +201,97 @@ def test_batches_work_as_a_torch_dataset(data):
     assert_all_same(
         data.DataLoader(batches, batch_size=None), frames.batches(7, shuffle=True, seed=1)
     )
+
+
+def loaded(data, sampler, frames, **given):
+    dataset = frames.to_torch()
+    loader = data.DataLoader(dataset, batch_sampler=sampler, collate_fn=dataset.collate, **given)
+    return [flat(batch)[-1].tolist() for batch in loader]
+
+
+def shares(make, num_shards, **given):
+    """Return the samplers of all ranks."""
+    arguments = {"shuffle": True, "seed": 3, "num_shards": num_shards, **given}
+    return [make().to_torch().sampler(4, index=index, **arguments) for index in range(num_shards)]
+
+
+@every_kind
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_samplers_deal_out_the_order_of_each_epoch(data, make, drop_last):
+    """All ranks have as many batches; without `drop_last`, some take the last frame again."""
+    frames = make()
+    for num_shards in 1, 2, 3:
+        samplers = shares(make, num_shards, drop_last=drop_last)
+        for epoch in range(2):
+            order = epoch_order(len(frames), 3, epoch, np.arange(len(frames)))
+            seen = [list(sampler) for sampler in samplers]
+            assert {len(batches) for batches in seen} == {len(sampler) for sampler in samplers}
+            each = [[one for batch in batches for one in batch] for batches in seen]
+            assert len({*map(len, each)}) == 1
+            dealt = np.transpose(each).ravel()
+            size = len(frames) // num_shards // 4 * 4 * num_shards if drop_last else len(frames)
+            assert dealt[:size].tolist() == order[:size].tolist()
+            assert len(dealt) - size < num_shards
+            assert all(dealt[size:] == order[-1])
+            assert {sampler.epoch for sampler in samplers} == {epoch + 1}
+
+
+def test_a_loader_takes_the_batches_of_its_sampler(data):
+    frames = KINDS["future and weight"]()
+    expected = [list(frames.batches(4, shuffle=True, seed=3, epoch=k)) for k in range(2)]
+    for workers in 0, 2:
+        (sampler,) = shares(KINDS["future and weight"], 1)
+        for epoch in range(2):
+            seen = loaded(data, sampler, frames, num_workers=workers)
+            assert seen == [flat(batch)[-1].tolist() for batch in expected[epoch]]
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_sampler_resumes_in_mid_epoch_with_any_number_of_ranks(data, after):
+    """As torchdata's StatefulDataLoader does it: by the state of the iterator, at each batch."""
+    make = KINDS["one sequence"]
+    order = epoch_order(len(make()), 3, 1, np.arange(len(make())))
+    for taken in range(5):
+        stopped = shares(make, 2)[1]
+        stopped.set_epoch(1)
+        running = iter(stopped)
+        list(islice(running, taken))
+        state = json.loads(json.dumps(running.state_dict()))
+        again = shares(make, after)
+        for sampler in again:
+            running = iter(sampler)
+            running.load_state_dict(state)
+            sampler.set_epoch(1)  # as a loop over epochs does
+        each = [[one for batch in sampler for one in batch] for sampler in again]
+        rest = order[8 * taken :]
+        assert np.transpose(each).ravel()[: len(rest)].tolist() == rest.tolist()
+        whole = [len(list(sampler)) for sampler in again]  # the next epoch
+        assert {sampler.epoch for sampler in again} == {3}
+        assert {*whole} == {len(again[0])}
+
+
+def test_a_pass_that_is_given_up_begins_anew(data):
+    (sampler,) = shares(KINDS["one sequence"], 1)
+    first = next(iter(sampler))
+    assert next(iter(sampler)) == first
+    assert sampler.epoch == 0
+    sampler.load_state_dict(sampler.state_dict())
+    assert next(iter(sampler)) != first
+
+
+def test_sampler_checks_its_arguments(data):
+    dataset = KINDS["one sequence"]().to_torch()
+    for given, message in (
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 2, "num_shards": 2, "index": 2}, "index=2"),
+        ({"batch_size": 2, "num_shards": 2, "shuffle": True}, "`seed`"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dataset.sampler(**given)
+    state = dataset.sampler(2).state_dict()
+    other = KINDS["prefixes"]().to_torch().sampler(2)
+    with pytest.raises(ValueError, match="fingerprint"):
+        other.load_state_dict(state)
 
 
 def test_collate_raises_for_single_frames(data):

@@ -1,10 +1,6 @@
 """Keras's own loops, which run what no program can, give what the compiled program gives."""
 
-import json
 import logging
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -334,75 +330,3 @@ def test_what_a_dataset_decides_is_refused(what, stateful):
     with pytest.raises((TypeError, ValueError), match=message):
         attempt(plain, Slices(EIGHT, 2))
     assert_same(contents(plain), stateful.before)
-
-
-# More than one device: in a process of its own, because devices are made when a backend starts.
-
-TRAIN = """
-import contextlib, json, keras, numpy as np
-from seqframe import SequenceFramer, evaluate, fit, predict
-
-frames = SequenceFramer(2).frame(np.random.default_rng(1).normal(size=22).astype("float32"))
-
-def train(context=contextlib.nullcontext()):
-    with context:
-        keras.utils.set_random_seed(1)
-        layers = [keras.Input((2, 1)), keras.layers.Flatten(), keras.layers.Dense(1)]
-        model = keras.Sequential(layers)
-        model.compile(keras.optimizers.Adam(0.01), "mse")
-    given = {"batch_size": 4, "verbose": 0}
-    history = fit(model, frames, epochs=2, seed=1, **given)
-    loss, predictions = evaluate(model, frames, **given), predict(model, frames, **given)
-    weights = [weight.ravel().tolist() for weight in model.get_weights()]
-    return [history.history, loss, predictions.ravel().tolist(), sum(weights, [])]
-"""
-REFUSE = """
-def messages(stateful, context, *attempts):
-    with context:
-        inputs = keras.Input(batch_shape=(4 if stateful else None, 2, 1))
-        model = keras.Sequential([inputs, keras.layers.SimpleRNN(1, stateful=stateful)])
-        model.compile("sgd", "mse")
-    told = []
-    for attempt in attempts:
-        try:
-            attempt(model)
-        except ValueError as error:
-            told.append(str(error))
-    return told
-"""
-MIRRORED = """
-import tensorflow as tf
-devices = tf.config.list_physical_devices("CPU")
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(devices[0], two)
-one = train()
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-assert strategy.num_replicas_in_sync == 2
-calls = [lambda model, use=use: use(model, frames, verbose=0) for use in (fit, evaluate, predict)]
-told = messages(True, strategy.scope(), *calls)
-print(json.dumps([one, train(strategy.scope()), told]))
-"""
-
-
-def in_a_process(script):
-    flags = "--xla_force_host_platform_device_count=2"
-    environment = {**os.environ, "XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    ran = subprocess.run(
-        [sys.executable, "-c", TRAIN + script],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1]), ran.stderr
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="A mesh of JAX runs compiled programs")
-def test_two_replicas_train_as_one_and_keep_no_state():
-    (one, two, told), log = in_a_process(REFUSE + MIRRORED)
-    assert "a distribution strategy" in log
-    assert np.isfinite(two[-1]).all()
-    assert_same(two, one, atol=1e-4)
-    assert all("2 replicas" in message for message in told)
-    assert len(told) == 3

@@ -94,6 +94,13 @@ def test_sessions_print_what_they_show(page):
         example.evaluate()
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", *DOCTESTED])
+def test_outputs_are_values(page):
+    """A reader learns more from what was computed than from `True`."""
+    lines = (ROOT / page).read_text("utf-8").splitlines()
+    assert [number for number, line in enumerate(lines, 1) if line in ("True", "False")] == []
+
+
 @pytest.mark.parametrize("page", ["docs/quickstart.md", *DOCTESTED])
 def test_blocks_can_be_pasted(page):
     """A session reads the lines after an indented part as more of it, unless the block ends."""
@@ -197,15 +204,24 @@ def test_public_names_are_in_the_reference(name):
     assert re.search(rf"^\.\. auto(class|function|module):: (\w+\.)*{name}\b", pages, re.M)
 
 
-# --- Pictures.
+# --- Examples and pictures.
 
 
-def test_pictures_are_those_that_the_scripts_draw(monkeypatch):
-    """`python docs/pictures.py` and `python docs/diagrams.py` draw them."""
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples").glob("[0-9]*.py")), ids=lambda p: p.stem
+)
+def test_examples_can_be_downloaded_one_by_one(path):
+    code = path.read_text("utf-8")
+    imported = set(re.findall(r"^ *(?:import|from) (\w+)", code, re.M))
+    assert imported & {other.stem for other in path.parent.glob("*.py")} == set()
+    assert "__file__" not in code
+
+
+def test_pictures_are_those_that_the_script_draws(monkeypatch):
+    """`python docs/pictures.py` draws them."""
     pytest.importorskip("matplotlib", reason="it draws")
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     drawn = {*importlib.import_module("pictures").PICTURES}
-    drawn |= {*importlib.import_module("diagrams").DIAGRAMS}
     stored = {path.stem.rpartition("-")[0] for path in (ROOT / "docs/_static").glob("*-*.svg")}
     assert stored == drawn
 

@@ -12,7 +12,6 @@ calls `fit`, which trains one model in all of them.
 import os
 
 os.environ["KERAS_BACKEND"] = "torch"  # the workers inherit it
-os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 
 import ray
 from ray import train
@@ -28,13 +27,6 @@ def train_model(config):
 
     from seqframe import SequenceFramer, fit
 
-    class Report(keras.callbacks.Callback):
-        """Tells Ray the loss of each epoch. All workers must report."""
-
-        def on_epoch_end(self, epoch, logs=None):
-            weights = sum(float(np.abs(weight).sum()) for weight in self.model.get_weights())
-            train.report({"loss": logs["loss"], "weights": weights})
-
     steps = np.arange(1_000, dtype="float32")
     wave = np.sin(steps / 5) + np.random.default_rng(7).normal(scale=0.1, size=1_000)
     frames = SequenceFramer(24).frame(wave.astype("float32"))
@@ -44,10 +36,9 @@ def train_model(config):
     model = keras.Sequential([*layers, keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(0.01), "mse")
     # `batch_size` is the size of the whole batch: with two workers, 16 rows for each.
-    fit(
-        model, frames, batch_size=32, epochs=config["epochs"], seed=7, verbose=0,
-        callbacks=[Report()],
-    )  # fmt: skip
+    history = fit(model, frames, batch_size=32, epochs=config["epochs"], seed=7, verbose=0)
+    weights = sum(float(np.abs(weight).sum()) for weight in model.get_weights())
+    return {"loss": history.history["loss"][-1], "weights": weights}
 
 
 if __name__ == "__main__":
@@ -59,8 +50,8 @@ if __name__ == "__main__":
             train_loop_config={"epochs": 3},
             scaling_config=train.ScalingConfig(num_workers=workers),
         )
-        metrics = trainer.fit().metrics
-        print(f"workers: {workers}, loss: {metrics['loss']:.6f}")
-        weights.append(metrics["weights"])
+        result = trainer.fit().return_value  # of the first worker
+        print(f"workers: {workers}, loss: {result['loss']:.6f}")
+        weights.append(result["weights"])
     print(f"The sums of the weights differ by {abs(weights[0] - weights[1]):.0e}.")
     ray.shutdown()

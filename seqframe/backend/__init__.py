@@ -16,6 +16,7 @@ Each backend's module has these names, with the same meanings:
 - `check_processes`: raises if several devices or processes cannot share a model's batches;
 - `agreed`, `by_process`, `from_first`, `is_first_process`, `spans_processes`, `own_rows`,
   `to_host`: processes that run one program together, the values that they have, and their data;
+- `whole_metrics`, `own_metrics`: the metrics of all processes, and what one of them begins with;
 - `joined`, `sharing`: contexts in which all processes train one model, and validate it;
 - `values_kept`: a context in which a model keeps its values if one of Keras's loops raises;
 - `SteppedProgram`: a function of `OnVariables` as one program that is called again and again;

@@ -150,6 +150,13 @@ class StepLoop:
         """
         raise NotImplementedError
 
+    def seconds_alone(self, given: Given, steps: int) -> float | None:
+        """Return the seconds of a step on one device alone, which changes nothing.
+
+        None: the program runs on one device, or one device lacks a part of the tensors.
+        """
+        return None
+
     def _compile(self) -> None:
         raise NotImplementedError
 
@@ -494,6 +501,16 @@ def joined(model: keras.Model, facts: Callable[[], dict[str, Any]]) -> AbstractC
 def sharing() -> AbstractContextManager[None]:
     """Return a context in which all processes share the batches of a validation."""
     return nullcontext()
+
+
+def whole_metrics(model: keras.Model) -> list[Tensor]:
+    """Return the values of a model's metrics, over the rows of all processes."""
+    return [variable.value for variable in model.metrics_variables]
+
+
+def own_metrics(values: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the values that this process gives its metrics, when `values` are those of all."""
+    return values
 
 
 def from_first(value: Any) -> Any:

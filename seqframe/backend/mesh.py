@@ -4,6 +4,7 @@ Each device holds the frames and takes its rows of every batch. XLA adds the com
 pads a batch that does not divide, and hides the padding: every result is that of the whole batch.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,11 +13,11 @@ import keras
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
-from keras import tree
+from keras import ops, tree
 
 from seqframe.backend.internals import replaced
 
-_ROW_BY_ROW = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+_MASKS = ("get_dropout_mask", "get_recurrent_dropout_mask")  # of Keras's recurrent cells
 
 
 class Mesh:
@@ -31,7 +32,6 @@ class Mesh:
     def __init__(self, distribution: Any):
         mesh = distribution.device_mesh.backend_mesh
         self._distribution, self._mesh = distribution, mesh
-        self._shares = mesh.shape[distribution.batch_dim_name]
         self.whole = NamedSharding(mesh, PartitionSpec())
         self.devices = tuple(device.id for device in mesh.devices.flat)
         self.spans_processes = not self.whole.is_fully_addressable
@@ -88,17 +88,20 @@ class Mesh:
         time step, because it does not know that rows are independent.
         """
         stack = ExitStack()
-        # The rows are all that the mesh shares out. JAX 0.6.0 has no `shard_map` yet.
-        if self._mesh.size == self._shares and hasattr(jax, "shard_map"):
-            for layer in layers:
-                # Masks of dropout would be made for the whole batch.
-                if type(layer) in _ROW_BY_ROW and not (layer.dropout or layer.recurrent_dropout):
-                    stack.enter_context(replaced(layer, inner_loop=self._by_rows(layer)))
+        for layer in layers:
+            # A user's own cell may mix rows. JAX 0.6.0 has no `shard_map` yet.
+            if isinstance(layer, keras.layers.RNN) and hasattr(jax, "shard_map"):
+                cells = getattr(layer.cell, "cells", [layer.cell])
+                if all(type(cell).__module__.startswith("keras.") for cell in cells):
+                    loop = self._by_rows(layer.inner_loop, layer.cell, cells)
+                    stack.enter_context(replaced(layer, inner_loop=loop))
         return stack
 
-    def _by_rows(self, layer: Any) -> Any:
-        whole, variables = layer.inner_loop, layer.cell.variables
-        rows_apart = PartitionSpec(self._distribution.batch_dim_name)
+    def _by_rows(self, whole: Callable[..., Any], cell: Any, cells: list[Any]) -> Any:
+        """Return the loop of a recurrent layer over time steps, with rows apart."""
+        axis = self._distribution.batch_dim_name
+        rows, shares = PartitionSpec(axis), self._mesh.shape[axis]
+        drawing = [each for each in cells if hasattr(each, _MASKS[0])]
 
         def inner_loop(
             sequences: Any, initial_state: Any, mask: Any, training: bool = False
@@ -106,23 +109,32 @@ class Mesh:
             size = sequences.shape[0]
 
             def padded(batch: Any) -> Any:
-                rest = [(0, 0)] * (batch.ndim - 1)
-                return jax.numpy.pad(batch, [(0, -size % self._shares), *rest])
+                return jax.numpy.pad(batch, [(0, -size % shares), *[(0, 0)] * (batch.ndim - 1)])
 
-            def on_device(values: list[Any], sequences: Any, initial_state: Any, mask: Any) -> Any:
-                with keras.StatelessScope(list(zip(variables, values, strict=True))):
-                    return whole(sequences, initial_state, mask, training=training)
+            def on_device(values: list[Any], masks: Any, *batches: Any) -> Any:
+                with ExitStack() as stack:
+                    for each, given in zip(drawing, masks, strict=True):
+                        getters = [lambda step, mask=mask: mask for mask in given]
+                        own = dict(zip(_MASKS, getters, strict=True))
+                        stack.enter_context(replaced(each, **own))
+                    pairs = list(zip(cell.weights, values, strict=True))
+                    stack.enter_context(keras.StatelessScope(pairs))
+                    return whole(*batches, training=training)
 
             run = jax.shard_map(
                 on_device,
                 mesh=self._mesh,
-                in_specs=(PartitionSpec(), *[rows_apart] * 3),
-                out_specs=rows_apart,
+                in_specs=(PartitionSpec(), *[rows] * 4),
+                out_specs=rows,
+                axis_names={axis},
                 check_vma=False,  # Keras's loops begin with zeros that all devices share
             )
-            batches = jax.tree.map(padded, (sequences, initial_state, mask))
-            found = run([variable.value for variable in variables], *batches)
-            return jax.tree.map(lambda batch: batch[:size], found)
+            # In full precision: XLA's compiler for CPUs aborts at a sum over devices in bfloat16.
+            values = [ops.cast(weight, cell.variable_dtype) for weight in cell.weights]
+            # The layer has drawn the masks of dropout before its loop.
+            masks = [[_plain(getattr(each, name)(None)) for name in _MASKS] for each in drawing]
+            batches = jax.tree.map(padded, (masks, sequences, initial_state, mask))
+            return jax.tree.map(lambda batch: batch[:size], run(values, *batches))
 
         return inner_loop
 
@@ -131,6 +143,11 @@ class Mesh:
         return tree.map_structure(
             lambda batch: jax.lax.with_sharding_constraint(batch, self.rows(batch.shape)), nest
         )
+
+
+def _plain(masks: Any) -> Any:
+    """Return masks of dropout as JAX knows them: Keras keeps several in a list of its own kind."""
+    return list(masks) if isinstance(masks, list) else masks
 
 
 def current_mesh() -> Mesh | None:

@@ -141,6 +141,10 @@ class StepLoop(common.StepLoop):
         if self._strategy is not None and self.form.xla:
             told = "A distribution strategy shares each batch, which takes a graph."
             raise tf.errors.UnimplementedError(None, None, told)
+        if self._strategy is not None:
+            # The host keeps the arrays: a device would copy whole arrays that another one holds.
+            with tf.device("CPU:0"):
+                given = tree.map_structure(tf.identity, given[0]), *given[1:]
         if not self._is_built:
             with scope(self._model):
                 build_for_training(self._model, first_batch(self._gather, given))
@@ -302,7 +306,9 @@ class StepLoop(common.StepLoop):
             for variable, value in zip(self._states, initial, strict=True):
                 mask = by_row(row["reset"], variable)
                 variable.assign(tf.where(mask, value, variable.value))
-        return self._step_of_row(row, self._gather.batch(arrays, row))
+        with nullcontext() if self._strategy is None else tf.device("CPU:0"):
+            batch = self._gather.batch(arrays, row)
+        return self._step_of_row(row, batch)
 
     def _predict(self, data: Any) -> Any:
         self.outputs, logs = named_outputs(self._model.predict_step(data))
@@ -439,6 +445,11 @@ def to_device(value: Any) -> Any:
 def give_to_device(value: Any, batch_size: int) -> Any:
     """Return a nest of NumPy arrays, which nobody else has, as tensors."""
     return tree.map_structure(tf.convert_to_tensor, value)
+
+
+def to_host(tensor: Any) -> np.ndarray:
+    """Return a tensor or a variable as a NumPy array; of metrics on several devices their sum."""
+    return np.array(tf.convert_to_tensor(tensor))
 
 
 def carried_states(model: keras.Model, layers: list[Any]) -> AbstractContextManager[None]:

@@ -39,11 +39,22 @@ from seqframe.backend.torch_ranks import (
     is_first_process,
     is_shared,
     joined,
+    own_metrics,
     shared_step,
     sharing,
+    whole_metrics,
 )
 
-__all__ = ["agreed", "check_processes", "from_first", "is_first_process", "joined", "sharing"]
+__all__ = [
+    "agreed",
+    "check_processes",
+    "from_first",
+    "is_first_process",
+    "joined",
+    "own_metrics",
+    "sharing",
+    "whole_metrics",
+]
 
 COMPILES_ROLLOUTS = False
 

@@ -11,8 +11,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import keras
+import numpy as np
 import torch
-from keras import ops
+from keras import ops, tree
 from torch import distributed as dist
 
 from seqframe.backend.common import averages_rows, share_of
@@ -134,7 +135,7 @@ def shared_step(
     """Run a step on this rank's rows of a batch, and return the logs of all ranks' rows."""
     own, size = share_of(row, dist.get_rank(), num_ranks())
     counted = nullcontext() if size else counted_rows(model, lambda: own["weight"], weight_shape)
-    token = _PART.set(size / len(next(iter(row.values()))))
+    token = _PART.set(size / tree.flatten(row)[0].shape[0])
     try:
         with counted:
             logs = step(own)
@@ -162,6 +163,20 @@ def _logs_of_all(model: keras.Model, logs: dict[str, Any]) -> dict[str, Any]:
         names = sorted(logs)
         means = _summed([torch.as_tensor(logs[name]) for name in names])
         return dict(zip(names, means, strict=True))
+
+
+def whole_metrics(model: keras.Model) -> list[torch.Tensor]:
+    """Return the values of a model's metrics; in ranks that train together, their sums."""
+    values = [variable.value for variable in model.metrics_variables]
+    if not is_shared("train"):
+        return values
+    sums = _summed([value.double() for value in values], part=1.0)
+    return [total.to(value.dtype) for total, value in zip(sums, values, strict=True)]
+
+
+def own_metrics(values: list[np.ndarray]) -> list[np.ndarray]:
+    """Return what this rank begins with, so that the sums over all ranks are the values."""
+    return values if is_first_process() else [np.zeros_like(value) for value in values]
 
 
 #: This rank's part of the rows of the batch.

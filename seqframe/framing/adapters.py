@@ -158,7 +158,7 @@ class FrameSampler:
     """
 
     def __init__(self, batches: FrameNumbers):
-        self._batches, self._resumes = batches, False
+        self._batches, self._resumes, self._has_ended = batches, False, False
 
     @property
     def epoch(self) -> int:
@@ -171,15 +171,16 @@ class FrameSampler:
     def __iter__(self) -> "FrameSampler":
         if not self._resumes:  # a pass that was given up begins anew
             self._batches = self._batches.at_epoch(self.epoch)
-        self._resumes = False
+        self._resumes = self._has_ended = False
         return self
 
     def __next__(self) -> list[int]:
-        try:
-            return next(self._batches)
-        except StopIteration:
+        if not self._has_ended:  # a DataLoader with workers asks on after the end
+            for numbers in self._batches:
+                return list(numbers)
             self.set_epoch(self.epoch + 1)
-            raise
+            self._has_ended = True
+        raise StopIteration
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be another epoch; a position in this one stays."""
@@ -193,7 +194,7 @@ class FrameSampler:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the position that `state_dict` returned, in any rank."""
         self._batches.set_state(state_dict)
-        self._resumes = True
+        self._resumes, self._has_ended = True, False
 
 
 class Fetched(Sequence[Batch]):

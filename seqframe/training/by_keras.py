@@ -186,7 +186,8 @@ class _ScheduleDataset(keras.utils.PyDataset):
         return self._schedule.batches
 
     def __getitem__(self, k: int) -> tuple[Any, ...]:
-        arrays, columns = self._schedule.batch(self.epoch, k)
+        # Ready batches of a stream: only weights are computed on the device.
+        arrays, columns = self._schedule.on_host(self.epoch, k)
         batch = first_batch(self._schedule.feed.gather, (arrays, columns, []))
         batch = tree.map_structure(ops.convert_to_numpy, batch)
         if self._tells_rows and len(batch) == 3:

@@ -244,7 +244,8 @@ class Checkpoint(keras.callbacks.Callback):
             return at_epoch
         if isinstance(self.every, int):
             return self._steps >= self.every
-        return backend.agreed(time.monotonic() - self._clock) >= self.every
+        seconds = backend.agreed(time.monotonic() - self._clock)
+        return backend.from_first(seconds) >= self.every
 
     def _save(self, epoch: int, step: int, finished: bool = False) -> None:
         model = self.model
@@ -259,7 +260,7 @@ class Checkpoint(keras.callbacks.Callback):
             "seed": self._seed,
             "forms": {kind: tuple(form) for kind, form in forms.items() if form is not None},
             "variables": [backend.to_host(variable.value) for variable in _variables(model)],
-            "metrics": [backend.to_host(metric.value) for metric in model.metrics_variables],
+            "metrics": [backend.to_host(value) for value in backend.whole_metrics(model)],
             "draws": _draws(),
             "callbacks": [
                 (type(callback).__name__, counters_of(callback, before))
@@ -276,7 +277,8 @@ class Checkpoint(keras.callbacks.Callback):
         counted = self._matched(content["callbacks"])
         pairs = list(zip(_variables(model), content["variables"], strict=True))
         if content["step"]:  # an epoch begins with fresh metrics
-            pairs += zip(model.metrics_variables, content["metrics"], strict=True)
+            metrics = backend.own_metrics(content["metrics"])
+            pairs += zip(model.metrics_variables, metrics, strict=True)
         with PutOff():  # otherwise an interruption would leave half of it
             for variable, value in pairs:
                 variable.assign(value)

@@ -40,6 +40,7 @@ _PIECE = 0.05  # seconds of a timed piece
 _PIECES = 3  # timed pieces of each form; the fastest counts, because other work of a machine slows
 _SLOW = 2.0  # a form that takes this many times as long in two pieces has no third one
 _PAYBACK = 1.5  # a form is tried if it may save this many times its compilation
+_COMPARE = 20  # one device is tried if the steps to come take this many times its compilation
 
 
 @dataclass
@@ -118,6 +119,7 @@ class _Kept:
         self.loops: dict[tuple[str, Gather, Form], StepLoop] = {}
         self.trials: dict[Any, Trial] = {}
         self.costs: dict[Any, dict[Form, float]] = {}  # seconds of compilation
+        self.is_compared = False  # with one device of a mesh
 
 
 class Program:
@@ -221,6 +223,7 @@ class Program:
             else:
                 trial.note(form, seconds, count * unit)
                 self._tell_choice(trial, form)
+                self._compare_with_one_device(kept, trial, given, steps, left - done * unit)
             if count:
                 done += count
                 found = [*found, logs] if epochs > 1 else [logs]
@@ -274,6 +277,25 @@ class Program:
         if ended and len(trial.pieces) > 1:
             timed = ", ".join(f"{form}: {each * 1e6:.0f} µs" for form, each in trial.step.items())
             self._tell(f"The {_STEPS[self._kind]} steps run as {trial.fastest} ({timed} a step).")
+
+    def _compare_with_one_device(
+        self, kept: _Kept, trial: Trial, given: Given, steps: int, left: int
+    ) -> None:
+        """Say once if the devices of a mesh take longer for a step than one of them alone."""
+        form = trial.fastest
+        step, compilation = trial.step[form], trial.compilation.get(form, 0.0)
+        is_worth = trial.is_timed(form) and left * step > _COMPARE * compilation
+        if kept.is_compared or self._kind != "train" or not is_worth:
+            return
+        kept.is_compared = True
+        count = min(max(int(_PIECE / step), 1), steps)
+        alone = self._loop(kept, form).seconds_alone(given, count)
+        if alone is not None and alone < step and backend.is_first_process():
+            logger.warning(
+                "One device alone takes %.0f µs for a training step of %r, and all devices of the "
+                "mesh take %.0f µs. Train on one device, or pass a larger `batch_size`.",
+                *(alone * 1e6, self._model.name, step * 1e6),
+            )
 
     def _tell(self, message: str) -> None:
         logger.info("%s", message)

@@ -152,11 +152,15 @@ class Schedule:
 
     def batch(self, epoch: int, number: int) -> Chunk:
         """Return the batch number `number` of an epoch, as a chunk of one step."""
+        size = self.batch_size if number < self.steps else self.remainder
+        return self._on_device(*self.on_host(epoch, number), size)
+
+    def on_host(self, epoch: int, number: int) -> tuple[Arrays, Columns]:
+        """Return the batch number `number` of an epoch in NumPy arrays."""
         if number < self.steps:
-            return self._on_device(*self._rows(epoch, number, number + 1, room=1))
+            return self._rows(epoch, number, number + 1, room=1)
         positions = np.arange(self.steps * self.batch_size, self.feed.size)
-        loaded = self._loaded(self._order(positions, epoch)[None], 1, epoch)
-        return self._on_device(*loaded, self.remainder)
+        return self._loaded(self._order(positions, epoch)[None], 1, epoch)
 
     def places(self, first: int, stop: int) -> np.ndarray:
         """Return the frame in each row of unshuffled batches; -1 if there is none."""

@@ -17,7 +17,7 @@ SCRIPTS = ROOT / "examples" / "scale"
 EXPECTED = {
     "jax_processes": (["jax"], r"process 1 of 2:.*\nThe sums of the weights differ by (\S+)\.\n"),
     "torch_processes": (["torch"], r"fit:.* differ by (\S+)\.\n.*own:.* differ by (\S+)\.\n"),
-    "ray_train": (["ray", "torch"], r"workers: 2.*\nThe sums of the weights differ by (\S+)\.\n"),
+    "ray_train": (["ray", "torch"], r"2 workers: .*\nThe sums of the weights differ by (\S+)\.\n"),
     "ray_data": (["ray", "pandas"], r"2712 frames over 12,000 bytes\n2712 ready .* 520,704 bytes"),
     "grain_epochs": (["grain"], r"'next_index': 40}\nThe weights differ by 0e\+00\.\n"),
 }

@@ -55,7 +55,7 @@ if __name__ == "__main__":
     # %%
     # Bring each sensor's rows together once, and write them as arrays.
     folder = Path(tempfile.mkdtemp())
-    by_sensor = dataset.groupby("sensor")
+    by_sensor = dataset.groupby("sensor", num_partitions=SENSORS)
     found = by_sensor.map_groups(save, fn_kwargs={"folder": folder}, batch_format="pandas")
     names = sorted(row["sensor"] for row in found.take_all())
 

@@ -146,8 +146,8 @@ def main(rank, store, folder):
     # Both go on where one process stopped, in mid-epoch. Only rank 0 can read its file.
     mine = shared if rank == 0 else path + ".none"
     with contextlib.suppress(InterruptedError):
-        resumed(mine, crash_after(3, stop))
-    found["resumed"] = resumed(mine)  # stopped in the second epoch, too
+        resumed(mine, crash_after(2, stop))  # again in mid-epoch
+    found["resumed"] = resumed(mine)
     found["refused"] = refusals(rank)
     found["sampled"] = [sampled(shuffle) for shuffle in (False, True)]
     if rank == 0:  # the other one does not wait for it

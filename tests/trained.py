@@ -105,8 +105,9 @@ def ways(frames):
 
 
 def main(path):
-    # TensorFlow's MultiDeviceIterator waits for Python threads when it ends. The garbage collector
-    # would end it while it holds the lock that these threads need.
+    # Under a strategy, Keras's own `fit` reads Python datasets by TensorFlow's MultiDeviceIterator,
+    # which waits for Python threads when it ends. The garbage collector would end it while it holds
+    # the lock that these threads need. `tests/mirrored.py` runs `seqframe.fit`, which has none.
     gc.disable()
     two_devices()
     np.sin(np.arange(STEPS) / 10).astype("float32").tofile(path)
@@ -135,4 +136,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     main(sys.argv[1])
     sys.stdout.flush()
-    os._exit(0)  # an orderly end would end the iterators, too
+    os._exit(0)  # an orderly end would end Keras's iterators, too

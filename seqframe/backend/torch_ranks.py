@@ -36,8 +36,8 @@ def is_shared(kind: str) -> bool:
 
 
 def is_first_process() -> bool:
-    """Whether this process writes the files of all processes."""
-    return num_ranks() < 2 or dist.get_rank() == 0
+    """Whether this process writes the files of all that train together at present."""
+    return not is_shared("train") or dist.get_rank() == 0
 
 
 def from_first(value: Any) -> Any:
@@ -96,9 +96,7 @@ def _joined(model: keras.Model, facts: dict[str, Any]) -> Iterator[None]:
     variables = [*model.weights, *model.optimizer.variables]
     shapes = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
     _compare({**facts, "weights": shapes, "optimizer": type(model.optimizer).__name__})
-    values = (
-        [ops.convert_to_numpy(variable) for variable in variables] if is_first_process() else None
-    )
+    values = [ops.convert_to_numpy(variable) for variable in variables]
     for variable, value in zip(variables, from_first(values), strict=True):
         variable.assign(value)
     logger.info("%r trains in %d processes, which share each batch.", model.name, num_ranks())

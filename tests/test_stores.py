@@ -300,7 +300,8 @@ def test_datasets_of_other_libraries_shuffle_blocks(library):
         )
         found = [tuple(part.numpy() for part in batch) for batch in loader]
     assert_same(found, expected)
-    assert len(noted.reads) == 7  # pages
+    # Threads of Grain may read a page at the same time.
+    assert len(set(noted.reads) if library == "grain" else noted.reads) == 7  # pages
 
 
 def test_blocks_are_said_once_and_only_for_large_stores(caplog, monkeypatch):

@@ -229,8 +229,8 @@ MUTANTS = [
     Mutant(
         "a resumed epoch has the order of epoch 0",
         "batches.py",
-        "self.epoch = epoch\n        self._draw()",
-        "self._draw()",
+        "self.order, self.epoch = rest.order, epoch",
+        "self.order = rest.order",
     ),
     Mutant(
         "an index from the end is a frame off",
@@ -240,9 +240,9 @@ MUTANTS = [
     ),
     Mutant(
         "columns are taken in the order of the table",
-        "reading.py",
-        "return Rows(inputs.arrays, columns)",
-        "return Rows(inputs.arrays, sorted(columns))",
+        "gather.py",
+        "return Rows(self.arrays, columns)",
+        "return Rows(self.arrays, sorted(columns))",
     ),
     Mutant(
         "the padding id is a symbol's",

@@ -37,7 +37,7 @@ def make_model(context, length=2, **given):
         model = keras.Sequential([keras.Input((length, 1)), keras.layers.Flatten()])
         model.add(keras.layers.Dense(3, kernel_regularizer="l2"))
         model.add(keras.layers.Dense(1))
-        optimizer = keras.optimizers.Adam(0.01, clipnorm=1.0)
+        optimizer = keras.optimizers.Adam(0.01)
         model.compile(optimizer, "mse", metrics=["mae"], weighted_metrics=["mse"], **given)
     return model
 

@@ -201,8 +201,8 @@ def averages_rows(model: keras.Model) -> bool:
     ...     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     ...     model.compile(loss=loss)
     ...     return model
-    >>> averages_rows(compiled("mse")), averages_rows(compiled(keras.losses.MeanSquaredError("sum")))
-    (True, False)
+    >>> [averages_rows(compiled(loss)) for loss in ("mse", keras.losses.MeanSquaredError("sum"))]
+    [True, False]
     """
     losses = [each for each in tree.flatten(model.loss) if isinstance(each, keras.losses.Loss)]
     return all(each.reduction in ("sum_over_batch_size", "mean") for each in losses)

@@ -62,9 +62,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.suffix != ".py":
         return None
     loaded = packages_loaded_by(collection_path)
+    folder = collection_path.parent.name
     left_out = (
+        # Scripts, which tests run in processes of their own: some choose a backend.
+        (folder == "tests" and collection_path.name[:5] != "test_" and loaded & {*BACKENDS})
         # Only the current backend has to be installed.
-        (collection_path.parent.name == "backend" and loaded & {*BACKENDS} - {current_backend()})
+        or (folder == "backend" and loaded & {*BACKENDS} - {current_backend()})
         or (config.getoption("without_keras") and loaded & {*WITH_KERAS, "matplotlib"})
         or (config.getoption("per_backend") and not loaded & {"keras", *BACKENDS})
     )

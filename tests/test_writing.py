@@ -360,6 +360,7 @@ class NanAfterC(layers.Layer):
         return ops.where(last == 2, float("nan"), ops.convert_to_tensor([1.0, 0.9, 1.1, 0.0]))
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("sampler", ["greedy", "random", BeamSampler(2)])
 @pytest.mark.parametrize("feedback", [None, lambda ids, last: ids % 4])
 def test_nan_is_an_error(sampler, feedback):

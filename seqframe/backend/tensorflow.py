@@ -391,6 +391,15 @@ def finish(tensors: Any) -> None:
         tf.experimental.sync_devices()
 
 
+def likeliest(logits: Any, none: int) -> Any:
+    """Return the id of each row's largest logit; -1 if one is NaN, and `none` if all are -inf.
+
+    On a CPU, the maximum by XLA passes over NaN. So NaN is looked for by itself.
+    """
+    found = common.likeliest(logits, none)
+    return tf.where(tf.reduce_any(tf.math.is_nan(logits), axis=-1), -1, found)
+
+
 def _replica() -> Any:
     return tf.distribute.get_replica_context()
 

@@ -85,9 +85,11 @@ def packages_loaded_by(path: Path) -> frozenset[str]:
             own = file_of(name)
             if own is None:
                 loaded.add(name.partition(".")[0])
-            elif own not in seen:
-                seen.add(own)
-                ahead.append(own)
+                continue
+            package = [own.parent / "__init__.py"] if own.is_relative_to(SOURCE) else []
+            new = {own, *package} - seen
+            seen |= new
+            ahead += new
     return frozenset(loaded)
 
 

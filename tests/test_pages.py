@@ -16,6 +16,7 @@ import pytest
 import seqframe
 
 pytestmark = pytest.mark.project
+pytest.importorskip("keras", reason="the pages train models")
 
 ROOT = Path(__file__).parent.parent
 GUIDE = sorted((ROOT / "docs/guide").glob("*.md"))

@@ -415,7 +415,7 @@ def _times(weight: Any, rows: Any, shape: Shape) -> Any:
     """Return weights times one factor for each row, or the factors if there are no weights."""
     if weight is None:
         return ops.reshape(rows, (-1, *shape))
-    return weight * ops.cast(by_row(rows, weight), weight.dtype)
+    return ops.multiply(weight, ops.cast(by_row(rows, weight), weight.dtype))
 
 
 def _class_weights(y: Any, class_weight: tuple[tuple[int, float], ...]) -> Any:

@@ -40,7 +40,7 @@ def ended(tmp_path_factory):
     )
     ranks = [
         subprocess.Popen(
-            [sys.executable, HERE / "rank.py", str(number), str(COUNT), str(port), folder],
+            [sys.executable, HERE / "processes.py", str(number), str(COUNT), str(port), folder],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

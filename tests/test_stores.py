@@ -47,7 +47,7 @@ class Noted:
 
 
 def hdf5(folder, **how):
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="the store is its dataset")
     with h5py.File(folder / "values.h5", "w") as file:
         file.create_dataset("group/values", data=VALUES, **how)
     return h5py.File(folder / "values.h5", "r")["group/values"]
@@ -58,7 +58,7 @@ def compressed(folder):
 
 
 def zarr_array(folder):
-    zarr = pytest.importorskip("zarr")
+    zarr = pytest.importorskip("zarr", reason="the store is its array")
     kwargs = {"shape": VALUES.shape, "chunks": (10, 2), "dtype": "float32"}
     array = zarr.create_array(folder / "values.zarr", **kwargs)
     array[:] = VALUES
@@ -71,7 +71,7 @@ def npy(folder):
 
 
 def parquet(folder):
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="the store is a Parquet file")
     TABLE.to_parquet(folder / "values.parquet", row_group_size=20)
     return folder / "values.parquet"
 
@@ -282,7 +282,7 @@ def test_an_array_has_blocks_too():
 
 @pytest.mark.parametrize("library", ["tensorflow", "torch", "grain"])
 def test_datasets_of_other_libraries_shuffle_blocks(library):
-    module = pytest.importorskip(library)
+    module = pytest.importorskip(library, reason="the store is of this library")
     noted = Noted()
     frames, kwargs = SequenceFramer(5).frame(noted), {"shuffle": "blocks", "seed": 7}
     expected = [*frames.batches(16, **kwargs)]
@@ -403,7 +403,7 @@ def test_a_file_that_changed_its_size_is_named(tmp_path):
 
 
 def test_a_store_that_changed_its_length_is_named(tmp_path):
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="the store is its dataset")
     file = h5py.File(tmp_path / "growing.h5", "w")
     store = file.create_dataset("values", data=VALUES, maxshape=(None, 3))
     frames = SequenceFramer(5).frame(store)
@@ -422,13 +422,13 @@ def test_a_store_that_changed_its_length_is_named(tmp_path):
 
 
 def test_what_cannot_be_opened_again_is_not_pickled(tmp_path):
-    pq = pytest.importorskip("pyarrow.parquet")
+    pq = pytest.importorskip("pyarrow.parquet", reason="it writes the file")
     opened = pq.ParquetFile(parquet(tmp_path))
     frames = SequenceFramer(5).frame(opened)
     assert_same(frames[:], SequenceFramer(5).frame(VALUES)[:])
     with pytest.raises(TypeError, match=r"`pathlib\.Path\(name\)`"):
         pickle.dumps(frames)
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="the store is its dataset")
     memory = h5py.File("none.h5", "w", driver="core", backing_store=False)
     memory["values"] = VALUES
     frames = SequenceFramer(5).frame(memory["values"])
@@ -450,7 +450,7 @@ def test_what_is_no_store_is_refused(make, match, tmp_path):
 
 
 def test_a_store_of_text_is_refused(tmp_path):
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="the store is its dataset")
     with h5py.File(tmp_path / "text.h5", "w") as file:
         file["text"] = ["a", "b", "c"]
         with pytest.raises(TypeError, match="must hold numbers"):

@@ -60,7 +60,7 @@ def _in_turn(kind: Kind, function: Callable[[], Result]) -> Result:
         return function()  # it is part of a call or a read, whose end it must not wait for
 
     def is_next() -> bool:
-        is_free = kind in [*_running.values(), kind][:1] and not (kind == "call" and _brief)
+        is_free = {*_running.values()} <= {kind} and not (kind == "call" and _brief)
         first, *_ = _waiting
         return first == me and is_free
 

@@ -334,8 +334,9 @@ class _Reader:
 
     def _rows_of(self, columns: Columns, name: str) -> Rows:
         """Return columns of the sequences as rows."""
-        if isinstance(columns, int) or not isinstance(_listed(columns)[0], str):
-            return self.inputs.pick(columns)  # type: ignore[arg-type]
+        places = [column for column in _listed(columns) if isinstance(column, int)]
+        if places:
+            return self.inputs.pick(columns if isinstance(columns, int) else places)
         wanted = tuple(map(str, _listed(columns)))
         arrays = to_arrays([select_columns(item, wanted, name) for item in self.tables], name)
         return rows_of(arrays).pick(0) if isinstance(columns, str) else rows_of(arrays)

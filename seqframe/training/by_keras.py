@@ -186,7 +186,7 @@ class _ScheduleDataset(keras.utils.PyDataset):
         return self._schedule.batches
 
     def __getitem__(self, k: int) -> tuple[Any, ...]:
-        # Ready batches of a stream: only weights are computed on the device.
+        # The batch is gathered on the host. From the device it would have to come back.
         arrays, columns = self._schedule.on_host(self.epoch, k)
         batch = first_batch(self._schedule.feed.gather, (arrays, columns, []))
         batch = tree.map_structure(ops.convert_to_numpy, batch)

@@ -1,7 +1,7 @@
 """One of several processes that train one model together under JAX.
 
-A script: `rank.py RANK COUNT PORT FOLDER`. It writes what it found to the folder. Then the last
-process dies, and the others must end.
+A script: `processes.py NUMBER COUNT PORT FOLDER`. It writes what it found to the folder. Then the
+last process dies, and the others must end.
 """
 
 import os

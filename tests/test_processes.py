@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import keras
+import processes
 import pytest
-import rank
 from models import assert_same
 
 import seqframe
@@ -66,10 +66,10 @@ def found(ended):
 
 def test_processes_give_what_one_gives(found):
     alone = {
-        "batches": rank.stateless(7),
-        "blocks": rank.stateless(4),
-        "states": rank.stateful(),
-        "rollout": rank.rollout(),
+        "batches": processes.stateless(7),
+        "blocks": processes.stateless(4),
+        "states": processes.stateful(),
+        "rollout": processes.rollout(),
     }
     for each in found:
         assert_same({name: each[name] for name in alone}, alone, atol=1e-6)
@@ -89,9 +89,9 @@ def test_processes_refuse_other_data_and_to_train_apart(found):
 
 def test_one_process_goes_on_where_two_stopped(ended, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="seqframe"):
-        resumed = rank.resumable(ended[0] / "run", rank.StopAt(9, 0))
+        resumed = processes.resumable(ended[0] / "run", processes.StopAt(9, 0))
     assert re.search(r"goes on at epoch 2, step [2-6]\b", caplog.text)
-    assert_same(resumed, rank.resumable(tmp_path / "whole"), atol=1e-6)
+    assert_same(resumed, processes.resumable(tmp_path / "whole"), atol=1e-6)
 
 
 def test_the_others_end_when_a_process_dies(ended):

@@ -257,7 +257,7 @@ def batches(
     expected = oracle.arrays(rule, data, drawn_frames(rule, data, frames))
     size, batch_size = len(frames), case.batch_size
     options = {
-        "shuffle": rng.choice([False, *_shuffles(rule)]),
+        "shuffle": rng.choice([False, *_shuffles(case)]),
         "seed": rng.randrange(9),
         "epoch": rng.randrange(3),
         "drop_last": rng.random() < 0.3,
@@ -283,9 +283,11 @@ def batches(
         batch_equals("at_epoch", other[k], at(expected, groups[k]))
 
 
-def _shuffles(rule: oracle.Rule) -> list[bool | str]:
-    """Return the ways to shuffle. Random frames have no blocks."""
-    return [True] if rule.mode == "subsequences" else [True, "blocks"]
+def _shuffles(case: Case) -> list[bool | str]:
+    """Return the ways to shuffle: frames by themselves, and blocks, which random frames lack."""
+    blocks = [] if case.rule.get("mode") == "subsequences" else ["blocks"]
+    # `True` shuffles a large store by blocks.
+    return ["frames" if case.form == "store" else True, *blocks]
 
 
 def _each_once(made: Any, expected: dict[str, np.ndarray], batch_size: int, count: int) -> None:
@@ -315,7 +317,7 @@ def resumed(
     """An iterator that goes on from a state, or from a copy, yields what is left."""
     redraw = rule.mode == "subsequences" and rng.random() < 0.5
     options = {
-        "shuffle": rng.choice(_shuffles(rule)),
+        "shuffle": rng.choice(_shuffles(case)),
         "seed": rng.randrange(9),
         "epoch": rng.randrange(3),
     }
@@ -345,7 +347,8 @@ def shards(
     """The shards of workers are disjoint, and together whole."""
     expected = oracle.arrays(rule, data, drawn_frames(rule, data, frames))
     size = len(frames)
-    workers, shuffle, seed = rng.randint(1, min(size, 4)), rng.random() < 0.5, rng.randrange(9)
+    workers, seed = rng.randint(1, min(size, 4)), rng.randrange(9)
+    shuffle = rng.choice([False, _shuffles(case)[0]])
     whole = frames.batches(case.batch_size, shuffle=shuffle, seed=seed)
     order = epoch_order(size, seed, 0, np.arange(size)) if shuffle else np.arange(size)
     for worker in range(workers):

@@ -20,7 +20,7 @@ The jobs:
   new one.
 - **new-noise**: sample paths with a new function of noise each time.
 
-Keras forecasts by a loop over `predict_on_batch`. No job starts a call after ten minutes, so a slow
+Keras forecasts by a loop over `predict_on_batch`. No job starts a call after five minutes, so a slow
 one makes fewer calls. The table tells the number. The memory is what the process allocates
 (`RssAnon`), after a garbage collection. The first tenth of the calls or of the minutes is a warm-up
 and does not count.
@@ -41,7 +41,7 @@ from _report import Claim, machine, markdown_table, parse, report, show_number, 
 
 CALLS = 10_000
 LEAST_CALLS = 10
-SECONDS = 600  # after which a job makes no more calls
+SECONDS = 300  # after which a job makes no more calls
 NOTHING = 1.0  # kB a call
 SYSTEMS = ("seqframe", "keras")
 NAMES = (

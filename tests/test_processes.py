@@ -35,7 +35,8 @@ def ended(tmp_path_factory):
     environment = dict(
         os.environ,
         PYTHONPATH=os.pathsep.join(path),
-        XLA_FLAGS="--xla_force_host_platform_device_count=1",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+        NPROC="16",  # XLA aborts if a device waits long, unless there are as many cores
         JAX_CPU_COLLECTIVES_IMPLEMENTATION="gloo",
     )
     ranks = [

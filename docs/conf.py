@@ -1,5 +1,6 @@
 """Sphinx configuration: `sphinx-build -W -n docs docs/_build/html`."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from pathlib import Path
 
 # Keras prints start-up messages otherwise, and the gallery would show them as an example's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The theme's package of colors sends all of INFO to the terminal.
+logging.getLogger("seqframe").setLevel(logging.WARNING)
 
 from sphinx.pycode import ModuleAnalyzer
 

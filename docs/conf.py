@@ -8,8 +8,6 @@ from pathlib import Path
 
 # Keras prints start-up messages otherwise, and the gallery would show them as an example's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# The theme's package of colors sends all of INFO to the terminal.
-logging.getLogger("seqframe").setLevel(logging.WARNING)
 
 from sphinx.pycode import ModuleAnalyzer
 
@@ -18,6 +16,9 @@ import seqframe
 sys.path.append(str(Path(__file__).parent))
 from inventories import write_inventory
 from thumbnails import draw_thumbnails
+
+# A package of the theme sends the log of INFO to the terminal.
+logging.getLogger("seqframe").setLevel(logging.WARNING)
 
 project = "seqframe"
 author = "The seqframe developers"

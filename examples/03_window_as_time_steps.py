@@ -2,7 +2,7 @@
 Model 3: three letters as three time steps
 ==========================================
 
-The default, `layout="timesteps"`, makes a window of three letters three time steps with one
+The default, `layout="timesteps"`, turns a window of three letters into three time steps with one
 feature. The LSTM now reads a sequence, which is what an LSTM is for.
 """
 

@@ -158,8 +158,8 @@ class Lanes:
         """Return the rows of one of `num_shards` processes.
 
         All shards have as many batches as the whole, of equally many rows. If the rows do not
-        divide, smaller shards have a row more, which idles with weight 0. The state of an iterator
-        is one for all shards, whatever their number: batch *k* has the same rows.
+        divide, smaller shards have a row more, which idles with weight 0. A state of an iterator
+        holds for all shards, whatever their number.
 
         Args:
             num_shards: int ≥ 1. Number of processes.

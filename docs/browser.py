@@ -34,9 +34,10 @@ CUT_OFF = """[...document.querySelectorAll("article *")].filter(element => {
     return true;
 }).map(element => element.outerHTML.slice(0, 60))"""
 
-# A picture of the other mode is hidden, and need not be loaded.
-PICTURES = """[...document.images].filter(image => image.offsetParent).map(
-    image => [image.src, image.naturalWidth, image.clientWidth])"""
+# A picture of the other mode is hidden, and need not be loaded. Thumbnails are small by intention.
+PICTURES = """[...document.images].filter(image => image.offsetParent).map(image => [
+    image.src, image.naturalWidth,
+    image.closest(".sphx-glr-thumbcontainer") ? image.naturalWidth : image.clientWidth])"""
 
 
 def main() -> None:

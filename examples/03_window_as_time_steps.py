@@ -19,7 +19,7 @@ frames.describe(len(frames))
 print("one input:", frames.x_shape)
 
 # %%
-# The model and the training are those of model 2.
+# The model and the training are the same as for model 2.
 model = keras.Sequential(
     [
         keras.Input(frames.x_shape),

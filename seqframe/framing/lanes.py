@@ -160,9 +160,9 @@ class Lanes:
         """Return the rows of one of `num_shards` processes.
 
         All shards have as many batches as the whole, of equally many rows. If the rows do not
-        divide, smaller shards have a row more, which idles with weight 0. The state of an iterator
-        is one for all shards, whatever their number: batch *k* has the same rows. `fit` in several
-        processes of JAX trains on all rows, as if each process had passed the whole lanes.
+        divide, smaller shards have a row more, which idles with weight 0. A state of an iterator
+        holds for all shards, whatever their number. `fit` in several processes of JAX trains on all
+        rows, as if each process had passed the whole lanes.
 
         Args:
             num_shards: int ≥ 1. Number of processes.

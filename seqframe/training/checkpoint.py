@@ -42,9 +42,10 @@ class Checkpoint(keras.callbacks.Callback):
     that was saved. Weights and History end bit for bit as those of a run without a stop. A run that
     has ended is not repeated: `fit` gives the model its weights, and returns the History.
 
-    It saves the weights, the optimizer, all seeds, the recurrent state, the metrics, the position
-    in the order of the frames, the History, and the counters of other callbacks, such as
-    EarlyStopping. The last two files are kept. A kill at any instant leaves one of them whole.
+    It saves the weights, the optimizer, all seeds, the recurrent state, the metrics and the
+    History. It also saves the position in the order of the frames, and the counters of other
+    callbacks, such as EarlyStopping. The last two files are kept. A kill at any instant leaves one
+    of them whole.
 
     Args:
         path: str or Path. A folder for the files of one run. It is made if needed.

@@ -226,11 +226,12 @@ def draw_exposure(figure: Figure, page: dict[str, Any]) -> None:
         "seasonal naive": dict(color=ink(axes[0]), ls=":"),
     }
     titles = ["days ahead, sales", "years ahead, sunspots"]
-    for ax, title, errors in zip(axes, titles, [panel, page["errors"]], strict=True):
+    ticks = [1, 7, 14], [1, 4, 8, 11]
+    for ax, title, at, errors in zip(axes, titles, ticks, [panel, page["errors"]], strict=True):
         for name, values in errors.items():
             steps = range(1, len(values) + 1)
             ax.plot(steps, values, **{"label": name, "lw": 2, **styles[name]})
-        ax.set(ylim=(0, None), xlabel=title)
+        ax.set(ylim=(0, None), xlabel=title, xticks=at)
         ax.spines[["right", "top"]].set_visible(False)
     axes[0].set_ylabel("mean absolute error")
     handles = axes[1].get_legend_handles_labels()

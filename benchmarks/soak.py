@@ -20,8 +20,8 @@ The jobs:
   new one.
 - **new-noise**: sample paths with a new function of noise each time.
 
-Keras forecasts by a loop over `predict_on_batch`. No job starts a call after five minutes, so a slow
-one makes fewer calls. The table tells the number. The memory is what the process allocates
+Keras forecasts by a loop over `predict_on_batch`. No job starts a call after five minutes, so a
+slow one makes fewer calls. The table tells the number. The memory is what the process allocates
 (`RssAnon`), after a garbage collection. The first tenth of the calls or of the minutes is a warm-up
 and does not count.
 

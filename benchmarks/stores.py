@@ -18,12 +18,18 @@ The columns:
 - **slices**: `store[a:b]` from the first row to the last, 4 MB at a time.
 - **in-order**: an epoch of `frames.batches(256)`. **blocks**: the same with `shuffle="blocks"`.
 - **frames**: the same with `shuffle="frames"`, of which a few batches are timed.
+- **by-hand** is the floor of blocks: NumPy alone reads 32 MB at a time into one array, as much as
+  frames shuffle together, and gathers batches of its windows in random order.
+
+A slice is forgotten at once, so **slices** stay in the processor's cache. No shuffle of 32 MB does:
+**blocks / slices** cannot be below **by-hand / slices**.
 
 All are timed in turn, in one process, and a ratio is the median over rounds. The files were just
 written, so the system reads them from its own memory. A disk makes all columns slower.
 
 Then: the bytes of a pickle of frames over a memory map, and the time to frame many DataFrames, in
-relation to the same values as arrays.
+relation to the same values as arrays. The floor of the latter is one call of pandas for each table:
+`framer.frame([table.to_numpy() for table in tables])`.
 """
 
 import pickle
@@ -43,6 +49,7 @@ from seqframe import SequenceFramer
 LENGTH, FEATURES, BATCH = 32, 8, 256
 STEPS, SHRINK = 2**22, 16
 SLICE = 2**17  # rows: 4 MB
+TOGETHER = 2**20  # rows: 32 MB
 SERIES, SERIES_STEPS = 100_000, 20
 FEW = 4  # batches of single frames
 
@@ -73,7 +80,8 @@ STORES: dict[str, Callable[..., Any]] = {
     "hdf5-chunks": hdf5_chunks,
     "zarr": zarr_array,
 }
-COLUMNS = ["slices", "in-order", "blocks", "frames"]
+COLUMNS = ["slices", "in-order", "blocks", "frames", "by-hand"]
+COMPARED = ["slices", "in-order", "by-hand"]
 OTHERS = ["memory-map", "dataframes"]
 
 
@@ -97,11 +105,26 @@ def passes(store: Any) -> dict[str, Callable[[], float]]:
             next(batches)
         return FEW / len(batches)
 
+    def by_hand() -> float:
+        rng, array = np.random.default_rng(1), np.empty((TOGETHER, FEATURES), store.dtype)
+        windows = array.reshape(-1).view(np.dtype((np.void, array[:LENGTH].nbytes)))
+        for first in range(0, store.shape[0], TOGETHER):
+            part = array[: store.shape[0] - first]
+            if hasattr(store, "read_direct"):
+                store.read_direct(part, np.s_[first : first + len(part)])
+            else:
+                part[:] = store[first : first + len(part)]
+            order = rng.permutation(len(part) // LENGTH)
+            for k in range(0, len(order), BATCH):
+                windows[order[k : k + BATCH]]
+        return 1.0
+
     return {
         "slices": slices,
         "in-order": epoch,
         "blocks": lambda: epoch(shuffle="blocks", seed=1),
         "frames": few,
+        "by-hand": by_hand,
     }
 
 
@@ -131,21 +154,25 @@ def pickle_bytes(steps: int) -> int:
         return len(pickle.dumps(SequenceFramer(LENGTH).frame(path)))
 
 
-def time_tables(series: int, rounds: int) -> tuple[list[float], list[float]]:
+def time_tables(series: int, rounds: int) -> dict[str, list[float]]:
     """Return the seconds to frame arrays, and DataFrames of the same values, in each round."""
     import pandas
 
     arrays = list(np.random.default_rng(0).normal(size=(series, SERIES_STEPS, 3)))
     tables = [pandas.DataFrame(array, columns=[*"abc"]) for array in arrays]
-    framer, found = SequenceFramer(5), []
-    for given in (arrays, tables):
-        seconds = []
-        for _ in range(rounds):
+    framer = SequenceFramer(5)
+    ways: dict[str, Callable[[], Any]] = {
+        "arrays": lambda: framer.frame(arrays),
+        "tables": lambda: framer.frame(tables),
+        "to_numpy": lambda: framer.frame([table.to_numpy() for table in tables]),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):  # the first one warms up
+        for name, run in ways.items():
             start = time.perf_counter()
-            framer.frame(given)
-            seconds.append(time.perf_counter() - start)
-        found.append(seconds)
-    return found[0], found[1]
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: each[1:] for name, each in seconds.items()}
 
 
 def main(options: Namespace) -> None:
@@ -158,31 +185,30 @@ def main(options: Namespace) -> None:
         if name not in options.only:
             continue
         seconds = results[name] = measure_store(STORES[name], steps, options.rounds)
-        ratios = [over(seconds, "blocks", other) for other in ("slices", "in-order")]
+        ratios = [over(seconds, "blocks", other) for other in COMPARED]
         figures = [show_number(median(seconds[column])) for column in COLUMNS]
         rows.append([name, *figures, *(show_number(ratio, "×") for ratio in ratios)])
         claims += store_claims(name, *ratios)
-    headers = ["s/epoch", *COLUMNS, "blocks / slices", "blocks / in-order"]
+    headers = ["s/epoch", *COLUMNS, *(f"blocks / {name}" for name in COMPARED)]
     print(f"\n{markdown_table(headers, rows)}")
     if "memory-map" in options.only:
         nbytes = results["memory-map"] = pickle_bytes(steps)
         claims.append(at_most("pickle of frames over a memory map", nbytes / 1000, 100, "kB"))
     if "dataframes" in options.only:
-        arrays, tables = time_tables(SERIES // shrink, options.rounds)
-        results["dataframes"] = {"arrays": arrays, "tables": tables}
-        print(
-            f"\n{len(arrays)} rounds of {SERIES // shrink:,} series: arrays {median(arrays):.2f} s,"
-            f" DataFrames {median(tables):.2f} s"
-        )
-        ratio = median(tables) / median(arrays)
-        claims.append(at_most("DataFrames / arrays", ratio, 2))
+        seconds = results["dataframes"] = time_tables(SERIES // shrink, options.rounds)
+        figures = [f"{name} {show_number(median(each))}" for name, each in seconds.items()]
+        print(f"\n{SERIES // shrink:,} series, seconds: {', '.join(figures)}")
+        by_arrays, by_pandas = (over(seconds, "tables", other) for other in ("arrays", "to_numpy"))
+        claims.append(at_most("DataFrames / arrays", by_arrays, 2))
+        claims.append(at_most("DataFrames / `to_numpy` of each", by_pandas, 2))
     report(options, claims, results=results)
 
 
-def store_claims(name: str, by_slices: float, in_order: float) -> list[Claim]:
+def store_claims(name: str, by_slices: float, in_order: float, by_hand: float) -> list[Claim]:
     return [
         at_most(f"{name}: blocks / slices of the same bytes", by_slices, 2),
         at_most(f"{name}: blocks / the same batches in order", in_order, 2),
+        at_most(f"{name}: blocks / NumPy's shuffle of the same windows by hand", by_hand, 2),
     ]
 
 

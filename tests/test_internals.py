@@ -4,6 +4,7 @@ A workaround for one backend is tested only there.
 """
 
 import re
+from contextlib import nullcontext
 from inspect import signature
 
 import keras
@@ -22,6 +23,7 @@ from seqframe.backend.internals import (
     compiled_with,
     copied_states,
     counted_rows,
+    equal_batches,
     global_seed_generator,
     inference_copy,
     made_seed_generator,
@@ -35,6 +37,7 @@ from seqframe.backend.internals import (
 
 BACKEND = keras.backend.backend()
 only_jax = pytest.mark.skipif(BACKEND != "jax", reason="a workaround for JAX")
+only_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="a workaround for TensorFlow")
 only_torch = pytest.mark.skipif(BACKEND != "torch", reason="a workaround for PyTorch")
 
 
@@ -352,6 +355,25 @@ def test_keras_counts_rows_of_weight_0():
         with counted_rows(model, lambda: rows, ()):
             logs = model.test_step((x, y, rows))
         assert [float(logs[name]) for name in ("loss", "mae")] == pytest.approx([1, 1])
+
+
+@only_tensorflow
+def test_keras_weighs_losses_of_outputs_by_the_sizes_that_it_knows():
+    inputs = keras.Input((1,))
+    outputs = {name: layers.Identity(name=name)(inputs) for name in "ab"}
+    model = compiled(keras.Model(inputs, outputs))
+
+    def batch(size, error):
+        targets = dict.fromkeys("ab", ops.zeros((size, 1)))
+        return ops.full((size, 1), error), targets
+
+    model.test_step(batch(1, 1.0))  # makes the metrics
+    for context, expected in (nullcontext(), 1 / 4), (equal_batches(model), 1 / 2):
+        model.reset_metrics()
+        with context:
+            model.test_step(batch(1, 1.0))
+            logs = model.test_step(batch(3, 0.0))
+        assert float(logs["a_loss"]) == pytest.approx(expected)
 
 
 def test_keras_tells_no_callback_of_the_others():

@@ -111,6 +111,28 @@ def test_every_form_trains_as_keras_does(form):
     assert_same(found[3], twin.predict(X, verbose=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("form", own.FORMS, ids=str)
+def test_every_form_averages_the_losses_of_outputs_as_keras_does(form):
+    jit_compile = "auto" if BACKEND == "torch" else form.xla
+
+    def model():
+        inputs = keras.Input((2, 1))
+        inner = layers.Flatten()(inputs)
+        outputs = {name: layers.Dense(1, name=name)(inner) for name in "ab"}
+        return compiled(seeded(keras.Model(inputs, outputs)))
+
+    data, twin = (X, {"a": Y, "b": 5 * Y}), model()
+    kept = dict(batch_size=4, verbose=0)
+    forced = dict(program="loop" if form.loop else "steps", jit_compile=jit_compile, **kept)
+    found = fit(model(), data, shuffle=False, validation_data=data, **forced).history
+    history = twin.fit(*data, shuffle=False, validation_data=data, **kept).history
+    assert found.keys() == history.keys() >= {"a_loss", "val_b_loss"}
+    for name, values in history.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, err_msg=name)
+    logs = evaluate(twin, data, return_dict=True, **forced)
+    assert logs == pytest.approx(twin.evaluate(*data, return_dict=True, **kept), rel=1e-5)
+
+
 @pytest.mark.usefixtures("every_form")
 def test_lanes_keep_their_state_from_form_to_form():
     lanes = SequenceFramer(1).frame([numbers(25, seed=2), numbers(15, seed=3)]).lanes(2)

@@ -170,9 +170,9 @@ def counted_rows(
 ) -> Iterator[None]:
     """Let a step count only some rows of its batch: where `rows()` is 1, not 0. None: all.
 
-    The loss is the mean over these rows, and the mean of the losses weighs a batch by their number.
-    `metrics` get the rows as sample weights `(batch_size, *weight_shape)`. The sample weights of
-    the batch must be 0 in the other rows.
+    The loss is the mean over these rows, and the means of the losses weigh a batch by their number
+    wherever Keras weighs it by its size. `metrics` get the rows as sample weights `(batch_size,
+    *weight_shape)`. The sample weights of the batch must be 0 in the other rows.
 
     Why: Keras divides a loss by all rows of a batch, and gives `metrics` no weights.
     """
@@ -190,26 +190,58 @@ def counted_rows(
             sample_weight = sample_weight * ops.cast(share, sample_weight.dtype)
         return loss(x, y, y_pred, sample_weight, **kwargs)
 
-    def weighted(own: Any, weight: Callable[[Any], Any]) -> Any:
+    def weighted(own: Any, weight: Callable[[Any, Any], Any]) -> Any:
         def update_state(*args: Any, sample_weight: Any = None, **kwargs: Any) -> Any:
             counted = rows()
             if counted is not None:
-                sample_weight = weight(counted)
+                sample_weight = weight(counted, sample_weight)
             return own(*args, sample_weight=sample_weight, **kwargs)
 
         return update_state
 
-    def by_frame(counted: Any) -> Any:
+    def by_frame(counted: Any, given: Any) -> Any:
         return ops.reshape(counted, (-1, *weight_shape))
+
+    def by_number(counted: Any, given: Any) -> Any:
+        number = ops.sum(counted)
+        return ops.sign(number) if given is None else number
 
     pairs = [
         (metric, {"update_state": weighted(metric.update_state, by_frame)}) for metric in metrics
     ]
-    if tracker is not None:
-        pairs.append((tracker, {"update_state": weighted(tracker.update_state, ops.sum)}))
+    trackers = [] if tracker is None else [tracker]
+    for each in (*trackers, *_output_losses(model)):
+        pairs.append((each, {"update_state": weighted(each.update_state, by_number)}))
     pairs.append((model, {"compute_loss": compute_loss}))
     with _attributes([item for item, _ in pairs], [given for _, given in pairs]):
         yield
+
+
+def _output_losses(model: keras.Model) -> list[keras.Metric]:
+    """Return the metrics of a model's losses of single outputs, if it has several."""
+    loss = getattr(model, "_compile_loss", None)
+    return [] if loss is None else list(loss.metrics)
+
+
+def equal_batches(model: keras.Model) -> AbstractContextManager[None]:
+    """Let the losses of single outputs be means of the batches, whatever their sizes.
+
+    A batch without a row that counts does not count.
+
+    Why: Keras weighs a batch by its size if the size is known while the step is traced. In the
+    `fit` of TensorFlow it is not known, in a program of XLA it is.
+    """
+
+    def alike(own: Any) -> Any:
+        def update_state(*args: Any, sample_weight: Any = None, **kwargs: Any) -> Any:
+            if sample_weight is not None:
+                sample_weight = ops.sign(sample_weight)
+            return own(*args, sample_weight=sample_weight, **kwargs)
+
+        return update_state
+
+    losses = _output_losses(model)
+    return _attributes(losses, [{"update_state": alike(each.update_state)} for each in losses])
 
 
 def resumed_epoch(model: keras.Model) -> int | None:

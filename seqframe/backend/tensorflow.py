@@ -29,7 +29,7 @@ from seqframe.backend.common import (
     scalars,
     share_of,
 )
-from seqframe.backend.internals import build_for_training, counted_rows, replaced
+from seqframe.backend.internals import build_for_training, counted_rows, equal_batches, replaced
 from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
 
@@ -309,6 +309,10 @@ class StepLoop(common.StepLoop):
         with nullcontext() if self._strategy is None else tf.device("CPU:0"):
             batch = self._gather.batch(arrays, row)
         return self._step_of_row(row, batch)
+
+    def _step_of_row(self, row: Any, *args: Any) -> Any:
+        with equal_batches(self._model):
+            return super()._step_of_row(row, *args)
 
     def _predict(self, data: Any) -> Any:
         self.outputs, logs = named_outputs(self._model.predict_step(data))

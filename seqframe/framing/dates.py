@@ -38,8 +38,13 @@ def is_clock(index: Any) -> bool:
 
 def check_each(tables: Sequence[Any], name: str, labels: Sequence[Hashable] | None = None) -> None:
     """Raise if the dates of one of several tables do not go forward."""
-    for number, table in enumerate(read_tables(tables)):
-        if isinstance(table, Table) and (is_clock(table.index) or _has_levels(table.index)):
+    tables = read_tables(tables)
+    indexes = [table.index if isinstance(table, Table) else None for table in tables]
+    # To ask for each of many indexes would take longer than to read their tables.
+    examples = {type(index): index for index in indexes}
+    dated = {kind for kind, index in examples.items() if is_clock(index) or _has_levels(index)}
+    for number, (table, index) in enumerate(zip(tables, indexes, strict=True)):
+        if type(index) in dated:
             check_dates(table, each_name(name, number, labels or len(tables)))
 
 

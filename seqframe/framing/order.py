@@ -67,7 +67,7 @@ class Blocks:
         flat = np.ravel(positions)
         group = np.searchsorted(groups, flat, side="right")
         place = np.empty_like(flat)
-        for number in np.unique(group).tolist():
+        for number in np.flatnonzero(np.bincount(group)).tolist():
             these = group == number
             first = int(groups[number - 1]) if number else 0
             order = (int(groups[number]) - first, seed, epoch, flat[these] - first, number + 1)

@@ -187,10 +187,10 @@ def to_arrays(
     def called(number: int) -> str:
         return each_name(name, number, labels or len(raw))
 
-    arrays = [
-        item if _is_array_of_numbers(item) else to_array(item, called(number), vocabulary)
-        for number, item in enumerate(raw)
-    ]
+    arrays: list[Any] = [_array_of_numbers(item) for item in raw]
+    for number, item in enumerate(raw):
+        if arrays[number] is None:
+            arrays[number] = to_array(item, called(number), vocabulary)
     full = next((array for array in arrays if len(array)), arrays[0])
     for number, item in enumerate(raw):
         if isinstance(item, (list, tuple)) and not len(item):  # it has no dtype of its own
@@ -218,12 +218,15 @@ def to_arrays(
 
 
 def _names_of(item: Any) -> tuple[str, ...] | None:
-    return item.columns if isinstance(item, Table) and item.ndim == 2 else None
+    return item.columns or None if isinstance(item, Table) else None
 
 
-def _is_array_of_numbers(item: Any) -> bool:
-    """Whether an item is an array that `to_array` returns as it is, which takes it much longer."""
-    return type(item) is np.ndarray and item.dtype.kind in "biufcmM" and item.ndim > 0
+def _array_of_numbers(item: Any) -> np.ndarray | None:
+    """Return what `to_array` would, if it is found much faster; else None."""
+    if type(item) is Table:
+        return item.small_array()
+    is_array = type(item) is np.ndarray and item.dtype.kind in "biufcmM" and item.ndim > 0
+    return item if is_array else None
 
 
 def find_columns(

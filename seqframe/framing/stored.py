@@ -5,6 +5,8 @@ a few blocks stay in memory. Other frames are read by themselves.
 """
 
 import math
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,11 +18,12 @@ from seqframe.framing.gather import PAGE_BYTES, Axis, Rows
 from seqframe.framing.stores import Reader, Store
 
 HELD_BYTES = 2**26  # of pages that are kept in memory, about
-_LEAST_PAGES = 4  # that are kept, however large: those of two groups of two blocks
-_MOST_PAGES = 256  # that are kept, however small
+_LEAST_PAGES = 5  # that are kept, however large: two groups of two blocks, and room to place them
+_MOST_TOGETHER = 128  # blocks that are shuffled together, however small
 _LARGE_CHUNK = 2**24  # bytes
 _NEAR_BYTES = 2**16  # between two windows, which are faster read than left out
 _PIECE_BYTES = 2**24  # that are read at once, to gather windows from
+_ABSENT = -(2**62)  # so far from any address that no row of the memory is there
 
 
 def rows_of(arrays: Sequence[Any], columns: list[int] | None = None) -> Rows:
@@ -61,12 +64,13 @@ class StoredRows(Rows):
         self.arrays: tuple[Any, ...] = tuple(stores)
         self.columns: Any = columns
         self.dtype, self._whole_shape = first.dtype, first.shape[1:]
+        self.row_bytes = max(math.prod(self._whole_shape) * self.dtype.itemsize, 1)
         self.lengths = np.fromiter(map(len, stores), np.int64)
         self._pages, self._offset = pages, offset
         readers = {id(store.reader): store.reader for store in stores}
         self._readers = list(readers.values())
         chunk = max(reader.chunk for reader in self._readers)
-        self._chunk, row = chunk, self._row_bytes
+        self._chunk, row = chunk, self.row_bytes
         # A page also reads the chunk after it, so a page of one chunk would take twice as long.
         least = 2 if chunk * row <= _LARGE_CHUNK else 1
         self.page_rows = max(round(PAGE_BYTES / (chunk * row)), least) * chunk
@@ -82,11 +86,7 @@ class StoredRows(Rows):
     @property
     def read_bytes(self) -> int:
         """Bytes of all rows, with the columns that are read but not kept."""
-        return int(self.lengths.sum()) * self._row_bytes
-
-    @property
-    def _row_bytes(self) -> int:
-        return max(math.prod(self._whole_shape) * self.dtype.itemsize, 1)
+        return int(self.lengths.sum()) * self.row_bytes
 
     def address(
         self, array: np.ndarray, row: np.ndarray, axes: tuple[Axis, ...] = ()
@@ -108,7 +108,7 @@ class StoredRows(Rows):
     def gather(self, address: np.ndarray, axes: tuple[Axis, ...] = ()) -> np.ndarray:
         span = 1 + sum((steps - 1) * rows for steps, rows in axes)
         steps = math.prod(steps for steps, _ in axes)
-        if (span - steps) * self._row_bytes > _NEAR_BYTES * steps:
+        if (span - steps) * self.row_bytes > _NEAR_BYTES * steps:
             # Only a few rows of such a span are steps.
             for count, rows in axes:
                 address = address[..., None] + np.arange(count) * rows
@@ -118,7 +118,7 @@ class StoredRows(Rows):
             lengths = tuple(steps for steps, _ in axes)
             return np.empty((*address.shape, *lengths, *self.row_shape), self.dtype)
         if self._pages is not None:
-            found = self._from_pages(flat, axes, self._pages)
+            found = self._pages.gather(flat, self._page_of(flat), axes, self)
             if found is not None:
                 return self._kept(found.reshape(*address.shape, *found.shape[1:]))
         order = np.argsort(flat, kind="stable")
@@ -137,7 +137,7 @@ class StoredRows(Rows):
     def _runs(self, rows: np.ndarray, span: int) -> Iterator[tuple[int, int]]:
         """Yield which of the sorted rows are read together, as the first and the one after."""
         reader = self._reader_at(rows)
-        near = max(_NEAR_BYTES // self._row_bytes, 1)
+        near = max(_NEAR_BYTES // self.row_bytes, 1)
         local = rows - self._begins[reader]
         last = local[:-1] + span - 1
         apart = (local[1:] > last + near) & (local[1:] // self._chunk > last // self._chunk)
@@ -145,24 +145,17 @@ class StoredRows(Rows):
         begins = np.flatnonzero(np.append(True, breaks))
         run = np.cumsum(np.append(0, breaks))
         # Long runs are read in pieces.
-        piece = (rows - rows[begins][run]) // max(_PIECE_BYTES // self._row_bytes, 1)
+        piece = (rows - rows[begins][run]) // max(_PIECE_BYTES // self.row_bytes, 1)
         breaks |= piece[1:] != piece[:-1]
         edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
         yield from pairwise(edges)
 
-    def _from_pages(
-        self, rows: np.ndarray, axes: tuple[Axis, ...], pages: "Pages"
-    ) -> np.ndarray | None:
-        """Copy windows from pages, or return None if these are too many for the memory."""
-        reader = self._reader_at(rows)
-        begins = self._begins[reader]
-        page = np.maximum(rows - self._offset, begins) // self.page_rows * self.page_rows
-        firsts, which = np.unique(page, return_inverse=True)
-        size = (self.page_rows + pages.reach) * self._row_bytes
-        if len(firsts) * size > max(pages.most_bytes, _LEAST_PAGES * size):
-            return None
-        held, slots = pages.get(firsts.tolist(), self)
-        return held.take(slots[which], rows - firsts[which], axes)
+    def _page_of(self, address: np.ndarray) -> np.ndarray:
+        """Return the pages of the frames whose windows begin at these addresses."""
+        if self._offset:
+            address = np.maximum(address - self._offset, self._begins[self._reader_at(address)])
+        pages: np.ndarray = address // self.page_rows
+        return pages
 
     def _reader_at(self, rows: np.ndarray) -> np.ndarray:
         if len(self._readers) == 1:
@@ -174,9 +167,21 @@ class StoredRows(Rows):
         """What the stores are read by."""
         return tuple(self._readers)
 
-    def read_page(self, first: int, reach: int) -> np.ndarray:
-        """Return the page that begins at an address, and `reach` rows after it."""
-        return self._read_at(first, first + self.page_rows + reach)
+    def page_lengths(self, reach: int) -> np.ndarray:
+        """Return how many rows each page has, with `reach` rows of the pages after it."""
+        own = [
+            np.minimum(reader.shape[0] - np.arange(0, reader.shape[0], self.page_rows), most)
+            for reader in self._readers
+            for most in [self.page_rows + reach]
+        ]
+        return np.concatenate(own)
+
+    def read_page(self, page: int, out: np.ndarray) -> None:
+        """Read a page, and rows after it, into an array of so many rows."""
+        first = page * self.page_rows
+        number = int(self._reader_at(np.array([first]))[0])
+        start = first - int(self._begins[number])
+        _read_into(self._readers[number], start, out)
 
     def _read_at(self, begin: int, end: int) -> np.ndarray:
         """Return the rows at addresses of one reader."""
@@ -206,7 +211,7 @@ class StoredRows(Rows):
 
 
 class Pages:
-    """Pages of stores in memory: those that were used last.
+    """Pages of stores in memory: those that were read last.
 
     Args:
         reach: int. Rows after a page that come with it, so that windows that begin in it are whole.
@@ -215,38 +220,71 @@ class Pages:
 
     def __init__(self, reach: int, most_bytes: int):
         self.reach, self.most_bytes = reach, most_bytes
-        # For the first row of each page its place, and the pages as Rows.
-        self._held: tuple[dict[int, int], Rows | None] = ({}, None)
-        self._used: dict[int, int] = {}
-        self._calls = 0
+        self._memory: _Memory | None = None
 
-    def get(self, firsts: list[int], source: StoredRows) -> tuple[Rows, np.ndarray]:
-        """Return pages as Rows, and which ones begin with these rows. Missing ones are read."""
-        places, held = self._held
-        if held is None or not places.keys() >= set(firsts):
-            arrays = {} if held is None else {at: held.arrays[k] for at, k in places.items()}
-            for first in firsts:
-                if first not in arrays:
-                    arrays[first] = source.read_page(first, self.reach)
-            self._drop(arrays, set(firsts))
-            places, held = {at: k for k, at in enumerate(arrays)}, Rows([*arrays.values()])
-            self._held = places, held  # at once: threads may ask at the same time
-        self._calls += 1
-        self._used.update(dict.fromkeys(firsts, self._calls))
-        return held, np.array([places[first] for first in firsts])
-
-    def _drop(self, pages: dict[int, np.ndarray], needed: set[int]) -> None:
-        """Leave out pages that were not used for long, until the others fit into memory."""
-        most = max(self.most_bytes, _LEAST_PAGES * max(page.nbytes for page in pages.values()))
-        total = sum(page.nbytes for page in pages.values())
-        for first in sorted(pages.keys() - needed, key=lambda at: self._used.get(at, 0)):
-            if total <= most and len(pages) <= _MOST_PAGES:
-                break
-            total -= pages.pop(first).nbytes
-            self._used.pop(first, None)
+    def gather(
+        self, address: np.ndarray, page: np.ndarray, axes: tuple[Axis, ...], source: StoredRows
+    ) -> np.ndarray | None:
+        """Copy windows from their pages, or return None if these are too many for the memory."""
+        memory = self._memory
+        # A process that was forked off has its own memory: no lock holds for both.
+        if memory is None or memory.process != os.getpid():
+            memory = self._memory = _Memory(source, self.reach, self.most_bytes)
+        return memory.gather(address, page, axes, source)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Pages, (self.reach, self.most_bytes)
+
+
+class _Memory:
+    """Pages in one array, which is allocated once. A new page takes the place of the oldest."""
+
+    def __init__(self, source: StoredRows, reach: int, most_bytes: int):
+        self.process, self._lock = os.getpid(), threading.Lock()
+        self._lengths, self._page_rows = source.page_lengths(reach), source.page_rows
+        row = source.arrays[0].shape[1:]
+        most = max(most_bytes // source.row_bytes, _LEAST_PAGES * int(self._lengths.max()))
+        self._rows = Rows([np.empty((min(most, int(self._lengths.sum())), *row), source.dtype)])
+        self._forget()
+
+    def _forget(self) -> None:
+        self._places: dict[int, tuple[int, int]] = {}  # rows of each page, the oldest first
+        self._shift = np.full(len(self._lengths), _ABSENT)  # from an address to its row here
+        self._next = 0
+
+    def gather(
+        self, address: np.ndarray, page: np.ndarray, axes: tuple[Axis, ...], source: StoredRows
+    ) -> np.ndarray | None:
+        with self._lock:
+            rows = address + self._shift[page]
+            if np.minimum.reduce(rows) < 0:
+                wanted = np.unique(page)
+                if self._lengths[wanted].sum() > len(self._rows.arrays[0]):
+                    return None
+                if not self._load(wanted.tolist(), source):
+                    self._forget()  # pages that are wanted are in the way
+                    self._load(wanted.tolist(), source)
+                rows = address + self._shift[page]
+            return self._rows.gather(rows, axes)
+
+    def _load(self, wanted: list[int], source: StoredRows) -> bool:
+        """Read those pages that are absent. Return False if another one would have to go."""
+        array = self._rows.arrays[0]
+        for page in wanted:
+            if page in self._places:
+                continue
+            length = int(self._lengths[page])
+            start = self._next if self._next + length <= len(array) else 0
+            stop = start + length
+            for other in [k for k, (a, b) in self._places.items() if a < stop and start < b]:
+                if other in wanted:
+                    return False
+                del self._places[other]
+                self._shift[other] = _ABSENT
+            source.read_page(page, array[start:stop])
+            self._places[page], self._next = (start, stop), stop
+            self._shift[page] = start - page * self._page_rows
+        return True
 
 
 def pages_of(rows: Sequence[Rows], reach: int) -> dict[tuple[Reader, ...], Pages]:
@@ -276,7 +314,13 @@ def blocks_together(nbytes: int, blocks: int) -> int:
 
     While one group of blocks follows another, the pages of both are in memory.
     """
-    return min(max(HELD_BYTES * blocks // (2 * max(nbytes, 1)), 2), _MOST_PAGES // 2)
+    return min(max(HELD_BYTES * blocks // (2 * max(nbytes, 1)), 2), _MOST_TOGETHER)
+
+
+def _read_into(reader: Reader, start: int, out: np.ndarray) -> None:
+    """Read rows of a reader from `start` on into an array."""
+    if not reader.read_into(start, out):
+        out[...] = _read(reader, start, start + len(out))
 
 
 def _read(reader: Reader, start: int, stop: int) -> np.ndarray:

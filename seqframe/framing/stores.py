@@ -73,12 +73,24 @@ class Reader:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the rows `start … stop - 1`."""
+        return np.asarray(self._opened()[start:stop])
+
+    def read_into(self, start: int, out: np.ndarray) -> bool:
+        """Read rows from `start` on into an array, or return False if the store cannot."""
+        store = self._opened()
+        if not hasattr(store, "read_direct") or np.dtype(store.dtype) != out.dtype:
+            return False
+        store.read_direct(out, np.s_[start : start + len(out)])
+        return True
+
+    def _opened(self) -> Any:
+        """Return the store, opened in this process and of the size that it had."""
         # Processes must not share an open file. A file that was closed is opened again, too.
         if self._place is not None and (self._process != os.getpid() or not self._store):
             self._store, self._process = _open_dataset(*self._place), os.getpid()
         if self._store.shape != self.shape:
             raise _changed(str(self), self.shape, tuple(self._store.shape))
-        return np.asarray(self._store[start:stop])
+        return self._store
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._place is None:
@@ -155,6 +167,10 @@ class ParquetReader(Reader):
             first = int(self._ends[wanted[0]] - self._table.group_rows[wanted[0]])
             self._kept = first, first + len(rows), rows
         return rows[start - first : stop - first]
+
+    def read_into(self, start: int, out: np.ndarray) -> bool:
+        """Return False: groups of rows are read whole."""
+        return False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ParquetReader, (self._table, self._columns)

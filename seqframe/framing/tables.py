@@ -34,7 +34,7 @@ _LAZY_MODULES = ("dask.dataframe", "dask_expr", "pyspark.sql")
 _MANY_ROWS = 10_000  # of a table, from which it is faster to leave out columns than to copy
 
 
-@dataclass(frozen=True)
+@dataclass  # frozen, it would take twice as long to make
 class Table:
     """A table that was read. Columns that nobody asks for are never converted.
 
@@ -107,11 +107,10 @@ class Table:
             return self.data
         if isinstance(self.data, ParquetTable):
             return self._store(name)
+        values = self.small_array()
+        if values is not None:
+            return values
         data, places = self.data, self.places
-        if places is None and self.index is not None and len(self.index) < _MANY_ROWS:
-            values: np.ndarray = data.values  # a view, or a small copy
-            if values.dtype.kind in _NUMBERS:
-                return values
         if places is not None and len(data) >= _MANY_ROWS and not _is_uniform(data):
             # Without the columns of labels, a library may have an array to view.
             data, places = self._opened[:, places].to_native(), None
@@ -126,6 +125,16 @@ class Table:
         self._check_numbers(name, [column.dtype for column in columns], read)
         # Each column is one run of memory, as in a table. A single one need not be copied.
         return columns[0][:, None] if len(columns) == 1 else np.stack(columns).T
+
+    def small_array(self) -> np.ndarray | None:
+        """Return the values of a small pandas DataFrame of numbers, by the fastest way; or None."""
+        if isinstance(self.data, np.ndarray) or self.places is not None or self.index is None:
+            return None
+        if len(self.index) < _MANY_ROWS:
+            values: np.ndarray = self.data.values  # a view, or a small copy
+            if values.dtype.kind in _NUMBERS:
+                return values
+        return None
 
     def _store(self, name: str) -> Any:
         """Return the columns of a Parquet file as a Store."""
@@ -205,9 +214,16 @@ def read_table(value: Any) -> Any:
     names = value.columns
     labels, columns = _last_names
     if not names.is_(labels):  # tables that were cut from one share their names
-        columns = columns if names.identical(labels) else tuple(map(str, names))
+        columns = columns if _are_identical(names, labels) else tuple(map(str, names))
         _last_names = names, columns  # at once: threads may read tables at the same time
     return Table(value, columns, index, names, kind.library)
+
+
+def _are_identical(names: Any, others: Any) -> bool:
+    """Whether two pandas indexes have the same labels, of the same kind."""
+    if others is None or type(names) is not type(others) or isinstance(names.dtype, np.dtype):
+        return bool(names.identical(others))
+    return bool(names.array.equals(others.array))  # much faster, for strings
 
 
 def _kind_of(value: Any) -> _Kind | None:

@@ -365,12 +365,17 @@ def facts_of(schedule: Schedule, kind: str) -> dict[str, Any]:
     """Return what tells the data and the steps of a run from those of another one."""
     shuffle = schedule.shuffle if isinstance(schedule.shuffle, bool) else str(schedule.shuffle)
     order = [array for array in (schedule._frames, schedule.resets) if array is not None]
+    shard = schedule.shard
+    if shard is not None:  # the processes' data and blocks differ, but not the whole
+        shuffle, order = bool(schedule.shuffle), []
     facts = {
         "batch size": schedule.batch_size,
         "frames": schedule.feed.size,
         "framing": repr(schedule.feed.gather),
         "order": (shuffle, schedule.seed if shuffle else None, _digest(order)),
-        "data": _digest(schedule.feed.sample()),
+        "data": (
+            _digest(schedule.feed.sample()) if shard is None else (shard.num_shards, shard.whole)
+        ),
     }
     return {f"{name} of the {kind}": fact for name, fact in facts.items()}
 

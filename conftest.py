@@ -152,9 +152,9 @@ TESTS_DONE = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def freed_programs() -> Iterator[None]:
-    """Free the programs that tests leave behind in JAX's caches, after every 10 of them."""
+    """Free the programs that tests leave behind in JAX's caches, after every 25 of them."""
     yield
-    if next(TESTS_DONE) % 10 or "keras" not in sys.modules:
+    if next(TESTS_DONE) % 25 or "keras" not in sys.modules:
         return
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()

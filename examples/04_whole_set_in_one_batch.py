@@ -55,19 +55,17 @@ shuffled = np.random.default_rng(0).permutation(len(X))
 alone = model.predict(X, batch_size=len(X), verbose=0)
 mixed = np.empty_like(alone)
 mixed[shuffled] = model.predict(X[shuffled], batch_size=len(X), verbose=0)
-print(
-    f"Largest change of a prediction when the rows are shuffled: {np.abs(alone - mixed).max():.1e}"
-)
+change = np.abs(alone - mixed).max()
+print(f"Largest change of a prediction when the rows are shuffled: {change:.1e}")
 
 # %%
 # And in training? Train the same model from the same weights, with the rows of each batch shuffled.
 # The loss is the same.
 other = make_model()
-other_history = fit(
-    other, (X[shuffled], y[shuffled]), batch_size=len(X), epochs=500, shuffle=False, verbose=0
-)
+options = dict(batch_size=len(X), epochs=500, shuffle=False, verbose=0)
+other_history = fit(other, (X[shuffled], y[shuffled]), **options)
 change = np.abs(np.subtract(history.history["loss"][:500], other_history.history["loss"]))
-print(f"Largest change of the loss over 500 epochs when the rows are shuffled: {change.max():.1e}")
-print("The rows of a batch are independent: 5,000 full-batch updates are what teaches the model.")
+print(f"Largest change of the loss over 500 epochs: {change.max():.1e}")
+print("The rows of a batch are independent: 5,000 updates on all of them teach the model.")
 
 # sphinx_gallery_thumbnail_path = '_build/thumbnails/04.png'

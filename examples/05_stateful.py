@@ -66,7 +66,7 @@ print("K, warm:", *generator.generate("ABCDEFGHIJK", 5))
 plain = Vocabulary(alphabet)
 reserved = Vocabulary(alphabet, reserve_padding=True)  # 0 is the padding, and A is 1
 scaled = keras.layers.Rescaling(1 / 26)
-shifted = keras.layers.Rescaling(1 / 26, offset=-1 / 26)  # A is 0 again, and padding is below
+shifted = keras.layers.Rescaling(1 / 26, offset=-1 / 26)  # A is 0 again
 ways = {
     "0, the code of A": (plain, [scaled]),
     "an id of its own": (reserved, [shifted]),
@@ -78,8 +78,9 @@ def train_on_prefixes(vocabulary, layers, seed):
     """Return the accuracy in percent, and a generator."""
     keras.utils.set_random_seed(seed)
     prefixes = SequenceFramer(25, mode="prefixes", vocabulary=vocabulary).frame(alphabet)
-    recurrent = [keras.layers.LSTM(16), keras.layers.Dense(len(vocabulary), activation="softmax")]
-    stateless = keras.Sequential([keras.Input(prefixes.x_shape), *layers, *recurrent])
+    inputs, recurrent = keras.Input(prefixes.x_shape), keras.layers.LSTM(16)
+    last = keras.layers.Dense(len(vocabulary), activation="softmax")
+    stateless = keras.Sequential([inputs, *layers, recurrent, last])
     stateless.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     fit(stateless, prefixes, batch_size=1, epochs=300, seed=seed, verbose=0)
     _, accuracy = stateless.evaluate(*prefixes.arrays(), verbose=0)

@@ -47,8 +47,8 @@ history = fit(model, lanes, epochs=6, validation_data=validation, verbose=2)
 # draws. At a low temperature the model mostly chooses likely letters.
 generator = Generator(model, train.framer, sampler="random", seed=7)
 for temperature in (0.3, 0.7, 1.0):
-    text = generator.generate("The statement ", 200, temperature=temperature, include_prompt=True)
-    print(f"\ntemperature {temperature}: {text}")
+    text = generator.generate("The statement ", 200, temperature=temperature)
+    print(f"\ntemperature {temperature}: The statement {text}")
 
 # %%
 # Stream letters as they are generated, up to a stop.

@@ -79,9 +79,10 @@ for name, values in forecasts.items():
 # Forecast from 1980 on. Each sample path adds errors that are drawn from the measured ones. At each
 # step ahead, the conformal interval held nine of ten actual values in the backtest.
 history, actual = sunspots[years < 1980], sunspots[years >= 1980][:22]
-root_forecast = generator.forecast(roots[years < 1980], 22)
+known = roots[years < 1980]
+root_forecast = generator.forecast(known, 22)
 lower, upper = map(squared, tested.interval(root_forecast, coverage=0.9))
-root_paths = generator.forecast(roots[years < 1980], 22, num_samples=500, noise=tested.residuals)
+root_paths = generator.forecast(known, 22, num_samples=500, noise=tested.residuals)
 forecast, paths = squared(root_forecast), squared(root_paths)
 low, high = np.quantile(paths, [0.05, 0.95], axis=0)
 print("year  forecast   90 % of paths   conformal 90 %      actual")

@@ -24,8 +24,14 @@ models = {
         dict(units=32, epochs=500),
     ),
     "3: 3 letters as time steps": (SequenceFramer(3), dict(units=32, epochs=500)),
-    "4: one letter, one batch": (SequenceFramer(1), dict(units=16, epochs=5000, batch_size=25)),
-    "5: one letter, stateful": (SequenceFramer(1), dict(units=16, epochs=300, stateful=True)),
+    "4: one letter, one batch": (
+        SequenceFramer(1),
+        dict(units=16, epochs=5000, batch_size=25),
+    ),
+    "5: one letter, stateful": (
+        SequenceFramer(1),
+        dict(units=16, epochs=300, stateful=True),
+    ),
     "6: 1 to 5 letters, padded": (random, dict(units=32, epochs=500)),
 }
 

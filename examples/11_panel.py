@@ -22,7 +22,8 @@ print(f"{len(panel):,} rows of {panel['store'].nunique()} stores")
 # Framing goes by rows, so give each missing day a row. `skip_nan` leaves out the frames that touch
 # it. Four weeks of units and prices are the input, and the prices of the next two weeks. Cut at a
 # date: the model does not see December.
-panel = panel.groupby("store")[["units", "price"]].resample("D").asfreq().reset_index("store")
+daily = panel.groupby("store")[["units", "price"]].resample("D").asfreq()
+panel = daily.reset_index("store")
 framer = SequenceFramer(28, horizon=14)
 frames = framer.frame(panel, by="store", targets="units", future=["price"], skip_nan=True)
 train, test = frames.split(at="2025-12-01", share_history=True)
@@ -38,9 +39,8 @@ units = past[:, :, :1] / keras.ops.expand_dims(size, 1)
 window = keras.layers.Flatten()(keras.layers.Concatenate()([units, past[:, :, 1:]]))
 known = keras.layers.Concatenate()([window, keras.layers.Flatten()(future)])
 hidden = keras.layers.Dense(64, activation="relu")(known)
-model = keras.Model(
-    {"past": past, "future": future}, size * keras.layers.Dense(14, activation="softplus")(hidden)
-)
+output = size * keras.layers.Dense(14, activation="softplus")(hidden)
+model = keras.Model({"past": past, "future": future}, output)
 model.compile(keras.optimizers.Adam(0.003), "mean_absolute_percentage_error")
 fit(model, train, batch_size=128, epochs=30, seed=7, verbose=0)
 
@@ -82,8 +82,9 @@ try:
 except ModuleNotFoundError:
     plt = None
 if plt is not None:
+    tables = panel, forecast, lower, upper
     history, middle, low, high = (
-        table.loc[table["store"] == "store 3", "units"] for table in (panel, forecast, lower, upper)
+        table.loc[table["store"] == "store 3", "units"] for table in tables
     )
     plot_forecast(history, middle, intervals={0.8: (low, high)})
     plt.show()

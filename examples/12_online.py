@@ -30,7 +30,8 @@ def record(steps):
     return (sound + 0.5 * rng.normal(size=(steps, 2))).astype("float32"), labels
 
 
-recordings, labels = zip(*[record(steps) for steps in rng.integers(300, 900, size=40)], strict=True)
+lengths = rng.integers(300, 900, size=40)
+recordings, labels = zip(*[record(steps) for steps in lengths], strict=True)
 
 # %%
 # `gap=-1` gives each step its own label. Windows follow each other, so that the state sees every
@@ -54,10 +55,12 @@ def tagger(stateful):
             keras.layers.Dense(1, activation="sigmoid"),
         ]
     )
-    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", weighted_metrics=["accuracy"])
+    loss, metrics = "binary_crossentropy", ["accuracy"]
+    model.compile(keras.optimizers.Adam(0.01), loss, weighted_metrics=metrics)
     fit(model, train, epochs=16, verbose=0, seed=7)
     _, accuracy = evaluate(model, test, verbose=0)
-    print(f"{'with' if stateful else 'without'} state: {accuracy:.1%} of unseen steps are right")
+    name = "with" if stateful else "without"
+    print(f"{name} state: {accuracy:.1%} of unseen steps are right")
     return model
 
 
@@ -76,7 +79,8 @@ print(f"{np.mean((tags > 0.5) == labels[-1]):.1%} of this recording is right")
 
 # %%
 figure, ax = plt.subplots(figsize=(8, 2.5), layout="constrained")
-ax.fill_between(np.arange(len(tags)), labels[-1][:, 0], step="mid", alpha=0.3, label="pump is on")
+steps, is_on = np.arange(len(tags)), labels[-1][:, 0]
+ax.fill_between(steps, is_on, step="mid", alpha=0.3, label="pump is on")
 ax.plot(tags, label="probability, step by step")
 ax.set_xlabel("step")
 ax.legend(loc="upper right")

@@ -211,21 +211,20 @@ def new_noise() -> tuple[Job, Job]:
     return draw, lambda k: roll_by_predict(theirs, [history] * 5)
 
 
-# By name: what makes the two jobs, and one in how many of the calls are made. The fast ones make
-# all; those that may compile something make few.
-JOBS: dict[str, tuple[Callable[[], tuple[Job, Job]], int]] = {
-    "fit": (fit, 5),
-    "evaluate": (evaluate, 2),
-    "predict": (predict, 2),
-    "forecast": (forecast, 1),
-    "save-and-load": (save_and_load, 20),
-    "samples-to-predict": (samples_to_predict, 20),
-    "samples-to-evaluate": (samples_to_evaluate, 20),
-    "longer-data": (longer_data, 20),
-    "histories": (histories, 20),
-    "nightly": (nightly, 40),
-    "new-model": (new_model, 40),
-    "new-generator": (new_generator, 40),
-    "generator-of-new-model": (generator_of_new_model, 40),
-    "new-noise": (new_noise, 40),
+# By name: what makes the two jobs.
+JOBS: dict[str, Callable[[], tuple[Job, Job]]] = {
+    "fit": fit,
+    "evaluate": evaluate,
+    "predict": predict,
+    "forecast": forecast,
+    "save-and-load": save_and_load,
+    "samples-to-predict": samples_to_predict,
+    "samples-to-evaluate": samples_to_evaluate,
+    "longer-data": longer_data,
+    "histories": histories,
+    "nightly": nightly,
+    "new-model": new_model,
+    "new-generator": new_generator,
+    "generator-of-new-model": generator_of_new_model,
+    "new-noise": new_noise,
 }

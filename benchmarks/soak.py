@@ -4,7 +4,7 @@ How memory grows over many calls
 
 Each job is repeated in a process of its own: by seqframe, and by Keras in another one.
 
-    python benchmarks/soak.py                 # 10,000 calls of each fast job: some hours
+    python benchmarks/soak.py                 # 10,000 calls of each job: some hours
     python benchmarks/soak.py --quick         # a smoke run: two jobs, a few calls
     python benchmarks/soak.py --calls 1000 --backend tensorflow --only fit new-model
 
@@ -20,10 +20,10 @@ The jobs:
   new one.
 - **new-noise**: sample paths with a new function of noise each time.
 
-Keras forecasts by a loop over `predict_on_batch`. Slow jobs get fewer calls, one in 2 to 40, and
-none starts a call after ten minutes. The table tells the number. The memory is what the process
-allocates (`RssAnon`), after a garbage collection. The first tenth of the calls, at least three, is
-a warm-up and does not count.
+Keras forecasts by a loop over `predict_on_batch`. No job starts a call after five minutes, so a
+slow one makes fewer calls. The table tells the number. The memory is what the process allocates
+(`RssAnon`), after a garbage collection. The first tenth of the calls or of the minutes is a warm-up
+and does not count.
 
 The claim is that seqframe's memory grows by at most as much as Keras's does. Less than 1 kB a call
 counts as nothing.
@@ -33,6 +33,7 @@ import math
 import os
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from _measure import NotMeasuredError, run_apart, settled_memory
@@ -40,7 +41,7 @@ from _report import Claim, machine, markdown_table, parse, report, show_number, 
 
 CALLS = 10_000
 LEAST_CALLS = 10
-SECONDS = 600  # after which a job makes no more calls
+SECONDS = 300  # after which a job makes no more calls
 NOTHING = 1.0  # kB a call
 SYSTEMS = ("seqframe", "keras")
 NAMES = (
@@ -83,20 +84,22 @@ def soak(name: str, system: str, backend: str, calls: int) -> Growth:
     os.environ["KERAS_BACKEND"] = backend  # before Keras is imported
     from _soak_jobs import JOBS
 
-    make, share = JOBS[name]
-    job = make()[SYSTEMS.index(system)]
-    calls = max(calls // share, LEAST_CALLS)
-    begin, warm, done = time.perf_counter(), max(calls // 10, 3), 0
-    for k in range(warm):
-        job(k)
+    job = JOBS[name]()[SYSTEMS.index(system)]
+    warm = repeat(job, range(max(calls // 10, 3)), SECONDS / 10)
     before, start = settled_memory(), time.perf_counter()
-    while done < calls and time.perf_counter() - begin < SECONDS:
-        job(warm + done)
-        done += 1
+    done = repeat(job, range(warm, warm + calls), SECONDS)
     seconds = time.perf_counter() - start
-    if not done:
-        raise NotMeasuredError("too slow")
     return Growth(done, (settled_memory() - before) / done / 1e3, seconds / done)
+
+
+def repeat(job: Callable[[int], Any], numbers: range, seconds: float) -> int:
+    """Do a job for each number, start no call after the seconds, and return how many were made."""
+    end = time.perf_counter() + seconds
+    for done, number in enumerate(numbers):
+        if time.perf_counter() > end:
+            return done
+        job(number)
+    return len(numbers)
 
 
 def measure(name: str, system: str, backend: str, calls: int) -> Growth:

@@ -2,8 +2,9 @@
 
 Build the site before. You need a Chromium (Debian's package `chromium`) and `pip install
 playwright`. The script stores screenshots of some pages in `docs/_build/screenshots`: on a desktop
-and on a phone, light and dark. It exits with 1 if a page is wider than the window, lacks a picture
-or logs an error, if the search finds nothing, or if a link of any page leads nowhere.
+and on a phone, light and dark. It exits with 1 if a page is wider than the window, cuts something
+off, lacks a picture, shows one too small to read, or logs an error. It also does so if the search
+finds nothing, or if a link of any page leads nowhere.
 """
 
 import argparse
@@ -22,6 +23,21 @@ HERE = Path(__file__).parent
 PAGES = ["index", "guide/state", "examples/08_forecast", "api/frames"]
 WIDTHS = [1400, 390]
 MODES = ["light", "dark"]
+LEAST_SCALE = 0.6  # of a picture: smaller labels cannot be read
+
+# What sticks out of the window, and lies in no part of the page that scrolls.
+CUT_OFF = """[...document.querySelectorAll("article *")].filter(element => {
+    const box = element.getBoundingClientRect();
+    if (!box.width || !box.height || box.right <= window.innerWidth + 1) return false;
+    for (let outer = element.parentElement; outer; outer = outer.parentElement)
+        if (["auto", "scroll"].includes(getComputedStyle(outer).overflowX)) return false;
+    return true;
+}).map(element => element.outerHTML.slice(0, 60))"""
+
+# A picture of the other mode is hidden, and need not be loaded. Thumbnails are small by intention.
+PICTURES = """[...document.images].filter(image => image.offsetParent).map(image => [
+    image.src, image.naturalWidth,
+    image.closest(".sphx-glr-thumbcontainer") ? image.naturalWidth : image.clientWidth])"""
 
 
 def main() -> None:
@@ -78,15 +94,16 @@ def listen(tab: Any) -> list[str]:
 
 
 def measure(tab: Any) -> Iterator[str]:
-    """Yield what is too wide or missing on a page."""
+    """Yield what is too wide, too small or missing on a page."""
     beyond = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     if beyond > 0:
         yield f"is {beyond} px too wide"
-    # A picture of the other mode is hidden, and need not be loaded.
-    missing = tab.evaluate(
-        "[...document.images].filter(e => e.offsetParent && !e.naturalWidth).map(e => e.src)"
-    )
-    yield from (f"the picture {source} is missing" for source in missing)
+    yield from (f"cuts off {element}" for element in tab.evaluate(CUT_OFF))
+    for source, width, shown in tab.evaluate(PICTURES):
+        if not width:
+            yield f"the picture {source} is missing"
+        elif shown < LEAST_SCALE * width:
+            yield f"the picture {source} is shown at {shown / width:.0%} of its size"
 
 
 def search(tab: Any, address: str, words: str = "SequenceFramer") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Sphinx configuration: `sphinx-build -W -n docs docs/_build/html`."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -8,13 +9,20 @@ from pathlib import Path
 # Keras prints start-up messages otherwise, and the gallery would show them as an example's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from docutils import nodes
+from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
+from sphinx_gallery.directives import imgsgnode
 
 import seqframe
 
 sys.path.append(str(Path(__file__).parent))
 from inventories import write_inventory
 from thumbnails import draw_thumbnails
+
+# A package of the theme sends logs from INFO on to the terminal.
+logging.getLogger("seqframe").setLevel(logging.WARNING)
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # the examples make many models
 
 project = "seqframe"
 author = "The seqframe developers"
@@ -123,3 +131,15 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "min_reported_time": 0,
 }
+
+
+def _let_pictures_scroll(app: Sphinx, page: nodes.document) -> None:
+    """Put the pictures of an example into boxes. On a phone they would be too small to read."""
+    for picture in [*page.findall(imgsgnode)]:
+        box = nodes.container(classes=["scroll"])
+        picture.replace_self(box)
+        box += picture
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", _let_pictures_scroll)

@@ -8,6 +8,7 @@ import argparse
 import re
 from collections.abc import Callable
 from doctest import DocTestParser
+from functools import cache
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -192,6 +193,51 @@ def draw_quantiles(figure: Figure, page: dict[str, Any]) -> None:
     ax.set(xlabel="", ylabel="load")
 
 
+def draw_panel(figure: Figure, page: dict[str, Any]) -> None:
+    """Draw the forecast of one store that the guide's end-to-end page makes for December."""
+    of_store = page["of_store"]
+    history, forecast, actual, lower, upper = (
+        of_store(page[name]) for name in ("known", "forecast", "actual", "lower", "upper")
+    )
+    intervals = {0.8: (lower, upper)}
+    ax = figure.subplots()
+    plot_forecast(history, forecast, intervals=intervals, actual=actual, num_history=28, ax=ax)
+    ax.set(xlabel="", ylabel="units sold")
+
+
+def draw_exposure(figure: Figure, page: dict[str, Any]) -> None:
+    """Draw the errors by steps ahead that the guide's end-to-end page measures."""
+    by_days, tested = page["by_days"].errors(), page["tested"].errors()
+    panel = {
+        "horizon=1, one step": by_days["one_step"],
+        "horizon=1": by_days["free_run"],
+        "horizon=14": tested["free_run"],
+        "seasonal naive": by_days["seasonal_naive"],
+    }
+    axes = figure.subplots(1, 2)
+    blue, _, green = curve_colors(axes[0])[:3]
+    long = dict(color=blue, label="horizon=14 or 11")
+    styles: dict[str, dict[str, Any]] = {
+        "horizon=1, one step": dict(color=GREY, ls="--"),
+        "horizon=1": dict(color=ORANGE),
+        "horizon=1, noise": dict(color=green),
+        "horizon=14": long,
+        "horizon=11": long,
+        "seasonal naive": dict(color=ink(axes[0]), ls=":"),
+    }
+    titles = ["days ahead, sales", "years ahead, sunspots"]
+    ticks = [1, 7, 14], [1, 4, 8, 11]
+    for ax, title, at, errors in zip(axes, titles, ticks, [panel, page["errors"]], strict=True):
+        for name, values in errors.items():
+            steps = range(1, len(values) + 1)
+            ax.plot(steps, values, **{"label": name, "lw": 2, **styles[name]})
+        ax.set(ylim=(0, None), xlabel=title, xticks=at)
+        ax.spines[["right", "top"]].set_visible(False)
+    axes[0].set_ylabel("mean absolute error")
+    handles = axes[1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+
+
 def run_readme() -> dict[str, Any]:
     """Run the README's last example, and return its names."""
     code = re.findall(
@@ -204,14 +250,23 @@ def run_readme() -> dict[str, Any]:
 
 def run_probabilistic() -> dict[str, Any]:
     """Run the quantiles of the guide's page of probabilistic forecasts, and return its names."""
-    text = (
-        (ROOT / "docs/guide/probabilistic.md").read_text("utf-8").partition("## A distribution")[0]
-    )
+    page = run_guide("probabilistic", until="## A distribution")
+    page["generator_of_quantiles"] = page["generator"]
+    return page
+
+
+@cache
+def run_end_to_end() -> dict[str, Any]:
+    return run_guide("forecasting-end-to-end")
+
+
+def run_guide(name: str, until: str = "## Read on") -> dict[str, Any]:
+    """Run a page of the guide until a heading, and return its names."""
+    text = (ROOT / f"docs/guide/{name}.md").read_text("utf-8").partition(until)[0]
     page: dict[str, Any] = {}
     for example in DocTestParser().get_examples(text.replace("```", "")):
         if example.exc_msg is None:
             exec(example.source, page)
-    page["generator_of_quantiles"] = page["generator"]
     return page
 
 
@@ -301,12 +356,16 @@ PICTURES: dict[str, tuple[float, Callable[..., None]]] = {
     "ladder": (3.4, draw_ladder),
     "rollout": (2.8, draw_stores),
     "quantiles": (2.8, draw_quantiles),
+    "panel": (2.8, draw_panel),
+    "exposure": (3.2, draw_exposure),
     **DIAGRAMS,
 }
 # What trains a model before it draws.
 PREPARED: dict[str, Callable[[], dict[str, Any]]] = {
     "rollout": run_readme,
     "quantiles": run_probabilistic,
+    "panel": run_end_to_end,
+    "exposure": run_end_to_end,
 }
 
 if __name__ == "__main__":

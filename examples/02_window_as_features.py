@@ -2,8 +2,8 @@
 Model 2: three letters as three features
 ========================================
 
-`layout="features"` makes a window of three letters one time step with three features. The network
-sees three letters, but not as a sequence. The LSTM works as a multilayer perceptron.
+`layout="features"` turns a window of three letters into one time step with three features. The
+network sees three letters, but not as a sequence. The LSTM works like a multilayer perceptron.
 """
 
 # %%
@@ -32,7 +32,7 @@ model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 fit(model, frames, batch_size=1, epochs=500, seed=7, verbose=0)
 
 # %%
-# It knows 19 of 23 patterns, hardly more than with one letter at a time.
+# It knows 19 of 23 patterns. This is no better than with one letter at a time.
 X, y = frames.arrays()
 _, accuracy = model.evaluate(X, y, verbose=0)
 print(f"Model Accuracy: {accuracy:.2%}")

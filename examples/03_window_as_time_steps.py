@@ -2,7 +2,7 @@
 Model 3: three letters as three time steps
 ==========================================
 
-The default, `layout="timesteps"`, makes a window of three letters three time steps with one
+The default, `layout="timesteps"`, turns a window of three letters into three time steps with one
 feature. The LSTM now reads a sequence, which is what an LSTM is for.
 """
 
@@ -19,7 +19,7 @@ frames.describe(len(frames))
 print("one input:", frames.x_shape)
 
 # %%
-# The model and the training are those of model 2.
+# The model and the training are the same as for model 2.
 model = keras.Sequential(
     [
         keras.Input(frames.x_shape),

@@ -61,8 +61,8 @@ print("K, warm:", *generator.generate("ABCDEFGHIJK", 5))
 
 # %%
 # The stateless equivalent is an LSTM that reads, for each letter, all letters up to it. They are
-# padded on the left to the full length. How should they be padded? Try three ways: with 0, which is
-# also the code of A; with an id that no letter has; and with such an id and a mask.
+# padded on the left to the full length. How should they be padded? Try 0, which is also the code of
+# A. Try an id that no letter has. Try such an id with a mask.
 plain = Vocabulary(alphabet)
 reserved = Vocabulary(alphabet, reserve_padding=True)  # 0 is the padding, and A is 1
 scaled = keras.layers.Rescaling(1 / 26)
@@ -88,7 +88,7 @@ def train_on_prefixes(vocabulary, layers, seed):
 
 # %%
 # Measure them over three seeds. Without a mask the LSTM reads the padding too, up to 24 steps of it
-# before the first letter. It does not learn all letters then, whether the padding looks like A or
+# before the first letter. Then it does not learn all letters, whether the padding looks like A or
 # not. With the mask it reads the same letters as the stateful model, and learns them all.
 for way, (vocabulary, layers) in ways.items():
     accuracies = [train_on_prefixes(vocabulary, layers, seed)[0] for seed in range(3)]

@@ -4,7 +4,7 @@ A character model of Python's documentation
 
 The model reads a text that comes with every Python, letter by letter. Then it writes in the same
 style. The text is one long sequence. `lanes` cuts it into rows that are read side by side. The
-state goes on from batch to batch; gradients stop at the batch (truncated back-propagation).
+state goes on from batch to batch. The gradients do not (truncated back-propagation).
 """
 
 # %%
@@ -14,7 +14,7 @@ from seqframe import Generator, SequenceFramer, Vocabulary, datasets, fit
 
 keras.utils.set_random_seed(7)
 text = datasets.load_python_docs()
-# The vocabulary comes from the training part. Other letters of the rest are out-of-vocabulary.
+# The vocabulary comes from the training part. Letters that only the rest has are out-of-vocabulary.
 seen = text[: int(0.95 * len(text))]
 vocabulary = Vocabulary.from_sequences(seen, unknown="\N{REPLACEMENT CHARACTER}")
 print(f"{len(text):,} letters, a vocabulary of {len(vocabulary)}")

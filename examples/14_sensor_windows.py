@@ -44,7 +44,7 @@ labels = {name: label for name, (_, label) in people.items()}
 
 # %%
 # Frame them: windows of 60 steps, one each second. `gap=-1` pairs a window with the label of its
-# last step. Labels stand beside the inputs, so the model cannot read them.
+# last step. The labels are no inputs, so the model cannot read them.
 framer = SequenceFramer(60, sequence_stride=20, gap=-1)
 frames = framer.frame(signals, targets=labels)
 print(frames)

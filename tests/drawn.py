@@ -28,8 +28,8 @@ class Case:
         lengths: steps of each sequence.
         dtype: dtype of the values, or "text" or "words".
         row: shape of a step.
-        form: "array", "list", "strided" (an array with gaps in its memory), "read-only", or the
-            library of a table.
+        form: "array", "list", "strided" (an array with gaps in its memory), "read-only", "store"
+            (read by slices), or the library of a table.
         columns: the columns of a table that are inputs; None: all.
         one_of_many: whether the sequences are groups of one table or array, cut by `by`.
         named: whether the sequences, and what belongs to them, are dicts of names.
@@ -118,7 +118,7 @@ def draw(seed: int) -> Case:
 
 
 def _numbers(rng: random.Random) -> dict[str, Any]:
-    form = rng.choice(["array"] * 4 + ["list", "strided", "read-only"])
+    form = rng.choice(["array"] * 4 + ["list", "strided", "read-only", "store"])
     dtype, row = rng.choice(NUMBERS), rng.choice(ROWS)
     if form == "list":  # lists of lists would be many sequences
         dtype, row = rng.choice(["int64", "float64"]), ()
@@ -304,6 +304,23 @@ def faulty(value: Any, fault: str) -> Any:
 
 
 # --- Making what was drawn.
+
+
+class Stored:
+    """An array that is read by slices only, as those of HDF5 and Zarr.
+
+    Args:
+        chunk: int. Rows that a library would read at once.
+    """
+
+    def __init__(self, array: np.ndarray, chunk: int):
+        self._array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
+        self.chunks = (chunk, *array.shape[1:])
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        if not isinstance(rows, slice):
+            raise TypeError(f"read by {type(rows).__name__}")
+        return self._array[rows].copy()
 
 
 def rule_of(case: Case) -> oracle.Rule:
@@ -513,6 +530,8 @@ def _formed(case: Case, array: np.ndarray) -> Any:
     if case.form == "read-only":
         array.flags.writeable = False
         return array
+    if case.form == "store":
+        return Stored(array, 1 + case.ask % 3)
     if case.form in TABLES:
         columns: dict[str, Any] = {"group": _group_of_rows(case)} if case.one_of_many else {}
         columns |= {f"c{k}": array[:, k] for k in range(array.shape[1])}

@@ -6,11 +6,13 @@ import pickle
 import random
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import drawn
 import numpy as np
@@ -18,6 +20,7 @@ import oracle
 from drawn import Case
 
 import seqframe
+from seqframe.framing import gather, stored
 from seqframe.framing.order import epoch_order
 
 PACKAGE = str(Path(seqframe.__file__).parent)
@@ -31,7 +34,7 @@ def check(case: Case) -> list[str]:
     """Raise unless a case is framed rightly. Return what was checked, or why it was refused."""
     data = _data(case)
     why = drawn.refused(case, data) if data is not None else "rule"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _pages(small=case.ask % 2 == 1):
         warnings.simplefilter("ignore")
         try:
             frames = drawn.frames_of(case)
@@ -58,6 +61,20 @@ def check(case: Case) -> list[str]:
         except Exception as error:
             raise WrongAnswerError(f"raised {type(error).__name__}: {error}") from error
     return ["framed", *(f"law: {law.__name__}" for law in laws)]
+
+
+@contextmanager
+def _pages(small: bool) -> Iterator[None]:
+    """Let blocks and stores have pages of a few rows, and few of them in memory."""
+    with ExitStack() as patches:
+        for module, name in [
+            (gather, "PAGE_BYTES"),
+            (stored, "PAGE_BYTES"),
+            (stored, "HELD_BYTES"),
+        ]:
+            if small:
+                patches.enter_context(mock.patch.object(module, name, 64))
+        yield
 
 
 def _data(case: Case) -> oracle.Data | None:
@@ -240,12 +257,15 @@ def batches(
     expected = oracle.arrays(rule, data, drawn_frames(rule, data, frames))
     size, batch_size = len(frames), case.batch_size
     options = {
-        "shuffle": rng.random() < 0.6,
+        "shuffle": rng.choice([False, *_shuffles(case)]),
         "seed": rng.randrange(9),
         "epoch": rng.randrange(3),
         "drop_last": rng.random() < 0.3,
     }
     made = frames.batches(batch_size, **options)
+    if options["shuffle"] == "blocks":
+        _each_once(made, expected, batch_size, size - size % batch_size * options["drop_last"])
+        return
     order = np.arange(size)
     if options["shuffle"]:
         order = epoch_order(size, options["seed"], options["epoch"], order)
@@ -263,12 +283,44 @@ def batches(
         batch_equals("at_epoch", other[k], at(expected, groups[k]))
 
 
+def _shuffles(case: Case) -> list[bool | str]:
+    """Return the ways to shuffle: frames by themselves, and blocks, which random frames lack."""
+    blocks = [] if case.rule.get("mode") == "subsequences" else ["blocks"]
+    # `True` shuffles a large store by blocks.
+    return ["frames" if case.form == "store" else True, *blocks]
+
+
+def _each_once(made: Any, expected: dict[str, np.ndarray], batch_size: int, count: int) -> None:
+    """Raise unless batches hold so many frames, in any order, and none more often than it is."""
+    held = [_by_name(batch) for batch in made]
+    sizes = [len(batch["y"]) for batch in held]
+    equal(
+        "sizes of batches",
+        sizes,
+        [min(batch_size, count - k * batch_size) for k in range(len(made))],
+    )
+    found = Counter(_whole_frames({name: [*map(itemgetter(name), held)] for name in expected}))
+    left = Counter(_whole_frames({name: [array] for name, array in expected.items()}))
+    equal("frames that are none", +(found - left), Counter())
+    equal("frames", found.total(), count)
+
+
+def _whole_frames(arrays: dict[str, list[np.ndarray]]) -> list[bytes]:
+    """Return each frame as the bytes of all its arrays."""
+    every = [[row.tobytes() for array in each for row in array] for each in arrays.values()]
+    return [b"".join(parts) for parts in zip(*every, strict=True)]
+
+
 def resumed(
     rule: oracle.Rule, data: oracle.Data, frames: Any, case: Case, rng: random.Random
 ) -> None:
     """An iterator that goes on from a state, or from a copy, yields what is left."""
     redraw = rule.mode == "subsequences" and rng.random() < 0.5
-    options = {"shuffle": True, "seed": rng.randrange(9), "epoch": rng.randrange(3)}
+    options = {
+        "shuffle": rng.choice(_shuffles(case)),
+        "seed": rng.randrange(9),
+        "epoch": rng.randrange(3),
+    }
     made = frames.batches(case.batch_size, **options, redraw=redraw)
     whole = list(frames.batches(case.batch_size, **options, redraw=redraw))
     stop = rng.randint(0, len(whole))
@@ -276,7 +328,7 @@ def resumed(
         next(made)
     equal("position", made.position, stop)
     state = json.loads(json.dumps(made.get_state()))
-    other = frames.batches(case.batch_size, shuffle=True, seed=77, redraw=redraw)
+    other = frames.batches(case.batch_size, **{**options, "seed": 77}, redraw=redraw)
     other.set_state(state)
     copy = pickle.loads(pickle.dumps(made))
     for name, one in {"set_state": other, "a pickled copy": copy, "itself": made}.items():
@@ -295,7 +347,8 @@ def shards(
     """The shards of workers are disjoint, and together whole."""
     expected = oracle.arrays(rule, data, drawn_frames(rule, data, frames))
     size = len(frames)
-    workers, shuffle, seed = rng.randint(1, min(size, 4)), rng.random() < 0.5, rng.randrange(9)
+    workers, seed = rng.randint(1, min(size, 4)), rng.randrange(9)
+    shuffle = rng.choice([False, _shuffles(case)[0]])
     whole = frames.batches(case.batch_size, shuffle=shuffle, seed=seed)
     order = epoch_order(size, seed, 0, np.arange(size)) if shuffle else np.arange(size)
     for worker in range(workers):

@@ -6,6 +6,7 @@ A script, because devices are made when TensorFlow starts.
 import contextlib
 import json
 import os
+import socket
 import sys
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -119,6 +120,24 @@ def refused(context):
     return [told(use, model, frames, verbose=0) for use in (fit, evaluate, predict)]
 
 
+def parameter_servers():
+    """Return a strategy of a worker and a server, which run in this process."""
+    spec = tf.train.ClusterSpec({"worker": [free_address()], "ps": [free_address()]})
+    for job in spec.jobs:
+        SERVERS.append(tf.distribute.Server(spec, job_name=job, task_index=0))
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(spec, rpc_layer="grpc")
+    return tf.distribute.ParameterServerStrategy(resolver)
+
+
+def free_address():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{one.getsockname()[1]}"
+
+
+SERVERS = []  # they end with the process
+
+
 def main(folder):
     (cpu, *_) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -141,6 +160,8 @@ def main(folder):
                 "refused": refused(mirrored.scope()),
                 "workers": told(fit, make_model(workers.scope()), FRAMES),
                 "compiled": told(fit, make_model(mirrored.scope()), FRAMES, jit_compile=True),
+                # The last: it joins this process to a cluster.
+                "servers": told(fit, make_model(parameter_servers().scope()), FRAMES),
             }
         )
     )

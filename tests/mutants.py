@@ -245,6 +245,36 @@ MUTANTS = [
         "return Rows(self.arrays, sorted(columns))",
     ),
     Mutant(
+        "a page of a store ends where the next one begins",
+        "stored.py",
+        "return self._read_at(first, first + self.page_rows + reach)",
+        "return self._read_at(first, first + self.page_rows)",
+    ),
+    Mutant(
+        "rows of a store come in the order of the file",
+        "stored.py",
+        "whole[order[first:stop]] = windows",
+        "whole[first:stop] = windows",
+    ),
+    Mutant(
+        "a store ends a page late",
+        "stored.py",
+        'np.searchsorted(self._begins, rows, side="right") - 1',
+        'np.searchsorted(self._begins, rows, side="left") - 1',
+    ),
+    Mutant(
+        "a cut of a store ends at the end of the store",
+        "stores.py",
+        "return Store(self.reader, self.start + min(start, stop), self.start + stop)",
+        "return Store(self.reader, self.start + min(start, stop), self.start + len(self))",
+    ),
+    Mutant(
+        "blocks of unequal sizes are taken for equal",
+        "order.py",
+        "ends = np.cumsum(np.diff(self.edges)[blocks])",
+        "ends = np.cumsum(np.diff(self.edges))",
+    ),
+    Mutant(
         "the padding id is a symbol's",
         "vocabulary.py",
         "first_id = int(self.reserve_padding)",

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import keras
+import numpy as np
 from models import compiled, numbers, recurrent
 
 from seqframe import (
@@ -26,6 +27,7 @@ from seqframe import (
 
 FRAMES = SequenceFramer(2).frame(numbers(22))
 SEVERAL = SequenceFramer(1).frame([numbers(n, seed=n) for n in (9, 6, 6)])
+PARTS = SequenceFramer(2).frame(numbers(19))  # 17 frames: the last batch is of 2 rows
 
 
 def stateless(batch_size, **kwargs):
@@ -47,6 +49,46 @@ def stateful():
 def rollout():
     model = compiled(recurrent())
     return Generator(model, FRAMES.framer).forecast(numbers(5), 4)
+
+
+def shards(index):
+    """Return what a model makes of two epochs, of which each process feeds its own part."""
+    part = PARTS.shard(2, index)
+    model, given = compiled(recurrent(), "adam"), {"batch_size": 8, "verbose": 0}
+    history = fit(model, part, epochs=2, seed=3, validation_data=part, **given).history
+    found = [list(history.values()), evaluate(model, part, **given), *model.get_weights()]
+    return found, predict(model, part, **given)
+
+
+def shards_in_one_process():
+    """Return the same of whole batches, which are made of a batch of each part."""
+    model, given = compiled(recurrent(), "adam"), {"batch_size": 8, "verbose": 0}
+    logs = {}
+
+    def joined(epoch, **order):
+        parts = [PARTS.shard(2, index).batches(4, epoch=epoch, **order) for index in range(2)]
+        arrays = [zip(*batches, strict=True) for batches in zip(*parts, strict=True)]
+        return tuple(
+            np.concatenate([each for batch in column for each in batch])
+            for column in zip(*arrays, strict=True)
+        )
+
+    data = joined(0)
+    for epoch in range(2):
+        run = {"initial_epoch": epoch, "epochs": epoch + 1, "shuffle": False}
+        train = joined(epoch, shuffle=True, seed=3)
+        history = fit(model, train, validation_data=data, **run, **given).history
+        for name, (value,) in history.items():
+            logs.setdefault(name, []).append(value)
+    found = [list(logs.values()), evaluate(model, data, **given), *model.get_weights()]
+    return found, [predict(model, PARTS.shard(2, index), **given) for index in range(2)]
+
+
+def shards_of_lanes(index=None):
+    """Return the weights after training on lanes, or on this process's share of them."""
+    model, lanes = compiled(recurrent(batch_size=3, steps=1), "adam"), SEVERAL.lanes(3)
+    fit(model, lanes if index is None else lanes.shard(2, index), epochs=2, verbose=0)
+    return model.get_weights()
 
 
 class StoppedError(Exception):
@@ -94,11 +136,11 @@ def main(rank, count, port, folder):
     keras.utils.set_random_seed(1)
     alone = compiled(recurrent())
     found = {"apart": refusal(lambda: fit(alone, FRAMES, verbose=0))}
-    devices = keras.distribution.list_devices()
-    other = keras.distribution.DataParallel(devices=[devices[1 - rank]])
+    devices = keras.distribution.list_devices()  # two of each process
+    other = keras.distribution.DataParallel(devices=[devices[2 - 2 * rank]])
     keras.distribution.set_distribution(other)
     found["elsewhere"] = refusal(lambda: fit(alone, FRAMES, verbose=0))
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices[::2]))
     found["batches"] = stateless(7)
     found["blocks"] = stateless(4, max_device_bytes=0)
     found["states"] = stateful()
@@ -109,6 +151,22 @@ def main(rank, count, port, folder):
     found["by one seed"] = model.get_weights()
     other = SequenceFramer(2).frame(numbers(22, seed=rank))
     found["other data"] = refusal(lambda: fit(model, other, verbose=0))
+    keras.distribution.set_distribution(keras.distribution.DataParallel())  # on all devices
+    found["shards"] = shards(rank)
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices[::2]))
+    found["shards of lanes"] = shards_of_lanes(rank)
+    refused = {
+        "the other's": (compiled(recurrent()), PARTS.shard(2, 1 - rank), 8),
+        "none in one": (compiled(recurrent()), PARTS.shard(2, 0) if rank else PARTS, 8),
+        "of other frames": (compiled(recurrent()), (PARTS if rank else FRAMES).shard(2, rank), 8),
+        "cut again": (compiled(recurrent()), PARTS.shard(2, rank).subset(slice(8)), 8),
+        "odd batches": (compiled(recurrent()), PARTS.shard(2, rank), 7),
+        "stateful": (compiled(recurrent(batch_size=2)), PARTS.shard(2, rank), 2),
+    }
+    found["refused"] = {
+        why: refusal(lambda case=case: fit(*case[:2], batch_size=case[2], verbose=0))
+        for why, case in refused.items()
+    }
     with suppress(StoppedError):
         resumable(folder / "run", StopAt(1, 4))
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))

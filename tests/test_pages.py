@@ -20,7 +20,8 @@ pytest.importorskip("keras", reason="the pages train models")
 
 ROOT = Path(__file__).parent.parent
 GUIDE = sorted((ROOT / "docs/guide").glob("*.md"))
-NO_SESSIONS = ("index", "promises")
+SCRIPTS = ["docs/quickstart.md", "docs/guide/text-end-to-end.md"]
+NO_SESSIONS = ("index", "promises", "text-end-to-end")
 DOCTESTED = [f"docs/guide/{page.name}" for page in GUIDE if page.stem not in NO_SESSIONS]
 DOCTESTED += ["docs/chapter.md", "docs/coming-from.md"]
 
@@ -58,9 +59,9 @@ def outline(output):
 
 
 @on_tensorflow
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("page", ["README.md", *SCRIPTS])
 def test_scripts_print_the_output_below_them(page, tmp_path, monkeypatch):
-    """Each script of the README is a session of its own. The quickstart is one session."""
+    """Each script of the README is a session of its own. Each other page is one session."""
     monkeypatch.chdir(tmp_path)
     found, session = scripts(page), {}
     for code, output, is_sampled in found:
@@ -95,14 +96,14 @@ def test_sessions_print_what_they_show(page):
         example.evaluate()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", *DOCTESTED])
+@pytest.mark.parametrize("page", ["README.md", *SCRIPTS, *DOCTESTED])
 def test_outputs_are_values(page):
     """A reader learns more from what was computed than from `True`."""
     lines = (ROOT / page).read_text("utf-8").splitlines()
     assert [number for number, line in enumerate(lines, 1) if line in ("True", "False")] == []
 
 
-@pytest.mark.parametrize("page", ["docs/quickstart.md", *DOCTESTED])
+@pytest.mark.parametrize("page", [*SCRIPTS, *DOCTESTED])
 def test_blocks_can_be_pasted(page):
     """A session reads the lines after an indented part as more of it, unless the block ends."""
     compiler, wrong = codeop.CommandCompiler(), []
@@ -155,6 +156,12 @@ CLASSES = {
     and not name.startswith("_")
     and name not in ("Configured", "Sampling")  # bases and helpers of samplers
 }
+# Public functions of a module that `seqframe.__all__` has as one name.
+FUNCTIONS = [
+    name
+    for name, value in vars(seqframe.datasets).items()
+    if inspect.isfunction(value) and not name.startswith("_")
+]
 # Methods that other files of the package or Keras call.
 INTERNAL = re.compile(
     r"on_\w+|SequenceFramer\.geometry|LeftOut\.sentences|GeneratorState\.is_whole"
@@ -199,10 +206,10 @@ def test_each_class_has_a_page_with_its_public_members(name):
     assert {member for member in members if re.match(r"_[^_]", member)} == set()
 
 
-@pytest.mark.parametrize("name", seqframe.__all__)
-def test_public_names_are_in_the_reference(name):
+def test_the_reference_has_every_public_name_and_no_other():
     pages = "".join(page.read_text("utf-8") for page in API.rglob("*.rst"))
-    assert re.search(rf"^\.\. auto(class|function|module):: (\w+\.)*{name}\b", pages, re.M)
+    found = re.findall(r"^\.\. auto(?:class|function|module):: (?:\w+\.)*(\w+)", pages, re.M)
+    assert sorted(found) == sorted({*seqframe.__all__, *CLASSES, *FUNCTIONS})
 
 
 # --- Examples and pictures.

@@ -35,7 +35,8 @@ def ended(tmp_path_factory):
     environment = dict(
         os.environ,
         PYTHONPATH=os.pathsep.join(path),
-        XLA_FLAGS="--xla_force_host_platform_device_count=1",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+        NPROC="16",  # XLA aborts if a device waits long, unless there are as many cores
         JAX_CPU_COLLECTIVES_IMPLEMENTATION="gloo",
     )
     ranks = [
@@ -73,6 +74,29 @@ def test_processes_give_what_one_gives(found):
     }
     for each in found:
         assert_same({name: each[name] for name in alone}, alone, atol=1e-6)
+
+
+def test_processes_train_on_their_parts_as_one_does_on_joined_batches(found):
+    whole, predictions = processes.shards_in_one_process()
+    for each, own in zip(found, predictions, strict=True):
+        assert_same(each["shards"], (whole, own), atol=1e-6)
+        assert_same(each["shards of lanes"], processes.shards_of_lanes(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("why", "message"),
+    [
+        ("the other's", r"Received: shard\(2, 1\), shard\(2, 0\) in"),
+        ("none in one", r"Received: none, shard\(2, 0\) in"),
+        ("of other frames", r"other frames in the processes \[1\]"),
+        ("cut again", "shard them last"),
+        ("odd batches", "a batch of 7 on 2 devices of 2 processes"),
+        ("stateful", r"`frames.lanes\(batch_size\).shard\(count, index\)`"),
+    ],
+)
+def test_processes_refuse_shards_that_are_not_their_own(found, why, message):
+    for each in found:
+        assert re.search(message, each["refused"][why])
 
 
 def test_processes_draw_one_seed(found):

@@ -13,7 +13,8 @@ Each backend's module has these names, with the same meanings:
 - `needs_keras_loop`: whether a strategy distributes a model so that only Keras's loop can run it;
 - `scope`: a context in which a distributed model may make variables;
 - `COMPILES_MESHES`: whether a program may run on the devices of a `keras.distribution`;
-- `check_processes`: raises if several devices or processes cannot share a model's batches;
+- `check_processes`, `check_shares`: raise if several devices or processes cannot share a model's
+  batches, or fill them from shards;
 - `agreed`, `by_process`, `from_first`, `is_first_process`, `spans_processes`, `own_rows`,
   `to_host`: processes that run one program together, the values that they have, and their data;
 - `whole_metrics`, `own_metrics`: the metrics of all processes, and what one of them begins with;

@@ -530,6 +530,10 @@ def check_processes(model: keras.Model, kind: str, is_stateful: bool, by_keras: 
     """
 
 
+def check_shares(batch_size: int) -> None:
+    """Raise if the processes' shards cannot fill equal parts of a batch."""
+
+
 def agreed(number: Any) -> Any:
     """Return a number, as all processes that run one program have it."""
     return number

@@ -60,6 +60,8 @@ class Mesh:
         """Return batches `(steps, rows, …)` on the devices, from each process's own rows."""
         shape = (block.shape[0], batch_size, *block.shape[2:])
         if self._own_rows(batch_size) is None:
+            if block.shape != shape:  # a last batch of shards
+                block = np.concatenate(multihost_utils.process_allgather(block), axis=1)
             return self.put(block, may_alias=True)
         layout = self.rows(shape, lead=1)
         return jax.make_array_from_process_local_data(layout, block, shape)
@@ -67,6 +69,31 @@ class Mesh:
     def own_rows(self, batch_size: int) -> slice:
         """Return the rows of a streamed batch that this process loads."""
         return self._own_rows(batch_size) or slice(None)
+
+    def check_shares(self, batch_size: int) -> None:
+        """Raise if the rows of a batch are not those of process 0, then of process 1, and so on."""
+        layout, count = self.rows((batch_size,)), jax.process_count()
+        share = batch_size // count
+
+        def is_own(device: jax.Device, part: slice) -> bool:
+            first, stop, _ = part.indices(batch_size)
+            return (
+                device.process_index * share <= first < stop <= (device.process_index + 1) * share
+            )
+
+        try:
+            layout.shard_shape((batch_size,))
+        except ValueError:  # they do not divide
+            places = None
+        else:
+            places = layout.devices_indices_map((batch_size,))
+        if places is None or not all(is_own(device, part) for device, (part,) in places.items()):
+            raise ValueError(
+                "Each process must have an equal part of the rows of a batch, because it feeds "
+                f"them from its own shard. Received: a batch of {batch_size} on "
+                f"{len(self.devices)} devices of {count} processes. Pass a `batch_size` that is a "
+                "multiple of the number of devices, or the same whole frames in each process."
+            )
 
     def _own_rows(self, batch_size: int) -> slice | None:
         """Return the rows on the devices of this process; None if the rows cannot be dealt out."""
@@ -174,6 +201,13 @@ def check_processes(model: keras.Model, kind: str, is_stateful: bool, by_keras: 
             f"only. Received: devices of the processes {sorted(held)} in process "
             f"{jax.process_index()} of {count}. Leave `devices` out."
         )
+
+
+def check_shares(batch_size: int) -> None:
+    """Raise if the processes' shards cannot fill equal parts of a batch."""
+    mesh = current_mesh()
+    if mesh is not None:
+        mesh.check_shares(batch_size)
 
 
 def spans_processes() -> bool:

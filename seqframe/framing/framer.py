@@ -42,8 +42,8 @@ class SequenceFramer:
         sequence_stride: int ≥ 1. Windows: steps from the start of a window to the next start.
         sampling_rate: int ≥ 1. Windows: raw steps from one step of a window to the next.
         min_length: int ≥ 1. Length of the shortest input. Windows: if it is less than
-            `sequence_length`, the first window of each sequence has so many steps, and the first
-            ones are padded. None: `sequence_length` for windows, else 1.
+            `sequence_length`, each sequence begins with padded windows, and the first one has so
+            many steps. None: `sequence_length` for windows, else 1.
         num_samples: int ≥ 1. Subsequences: how many to draw.
         wrap: bool. Subsequences: treat the sequence as a cycle: its start follows its end.
         padding: "pre" | "post". The side of a short input that is padded.
@@ -201,7 +201,7 @@ class SequenceFramer:
 
         Args:
             sequences: one sequence, or a list of sequences of any lengths, or a dict of them by
-                their names; the other arguments may be dicts of the same names. No frame crosses
+                their names. With a dict, the other arguments are dicts too. No frame crosses
                 from one sequence to the next. A sequence is an array `(steps,)` or `(steps, …)` of
                 numbers, a string, or a list of symbols or numbers. It may be a DataFrame or Series
                 of pandas, polars, PyArrow or another library that narwhals reads. Dates in a pandas
@@ -227,8 +227,8 @@ class SequenceFramer:
                 For a subsequence, all steps from its first to its last count.
 
         Raises:
-            ValueError: if a sequence is too short for a frame, a length does not fit, a column or
-                symbol is unknown, or dates do not rise.
+            ValueError: if no sequence is long enough for a frame, or a length does not fit. If a
+                column or symbol is unknown. If dates do not rise.
             TypeError: if an argument is of the wrong type.
 
         Example:

@@ -37,7 +37,7 @@ from seqframe.framing.lanes import Lanes
 from seqframe.framing.left_out import LeftOut, tell_left_over
 from seqframe.framing.order import Blocks, Order, random_seed
 from seqframe.framing.sequences import join_steps
-from seqframe.framing.shards import cut_source, digest, shard_numbers, weigh_last
+from seqframe.framing.shards import Shard, cut_source, digest, shard_numbers, weigh_last
 from seqframe.framing.source import Rule, Source
 from seqframe.framing.splits import Piece, fold_pieces, split_pieces
 from seqframe.framing.stored import blocks_together, exceeds_pages, stored_bytes
@@ -131,6 +131,7 @@ class Frames:
         self._seed = random_seed() if seed is None and geometry.draws else seed
         self._index = FrameIndex(geometry, source, runs, self._seed or 0, epoch, draws)
         self._is_subset = is_subset
+        self._shard: Shard | None = None
         self._shapes = frame_shapes(framer, source)
         parts = frame_parts(framer, source)
         self._parts = paged_parts(geometry, parts) if by_pages else parts
@@ -716,6 +717,11 @@ class Frames:
         Each process shuffles its own part. To deal out one shuffled order of all frames, shard the
         batches instead: `frames.batches(32, shuffle=True, seed=7).shard(num_shards, index)`.
 
+        In processes of JAX that train together, `fit` takes `frames.shard(jax.process_count(),
+        jax.process_index())`. A batch then has equally many frames of each part: its first rows
+        are the batch of part 0, the next ones that of part 1, and so on. Shard last: a split or a
+        subset of a shard is an error there, because it may have another length in each process.
+
         Args:
             num_shards: int ≥ 1. Number of processes.
             index: int. Number of this process, from 0.
@@ -744,12 +750,15 @@ class Frames:
                     f"Random subsequences must divide among {num_shards} processes. Received: "
                     f"{len(self)} of them. Choose another `num_samples`, or pass `drop_last=True`."
                 )
-            return self.subset(np.asarray(numbers))
-        chosen = [*numbers, numbers[-1]] if is_short else numbers
-        runs, _ = self._index.choose(np.asarray(chosen))
-        source, runs = cut_source(self.source, self._geometry, runs, int(is_short))
-        source = source if divides else weigh_last(source, int(is_short))
-        return Frames(self.framer, source, runs=runs, is_subset=True)
+            part = self.subset(np.asarray(numbers))
+        else:
+            chosen = [*numbers, numbers[-1]] if is_short else numbers
+            runs, _ = self._index.choose(np.asarray(chosen))
+            source, runs = cut_source(self.source, self._geometry, runs, int(is_short))
+            source = source if divides else weigh_last(source, int(is_short))
+            part = Frames(self.framer, source, runs=runs, is_subset=True)
+        part._shard = Shard(num_shards, index, self._fingerprint)
+        return part
 
     @cached_property
     def fingerprint(self) -> str:

@@ -16,7 +16,7 @@ from seqframe.framing.geometry import Geometry
 from seqframe.framing.html import Row, html_table
 from seqframe.framing.index import Located
 from seqframe.framing.left_out import tell_left_over
-from seqframe.framing.shards import shard_numbers
+from seqframe.framing.shards import Shard, shard_numbers
 from seqframe.framing.source import Source
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class Lanes:
             warn_of_steps(frames)
         self.frames = frames
         self.batch_size = self._whole_size = batch_size
+        self._shard: Shard | None = None
+        self._whole: Lanes | None = None  # the lanes that a shard is of
         # Without `cut` each sequence is whole in a lane, and lanes may be empty.
         self._is_cut = cut and np.count_nonzero(frames._counts) < batch_size
         if self._is_cut:
@@ -158,8 +160,9 @@ class Lanes:
         """Return the rows of one of `num_shards` processes.
 
         All shards have as many batches as the whole, of equally many rows. If the rows do not
-        divide, smaller shards have a row more, which idles with weight 0. The state of an iterator
-        is one for all shards, whatever their number: batch *k* has the same rows.
+        divide, smaller shards have a row more, which idles with weight 0. A state of an iterator
+        holds for all shards, whatever their number. `fit` in several processes of JAX trains on all
+        rows, as if each process had passed the whole lanes.
 
         Args:
             num_shards: int ≥ 1. Number of processes.
@@ -186,6 +189,8 @@ class Lanes:
         shard._position = np.append(position[which], idle)
         shard._first, shard._count = np.append(first[which], idle), np.append(count[which], idle)
         shard._key = rows * (self._num_batches + 1) + shard._position
+        shard._shard = Shard(num_shards, index, self.frames._fingerprint)
+        shard._whole = self
         return shard
 
     def _run(self, numbers: Iterator[int]) -> Generator[Batch, None, None]:

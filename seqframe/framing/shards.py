@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,17 @@ from seqframe.framing.geometry import Geometry
 from seqframe.framing.index import Runs
 from seqframe.framing.source import Source
 from seqframe.framing.stored import rows_of
+
+
+class Shard(NamedTuple):
+    """Which part of a whole a process has: number of parts, number of this one, the whole's name.
+
+    Shards of the same whole have the same name, which is a number below 2³².
+    """
+
+    num_shards: int
+    number: int
+    whole: int
 
 
 def shard_numbers(size: int, num_shards: int, index: int, drop_last: bool) -> tuple[range, bool]:

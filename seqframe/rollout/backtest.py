@@ -162,16 +162,16 @@ class Backtest:
         Args:
             by: "series", "step" or "column", or a list of these: what to tell apart. The others are
                 pooled: each value that was forecast counts the same.
-            metrics: of "mae", "rmse", "mase" and "smape", one or a list. The MASE is the MAE in
-                units of the naive error on the steps before each origin, seasonal if the backtest
-                has a season. An origin whose steps never changed has none. The sMAPE is in percent,
-                from 0 to 200.
+            metrics: of "mae", "rmse", "mase" and "smape", one or a list. The MASE is the MAE
+                divided by the naive error on the steps before each origin. With a season, it is
+                divided by the seasonal naive error. An origin whose steps never changed has no
+                MASE. The sMAPE is in percent, from 0 to 200.
 
         Returns:
             DataFrame of the data's library, else a dict of columns that prints as a table. If
-            quantiles were forecast, it also has the pinball loss, as the mean over their levels,
-            and the coverage of each interval between opposite levels. A forecast without quantiles
-            counts as each of them, and has no coverage.
+            quantiles were forecast, it also has the pinball loss, as the mean over their levels.
+            It then has the coverage of each interval between opposite levels, too. A forecast
+            without quantiles counts as each of them, and has no coverage.
 
         Example:
 

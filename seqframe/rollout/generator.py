@@ -102,8 +102,8 @@ class Generator:
             `[0.1, 0.5, 0.9]`, in the order of its last axis. They rise and hold 0.5. `forecast`
             returns the median, which is also fed back, or the quantiles that are asked for.
         logits_processor: function `(logits, generated, step) -> logits` of tensors, which bans or
-            forces symbols; an object of `seqframe.processors`; or a list of these, which run one
-            after the other. Logits are `(rows, symbols)`; -inf bans a symbol. `generated` is
+            forces symbols, or an object of `seqframe.processors`. A list of these runs one after
+            the other. Logits are `(rows, symbols)`, and -inf bans a symbol. `generated` is
             `(rows, …)`: the `step` ids so far, then -1. A function with a fourth argument `ids`
             sees the prompt too: `(rows, …)`, the newest id last, and -1 before the first.
         from_logits: bool. Whether the model's outputs are logits rather than probabilities. None:
@@ -286,9 +286,9 @@ class Generator:
                 output is NaN, or it or `state` does not fit. If no symbol can be chosen at a step.
                 If `temperature`, `top_k` or `top_p` contradicts the sampler.
 
-        The numbers are operands of the compiled program. The first greedy call compiles one program
-        and the first call that draws another. Then "greedy", "random", "top_k" and "top_p" and any
-        numbers need no compilation. Another object or function may compile another program.
+        The first greedy call compiles one program, and the first call that draws compiles another.
+        After these, "greedy", "random", "top_k" and "top_p" need no compilation, whatever their
+        numbers and seeds. Another object or function may compile another program.
 
         Example:
 
@@ -391,28 +391,28 @@ class Generator:
                 Dates in its index must go strictly forward, in a panel within each series. A panel
                 may have its dates in a column, too.
             steps: int ≥ 1. Steps to forecast. They begin after the framer's `gap`.
-            future: future covariates: array `(steps,)` or `(steps, features)`, or a DataFrame. For
-                a list of histories, a list; for a dict, a dict; for a panel, one DataFrame with the
-                same columns of labels, which match its rows. It has `steps` rows, rounded up to
-                whole horizons, from the first forecast step on. If the model takes a "future" for
-                each input step (stateful, or `return_sequences`), add the rows of the history and
-                of the `gap`: `len(history) + gap + steps` in all. The columns are the framer's
-                `future_columns`, then the columns that the model does not predict, which a single
-                block of at most `horizon` steps does not need. A DataFrame has them by name, an
-                array in this order. Its index must have the labels of its steps. Its columns of
-                labels must have the labels of its history.
+            future: future covariates: array `(steps,)` or `(steps, features)`, or a DataFrame. It
+                is a list for a list of histories, and a dict for a dict. For a panel it is one
+                DataFrame with the same columns of labels, which match its rows. It has `steps`
+                rows, rounded up to whole horizons, from the first forecast step on. A model may
+                take a "future" for each input step (stateful, or `return_sequences`). Then add the
+                rows of the history and of the `gap`: `len(history) + gap + steps` in all. The
+                columns are the framer's `future_columns`, then the columns that the model does not
+                predict. A single block of at most `horizon` steps does not need the latter. A
+                DataFrame has them by name, an array in this order. Its index must have the labels
+                of its steps. Its columns of labels must have the labels of its history.
             num_samples: int ≥ 1. Sample paths to draw, each with its own `noise`.
             noise: makes sample paths differ. A function `(prediction, seed) -> prediction` of
-                tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. If the
-                model predicts the parameters of a distribution, they are a last axis, and the
-                function returns values without it: its draws. Or an array of errors
+                tensors `(rows, horizon, …)`, with one `seed` of all rows for `keras.random`. The
+                parameters of a predicted distribution are the last axis of `prediction`. The
+                function then returns draws without this axis. Or an array of errors
                 `(errors, …)` to draw from, such as `Backtest.residuals`: each path draws by the
                 seed and its own number, which goes on from history to history. Or "dropout", which
                 keeps the model's dropout active (Gal and Ghahramani,
                 https://arxiv.org/abs/1506.02142). None: paths draw from the model's `quantiles`.
-            quantiles: float in [0, 1], or a list. Return these quantiles of the sample paths; or,
-                without `num_samples`, some of the model's own `quantiles`, for at most `horizon`
-                steps.
+            quantiles: float in [0, 1], or a list. Return these quantiles of the sample paths.
+                Without `num_samples`, they are some of the model's own `quantiles`, for at most
+                `horizon` steps.
 
         Returns:
             float array `(steps,)` or `(steps, features)` of the predicted features. With

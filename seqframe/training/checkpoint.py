@@ -42,9 +42,10 @@ class Checkpoint(keras.callbacks.Callback):
     that was saved. Weights and History end bit for bit as those of a run without a stop. A run that
     has ended is not repeated: `fit` gives the model its weights, and returns the History.
 
-    It saves the weights, the optimizer, all seeds, the recurrent state, the metrics, the position
-    in the order of the frames, the History, and the counters of other callbacks, such as
-    EarlyStopping. The last two files are kept. A kill at any instant leaves one of them whole.
+    It saves the weights, the optimizer, all seeds, the recurrent state, the metrics and the
+    History. It also saves the position in the order of the frames, and the counters of other
+    callbacks, such as EarlyStopping. The last two files are kept. A kill at any instant leaves one
+    of them whole.
 
     Args:
         path: str or Path. A folder for the files of one run. It is made if needed.
@@ -364,12 +365,17 @@ def facts_of(schedule: Schedule, kind: str) -> dict[str, Any]:
     """Return what tells the data and the steps of a run from those of another one."""
     shuffle = schedule.shuffle if isinstance(schedule.shuffle, bool) else str(schedule.shuffle)
     order = [array for array in (schedule._frames, schedule.resets) if array is not None]
+    shard = schedule.shard
+    if shard is not None:  # the processes' data and blocks differ, but not the whole
+        shuffle, order = bool(schedule.shuffle), []
     facts = {
         "batch size": schedule.batch_size,
         "frames": schedule.feed.size,
         "framing": repr(schedule.feed.gather),
         "order": (shuffle, schedule.seed if shuffle else None, _digest(order)),
-        "data": _digest(schedule.feed.sample()),
+        "data": (
+            _digest(schedule.feed.sample()) if shard is None else (shard.num_shards, shard.whole)
+        ),
     }
     return {f"{name} of the {kind}": fact for name, fact in facts.items()}
 

@@ -53,7 +53,7 @@ def fit(
 
     Args:
         model: keras.Model, compiled.
-        frames: Frames; or Lanes, for a stateful model; or an array of inputs, or a list or dict of
+        frames: Frames, or Lanes for a stateful model. Or an array of inputs, or a list or dict of
             arrays, as Keras's `x`. A tuple is `(X, y)` or `(X, y, sample_weight)`. Keras's own loop
             trains on a dataset: a keras.utils.PyDataset, tf.data.Dataset, DataLoader or generator.
         y: array of targets, or a list or dict of arrays; for arrays only.
@@ -99,8 +99,8 @@ def fit(
         keras.callbacks.History.
 
     Raises:
-        ValueError: if the model is not compiled, if the data, `shuffle` or `batch_size` do not fit
-            it or its loss, or if the backend cannot make the program. Nothing is trained then.
+        ValueError: if the model is not compiled. If the data, `shuffle` or `batch_size` do not fit
+            it or its loss. If the backend cannot make the program. Nothing is trained then.
         TypeError: if the data are of another type.
 
     Example:
@@ -300,9 +300,10 @@ def predict(
     Returns:
         array `(frames, …)`, one prediction for each frame, in order. If the model has several
         outputs, a nest of arrays. With `as_table`, a DataFrame of the data's library, else a dict
-        of columns that prints as a table. It has a row for each target step of each frame: the
-        labels of its series, its date as the pandas index (else its raw index, "time"), its "step"
-        ahead if the horizon is longer than one, and the predicted values.
+        of columns that prints as a table. It has a row for each target step of each frame, with the
+        labels of its series and the predicted values. The pandas index has the dates. Without
+        dates, a column "time" has the raw index. If the horizon is longer than one, a column "step"
+        tells how many steps ahead a row is.
 
     Raises:
         ValueError: if frames do not fit the model.

@@ -18,6 +18,7 @@ from seqframe.backend.interrupts import PutOff
 from seqframe.framing.frames import Frames
 from seqframe.framing.lanes import Lanes, warn_of_steps
 from seqframe.framing.order import Blocks, random_seed
+from seqframe.framing.shards import Shard
 from seqframe.model.inspect import check_embedding, check_one_output, check_shapes, check_weights
 from seqframe.model.state import model_batch_size, require_stateful, reset_states, stateful_layers
 from seqframe.training.data import Arrays
@@ -70,15 +71,20 @@ def plan(
     max_device_bytes: float = math.inf,
     redraw: bool = False,
     steps: int | None = None,
+    shard: Shard | None = None,
 ) -> Schedule:
     """Check data against a model, and lay out the steps of an epoch.
 
     `kind` is "train", "test" or "predict". `policy` says when a stateful model is reset. `steps` is
-    Keras's `steps_per_epoch` in training, and else the most steps. The other arguments are as in
-    `fit`.
+    Keras's `steps_per_epoch` in training, and else the most steps. `shard` tells which shard of the
+    whole the data are, if other processes feed the other ones. The other arguments are as in `fit`.
     """
     if policy is not None and shuffle:
         refuse_shuffle()
+    if shard is not None:
+        if policy is not None:
+            _refuse_shards(model)
+        max_device_bytes = 0  # no device holds the data of all processes
     training = kind == "train"
     lanes = data if isinstance(data, Lanes) else None
     if lanes is not None:
@@ -97,8 +103,9 @@ def plan(
     if not model.built:
         _build(model, feed, batch_size)
     own = model_batch_size(model)
+    whole = feed.size if shard is None else feed.size * shard.num_shards
     # As Keras divides the samples if it is given steps, but no batch size.
-    usual = -(-feed.size // steps) if training and steps else min(32, feed.size)
+    usual = -(-whole // steps) if training and steps else min(32, whole)
     size = batch_size or own or usual
     require_batch_size(size, own)
     laid_out: dict[str, Any] = {
@@ -107,7 +114,10 @@ def plan(
     }
     if policy is None:
         laid_out["lanes"] = lanes = lanes if training else None  # no state, so no lanes
-        size = min(size, feed.size)
+        if shard is None:
+            size = min(size, feed.size)
+        else:
+            backend.check_shares(size)
         laid_out["shuffle"] = lanes is None and _shuffled(framed, feed, shuffle)
         laid_out["seed"] = backend.agreed(random_seed()) if seed is None else seed
     else:
@@ -127,13 +137,21 @@ def plan(
             "`steps` is for batches in order. Received: steps="
             f"{steps} for a stateful model, which reads each sequence whole. Leave it out."
         )
-    schedule = Schedule(feed, size, **laid_out)
+    schedule = Schedule(feed, size, shard=shard, **laid_out)
     if training and steps not in (None, schedule.batches):
         raise ValueError(
             "An epoch of frames or arrays takes all of them. Received: steps_per_epoch="
             f"{steps} for {schedule.batches} batches. Leave it out, or pass a dataset."
         )
     return schedule
+
+
+def _refuse_shards(model: keras.Model) -> None:
+    raise ValueError(
+        f"The model {model.name!r} is stateful, so that all processes need whole sequences. "
+        "Received: `frames.shard(…)`. Pass the whole frames, or for training "
+        "`frames.lanes(batch_size).shard(count, index)`."
+    )
 
 
 def _shuffled(data: Any, feed: Feed, shuffle: Shuffle | None) -> bool | Blocks:

@@ -15,7 +15,7 @@ from seqframe.training.checkpoint import facts_of
 from seqframe.training.data import Data, is_dataset
 from seqframe.training.epochs import Callbacks, EpochRunner
 from seqframe.training.plan import find_policy, plan
-from seqframe.training.processes import check_same
+from seqframe.training.processes import check_same, check_shards
 from seqframe.training.programs import PROGRAMS
 from seqframe.training.stateful import StatefulTrainer, refuse_shuffle
 from seqframe.training.targets import check_loss
@@ -73,8 +73,9 @@ def make_runners(
             given = _dataset_arguments(model, data, kind, policy, batch_size, **given)
             return KerasRunner(model, data, kind, policy, verbose, steps, **given)
         given |= {"batch_size": batch_size, "steps": steps, "max_device_bytes": limit}
+        data, shard = check_shards(data)
         with backend.scope(model):
-            schedule = plan(model, data, kind, policy, **given)
+            schedule = plan(model, data, kind, policy, shard=shard, **given)
         check_same(lambda: facts_of(schedule, _USES[kind]))
         if reason is not None:
             return KerasRunner(model, schedule, kind, policy, verbose)

@@ -12,6 +12,7 @@ from keras import tree
 from seqframe import backend
 from seqframe.backend.interrupts import PutOff
 from seqframe.framing.order import Blocks, epoch_order
+from seqframe.framing.shards import Shard
 from seqframe.training.feed import Arrays, Columns
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Schedule:
         resets: bool array `(steps, batch_size)`. Rows whose state each step resets first, or None.
         nbytes: int. Bytes that a call keeps of each frame, such as predictions.
         most_steps: int. Only so many of the first batches are taken. None: all.
+        shard: Shard that the feed holds. The feeds of other processes fill the other rows. Or None.
 
     Attributes:
         steps, remainder: full batches of an epoch, and frames of a smaller last one.
@@ -66,12 +68,16 @@ class Schedule:
         resets: np.ndarray | None = None,
         nbytes: int = 0,
         most_steps: int | None = None,
+        shard: Shard | None = None,
     ):
         self.feed, self.batch_size = feed, batch_size
         self.shuffle, self.seed, self.lanes = shuffle, seed, lanes
-        self._nbytes = nbytes
+        self._nbytes, self.shard = nbytes, shard
+        self._shares = 1 if shard is None else shard.num_shards
+        self._own_size = batch_size // self._shares  # rows of a batch that come from the feed
         if lanes is None:
-            self.steps, self.remainder = divmod(feed.size, batch_size)
+            self.steps, rest = divmod(feed.size, self._own_size)
+            self.remainder = rest * self._shares
         else:
             self.steps, self.remainder = len(lanes), 0
         if most_steps is not None and most_steps <= self.steps:
@@ -103,8 +109,8 @@ class Schedule:
 
     @property
     def size(self) -> int:
-        """Frames that an epoch takes, without idle rows."""
-        rows = self.steps * self.batch_size + self.remainder
+        """Frames of the feed that an epoch takes, without idle rows."""
+        rows = self.steps * self._own_size + self.remainder // self._shares
         return rows if self.lanes is None else self.feed.size
 
     @property
@@ -159,13 +165,18 @@ class Schedule:
         """Return the batch number `number` of an epoch in NumPy arrays."""
         if number < self.steps:
             return self._rows(epoch, number, number + 1, room=1)
-        positions = np.arange(self.steps * self.batch_size, self.feed.size)
+        positions = np.arange(self.steps * self._own_size, self.feed.size)
         return self._loaded(self._order(positions, epoch)[None], 1, epoch)
 
     def places(self, first: int, stop: int) -> np.ndarray:
-        """Return the frame in each row of unshuffled batches; -1 if there is none."""
+        """Return the frame of the feed in each row of unshuffled batches; -1 if there is none."""
         if self.lanes is None:
-            return np.arange(first * self.batch_size, min(stop * self.batch_size, self.size))
+            frames = np.arange(first * self._own_size, min(stop * self._own_size, self.size))
+            if self.shard is None:
+                return frames
+            rows = np.full((stop - first, self._shares, len(frames) // (stop - first)), -1)
+            rows[:, self.shard.number] = frames.reshape(stop - first, -1)
+            return rows.ravel()
         frames = self._frame_numbers(0, first, stop).ravel()
         if "weight" not in self.fixed:
             return frames
@@ -188,7 +199,7 @@ class Schedule:
 
     def _loaded(self, numbers: np.ndarray, room: int, epoch: int) -> tuple[Arrays, Columns]:
         """Load frames `(steps, batch_size)`; of a stream only the rows of this process."""
-        if self.feed.nbytes_streamed:
+        if self.feed.nbytes_streamed and self.shard is None:
             numbers = numbers[:, backend.own_rows(numbers.shape[1])]
         return self.feed.load(numbers, room, epoch)
 
@@ -213,8 +224,8 @@ class Schedule:
     def _frame_numbers(self, epoch: int, first: int, stop: int) -> np.ndarray:
         if self._frames is not None:
             return self._frames[first:stop]
-        positions = np.arange(first * self.batch_size, stop * self.batch_size)
-        return self._order(positions, epoch).reshape(-1, self.batch_size)
+        positions = np.arange(first * self._own_size, stop * self._own_size)
+        return self._order(positions, epoch).reshape(-1, self._own_size)
 
     def _order(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         if not self.shuffle:

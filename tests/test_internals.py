@@ -370,7 +370,7 @@ def test_keras_weighs_losses_of_outputs_by_rows_of_weight_0():
     for counts, expected in (False, 1 / 6), (True, 1 / 4):
         model.reset_metrics()
         for data in first, last:
-            with counted_rows(model, lambda: data[2], ()) if counts else nullcontext():
+            with counted_rows(model, lambda rows=data[2]: rows, ()) if counts else nullcontext():
                 logs = model.test_step(data)
         assert float(logs["a_loss"]) == pytest.approx(expected)
 

@@ -169,12 +169,10 @@ class StoredRows(Rows):
 
     def page_lengths(self, reach: int) -> np.ndarray:
         """Return how many rows each page has, with `reach` rows of the pages after it."""
-        own = [
-            np.minimum(reader.shape[0] - np.arange(0, reader.shape[0], self.page_rows), most)
-            for reader in self._readers
-            for most in [self.page_rows + reach]
-        ]
-        return np.concatenate(own)
+        most = self.page_rows + reach
+        counts = [reader.shape[0] for reader in self._readers]
+        left = [count - np.arange(0, count, self.page_rows) for count in counts]
+        return np.minimum(np.concatenate(left), most)
 
     def read_page(self, page: int, out: np.ndarray) -> None:
         """Read a page, and rows after it, into an array of so many rows."""

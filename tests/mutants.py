@@ -245,10 +245,16 @@ MUTANTS = [
         "return Rows(self.arrays, sorted(columns))",
     ),
     Mutant(
-        "a page of a store ends where the next one begins",
+        "a page of a store ends a row early",
         "stored.py",
-        "return self._read_at(first, first + self.page_rows + reach)",
-        "return self._read_at(first, first + self.page_rows)",
+        "most = self.page_rows + reach",
+        "most = self.page_rows + reach - 1",
+    ),
+    Mutant(
+        "a page is read over one that is in memory",
+        "stored.py",
+        "if a < stop and start < b]",
+        "if a < start < b]",
     ),
     Mutant(
         "rows of a store come in the order of the file",

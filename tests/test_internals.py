@@ -357,6 +357,24 @@ def test_keras_counts_rows_of_weight_0():
         assert [float(logs[name]) for name in ("loss", "mae")] == pytest.approx([1, 1])
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="its step takes the variables' values")
+def test_keras_weighs_losses_of_outputs_by_rows_of_weight_0():
+    inputs = keras.Input((1,))
+    outputs = {name: layers.Identity(name=name)(inputs) for name in "ab"}
+    model = compiled(keras.Model(inputs, outputs))
+    one, all_of_them = (ops.convert_to_tensor(rows, "float32") for rows in ([1, 0, 0], [1, 1, 1]))
+    targets = dict.fromkeys("ab", ops.zeros((3, 1)))
+    first = ops.ones((3, 1)), targets, one  # the only row that counts has an error of 1
+    last = ops.zeros((3, 1)), targets, all_of_them
+    model.test_step(first)  # makes the metrics
+    for counts, expected in (False, 1 / 6), (True, 1 / 4):
+        model.reset_metrics()
+        for data in first, last:
+            with counted_rows(model, lambda rows=data[2]: rows, ()) if counts else nullcontext():
+                logs = model.test_step(data)
+        assert float(logs["a_loss"]) == pytest.approx(expected)
+
+
 @only_tensorflow
 def test_keras_weighs_losses_of_outputs_by_the_sizes_that_it_knows():
     inputs = keras.Input((1,))

@@ -25,13 +25,13 @@ def chi_square(counts):
     return (((counts - mean) ** 2 / mean).sum() - freedom) / np.sqrt(2 * freedom)
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(size=st.integers(LARGE - 3, 3 * LARGE) | st.just(2 * LARGE), seed=SEEDS, epoch=EPOCHS)
 def test_every_large_order_is_a_permutation(size, seed, epoch):
     assert np.bincount(whole(size, seed, epoch), minlength=size).tolist() == [1] * size
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(size=st.integers(1, 2**62), seed=SEEDS, epoch=EPOCHS, data=st.data())
 def test_orders_of_any_size_never_repeat_an_item(size, seed, epoch, data):
     positions = data.draw(st.lists(st.integers(0, size - 1), max_size=50, unique=True))

@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -232,6 +233,29 @@ def test_few_pages_are_in_memory(shuffle, monkeypatch):
         pass
     (memory,) = [array for array in kept if array.base is None and len(array) > 64]
     assert memory.nbytes <= 2048 * 5 / 4  # inputs and targets share it
+
+
+def test_threads_share_pages():
+    frames = SequenceFramer(5).frame(Noted())
+    batches = frames.batches(8, shuffle="blocks", seed=3)
+    numbers = [*range(len(batches))] * 8
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(batches.__getitem__, numbers)]
+    assert_same(
+        found, [frames[batches.order(np.arange(8 * k, min(8 * k + 8, 198)), 0)] for k in numbers]
+    )
+
+
+def test_a_shard_reads_no_weights_before_they_are_needed():
+    values = np.linspace(1, 2, len(VALUES), dtype="float32")
+    noted = Noted(values)
+    given, expected = (SequenceFramer(5).frame(VALUES, sample_weight=w) for w in (noted, values))
+    noted.reads.clear()
+    parts = [given.shard(4, index) for index in range(4)]
+    assert noted.reads == []
+    for index, part in enumerate(parts):
+        assert_same(part[:], expected.shard(4, index)[:])
+    assert len(parts[3][:][2]) == len(parts[0])  # a frame of weight 0 makes them equally large
 
 
 # --- The order of blocks.

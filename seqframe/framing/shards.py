@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqframe.framing.gather import Rows
 from seqframe.framing.geometry import Geometry
 from seqframe.framing.index import Runs
 from seqframe.framing.source import Source
+from seqframe.framing.stored import rows_of
 
 
 class Shard(NamedTuple):
@@ -65,10 +65,11 @@ def weigh_last(source: Source, idle: int) -> Source:
         ones, per_frame = np.ones(source.steps.max(), np.float32), True
         arrays = [ones[:steps] for steps in source.steps.tolist()]
     else:
-        arrays = [weight.read(number) for number in range(len(weight.lengths))]
+        arrays = [*weight.arrays]
     for number in range(len(arrays) - idle, len(arrays)):
-        arrays[number] = np.zeros_like(arrays[number])
-    return replace(source, weight=Rows(arrays), weight_per_frame=per_frame)
+        arrays[number] = np.zeros(arrays[number].shape, arrays[number].dtype)
+    weight = rows_of(arrays, None if weight is None else weight.columns)
+    return replace(source, weight=weight, weight_per_frame=per_frame)
 
 
 def digest(arrays: Iterable[np.ndarray]) -> int:

@@ -169,12 +169,10 @@ class StoredRows(Rows):
 
     def page_lengths(self, reach: int) -> np.ndarray:
         """Return how many rows each page has, with `reach` rows of the pages after it."""
-        own = [
-            np.minimum(reader.shape[0] - np.arange(0, reader.shape[0], self.page_rows), most)
-            for reader in self._readers
-            for most in [self.page_rows + reach]
-        ]
-        return np.concatenate(own)
+        most = self.page_rows + reach
+        counts = [reader.shape[0] for reader in self._readers]
+        left = [count - np.arange(0, count, self.page_rows) for count in counts]
+        return np.minimum(np.concatenate(left), most)
 
     def read_page(self, page: int, out: np.ndarray) -> None:
         """Read a page, and rows after it, into an array of so many rows."""
@@ -271,7 +269,7 @@ class _Memory:
         """Read those pages that are absent. Return False if another one would have to go."""
         array = self._rows.arrays[0]
         for page in wanted:
-            if page in self._places:
+            if self._shift[page] != _ABSENT:
                 continue
             length = int(self._lengths[page])
             start = self._next if self._next + length <= len(array) else 0
@@ -279,8 +277,8 @@ class _Memory:
             for other in [k for k, (a, b) in self._places.items() if a < stop and start < b]:
                 if other in wanted:
                     return False
+                self._shift[other] = _ABSENT  # first: Ctrl-C may come between the two
                 del self._places[other]
-                self._shift[other] = _ABSENT
             source.read_page(page, array[start:stop])
             self._places[page], self._next = (start, stop), stop
             self._shift[page] = start - page * self._page_rows

@@ -328,7 +328,7 @@ def resumed(
         next(made)
     equal("position", made.position, stop)
     state = json.loads(json.dumps(made.get_state()))
-    other = frames.batches(case.batch_size, **{**options, "seed": 77}, redraw=redraw)
+    other = frames.batches(case.batch_size, **{**options, "seed": 77, "epoch": 7}, redraw=redraw)
     other.set_state(state)
     copy = pickle.loads(pickle.dumps(made))
     for name, one in {"set_state": other, "a pickled copy": copy, "itself": made}.items():

@@ -21,8 +21,7 @@ The columns:
 - **by-hand** is the floor of blocks: NumPy alone reads 32 MB at a time into one array, as much as
   frames shuffle together, and gathers batches of its windows in random order.
 
-A slice is forgotten at once, so **slices** stay in the processor's cache. No shuffle of 32 MB does:
-**blocks / slices** cannot be below **by-hand / slices**.
+So **blocks / slices** can hardly be below **by-hand / slices**.
 
 All are timed in turn, in one process, and a ratio is the median over rounds. The files were just
 written, so the system reads them from its own memory. A disk makes all columns slower.

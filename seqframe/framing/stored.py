@@ -246,8 +246,9 @@ class _Memory:
         self._forget()
 
     def _forget(self) -> None:
-        self._places: dict[int, tuple[int, int]] = {}  # rows of each page, the oldest first
+        # The shifts go first and come last: after Ctrl-C, each page with a shift has its place.
         self._shift = np.full(len(self._lengths), _ABSENT)  # from an address to its row here
+        self._places: dict[int, tuple[int, int]] = {}  # the rows of each page
         self._next = 0
 
     def gather(
@@ -277,7 +278,7 @@ class _Memory:
             for other in [k for k, (a, b) in self._places.items() if a < stop and start < b]:
                 if other in wanted:
                     return False
-                self._shift[other] = _ABSENT  # first: Ctrl-C may come between the two
+                self._shift[other] = _ABSENT
                 del self._places[other]
             source.read_page(page, array[start:stop])
             self._places[page], self._next = (start, stop), stop

@@ -1,6 +1,7 @@
 """The walk of a backtest: its origins in some sequences, and the forecasts made at them."""
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -133,8 +134,11 @@ class Walk:
 
         `starts` is the first origin, or a first origin for each sequence.
         """
-        horizon, needed = self._horizon, max(self._least, season + self.gap if season else 0)
-        if starts is None or isinstance(starts, int):
+        horizon, least = self._horizon, self._least
+        if not isinstance(starts, numbers.Integral):  # a step that the user chose may need padding
+            least = self._forecaster.usual_history(horizon) + self.gap
+        needed = max(least, season + self.gap if season else 0)
+        if starts is None or isinstance(starts, numbers.Integral):
             first = needed if starts is None else check_integer("start", starts, 1)
             if first < needed:
                 raise ValueError(

@@ -1,7 +1,6 @@
 """The walk of a backtest: its origins in some sequences, and the forecasts made at them."""
 
 import math
-import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -135,10 +134,10 @@ class Walk:
         `starts` is the first origin, or a first origin for each sequence.
         """
         horizon, least = self._horizon, self._least
-        if not isinstance(starts, numbers.Integral):  # a step that the user chose may need padding
+        if starts is None or isinstance(starts, list):  # a step that the user chose may need padding
             least = self._forecaster.usual_history(horizon) + self.gap
         needed = max(least, season + self.gap if season else 0)
-        if starts is None or isinstance(starts, numbers.Integral):
+        if not isinstance(starts, list):
             first = needed if starts is None else check_integer("start", starts, 1)
             if first < needed:
                 raise ValueError(

@@ -63,7 +63,7 @@ def test_a_loaded_generator_says_the_same(model, sampler, tmp_path):
 
 @pytest.mark.parametrize(
     ("targets", "feedback", "columns"),
-    [(None, None, 1), ([1], None, 2), (np.array([1]), None, 2), (None, added, 1)],
+    [(None, None, 1), ([np.int64(1)], None, 2), (np.array([1]), None, 2), (None, added, 1)],
 )
 def test_a_loaded_generator_forecasts_the_same(targets, feedback, columns, tmp_path):
     made = Generator(

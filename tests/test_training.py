@@ -820,6 +820,20 @@ def test_an_interrupted_model_trains_on():
     assert len(predict(model, LANES, verbose=0)) == len(LANES.frames)
 
 
+def test_integers_of_numpy_are_integers(simple):
+    model, before = simple
+    given = dict(epochs=2, initial_epoch=1, batch_size=3, seed=1, steps_per_execution=2)
+    given |= dict(validation_steps=1, validation_batch_size=2, validation_freq=2)
+    found = []
+    for kind in (int, np.int64):
+        put_back(model, before)
+        as_kind = {name: kind(value) for name, value in given.items()}
+        history = fit(model, FULL, validation_data=FULL, verbose=0, **as_kind).history
+        found += [[list(history.values()), predict(model, X, batch_size=kind(3), verbose=0)]]
+    assert_same(found[1], found[0], atol=0)
+    assert StatefulTrainer(np.int64(3)).reset == 3
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [

@@ -252,7 +252,8 @@ def choose_targets(
     if targets is None:
         return None if has_feedback or names == columns else own
     chosen: Any = targets.tolist() if hasattr(targets, "tolist") else targets
-    chosen = list(chosen) if isinstance(chosen, tuple) else chosen
+    if isinstance(chosen, (list, tuple)):  # a file has no integers of NumPy
+        chosen = [int(item) if isinstance(item, np.integer) else item for item in chosen]
     given = tuple(chosen) if isinstance(chosen, list) else (chosen,)
     _check_columns(given, targets, None if columns is not None else _features(model, framer))
     if columns is not None:

@@ -123,7 +123,7 @@ def fit(
         validation_freq = [check_integer("validation_freq", each, 1) for each in validation_freq]
     else:
         validation_freq = check_integer("validation_freq", validation_freq, 1)
-    check_integers(
+    steps_per_execution, steps_per_epoch, validation_steps, validation_batch_size = check_integers(
         steps_per_execution=steps_per_execution,
         steps_per_epoch=steps_per_epoch,
         validation_steps=validation_steps,

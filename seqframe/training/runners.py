@@ -67,7 +67,7 @@ def make_runners(
         steps: int | None = None,
         **given: Any,
     ) -> Runner:
-        check_integers(batch_size=batch_size, steps=steps)
+        batch_size, steps = check_integers(batch_size=batch_size, steps=steps)
         backend.check_processes(model, kind, policy is not None, why_by_keras(model, data))
         if is_dataset(data):
             given = _dataset_arguments(model, data, kind, policy, batch_size, **given)
@@ -134,8 +134,7 @@ def why_by_keras(model: keras.Model, data: Data) -> str | None:
     return None
 
 
-def check_integers(**arguments: Any) -> None:
-    """Raise if an argument is neither None nor an integer ≥ 1."""
-    for name, value in arguments.items():
-        if value is not None:
-            check_integer(name, value, 1)
+def check_integers(**arguments: Any) -> list[int | None]:
+    """Return arguments as ints or None. Raise if one is neither None nor an integer ≥ 1."""
+    given = arguments.items()
+    return [None if value is None else check_integer(name, value, 1) for name, value in given]

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from seqframe import backend
 from seqframe.aliases import Reset, States
@@ -64,6 +65,7 @@ class StatefulTrainer(keras.callbacks.Callback):
         initial_state: States | None = None,
     ):
         super().__init__()
+        reset = int(reset) if isinstance(reset, np.integer) else reset
         is_count = isinstance(reset, int) and not isinstance(reset, bool) and reset >= 1
         if not is_count and reset not in ("epoch", "batch", "never"):
             raise ValueError(

@@ -133,8 +133,13 @@ class Walk:
 
         `starts` is the first origin, or a first origin for each sequence.
         """
-        horizon, needed = self._horizon, max(self._least, season + self.gap if season else 0)
-        if starts is None or isinstance(starts, int):
+        horizon, least = self._horizon, self._least
+        if starts is None or isinstance(
+            starts, list
+        ):  # a step that the user chose may need padding
+            least = self._forecaster.usual_history(horizon) + self.gap
+        needed = max(least, season + self.gap if season else 0)
+        if not isinstance(starts, list):
             first = needed if starts is None else check_integer("start", starts, 1)
             if first < needed:
                 raise ValueError(

@@ -42,10 +42,23 @@ def check_each(tables: Sequence[Any], name: str, labels: Sequence[Hashable] | No
     indexes = [table.index if isinstance(table, Table) else None for table in tables]
     # To ask for each of many indexes would take longer than to read their tables.
     examples = {type(index): index for index in indexes}
-    dated = {kind for kind, index in examples.items() if is_clock(index) or _has_levels(index)}
-    for number, (table, index) in enumerate(zip(tables, indexes, strict=True)):
-        if type(index) in dated:
-            check_dates(table, each_name(name, number, labels or len(tables)))
+    clocks = {kind for kind, index in examples.items() if is_clock(index)}
+    if clocks and _go_forward([index for index in indexes if type(index) in clocks]):
+        clocks = set()
+    checked = clocks | {kind for kind, index in examples.items() if _has_levels(index)}
+    for number, index in enumerate(indexes if checked else ()):
+        if type(index) in checked:
+            check_dates(tables[number], each_name(name, number, labels or len(tables)))
+
+
+def _go_forward(indexes: list[Any]) -> bool:
+    """Whether each of several indexes of dates goes strictly forward, and misses no date."""
+    each = [index.asi8 for index in indexes]
+    ticks, edges = np.concatenate(each), np.cumsum([0, *map(len, each)])
+    forward = np.append(ticks[1:] > ticks[:-1], True)
+    forward[edges[1:] - 1] = True  # from one index to the next
+    is_missing = ticks == np.iinfo(ticks.dtype).min
+    return bool(forward.all() and not is_missing.any())
 
 
 def _has_levels(index: Any) -> bool:

@@ -50,13 +50,31 @@ def count_holes(spans: DatedSpans) -> np.ndarray:
     """
     counts = np.zeros(len(spans), np.int64)
     read: dict[int, np.ndarray | None] = {}
+    dated: dict[int, np.ndarray] = {}
     for number, (index, start, stop) in enumerate(spans):
         if id(index) not in read:  # many sequences may share an index
             read[id(index)] = _read_dates(index)
         dates = read[id(index)]
         if dates is not None and stop - start > _LEAST_DATES:
-            counts[number] = _count_missing(dates[start:stop])
+            dated[number] = dates[start:stop]
+    each = [*dated.values()]
+    for number in np.array([*dated])[_are_uneven(each)].tolist():
+        counts[number] = _count_missing(dated[number])
     return counts
+
+
+def _are_uneven(each: list[np.ndarray]) -> np.ndarray:
+    """Return which of several arrays of dates do not have one distance, as a bool array.
+
+    To look for holes in each would take longer than to read its table.
+    """
+    sizes = np.fromiter(map(len, each), np.int64)
+    begins = np.cumsum(sizes) - sizes
+    ticks = np.concatenate([np.empty(0, np.int64), *(dates.view(np.int64) for dates in each)])
+    distances = np.diff(ticks, append=0)
+    changes = distances != np.repeat(distances[begins], sizes)
+    changes[begins + sizes - 1] = False  # from one array to the next
+    return np.logical_or.reduceat(changes, begins) if each else np.zeros(0, bool)
 
 
 def _read_dates(index: Any) -> np.ndarray | None:

@@ -195,21 +195,23 @@ def to_arrays(
     for number, item in enumerate(raw):
         if isinstance(item, (list, tuple)) and not len(item):  # it has no dtype of its own
             arrays[number] = np.empty((0, *full.shape[1:]), full.dtype)
-    first, known = arrays[0], _names_of(raw[0])
-    for number, (item, array) in enumerate(zip(raw, arrays, strict=True)):
-        if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
-            raise ValueError(
-                f"`{name}` must agree in features and dtype. Received: `{called(0)}` with "
-                f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{called(number)}` "
-                f"with {array.shape[1:]} and {array.dtype}."
-            )
-        columns = _names_of(item)
-        if columns is not known and columns != known:
-            raise ValueError(
-                f"`{name}` must have the same columns in the same order. Received: "
-                f"`{called(0)}` with {known and [*known]}, `{called(number)}` with "
-                f"{columns and [*columns]}."
-            )
+    first = arrays[0]
+    number = _first_other([(array.shape[1:], array.dtype) for array in arrays])
+    if number:
+        other = arrays[number]
+        raise ValueError(
+            f"`{name}` must agree in features and dtype. Received: `{called(0)}` with "
+            f"steps of shape {first.shape[1:]} and dtype {first.dtype}, `{called(number)}` "
+            f"with {other.shape[1:]} and {other.dtype}."
+        )
+    columns = [item.columns if isinstance(item, Table) else () for item in raw]
+    number = _first_other(columns)
+    if number:
+        known, others = (list(columns[k]) or None for k in (0, number))
+        raise ValueError(
+            f"`{name}` must have the same columns in the same order. Received: "
+            f"`{called(0)}` with {known}, `{called(number)}` with {others}."
+        )
     if 0 in first.shape[1:]:
         raise ValueError(
             f"`{name}` must have at least one feature. Received: steps of shape {first.shape[1:]}."
@@ -217,8 +219,11 @@ def to_arrays(
     return arrays
 
 
-def _names_of(item: Any) -> tuple[str, ...] | None:
-    return item.columns or None if isinstance(item, Table) else None
+def _first_other(items: Sequence[Hashable]) -> int:
+    """Return the number of the first item that differs from item 0; 0 if all are equal."""
+    if len(set(items)) == 1:
+        return 0
+    return next(number for number, item in enumerate(items) if item != items[0])
 
 
 def _array_of_numbers(item: Any) -> np.ndarray | None:

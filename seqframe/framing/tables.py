@@ -6,7 +6,7 @@ narwhals, which is imported when the first table comes.
 
 import math
 import numbers
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
@@ -128,13 +128,13 @@ class Table:
 
     def small_array(self) -> np.ndarray | None:
         """Return the values of a small pandas DataFrame of numbers, by the fastest way; or None."""
-        if isinstance(self.data, np.ndarray) or self.places is not None or self.index is None:
+        data = self.data
+        if self.index is None or self.places is not None or isinstance(data, np.ndarray):
             return None
-        if len(self.index) < _MANY_ROWS:
-            values: np.ndarray = self.data.values  # a view, or a small copy
-            if values.dtype.kind in _NUMBERS:
-                return values
-        return None
+        if len(self.index) >= _MANY_ROWS:
+            return None
+        values: np.ndarray = data.values  # a view, or a small copy
+        return values if values.dtype.kind in _NUMBERS else None
 
     def _store(self, name: str) -> Any:
         """Return the columns of a Parquet file as a Store."""
@@ -209,21 +209,34 @@ def read_table(value: Any) -> Any:
     if not kind.has_index:
         names = value.column_names if hasattr(value, "column_names") else value.columns
         return Table(value, tuple(map(str, names)), index, names, kind.library)
-    # To write the names of many tables would take longer than to read their values.
+    return _read_frames([value], kind)[0]
+
+
+def _read_frames(values: list[Any], kind: _Kind) -> list[Table]:
+    """Return pandas DataFrames as Tables.
+
+    To write the names of many would take longer than to read their values.
+    """
     global _last_names
-    names = value.columns
     labels, columns = _last_names
-    if not names.is_(labels):  # tables that were cut from one share their names
-        columns = columns if _are_identical(names, labels) else tuple(map(str, names))
-        _last_names = names, columns  # at once: threads may read tables at the same time
-    return Table(value, columns, index, names, kind.library)
+    library, is_same, tables = kind.library, _is_identical_to(labels), []
+    for value in values:
+        names = value.columns
+        if not (names.is_(labels) or is_same(names)):  # tables that were cut from one share them
+            labels, columns, is_same = names, tuple(map(str, names)), _is_identical_to(names)
+        tables.append(Table(value, columns, value.index, names, library))
+    _last_names = labels, columns  # at once: threads may read tables at the same time
+    return tables
 
 
-def _are_identical(names: Any, others: Any) -> bool:
-    """Whether two pandas indexes have the same labels, of the same kind."""
-    if others is None or type(names) is not type(others) or isinstance(names.dtype, np.dtype):
-        return bool(names.identical(others))
-    return bool(names.array.equals(others.array))  # much faster, for strings
+def _is_identical_to(labels: Any) -> Callable[[Any], bool]:
+    """Return whether another pandas index has the same labels of the same kind, as a function."""
+    if labels is None:
+        return lambda names: False
+    if isinstance(labels.dtype, np.dtype):
+        return lambda names: names.identical(labels)
+    kind, array = type(labels), labels.array
+    return lambda names: type(names) is kind and array.equals(names.array)  # fast, for strings
 
 
 def _kind_of(value: Any) -> _Kind | None:
@@ -273,8 +286,12 @@ def _is_uniform(data: Any) -> bool:
 def read_tables(values: Iterable[Any]) -> list[Any]:
     """Return several values, with each table among them as a `Table`."""
     values = list(values)
-    if all(_KINDS.get(kind, _PARQUET) is None for kind in set(map(type, values))):
+    types = set(map(type, values))
+    if all(_KINDS.get(one, _PARQUET) is None for one in types):
         return values
+    kind = _KINDS.get(type(values[0]))
+    if len(types) == 1 and kind is not None and kind.has_index and not kind.is_series:
+        return _read_frames(values, kind)  # much faster than one by one
     return [read_table(value) for value in values]
 
 

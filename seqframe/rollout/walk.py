@@ -134,9 +134,8 @@ class Walk:
         `starts` is the first origin, or a first origin for each sequence.
         """
         horizon, least = self._horizon, self._least
-        if starts is None or isinstance(
-            starts, list
-        ):  # a step that the user chose may need padding
+        if starts is None or isinstance(starts, list):
+            # The origins are not steps that the user chose, so they need no padding.
             least = self._forecaster.usual_history(horizon) + self.gap
         needed = max(least, season + self.gap if season else 0)
         if not isinstance(starts, list):

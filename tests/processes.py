@@ -174,6 +174,10 @@ def main(rank, count, port, folder):
         why: refusal(lambda case=case: fit(*case[:2], batch_size=case[2], verbose=0))
         for why, case in refused.items()
     }
+    lanes = SEVERAL.lanes(4).shard(2, rank)
+    given = {"callbacks": [StatefulTrainer(lanes=lanes)], "verbose": 0}
+    stateful_model = compiled(recurrent(batch_size=4, steps=1))
+    found["refused"]["lanes"] = refusal(lambda: fit(stateful_model, lanes, **given))
     with suppress(StoppedError):
         resumable(folder / "run", StopAt(1, 4))
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))

@@ -92,6 +92,7 @@ def test_processes_train_on_their_parts_as_one_does_on_joined_batches(found):
         ("of other values", r"other frames in the processes \[1\]"),
         ("eager", "several processes, and it is compiled with `run_eagerly=True`"),
         ("not compiled", "several processes, and it is compiled with `jit_compile=False`"),
+        ("lanes", "`lanes` of the StatefulTrainer.*Leave it out"),
         ("cut again", "shard them last"),
         ("odd batches", "a batch of 7 on 2 devices of 2 processes"),
         ("stateful", r"`frames.lanes\(batch_size\).shard\(count, index\)`"),

@@ -17,7 +17,7 @@ from seqframe.training.epochs import Callbacks, EpochRunner
 from seqframe.training.plan import find_policy, plan
 from seqframe.training.processes import check_same, check_shards
 from seqframe.training.programs import PROGRAMS
-from seqframe.training.stateful import StatefulTrainer, refuse_shuffle
+from seqframe.training.stateful import StatefulTrainer, check_whole, refuse_shuffle
 from seqframe.training.targets import check_loss
 
 logger = logging.getLogger("seqframe")
@@ -78,6 +78,8 @@ def make_runners(
                 f"processes, and {reason}. Compile the model without `run_eagerly=True` and "
                 "`jit_compile=False`, or pass a `tf.data.Dataset` to `model.fit`."
             )
+        if policy is not None and backend.spans_processes():
+            check_whole(policy)
         given |= {"batch_size": batch_size, "steps": steps, "max_device_bytes": limit}
         data, shard = check_shards(data)
         with backend.scope(model):

@@ -248,6 +248,16 @@ def refuse_resets_inside(calls: int) -> None:
     )
 
 
+def check_whole(policy: StatefulTrainer) -> None:
+    """Raise if a StatefulTrainer has lanes of one process, where all train on whole lanes."""
+    if policy.lanes is not None and policy.lanes._shard is not None:
+        raise ValueError(
+            "`lanes` of the StatefulTrainer must be whole lanes where several processes train one "
+            "model. Received: a shard of lanes. Leave it out: `fit` resets the rows of the lanes "
+            "that it gets."
+        )
+
+
 def require_batch_size(received: int, expected: int | None) -> None:
     """Raise if a batch has another size than the stateful layers."""
     if expected is not None and received != expected:

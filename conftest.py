@@ -8,6 +8,7 @@ import inspect
 import itertools
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -55,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "xla: under TensorFlow, compile programs with XLA as users do",
     ):
         config.addinivalue_line("markers", line)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's job in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -163,6 +163,13 @@ def main(rank, count, port, folder):
         "odd batches": (compiled(recurrent()), PARTS.shard(2, rank), 7),
         "stateful": (compiled(recurrent(batch_size=2)), PARTS.shard(2, rank), 2),
     }
+    eager, uncompiled = (
+        compiled(recurrent(), **how) for how in ({"run_eagerly": True}, {"jit_compile": False})
+    )
+    refused["eager"] = eager, PARTS, 8
+    refused["not compiled"] = uncompiled, PARTS.shard(2, rank), 8
+    others = SequenceFramer(2).frame(numbers(19, seed=rank))
+    refused["of other values"] = compiled(recurrent()), others.shard(2, rank), 8
     found["refused"] = {
         why: refusal(lambda case=case: fit(*case[:2], batch_size=case[2], verbose=0))
         for why, case in refused.items()

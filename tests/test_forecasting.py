@@ -1,5 +1,7 @@
 """Each step of a forecast is the model's output for the frame that ends before it."""
 
+import warnings
+
 import keras
 import numpy as np
 import pandas
@@ -635,6 +637,39 @@ REFUSED = [
 def test_forecasts_refuse_wrong_arguments(linear, given, argument):
     with pytest.raises((TypeError, ValueError), match=argument):
         linear.forecast(**{"history": HISTORY, "steps": 3, **given})
+
+
+SHORT = r"fewer than 3 steps.*{}.*`min_length`"
+
+
+@pytest.mark.parametrize("mode", ["windows", "prefixes"])
+def test_histories_shorter_than_any_input_are_told_once(mode):
+    line = keras.Sequential([keras.Input((4, 1)), layers.Flatten(), layers.Dense(1)])
+    generator = Generator(line, SequenceFramer(4, mode=mode, min_length=3))
+    with pytest.warns(UserWarning, match=SHORT.format("`history` with 2 steps")) as told:
+        generator.forecast(numbers(2), 2)
+    assert (len(told), told[0].filename) == (1, __file__)
+    with pytest.warns(UserWarning, match=SHORT.format("2 of 3, `history\\['b'\\]` with 1 step,")):
+        generator.forecast({"a": numbers(3), "b": numbers(1), "c": numbers(2)}, 2)
+    with warnings.catch_warnings(action="error"):
+        generator.forecast([numbers(3), numbers(9)], 2)
+    # A backtest begins where the model knows the length, if the user names no step.
+    assert backtest(generator, numbers(9), 2).origins[0].tolist() == [0, 3]
+    assert backtest(generator, numbers(9), 2, start=np.int64(1)).origins[0].tolist() == [0, 1]
+    days = pandas.date_range("2026-01-01", periods=9)
+    series = [pandas.Series(numbers(9), days), pandas.Series(numbers(9), days + days.freq * 7)]
+    origins = backtest(generator, series, 2, start="2026-01-09").origins.tolist()
+    assert min(at for number, at in origins if number == 1) == 3
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({}, 4), ({"pad_end": True, "min_length": 3}, 1), ({"mode": "prefixes"}, 1)],
+)
+def test_histories_as_short_as_inputs_are_not_told(options, steps):
+    line = keras.Sequential([keras.Input((4, 1)), layers.Flatten(), layers.Dense(1)])
+    Generator(line, SequenceFramer(4, **options)).forecast(numbers(steps), 2)
 
 
 def test_nan_before_the_window_is_ignored(linear):

@@ -1,5 +1,7 @@
 """Generator: results have the type of the prompt, and wrong arguments are refused."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -313,6 +315,19 @@ def test_wrong_prompts_are_refused(framer, prompt, message):
     generator = Generator(model_of(framer.sequence_length), framer)
     with pytest.raises(ValueError, match=message):
         generator.generate(prompt, 2)
+
+
+def test_prompts_shorter_than_any_input_are_told_once():
+    framer = SequenceFramer(3, vocabulary=ABC, mode="prefixes", min_length=2, gap=1)
+    generator = Generator(model_of(3), framer)
+    short = "fewer than 3 steps.*2 of 3, `prompt.0.` with 2 steps"
+    for write in (generator.generate, lambda *given: list(generator.stream(*given))):
+        with pytest.warns(UserWarning, match=short) as told:
+            write(["AB", "BC", "ABC"], 2)
+        assert len(told) == 1
+    with warnings.catch_warnings(action="error"):
+        _, state = generator.generate("ABC", 2, return_state=True)
+        generator.generate("", 2, state=state)
 
 
 def test_many_models_raise_no_warning_of_retracing(caplog):

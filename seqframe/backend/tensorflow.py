@@ -32,6 +32,7 @@ from seqframe.backend.common import (
 from seqframe.backend.internals import build_for_training, counted_rows, equal_batches, replaced
 from seqframe.backend.interrupts import PutOff
 from seqframe.backend.locks import between_calls
+from seqframe.backend.tf_sharing import shared
 
 logger = logging.getLogger("seqframe")
 
@@ -52,6 +53,8 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
         function: function of tensors.
         xla: "auto": compiled with XLA. If XLA refuses, the program becomes a graph, and a log line
             says why. True: with XLA, or an error. False: a graph.
+
+    With XLA, functions that compute the same from their arguments are compiled once.
     """
     # TensorFlow warns if one piece of code is traced often, even for different models. A partial
     # is counted by itself.
@@ -60,19 +63,24 @@ def compile_program(function: Callable[..., Any], xla: JitCompile = "auto") -> C
     if not xla:
         return graph
     compiled = tf.function(function, autograph=False, jit_compile=True)
-    programs = [compiled]
+    programs: dict[Any, Any] = {}  # the shared one for each traced one
+    refused = False
 
     def run(*args: Any) -> Any:
-        if programs[0] is graph:
+        nonlocal refused
+        if refused:
             return graph(*args)
         try:
             _refuse_strings(args)
-            return compiled(*args)
+            traced = compiled.get_concrete_function(*args)
+            if traced not in programs:
+                programs[traced] = shared(traced)
+            return programs[traced](*args)
         except XLA_REFUSALS as error:
             if xla != "auto":
                 raise
             _log_refusal(error)
-            programs[0] = graph
+            refused = True
             return graph(*args)
 
     return run

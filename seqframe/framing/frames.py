@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 _SHOWN_FRAMES = 5
 _MOST_FEATURES = 64  # features of a step that a notebook shows
 _SAMPLED = 1024  # frames that a fingerprint looks at, about
+_FEW_SAMPLED = 16  # frames that tell the shards of other data
 _COPY_BYTES = 2**20  # of padded frames that are copied together
 
 
@@ -757,7 +758,8 @@ class Frames:
             source, runs = cut_source(self.source, self._geometry, runs, int(is_short))
             source = source if divides else weigh_last(source, int(is_short))
             part = Frames(self.framer, source, runs=runs, is_subset=True)
-        part._shard = Shard(num_shards, index, self._fingerprint)
+        # A few frames tell other data, and take no time to read.
+        part._shard = Shard(num_shards, index, self._fingerprint ^ self._digest(_FEW_SAMPLED))
         return part
 
     @cached_property
@@ -774,9 +776,12 @@ class Frames:
         >>> frames[0].fingerprint == frames[2].fingerprint
         False
         """
-        some = np.arange(0, len(self), max(len(self) // _SAMPLED, 1))
-        values = digest(self._gather(self._place(some)))
-        return f"{self._fingerprint:08x}-{values:08x}"
+        return f"{self._fingerprint:08x}-{self._digest(_SAMPLED):08x}"
+
+    def _digest(self, count: int) -> int:
+        """Return a checksum of the values of about `count` frames."""
+        some = np.arange(0, len(self), max(len(self) // count, 1))
+        return digest(self._gather(self._place(some)))
 
     def _again(self, **changes: Any) -> "Frames":
         """Return frames of the same sequences, with some arguments changed."""

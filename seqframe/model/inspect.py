@@ -316,6 +316,17 @@ def least_prompt(framer: "SequenceFramer", stepped: bool) -> int:
     return least_steps(framer, stepped) + framer.gap
 
 
+def shortest_input(framer: "SequenceFramer") -> int:
+    """Return how many raw steps the inputs of a framer that pads have at least; else 1.
+
+    With `return_sequences`, a longer input has a prediction at each of its steps.
+    """
+    geometry = framer.geometry
+    if framer.return_sequences or not geometry.pads_start:
+        return 1
+    return geometry.least_steps - geometry.ahead
+
+
 def check_model(model: keras.Model) -> None:
     """Raise if `model` is not a Keras model."""
     if not isinstance(model, keras.Model):

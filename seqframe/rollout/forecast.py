@@ -28,7 +28,7 @@ from seqframe.framing.tables import (
     select_columns,
     table_names,
 )
-from seqframe.model.inspect import context_steps, least_steps
+from seqframe.model.inspect import context_steps, least_steps, shortest_input
 from seqframe.rollout.histories import (
     Histories,
     Known,
@@ -57,7 +57,7 @@ from seqframe.rollout.plans import (
     unknown_columns,
     warn_of_positions,
 )
-from seqframe.rollout.prompts import lay_out
+from seqframe.rollout.prompts import lay_out, warn_of_short
 
 Quantiles = Sequence[float] | np.ndarray
 
@@ -262,9 +262,17 @@ class Forecaster(Planner):
 
     def least_history(self, steps: int) -> int:
         """Return how many known steps a forecast of `steps` steps needs."""
-        framer = self.rolled.framer
-        bridge = 0 if self.is_block(steps) else framer.gap
-        return least_steps(framer, self.rolled.is_stepped) + bridge
+        return least_steps(self.rolled.framer, self.rolled.is_stepped) + self._bridge(steps)
+
+    def usual_history(self, steps: int) -> int:
+        """Return how many known steps the model needs, to see no shorter input than in training."""
+        return max(
+            self.least_history(steps), shortest_input(self.rolled.framer) + self._bridge(steps)
+        )
+
+    def _bridge(self, steps: int) -> int:
+        """Return how many steps older windows must predict first."""
+        return 0 if self.is_block(steps) else self.rolled.framer.gap
 
     def _check_lengths(self, known: Known, given: Histories, steps: int) -> None:
         framer = self.rolled.framer
@@ -272,6 +280,8 @@ class Forecaster(Planner):
         if framer.gap and not self.is_block(steps):
             why += f" and `gap={framer.gap}` that rolls on"
         check_lengths(given, known.values, self.least_history(steps), why)
+        lengths, called = [*map(len, known.values)], partial(given.called, "history")
+        warn_of_short(lengths, self.usual_history(steps), called, stacklevel=5)
 
     def _check_room(self, known: Known, steps: int, num_samples: int) -> None:
         """Raise if the steps of all paths do not fit into memory."""

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from threading import RLock
 from typing import Any
 
@@ -165,8 +166,7 @@ class Rollout:
         self._layers, self.rows, self._dropout = rolled.carried, rows, dropout
         states = carried_variables(rolled.carried, rows)
         self._model = inference_copy(model, rolled.carried, states)
-        with backend.lasting():
-            self._seed = keras.random.SeedGenerator(0)
+        self._seed = _seed_generator()
         self._flat_states = tree.flatten(states)
         self._is_plain = not dropout and infers_by_default(model)
         inputs = getattr(model, "inputs", None) or []
@@ -435,6 +435,16 @@ class Run:
         return (
             rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
         )
+
+
+@cache
+def _seed_generator() -> keras.random.SeedGenerator:
+    """Return the generator that choosers draw by. Each pass gives it a state of its own.
+
+    All rollouts share it: TensorFlow keeps 36 kB of each variable that was ever made.
+    """
+    with backend.lasting():
+        return keras.random.SeedGenerator(0)
 
 
 def own_variables(model: keras.Model) -> list[Any]:

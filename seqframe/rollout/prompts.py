@@ -1,11 +1,12 @@
 """Prompts in a buffer, from which a rollout begins, and the state of an earlier rollout."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from seqframe.framing.checks import check_bytes
+from seqframe.framing.checks import check_bytes, first_names
 from seqframe.framing.framer import SequenceFramer
 from seqframe.model.inspect import context_steps, least_steps
 
@@ -116,6 +117,25 @@ def lay_out(
         future,
         None if state is None else state.states,
     )
+
+
+def warn_of_short(
+    lengths: Sequence[int], usual: int, name: Callable[[int], str], stacklevel: int
+) -> None:
+    """Warn if some rows have fewer steps than any input that the model was trained on."""
+    short = [number for number, length in enumerate(lengths) if length < usual]
+    if short:
+        sizes = [f"{lengths[each]} step{'s' * (lengths[each] > 1)}" for each in short]
+        shown = first_names(
+            f"`{name(each)}` with {size}" for each, size in zip(short, sizes, strict=True)
+        )
+        some = f"{len(short)} of {len(lengths)}, " if len(short) > 1 else ""
+        warnings.warn(
+            f"The framer makes no input of fewer than {usual} steps, so the model knows none. "
+            f"Received: {some}{shown}, padded. Give longer ones or leave these out, or train with "
+            "a smaller `min_length`.",
+            stacklevel=stacklevel,
+        )
 
 
 _LEAST_BYTES = 1024  # of a row, with its states and its text

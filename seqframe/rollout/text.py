@@ -8,10 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from seqframe.framing.checks import each_name
 from seqframe.framing.sequences import holds_symbols, split_sequences, to_array
 from seqframe.framing.tables import check_unmasked
 from seqframe.framing.vocabulary import Vocabulary
-from seqframe.model.inspect import check_classes, check_ids, check_prompt_length, context_steps
+from seqframe.model.inspect import (
+    check_classes,
+    check_ids,
+    check_prompt_length,
+    context_steps,
+    shortest_input,
+)
 from seqframe.rollout.choosers import (
     ALL_BANNED,
     BAD_FEEDBACK,
@@ -26,7 +33,7 @@ from seqframe.rollout.choosers import (
 )
 from seqframe.rollout.functions import hashable
 from seqframe.rollout.loop import RolledModel, Run
-from seqframe.rollout.prompts import GeneratorState, check_room, lay_out
+from seqframe.rollout.prompts import GeneratorState, check_room, lay_out, warn_of_short
 from seqframe.samplers import BeamSampler, Sampling
 
 _FIRST_CHUNK = 32  # steps that run before the host looks for stops
@@ -145,6 +152,10 @@ class Writer:
             if not has_state:
                 check_prompt_length(len(ids), rolled.framer, rolled.is_stepped, hint=hint)
         encoded = [ids.astype(np.int32, copy=False) for ids in encoded]
+        if not has_state:
+            lengths, gap = [*map(len, encoded)], rolled.framer.gap
+            called = functools.partial(each_name, "prompt", labels=len(encoded))
+            warn_of_short(lengths, shortest_input(rolled.framer) + gap, called, stacklevel=5)
         return prompts, several, encoded, _encode_stops(stop, vocabulary)
 
     def _rows_of_each(self, num_samples: int, has_state: bool) -> int:

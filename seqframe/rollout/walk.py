@@ -133,8 +133,12 @@ class Walk:
 
         `starts` is the first origin, or a first origin for each sequence.
         """
-        horizon, needed = self._horizon, max(self._least, season + self.gap if season else 0)
-        if starts is None or isinstance(starts, int):
+        horizon, least = self._horizon, self._least
+        if starts is None or isinstance(starts, list):
+            # The origins are not steps that the user chose, so they need no padding.
+            least = self._forecaster.usual_history(horizon) + self.gap
+        needed = max(least, season + self.gap if season else 0)
+        if not isinstance(starts, list):
             first = needed if starts is None else check_integer("start", starts, 1)
             if first < needed:
                 raise ValueError(

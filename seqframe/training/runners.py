@@ -72,6 +72,12 @@ def make_runners(
         if is_dataset(data):
             given = _dataset_arguments(model, data, kind, policy, batch_size, **given)
             return KerasRunner(model, data, kind, policy, verbose, steps, **given)
+        if reason is not None and backend.spans_processes():
+            raise ValueError(
+                "Keras's own loop reads frames and arrays in one process only. Received: several "
+                f"processes, and {reason}. Compile the model without `run_eagerly=True` and "
+                "`jit_compile=False`, or pass a `tf.data.Dataset` to `model.fit`."
+            )
         given |= {"batch_size": batch_size, "steps": steps, "max_device_bytes": limit}
         data, shard = check_shards(data)
         with backend.scope(model):

@@ -1,6 +1,7 @@
 """Dates go strictly forward within a sequence, or they are refused."""
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,24 @@ def test_a_missing_date_is_not_forward(at):
     days = DAYS.where(np.arange(8) != at)
     with pytest.raises(ValueError, match=r"Received: .*NaT.*without a date"):
         SequenceFramer(2).frame(pd.Series(np.arange(8.0), days))
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=4), min_size=1, max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_dates_of_tables_are_checked_one_by_one(tables):
+    """A law: tables pass together where each passes alone. 5 is a missing date."""
+    tables = [*tables, [0, 1]]
+    days = DAYS.where(np.arange(8) != 5)
+    parts = [pd.DataFrame({"value": 1.0}, days[np.array(each, int)]) for each in tables]
+    lone = [each if len(each) > 1 else [0] for each in tables]  # one row has no next one
+    bad = [k for k, each in enumerate(lone) if each != sorted(set(each)) or 5 in each]
+    framer = SequenceFramer(1, gap=-1)
+    if not bad:
+        with warnings.catch_warnings(action="ignore"):  # of empty tables
+            assert len(framer.frame(parts)) == sum(map(len, tables))
+        return
+    with pytest.raises(ValueError, match=rf"`sequences\[{bad[0]}\]` must have dates"):
+        framer.frame(parts)
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=6), min_size=1, max_size=4))

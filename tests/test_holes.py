@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from seqframe import SequenceFramer
+from seqframe.framing import dates, holes
 
 DAYS = pd.date_range("2026-01-01", periods=40)
 REGULAR = {
@@ -76,6 +77,19 @@ def test_the_warning_names_the_series():
     many = pd.concat([part(str(k), [3]) for k in range(9)])
     with pytest.warns(UserWarning, match=r"9 missing steps: 1 of '0', .* 1 of '4', …\. Rows"):
         SequenceFramer(2).frame(many, by="store")
+
+
+def test_holes_of_series_are_counted_one_by_one():
+    """A law: the holes of all series are those of each, whatever their neighbours are."""
+    spans = [(index, 0, len(index)) for index in [*REGULAR.values(), *UNEVEN.values()]]
+    spans += [(index.delete([3, 7, 8]), 0, len(index) - 3) for index in REGULAR.values()]
+    spans += [(DAYS.delete([3, 20]), *span) for span in [(0, 9), (4, 15), (8, 30), (0, 2)]]
+    spans = [span for span in spans if dates.is_clock(span[0])]
+    each = [int(holes.count_holes([span])[0]) for span in spans]
+    assert each.count(3) == len(REGULAR)
+    assert each[-4:] == [1, 0, 1, 0]
+    assert holes.count_holes(spans).tolist() == each
+    assert holes.count_holes(spans[::-1]).tolist() == each[::-1]
 
 
 @pytest.mark.filterwarnings("error")

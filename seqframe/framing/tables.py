@@ -193,9 +193,7 @@ def read_table(value: Any) -> Any:
     >>> read_table("ABC")
     'ABC'
     """
-    if type(value) not in _KINDS:
-        _KINDS[type(value)] = _kind_of(value)
-    kind = _KINDS[type(value)]
+    kind = _kind(value)
     if kind is None:
         return value
     if kind is _PARQUET:
@@ -237,6 +235,12 @@ def _is_identical_to(labels: Any) -> Callable[[Any], bool]:
         return lambda names: names.identical(labels)
     kind, array = type(labels), labels.array
     return lambda names: type(names) is kind and array.equals(names.array)  # fast, for strings
+
+
+def _kind(value: Any) -> _Kind | None:
+    if type(value) not in _KINDS:
+        _KINDS[type(value)] = _kind_of(value)
+    return _KINDS[type(value)]
 
 
 def _kind_of(value: Any) -> _Kind | None:
@@ -289,7 +293,7 @@ def read_tables(values: Iterable[Any]) -> list[Any]:
     types = set(map(type, values))
     if all(_KINDS.get(one, _PARQUET) is None for one in types):
         return values
-    kind = _KINDS.get(type(values[0]))
+    kind = _kind(values[0])
     if len(types) == 1 and kind is not None and kind.has_index and not kind.is_series:
         return _read_frames(values, kind)  # much faster than one by one
     return [read_table(value) for value in values]

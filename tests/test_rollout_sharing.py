@@ -30,9 +30,9 @@ class Shift(layers.Layer):
 
 
 def table(size, seed):
-    """Return a Lambda that has an array, which is no weight."""
-    values = numbers(size, seed=seed)
-    return layers.Lambda(lambda x: x + ops.convert_to_tensor(values)[-1])
+    """Return a Lambda that has a tensor, which is no weight. TensorFlow captures a large one."""
+    values = ops.convert_to_tensor(numbers(size, seed=seed))
+    return layers.Lambda(lambda x: x + values[-1])
 
 
 def scaled(layer):

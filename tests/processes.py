@@ -56,8 +56,25 @@ def shards(index):
     part = PARTS.shard(2, index)
     model, given = compiled(recurrent(), "adam"), {"batch_size": 8, "verbose": 0}
     history = fit(model, part, epochs=2, seed=3, validation_data=part, **given).history
-    found = [list(history.values()), evaluate(model, part, **given), *model.get_weights()]
+    found = [list(history.values()), evaluations(model, index), *model.get_weights()]
     return found, predict(model, part, **given)
+
+
+def evaluations(model, index=None):
+    """Evaluate whole frames, or this process's parts of them. Each frame counts once."""
+    found = []
+    for frames, batch_size in (PARTS, 8), (PARTS, 32), (PARTS.subset(slice(15)), 8):
+        for steps in 1, 2, None:
+            if index is not None:
+                data, given = frames.shard(2, index), {"steps": steps}
+            elif steps is None:
+                data, given = frames, {}
+            else:  # the first batches of each part
+                count, second = batch_size // 2 * steps, (len(frames) + 1) // 2
+                numbers = {*range(min(count, second)), *range(second, len(frames))[:count]}
+                data, given = frames.subset(sorted(numbers)), {}
+            found.append(evaluate(model, data, batch_size=batch_size, verbose=0, **given))
+    return found
 
 
 def shards_in_one_process():
@@ -73,14 +90,13 @@ def shards_in_one_process():
             for column in zip(*arrays, strict=True)
         )
 
-    data = joined(0)
     for epoch in range(2):
         run = {"initial_epoch": epoch, "epochs": epoch + 1, "shuffle": False}
         train = joined(epoch, shuffle=True, seed=3)
-        history = fit(model, train, validation_data=data, **run, **given).history
+        history = fit(model, train, validation_data=PARTS, **run, **given).history
         for name, (value,) in history.items():
             logs.setdefault(name, []).append(value)
-    found = [list(logs.values()), evaluate(model, data, **given), *model.get_weights()]
+    found = [list(logs.values()), evaluations(model), *model.get_weights()]
     return found, [predict(model, PARTS.shard(2, index), **given) for index in range(2)]
 
 

@@ -759,7 +759,8 @@ class Frames:
             source = source if divides else weigh_last(source, int(is_short))
             part = Frames(self.framer, source, runs=runs, is_subset=True)
         # A few frames tell other data, and take no time to read.
-        part._shard = Shard(num_shards, index, self._fingerprint ^ self._digest(_FEW_SAMPLED))
+        whole = self._fingerprint ^ self._digest(_FEW_SAMPLED)
+        part._shard = Shard(num_shards, index, whole, 0 if drop_last else -len(self) % num_shards)
         return part
 
     @cached_property

@@ -16,12 +16,14 @@ from seqframe.framing.stored import rows_of
 class Shard(NamedTuple):
     """Which part of a whole a process has: number of parts, number of this one, the whole's name.
 
-    Shards of the same whole have the same name, which is a number below 2³².
+    Shards of the same whole have the same name, which is a number below 2³². The last `short` parts
+    end with a frame that is there twice, with weight 0.
     """
 
     num_shards: int
     number: int
     whole: int
+    short: int = 0
 
 
 def shard_numbers(size: int, num_shards: int, index: int, drop_last: bool) -> tuple[range, bool]:

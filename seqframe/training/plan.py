@@ -118,6 +118,7 @@ def plan(
             size = min(size, feed.size)
         else:
             backend.check_shares(size)
+            laid_out["idle"] = shard.short if kind == "test" else 0
         laid_out["shuffle"] = lanes is None and _shuffled(framed, feed, shuffle)
         laid_out["seed"] = backend.agreed(random_seed()) if seed is None else seed
     else:

@@ -46,6 +46,7 @@ class Schedule:
         nbytes: int. Bytes that a call keeps of each frame, such as predictions.
         most_steps: int. Only so many of the first batches are taken. None: all.
         shard: Shard that the feed holds. The feeds of other processes fill the other rows. Or None.
+        idle: int. So many of the last shards end with a row that does not count.
 
     Attributes:
         steps, remainder: full batches of an epoch, and frames of a smaller last one.
@@ -69,6 +70,7 @@ class Schedule:
         nbytes: int = 0,
         most_steps: int | None = None,
         shard: Shard | None = None,
+        idle: int = 0,
     ):
         self.feed, self.batch_size = feed, batch_size
         self.shuffle, self.seed, self.lanes = shuffle, seed, lanes
@@ -98,6 +100,9 @@ class Schedule:
             self._frames, weight, _ = lanes._index(np.arange(self.steps))
             if not weight.all():
                 self.fixed["weight"] = weight
+        self._last: Columns = {}  # columns of a smaller last batch
+        if idle and self.batches == -(-feed.size // self._own_size):  # it takes the last row
+            self._leave_out(idle)
         self.resets = None if resets is None else resets[: self.steps]
         if self.resets is not None and self.resets.any():
             self.fixed["reset"] = self.resets
@@ -166,7 +171,19 @@ class Schedule:
         if number < self.steps:
             return self._rows(epoch, number, number + 1, room=1)
         positions = np.arange(self.steps * self._own_size, self.feed.size)
-        return self._loaded(self._order(positions, epoch)[None], 1, epoch)
+        arrays, columns = self._loaded(self._order(positions, epoch)[None], 1, epoch)
+        return arrays, {**columns, **self._last}
+
+    def _leave_out(self, idle: int) -> None:
+        """Give weight 0 to the last row of each of the last shards."""
+        own_size = (self.remainder or self.batch_size) // self._shares
+        last = np.ones((self._shares, own_size), np.float32)
+        last[-idle:, -1] = 0
+        if self.remainder:
+            self._last["weight"] = last.reshape(1, -1)
+        else:
+            self.fixed["weight"] = np.ones((self.steps, self.batch_size), np.float32)
+            self.fixed["weight"][-1] = last.ravel()
 
     def places(self, first: int, stop: int) -> np.ndarray:
         """Return the frame of the feed in each row of unshuffled batches; -1 if there is none."""

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 _SHOWN_FRAMES = 5
 _MOST_FEATURES = 64  # features of a step that a notebook shows
 _SAMPLED = 1024  # frames that a fingerprint looks at, about
-_FEW_SAMPLED = 16  # frames that tell the shards of other data
+_FEW_SAMPLED = 16  # frames that a shard's checksum looks at, about
 _COPY_BYTES = 2**20  # of padded frames that are copied together
 
 
@@ -758,7 +758,7 @@ class Frames:
             source, runs = cut_source(self.source, self._geometry, runs, int(is_short))
             source = source if divides else weigh_last(source, int(is_short))
             part = Frames(self.framer, source, runs=runs, is_subset=True)
-        # A few frames tell other data, and take no time to read.
+        # Shards of other values differ in a few frames already. A store is not read whole for them.
         whole = self._fingerprint ^ self._digest(_FEW_SAMPLED)
         part._shard = Shard(num_shards, index, whole, 0 if drop_last else -len(self) % num_shards)
         return part

@@ -17,7 +17,7 @@ class Shard(NamedTuple):
     """Which part of a whole a process has: number of parts, number of this one, the whole's name.
 
     Shards of the same whole have the same name, which is a number below 2³². The last `short` parts
-    end with a frame that is there twice, with weight 0.
+    repeat a frame at their end, with weight 0.
     """
 
     num_shards: int

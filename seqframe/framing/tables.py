@@ -238,6 +238,7 @@ def _is_identical_to(labels: Any) -> Callable[[Any], bool]:
 
 
 def _kind(value: Any) -> _Kind | None:
+    """Return what kind of table a value is, or None. Each type is looked at once."""
     if type(value) not in _KINDS:
         _KINDS[type(value)] = _kind_of(value)
     return _KINDS[type(value)]

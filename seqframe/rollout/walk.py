@@ -135,7 +135,7 @@ class Walk:
         """
         horizon, least = self._horizon, self._least
         if starts is None or isinstance(starts, list):
-            # The origins are not steps that the user chose, so they need no padding.
+            # The user named no step, so the backtest begins where no history is padded.
             least = self._forecaster.usual_history(horizon) + self.gap
         needed = max(least, season + self.gap if season else 0)
         if not isinstance(starts, list):

@@ -249,10 +249,10 @@ def refuse_resets_inside(calls: int) -> None:
 
 
 def check_whole(policy: StatefulTrainer) -> None:
-    """Raise if a StatefulTrainer has lanes of one process, where all train on whole lanes."""
+    """Raise if a StatefulTrainer has a shard of lanes. Several processes train on whole lanes."""
     if policy.lanes is not None and policy.lanes._shard is not None:
         raise ValueError(
-            "`lanes` of the StatefulTrainer must be whole lanes where several processes train one "
+            "`lanes` of the StatefulTrainer must be whole lanes if several processes train one "
             "model. Received: a shard of lanes. Leave it out: `fit` resets the rows of the lanes "
             "that it gets."
         )
